@@ -1,0 +1,45 @@
+#ifndef PACKET_SEQ_H
+#define PACKET_SEQ_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/*
+ * Sequence numbers (RFC 9293 3.4) and timestamp values (RFC 7323 5.2) are compared modulo 2^32. These helpers are the only place where
+ * that is done. All values in host byte order. The order of two values 2^31 apart is not defined.
+ */
+static inline bool seq_lt(uint32_t a, uint32_t b)
+{
+	return (int32_t)(a - b) < 0;
+}
+static inline bool seq_le(uint32_t a, uint32_t b)
+{
+	return (int32_t)(a - b) <= 0;
+}
+static inline bool seq_gt(uint32_t a, uint32_t b)
+{
+	return (int32_t)(a - b) > 0;
+}
+static inline bool seq_ge(uint32_t a, uint32_t b)
+{
+	return (int32_t)(a - b) >= 0;
+}
+static inline uint32_t seq_max(uint32_t a, uint32_t b)
+{
+	return seq_ge(a, b) ? a : b;
+}
+static inline uint32_t seq_min(uint32_t a, uint32_t b)
+{
+	return seq_le(a, b) ? a : b;
+}
+/* lo <= x <= hi on the circle; hi - lo must be under 2^31 */
+static inline bool seq_between(uint32_t lo, uint32_t x, uint32_t hi)
+{
+	return x - lo <= hi - lo;
+}
+
+#define ts_lt seq_lt
+#define ts_gt seq_gt
+#define ts_max seq_max
+
+#endif
