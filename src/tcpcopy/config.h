@@ -1,0 +1,65 @@
+#ifndef TCPCOPY_CONFIG_H
+#define TCPCOPY_CONFIG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "packet/addr.h"
+
+/*
+ * What the command line says, checked and resolved: names are addresses, durations ns, nothing left to parse.
+ */
+#define CONFIG_MAX_RULES 64
+#define CONFIG_MAX_PEERS 16
+#define CONFIG_MAX_INTERFACES 32
+#define CONFIG_MAX_POOL 64
+
+/* One -x element: [online-address:]online-port-target-address:target-port */
+struct rule {
+	bool has_online_addr;
+	struct addr online_addr;
+	uint16_t online_port;
+	struct endpoint target;
+	char text[160]; /* as typed */
+};
+
+/* One -s element. */
+struct peer_address {
+	struct endpoint at;
+	char text[160]; /* as typed */
+};
+
+struct config {
+	struct rule rules[CONFIG_MAX_RULES];
+	unsigned n_rules;
+	struct peer_address peers[CONFIG_MAX_PEERS];
+	unsigned n_peers;
+	struct prefix pool[CONFIG_MAX_POOL]; /* -c: client addresses to use instead of the captured ones; none: keep the client's */
+	unsigned n_pool;
+	char interfaces[CONFIG_MAX_INTERFACES][16]; /* -i; none: all that capture_interfaces() names */
+	unsigned n_interfaces;
+	char filter[1024];   /* -F: and-ed to the filter made from the rules; "" none */
+	uint16_t peer_port;  /* -p: default port of assistants */
+	bool daemon, verbose, keep_trying; /* -d, --verbose, -L */
+	char log_path[4096], pid_path[4096]; /* absolute; "" none */
+	uint64_t hold;	     /* --hold, ns; 0: never wait (-W) */
+	uint64_t session_buffer; /* --session-buffer, bytes a session may hold for its target */
+	uint64_t stats_interval; /* --stats, ns; 0: none */
+	uint32_t mtu;	     /* -M, bytes; 0: the route's */
+	bool no_join;	     /* -O: connections older than tcpcopy are not joined */
+};
+
+/*
+ * Parse and check everything that can be known without privilege and without traffic. Returns 0: *c is filled and the program goes on; 1: usage or version was
+ * printed (exit 0); 2: *err says what is wrong with which option (exit 2); 3: run-time failure such as a name that does not resolve at all now (exit 1).
+ */
+int config_parse(struct config *c, int argc, char **argv, char *err, size_t err_size);
+
+/* The capture filter for the rules and -F as pcap-filter text. Returns -1 if @size is too small. */
+int config_capture_filter(const struct config *c, char *out, size_t size);
+
+/* Print the block of facts of the start to the log. */
+void config_log_facts(const struct config *c);
+
+#endif
