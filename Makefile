@@ -1,0 +1,217 @@
+# GNU make. Everything built goes below build/ in the current directory, except the two programs, which are left
+# at the top because that is where people type ./tcpcopy. The flags and directories come from config.mk, written
+# by configure; plain `make` runs that first. Sources are found by wildcard, one static library a folder, so that
+# the linker, too, sees that the folders depend on each other one way only. `make help` lists the targets.
+
+SRCDIR ?= .
+MAKEFLAGS += --no-builtin-rules
+.SUFFIXES:
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := all
+
+ifneq ($(filter-out clean distclean help,$(or $(MAKECMDGOALS),all)),)
+include config.mk
+config.mk: $(SRCDIR)/configure $(SRCDIR)/VERSION
+	$(SRCDIR)/configure $(CONFIGURE_ARGS)
+endif
+
+# --- flags ------------------------------------------------------------------------------------------------------
+includes = -I$(SRCDIR)/src -I. # the second for "build/config.h"
+language = -std=gnu11 -D_GNU_SOURCE -pthread
+# Folders of libraries count as system ones, or their headers would be held to our warnings.
+package_cflags = $(patsubst -I%,-isystem %,$(sort $(EVENT_CFLAGS) $(EVENT_EXTRA_CFLAGS) $(PCAP_CFLAGS)))
+package_libs = $(EVENT_EXTRA_LIBS) $(EVENT_LIBS) $(PCAP_LIBS)
+compile = $(CC) $(language) $(includes) $(package_cflags) $(CPPFLAGS) $(WARNINGS) $(HARDENING) $(INSTRUMENT) \
+	$(CFLAGS) -MMD -MP
+link = $(CC) -pthread $(HARDENING) $(INSTRUMENT) $(CFLAGS) $(LINK_HARDENING) $(LDFLAGS)
+
+# --- sources ----------------------------------------------------------------------------------------------------
+folders := base packet io channel tcpcopy intercept
+programs := $(foreach p,tcpcopy intercept,$(if $(wildcard $(SRCDIR)/src/$p/main.c),$p))
+
+sources = $(filter-out %/main.c,$(wildcard $(SRCDIR)/src/$1/*.c))
+objects = $(patsubst $(SRCDIR)/src/%.c,$2/%.o,$(call sources,$1))
+archives = $(foreach f,$1,$2/lib$f.a)
+
+# What a program of tests, a fuzzer or a benchmark may use goes by its name: test_base_x sees base alone.
+below_base := base
+below_packet := packet base
+below_io := io packet base
+below_channel := channel packet base
+below_tcpcopy := tcpcopy channel io packet base
+below_intercept := intercept channel io packet base
+# test_base_pool -> base; test_session_fin -> tcpcopy, as everything without the name of a folder
+layer_of = $(or $(filter $(folders),$(word 2,$(subst _, ,$(notdir $1)))),tcpcopy)
+uses = $(below_$(call layer_of,$1))
+
+all: $(programs)
+
+help:
+	@echo 'all (default)      ./tcpcopy and ./intercept'
+	@echo 'install uninstall  to sbindir, mandir, docdir of configure; DESTDIR is obeyed'
+	@echo 'unit               build and run the unit tests; T=base_wheel or T="base_*" for some of them'
+	@echo 'check              unit, layers'
+	@echo 'layers             do includes go one way, and is the core pure?'
+	@echo 'lint               cppcheck and clang-tidy, where they are installed'
+	@echo 'fuzz bench         build fuzz/fuzz_*.c (clang) and bench/bench_*.c below build/'
+	@echo 'lab/relay          the wire with faults that the lab uses'
+	@echo 'clean distclean    what make built; also what configure wrote'
+	@echo 'Variants live beside each other: mkdir b && cd b && ../configure --enable-sanitizers && make unit'
+
+# --- objects, libraries, programs ---------------------------------------------------------------------------------
+build/obj/%.o: $(SRCDIR)/src/%.c config.mk
+	@mkdir -p $(@D)
+	$(compile) -c -o $@ $<
+
+# A library is made anew whenever its list of sources changes, so that one that was removed is gone from it too.
+define folder_library
+build/lib$1.a: $(call objects,$1,build/obj) build/lib$1.list
+	@rm -f $$@
+	$$(AR) rcs $$@ $$(filter %.o,$$^)
+build/lib$1.list: always
+	@mkdir -p build
+	@echo '$(call objects,$1,build/obj)' | cmp -s - $$@ || echo '$(call objects,$1,build/obj)' >$$@
+endef
+$(foreach f,$(folders),$(eval $(call folder_library,$f)))
+
+define program
+$1: build/obj/$1/main.o $(call archives,$(below_$1),build)
+	$$(link) -o $$@ $$^ $$(package_libs) $$(LIBS)
+endef
+$(foreach p,$(programs),$(eval $(call program,$p)))
+
+lab/relay: $(SRCDIR)/lab/relay.c config.mk
+	@mkdir -p lab build/obj/lab
+	$(filter-out -D_GNU_SOURCE,$(compile)) -MF build/obj/lab/relay.d -MT $@ $(LINK_HARDENING) $(LDFLAGS) -o $@ $< $(LIBS)
+
+# --- unit tests -----------------------------------------------------------------------------------------------------
+# Files in test/unit that are not called test_* are shared by the tests.
+T ?= *
+test_names := $(patsubst $(SRCDIR)/test/unit/%.c,%,$(wildcard $(SRCDIR)/test/unit/test_*.c))
+test_wanted := $(sort $(foreach t,$(T),$(patsubst $(SRCDIR)/test/unit/%.c,%,$(wildcard $(SRCDIR)/test/unit/test_$t.c))))
+test_shared := $(patsubst $(SRCDIR)/test/unit/%.c,build/test/%.o,$(filter-out $(SRCDIR)/test/unit/test_%,\
+	$(wildcard $(SRCDIR)/test/unit/*.c)))
+
+build/test/%.o: $(SRCDIR)/test/unit/%.c config.mk
+	@mkdir -p $(@D)
+	$(compile) $(CMOCKA_CFLAGS) -I$(SRCDIR)/test/unit -DTEST_DIR='"$(abspath $(SRCDIR))/test"' -c -o $@ $<
+
+build/test/libshared.a: $(test_shared)
+	@mkdir -p $(@D)
+	@rm -f $@
+	$(AR) rcs $@ $^
+
+define test_program
+build/test/$1: build/test/$1.o build/test/libshared.a $(call archives,$(call uses,$1),build)
+	$$(link) -o $$@ $$^ $$(CMOCKA_LIBS) $$(package_libs) $$(LIBS)
+endef
+$(foreach t,$(test_names),$(eval $(call test_program,$t)))
+
+unit: cmocka $(addprefix build/test/,$(test_wanted))
+	@failed=; \
+	for t in $(test_wanted); do \
+		if ASAN_OPTIONS=$${ASAN_OPTIONS-detect_leaks=1:strict_string_checks=1} \
+		   UBSAN_OPTIONS=$${UBSAN_OPTIONS-print_stacktrace=1} \
+		   timeout 300 build/test/$$t >build/test/$$t.out 2>&1; then \
+			echo "ok    $$t ($$(grep -c '^\[       OK' build/test/$$t.out) tests)"; \
+		else \
+			echo "FAIL  $$t (status $$?)"; cat build/test/$$t.out; failed="$$failed $$t"; \
+		fi; \
+	done; \
+	if [ -n "$$failed" ]; then echo "failed:$$failed" >&2; exit 1; fi
+
+cmocka:
+	@[ "$(HAVE_CMOCKA)" = 1 ] || { echo 'The unit tests need cmocka: apt-get install libcmocka-dev,' \
+		'then ./configure' >&2; exit 1; }
+
+check: unit layers
+
+# --- checks of the source -------------------------------------------------------------------------------------------
+layers: $(call archives,packet tcpcopy,build)
+	$(SRCDIR)/test/layers $(SRCDIR) $(if $(INSTRUMENT),,build)
+
+lint_sources = $(foreach f,$(folders),$(wildcard $(SRCDIR)/src/$f/*.c)) $(wildcard $(SRCDIR)/lab/*.c)
+lint: config.mk
+	@if command -v cppcheck >/dev/null; then \
+		cppcheck -q --std=c11 -D_GNU_SOURCE -D__linux__ $(includes) --inline-suppr --error-exitcode=1 \
+			--enable=warning,performance,portability --suppress=missingIncludeSystem $(lint_sources); \
+	else echo 'lint: no cppcheck (apt-get install cppcheck)'; fi
+	@if command -v clang-tidy >/dev/null; then \
+		clang-tidy --quiet --warnings-as-errors='*' $(lint_sources) -- $(language) $(includes) $(package_cflags); \
+	else echo 'lint: no clang-tidy (apt-get install clang-tidy)'; fi
+
+# --- fuzzers and benchmarks -----------------------------------------------------------------------------------------
+FUZZ_CC ?= clang
+FUZZ_FLAGS ?= -O1 -g -fno-omit-frame-pointer -fno-sanitize-recover=all
+fuzz_names := $(patsubst $(SRCDIR)/fuzz/%.c,%,$(wildcard $(SRCDIR)/fuzz/fuzz_*.c))
+fuzz_compile = $(FUZZ_CC) $(language) $(includes) $(package_cflags) $(WARNINGS) $(FUZZ_FLAGS) -MMD -MP
+
+build/fuzz/obj/%.o: $(SRCDIR)/src/%.c config.mk
+	@mkdir -p $(@D)
+	$(fuzz_compile) -fsanitize=fuzzer-no-link,address,undefined -c -o $@ $<
+
+build/fuzz/%.o: $(SRCDIR)/fuzz/%.c config.mk
+	@mkdir -p $(@D)
+	$(fuzz_compile) -fsanitize=fuzzer-no-link,address,undefined -c -o $@ $<
+
+define fuzz_library
+build/fuzz/lib$1.a: $(call objects,$1,build/fuzz/obj) build/lib$1.list
+	@mkdir -p build/fuzz
+	@rm -f $$@
+	$$(AR) rcs $$@ $$(filter %.o,$$^)
+endef
+$(foreach f,$(folders),$(eval $(call fuzz_library,$f)))
+
+define fuzz_program
+build/fuzz/$1: build/fuzz/$1.o $(call archives,$(call uses,$1),build/fuzz)
+	$$(FUZZ_CC) -pthread $$(FUZZ_FLAGS) -fsanitize=fuzzer,address,undefined -o $$@ $$^ $$(package_libs) $$(LIBS)
+endef
+$(foreach t,$(fuzz_names),$(eval $(call fuzz_program,$t)))
+fuzz: $(addprefix build/fuzz/,$(fuzz_names))
+
+bench_names := $(patsubst $(SRCDIR)/bench/%.c,%,$(wildcard $(SRCDIR)/bench/bench_*.c))
+build/bench/%.o: $(SRCDIR)/bench/%.c config.mk
+	@mkdir -p $(@D)
+	$(compile) -c -o $@ $<
+
+define bench_program
+build/bench/$1: build/bench/$1.o $(call archives,$(call uses,$1),build)
+	$$(link) -o $$@ $$^ $$(package_libs) $$(LIBS)
+endef
+$(foreach t,$(bench_names),$(eval $(call bench_program,$t)))
+bench: $(addprefix build/bench/,$(bench_names))
+
+# --- installation ---------------------------------------------------------------------------------------------------
+INSTALL ?= install
+manuals = $(wildcard $(SRCDIR)/man/*.8)
+documents = $(wildcard $(SRCDIR)/README.md $(SRCDIR)/doc/*.md)
+
+build/man/%.8: $(SRCDIR)/man/%.8 config.mk
+	@mkdir -p $(@D)
+	sed -e 's|@VERSION@|$(PACKAGE_VERSION)|g' -e 's|@sysconfdir@|$(sysconfdir)|g' \
+		-e 's|@localstatedir@|$(localstatedir)|g' -e 's|@runstatedir@|$(runstatedir)|g' \
+		-e 's|@docdir@|$(docdir)|g' $< >$@
+
+install: all $(patsubst $(SRCDIR)/%,build/%,$(manuals))
+	$(INSTALL) -d $(DESTDIR)$(sbindir) $(DESTDIR)$(mandir)/man8 $(DESTDIR)$(docdir)
+	$(if $(programs),$(INSTALL) -m 755 $(programs) $(DESTDIR)$(sbindir))
+	$(if $(manuals),$(INSTALL) -m 644 $(patsubst $(SRCDIR)/%,build/%,$(manuals)) $(DESTDIR)$(mandir)/man8)
+	$(if $(documents),$(INSTALL) -m 644 $(documents) $(DESTDIR)$(docdir))
+
+uninstall:
+	rm -f $(addprefix $(DESTDIR)$(sbindir)/,$(programs)) \
+		$(addprefix $(DESTDIR)$(mandir)/man8/,$(notdir $(manuals))) \
+		$(addprefix $(DESTDIR)$(docdir)/,$(notdir $(documents)))
+	-[ ! -d $(DESTDIR)$(docdir) ] || rmdir $(DESTDIR)$(docdir)
+
+clean:
+	rm -rf build/obj build/test build/fuzz build/bench build/man build/*.a build/*.list tcpcopy intercept lab/relay
+
+distclean: clean
+	rm -rf build config.mk
+	$(if $(filter-out .,$(SRCDIR)),rm -f Makefile)
+
+.PHONY: all help install uninstall unit cmocka check layers lint fuzz bench clean distclean always
+.SECONDARY:
+
+-include $(wildcard build/obj/*/*.d build/test/*.d build/fuzz/*.d build/fuzz/obj/*/*.d build/bench/*.d)
