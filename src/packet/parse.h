@@ -7,7 +7,7 @@ const char *parse_reason_name(enum parse_reason r);
 const char *parse_reason_text(enum parse_reason r);
 
 /* Link layers, by libpcap's DLT_ numbers (pcap/dlt.h), without needing libpcap here. */
-enum link_type { LINK_ETHERNET = 1, LINK_RAW = 12, LINK_RAW_IP = 101, LINK_COOKED = 113, LINK_COOKED2 = 276, LINK_NULL = 0, LINK_IPV4 = 228, LINK_IPV6 = 229 };
+enum link_type { LINK_ETHERNET = 1, LINK_RAW = 12, LINK_RAW_IP = 101, LINK_COOKED = 113, LINK_COOKED2 = 276, LINK_NULL = 0, LINK_LOOP = 108, LINK_IPV4 = 228, LINK_IPV6 = 229 };
 
 /* How far the checksums of a captured packet can be trusted. */
 enum checksum_state {

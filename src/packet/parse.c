@@ -1,0 +1,147 @@
+/*
+ * Link layers, and the names of the reasons for which packets are turned away.
+ *
+ * A packet comes in as the source saw it, with or without a link-layer header; this file finds the IP header, ip.c and
+ * tcp.c go on from there. The link layer's word on the protocol is held against the IP version, because the kernel does so
+ * too: what the online server's stack did not take must not reach the target.
+ */
+#include "packet/parse.h"
+
+#include "packet/bytes.h"
+#include "packet/parse_internal.h"
+
+#define ETHER_LEN 14
+#define COOKED_LEN 16
+#define COOKED2_LEN 20
+#define NULL_LEN 4
+#define VLAN_LEN 4
+#define MAX_VLAN_TAGS 2
+
+enum { ETHERTYPE_IP4 = 0x0800, ETHERTYPE_IP6 = 0x86dd, ETHERTYPE_8021Q = 0x8100, ETHERTYPE_8021AD = 0x88a8 };
+
+static const struct {
+	const char *name, *text;
+} reasons[PARSE_REASON_COUNT] = {
+#define X(id, name, text) {name, text},
+	PARSE_REASONS(X)
+#undef X
+};
+
+const char *parse_reason_name(enum parse_reason r)
+{
+	return (unsigned)r < PARSE_REASON_COUNT ? reasons[r].name : "?";
+}
+
+const char *parse_reason_text(enum parse_reason r)
+{
+	return (unsigned)r < PARSE_REASON_COUNT ? reasons[r].text : "?";
+}
+
+/* Where the IP header is, and which version the link layer says it has (0: the link layer does not say). */
+struct link {
+	uint32_t offset;
+	uint8_t version;
+};
+
+/* @l->offset stands behind the header that held @ethertype. */
+static enum parse_reason after_ethertype(struct link *l, const uint8_t *d, uint32_t captured,
+					 uint16_t ethertype)
+{
+	unsigned tags;
+
+	for (tags = 0; ethertype == ETHERTYPE_8021Q || ethertype == ETHERTYPE_8021AD; tags++) {
+		if (tags == MAX_VLAN_TAGS)
+			return PARSE_NOT_IP;
+		if (captured < l->offset + VLAN_LEN)
+			return PARSE_LINK_SHORT;
+		ethertype = get_be16(d + l->offset + 2);
+		l->offset += VLAN_LEN;
+	}
+	if (ethertype != ETHERTYPE_IP4 && ethertype != ETHERTYPE_IP6)
+		return PARSE_NOT_IP;
+	l->version = ethertype == ETHERTYPE_IP4 ? 4 : 6;
+	return PARSE_OK;
+}
+
+/*
+ * The address family in BSD's loopback header is in the byte order of the host that captured (LINK_LOOP: in network
+ * order), and AF_INET6 is another number on every system. All are under 256, so that either order reads right.
+ */
+static enum parse_reason after_family(struct link *l, const uint8_t *d)
+{
+	uint32_t family = d[0] ? d[0] | (uint32_t)d[1] << 8 | (uint32_t)d[2] << 16 : get_be32(d);
+
+	switch (family) {
+	case 2:
+		l->version = 4;
+		return PARSE_OK;
+	case 10: /* Linux */
+	case 24: /* NetBSD, OpenBSD */
+	case 28: /* FreeBSD */
+	case 30: /* Darwin */
+		l->version = 6;
+		return PARSE_OK;
+	default:
+		return PARSE_NOT_IP;
+	}
+}
+
+static enum parse_reason parse_link(struct link *l, enum link_type type, const uint8_t *d,
+				    uint32_t captured)
+{
+	*l = (struct link){0, 0};
+	switch (type) {
+	case LINK_ETHERNET:
+		if (captured < ETHER_LEN)
+			return PARSE_LINK_SHORT;
+		l->offset = ETHER_LEN;
+		return after_ethertype(l, d, captured, get_be16(d + 12));
+	case LINK_COOKED:
+		if (captured < COOKED_LEN)
+			return PARSE_LINK_SHORT;
+		l->offset = COOKED_LEN;
+		return after_ethertype(l, d, captured, get_be16(d + 14));
+	case LINK_COOKED2:
+		if (captured < COOKED2_LEN)
+			return PARSE_LINK_SHORT;
+		l->offset = COOKED2_LEN;
+		return after_ethertype(l, d, captured, get_be16(d));
+	case LINK_NULL:
+	case LINK_LOOP:
+		if (captured < NULL_LEN)
+			return PARSE_LINK_SHORT;
+		l->offset = NULL_LEN;
+		return after_family(l, d);
+	case LINK_RAW:
+	case LINK_RAW_IP:
+		return PARSE_OK;
+	case LINK_IPV4:
+		l->version = 4;
+		return PARSE_OK;
+	case LINK_IPV6:
+		l->version = 6;
+		return PARSE_OK;
+	default:
+		return PARSE_LINK_UNKNOWN;
+	}
+}
+
+enum parse_reason parse_packet(struct segment *s, const struct raw_packet *p)
+{
+	/* files may claim anything */
+	uint32_t captured = p->captured < p->len ? p->captured : p->len;
+	enum parse_reason r;
+	struct link l;
+
+	r = parse_link(&l, p->link, p->data, captured);
+	if (r != PARSE_OK)
+		return r;
+	if (captured == l.offset)
+		return PARSE_IP_SHORT;
+	if (l.version && p->data[l.offset] >> 4 != l.version)
+		return PARSE_NOT_IP;
+	r = parse_ip(s, p->data + l.offset, captured - l.offset, p->len - l.offset, p->checksum);
+	s->time = p->time;
+	s->gso_size = p->gso_size;
+	return r;
+}
