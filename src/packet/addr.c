@@ -1,9 +1,9 @@
 /*
  * Addresses, endpoints and prefixes, and their text forms.
  *
- * IPv4 lives inside the 16 bytes as ::ffff:a.b.c.d, so that flow keys, comparisons and the wire format of the
- * channel have one shape for both families. Nothing here allocates or looks names up; inet_pton() and inet_ntop()
- * are pure conversions.
+ * IPv4 lives inside the 16 bytes as ::ffff:a.b.c.d, so that flow keys, comparisons and the wire
+ * format of the channel have one shape for both families. Nothing here allocates or looks names up;
+ * inet_pton() and inet_ntop() are pure conversions.
  */
 #include "packet/addr.h"
 

@@ -7,7 +7,10 @@
 #include <string.h>
 #include <sys/socket.h>
 
-/* An address is always 16 bytes in network byte order; IPv4 is mapped (::ffff:a.b.c.d, RFC 4291 2.5.5.2). */
+/*
+ * An address is always 16 bytes in network byte order; IPv4 is mapped (::ffff:a.b.c.d,
+ * RFC 4291 2.5.5.2).
+ */
 struct addr {
 	uint8_t b[16];
 };
@@ -48,19 +51,27 @@ static inline bool tuple_eq(const struct tuple *a, const struct tuple *b)
 	return endpoint_eq(&a->src, &b->src) && endpoint_eq(&a->dst, &b->dst);
 }
 
-/* Literal addresses only: no look-up. Brackets are not accepted here. False when @text is no address. */
+/*
+ * Literal addresses only: no look-up. Brackets are not accepted here. False when @text is
+ * no address.
+ */
 bool addr_parse(struct addr *a, const char *text);
-bool prefix_parse(struct prefix *p, const char *text); /* "10.0.0.0/8", "fd00::/16", or a plain address */
+bool prefix_parse(struct prefix *p,
+		  const char *text); /* "10.0.0.0/8", "fd00::/16", or a plain address */
 bool prefix_contains(const struct prefix *p, const struct addr *a);
 
-#define ADDR_TEXT_LEN 46
+#define ADDR_TEXT_LEN	  46
 #define ENDPOINT_TEXT_LEN 56
-/* Both return @buf. v4 as dotted quad, v6 as RFC 5952; an endpoint as 1.2.3.4:80 or [fd00::1]:80. */
+/*
+ * Both return @buf. v4 as dotted quad, v6 as RFC 5952; an endpoint as 1.2.3.4:80 or
+ * [fd00::1]:80.
+ */
 char *addr_format(char *buf, size_t size, const struct addr *a);
 char *endpoint_format(char *buf, size_t size, const struct endpoint *e);
 
 /* To and from a sockaddr. The v4-mapped form becomes AF_INET. Returns the length. */
-socklen_t addr_to_sockaddr(struct sockaddr_storage *ss, const struct addr *a, uint16_t port_host_order);
+socklen_t addr_to_sockaddr(struct sockaddr_storage *ss, const struct addr *a,
+			   uint16_t port_host_order);
 bool addr_from_sockaddr(struct endpoint *e, const struct sockaddr *sa);
 
 #endif

@@ -1,10 +1,11 @@
 /*
  * Segments to packets: headers with right lengths and checksums, and the cutting of super-packets.
  *
- * Headers and payload are kept apart, because the sinks hand both to the kernel as they lie (scatter/gather); only
- * build_packet() copies. IP options and extension headers are never written, whatever the client's packet carried. The pieces of a
- * cut segment are what a sending kernel would have put on the wire in its place (Linux: tcp_gso_segment()), except that
- * urgent data, which a GSO packet cannot say, keeps pointing to the same byte.
+ * Headers and payload are kept apart, because the sinks hand both to the kernel as they lie
+ * (scatter/gather); only build_packet() copies. IP options and extension headers are never written,
+ * whatever the client's packet carried. The pieces of a cut segment are what a sending kernel would
+ * have put on the wire in its place (Linux: tcp_gso_segment()), except that urgent data, which a
+ * GSO packet cannot say, keeps pointing to the same byte.
  */
 #include "packet/build.h"
 
@@ -17,7 +18,7 @@
 #define IP4_LEN 20u
 #define IP6_LEN 40u
 #define TCP_LEN 20u
-#define IP4_DF 0x4000u
+#define IP4_DF	0x4000u
 
 size_t build_headers_len(const struct tx_segment *t)
 {

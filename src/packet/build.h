@@ -14,8 +14,9 @@ enum build_checksum {
 };
 
 /*
- * Write IP and TCP headers of @t for @len payload bytes at @payload (not copied) to @out (at least BUILD_MAX_HEADERS bytes).
- * Returns their length. IPv4 total length over 65535 is written as 0 (the sink must not send such a packet without GSO).
+ * Write IP and TCP headers of @t for @len payload bytes at @payload (not copied) to @out (at least
+ * BUILD_MAX_HEADERS bytes). Returns their length. IPv4 total length over 65535 is written as 0 (the
+ * sink must not send such a packet without GSO).
  */
 size_t build_headers(uint8_t *out, const struct tx_segment *t, enum build_checksum how);
 
@@ -23,8 +24,8 @@ size_t build_headers(uint8_t *out, const struct tx_segment *t, enum build_checks
 size_t build_packet(uint8_t *out, size_t size, const struct tx_segment *t);
 
 /*
- * Cutting a super-packet: piece @i (from 0) of @t, at most @mss payload bytes each, into *piece. False past the last. A segment
- * without payload has one piece.
+ * Cutting a super-packet: piece @i (from 0) of @t, at most @mss payload bytes each, into *piece.
+ * False past the last. A segment without payload has one piece.
  */
 bool build_piece(struct tx_segment *piece, const struct tx_segment *t, uint32_t mss, uint32_t i);
 uint32_t build_piece_count(const struct tx_segment *t, uint32_t mss);

@@ -1,10 +1,10 @@
 /*
  * The Internet checksum (RFC 1071) in full and as an incremental update (RFC 1624).
  *
- * A one's-complement sum of 16-bit words may be taken in wider words and folded afterwards: 2^16 is 1 modulo
- * 2^16 - 1, and so is 2^64. Four accumulators with end-around carry keep the adders busy; the words are added as they
- * lie in memory, which makes the code free of byte order (RFC 1071 2.B). Loads go through memcpy, so any alignment
- * of @data will do.
+ * A one's-complement sum of 16-bit words may be taken in wider words and folded afterwards: 2^16 is
+ * 1 modulo 2^16 - 1, and so is 2^64. Four accumulators with end-around carry keep the adders busy;
+ * the words are added as they lie in memory, which makes the code free of byte order (RFC
+ * 1071 2.B). Loads go through memcpy, so any alignment of @data will do.
  */
 #include "packet/checksum.h"
 
@@ -84,8 +84,8 @@ uint16_t csum_fold(uint64_t sum)
 }
 
 /*
- * One code path for both families: the mapped form of an IPv4 address only adds the word 0xffff, which is zero in
- * one's complement, and the protocol number keeps the sum from being a true zero.
+ * One code path for both families: the mapped form of an IPv4 address only adds the word 0xffff,
+ * which is zero in one's complement, and the protocol number keeps the sum from being a true zero.
  */
 uint64_t csum_pseudo(const struct addr *src, const struct addr *dst, uint32_t tcp_len)
 {

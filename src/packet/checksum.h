@@ -4,20 +4,31 @@
 #include "packet/addr.h"
 
 /*
- * The Internet checksum (RFC 1071). Sums are unfolded one's-complement sums of 16-bit words as they lie in memory, so that
- * results are stored without swapping.
+ * The Internet checksum (RFC 1071). Sums are unfolded one's-complement sums of 16-bit words as they
+ * lie in memory, so that results are stored without swapping. A sum that these functions return is
+ * under 2^33, so sums may also be added with a plain +.
  */
-uint64_t csum_add(uint64_t sum, const void *data, size_t len); /* @len odd only in the last call of a packet */
-uint16_t csum_fold(uint64_t sum);			       /* folded, not complemented */
-static inline uint16_t csum_finish(uint64_t sum)	       /* folded and complemented: the value of the header field */
+
+/* @sum plus the words at @data, of any alignment. @len odd only in the last call of a packet. */
+uint64_t csum_add(uint64_t sum, const void *data, size_t len);
+/* Folded to 16 bits, not complemented; zero only if the sum is zero. */
+uint16_t csum_fold(uint64_t sum);
+/* Folded and complemented: the value of the header field. */
+static inline uint16_t csum_finish(uint64_t sum)
 {
 	return (uint16_t)~csum_fold(sum);
 }
 
-/* Sum of the TCP pseudo-header (RFC 9293 3.1; RFC 8200 8.1). @tcp_len: TCP header + payload in bytes. Family from the mapped form. */
+/*
+ * Sum of the TCP pseudo-header (RFC 9293 3.1; RFC 8200 8.1). @tcp_len: TCP header +
+ * payload in bytes. One formula serves both families.
+ */
 uint64_t csum_pseudo(const struct addr *src, const struct addr *dst, uint32_t tcp_len);
 
-/* RFC 1624 eqn. 3 update of header field value @check for a 16-bit word changed @from -> @to (all as in memory). Not for partial checksums. */
+/*
+ * RFC 1624 eqn. 3 update of header field value @check for a word changed @from -> @to (all as in
+ * memory, the word at an even offset). Not for partial checksums.
+ */
 uint16_t csum_update16(uint16_t check, uint16_t from, uint16_t to);
 uint16_t csum_update32(uint16_t check, uint32_t from, uint32_t to);
 

@@ -1,10 +1,11 @@
 /*
  * IPv4 (RFC 791) and IPv6 (RFC 8200) headers down to TCP.
  *
- * The bytes come from the network or a file and may be cut short: @captured bounds what is read, @len what the
- * lengths in the headers may claim. The IP length, not the capture's, ends the segment, so that Ethernet padding never becomes
- * payload; only a zero length on a packet too big for the field (BIG TCP) takes the capture's. The protocol is looked at
- * before fragmentation: a fragment of UDP is "not TCP", a fragment of TCP is lost work and has its own count.
+ * The bytes come from the network or a file and may be cut short: @captured bounds what is read,
+ * @len what the lengths in the headers may claim. The IP length, not the capture's, ends the
+ * segment, so that Ethernet padding never becomes payload; only a zero length on a packet too big
+ * for the field (BIG TCP) takes the capture's. The protocol is looked at before fragmentation: a
+ * fragment of UDP is "not TCP", a fragment of TCP is lost work and has its own count.
  */
 #include "packet/bytes.h"
 #include "packet/parse_internal.h"
@@ -12,14 +13,14 @@
 
 #include <netinet/in.h>
 
-#define IP4_LEN 20u
-#define IP6_LEN 40u
-#define IP4_DF 0x4000u
+#define IP4_LEN		 20u
+#define IP6_LEN		 40u
+#define IP4_DF		 0x4000u
 #define IP4_MF_OR_OFFSET 0x3fffu
-#define MAX_EXT_HEADERS 8
-#define EXT_MIN_LEN 8u
-#define OPT_PAD1 0
-#define OPT_JUMBO 0xc2 /* RFC 2675 */
+#define MAX_EXT_HEADERS	 8
+#define EXT_MIN_LEN	 8u
+#define OPT_PAD1	 0
+#define OPT_JUMBO	 0xc2 /* RFC 2675 */
 
 enum { EXT_HOST_IDENTITY = 139, EXT_SHIM6 = 140 };
 
@@ -94,7 +95,10 @@ static uint32_t jumbo_option(const uint8_t *h, uint32_t len)
 	return 0;
 }
 
-/* Bytes behind the fixed header, or false when the packet does not say it or says more than there are. */
+/*
+ * Bytes behind the fixed header, or false when the packet does not say it or says more
+ * than there are.
+ */
 static bool payload_len6(uint32_t *payload, const uint8_t *d, uint32_t captured, uint32_t len)
 {
 	uint32_t v = get_be16(d + 4);
@@ -128,8 +132,8 @@ static bool is_extension(uint8_t next)
 }
 
 /*
- * Step from the fixed header over extension headers; *offset is then where TCP begins. @end: of the packet by its own
- * length; @captured: no more than that.
+ * Step from the fixed header over extension headers; *offset is then where TCP begins. @end: of the
+ * packet by its own length; @captured: no more than that.
  */
 static enum parse_reason skip_extensions(const uint8_t *d, uint32_t captured, uint32_t end,
 					 uint32_t *offset)
@@ -160,7 +164,10 @@ static enum parse_reason skip_extensions(const uint8_t *d, uint32_t captured, ui
 			break;
 		case IPPROTO_FRAGMENT:
 			ext_len = 8;
-			/* offset 0 and no more to come is an atomic fragment, a whole packet: RFC 6946 */
+			/*
+			 * offset 0 and no more to come is an atomic fragment, a whole
+			 * packet: RFC 6946
+			 */
 			if (get_be16(h + 2) & 0xfff9u) {
 				if (h[0] == IPPROTO_TCP || is_extension(h[0]))
 					return PARSE_FRAGMENT6;
@@ -196,7 +203,10 @@ static enum parse_reason parse_ip6(struct segment *s, const uint8_t *d, uint32_t
 		return r;
 	s->tuple.src.addr = addr_from_v6(d + 8);
 	s->tuple.dst.addr = addr_from_v6(d + 24);
-	/* a mapped address never stands in a packet (RFC 4291 2.5.5.2) and would pass for IPv4 further on */
+	/*
+	 * a mapped address never stands in a packet (RFC 4291 2.5.5.2) and would pass for
+	 * IPv4 further on
+	 */
 	if (bad_address(&s->tuple) || addr_is_v4(&s->tuple.src.addr) ||
 	    addr_is_v4(&s->tuple.dst.addr))
 		return PARSE_BAD_ADDRESS;

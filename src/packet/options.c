@@ -1,16 +1,17 @@
 /*
- * TCP options (RFC 9293 3.1, 3.2): a checked walk, and on top of it the parsing into values, the filtering of a
- * client's SYN, and the building of our own.
+ * TCP options (RFC 9293 3.1, 3.2): a checked walk, and on top of it the parsing into values, the
+ * filtering of a client's SYN, and the building of our own.
  *
- * Option bytes come from the network: the walk is the one place that trusts no length, and everything else reads
- * only the body that the walk hands out. A known kind whose length is not the one its RFC names counts as unknown, as in
- * the kernel's tcp_parse_options(): ignored, never guessed at.
+ * Option bytes come from the network: the walk is the one place that trusts no length, and
+ * everything else reads only the body that the walk hands out. A known kind whose length is not the
+ * one its RFC names counts as unknown, as in the kernel's tcp_parse_options(): ignored, never
+ * guessed at.
  */
 #include "packet/options.h"
 
 #include "packet/bytes.h"
 
-#define MAX_WSCALE 14	      /* RFC 7323 2.3 */
+#define MAX_WSCALE    14      /* RFC 7323 2.3 */
 #define TFO_EXP_MAGIC 0xf989u /* RFC 7413 4.1.1: the experimental option's identifier */
 
 void tcp_option_begin(struct tcp_option_iter *it, const uint8_t *options, size_t len)
@@ -140,7 +141,10 @@ uint8_t tcp_options_syn_filter(uint8_t out[TCP_MAX_OPTIONS_LEN], const uint8_t *
 
 	if (len > TCP_MAX_OPTIONS_LEN)
 		len = TCP_MAX_OPTIONS_LEN;
-	/* No-ops everywhere, then what may stay at the place where it stood: nothing moves, nothing is left behind. */
+	/*
+	 * No-ops everywhere, then what may stay at the place where it stood: nothing
+	 * moves, nothing is left behind.
+	 */
 	memset(out, TCPOPT_NOOP, TCP_MAX_OPTIONS_LEN);
 	tcp_option_begin(&it, options, len);
 	while (tcp_option_next(&it)) {
@@ -158,7 +162,10 @@ uint8_t tcp_options_syn_filter(uint8_t out[TCP_MAX_OPTIONS_LEN], const uint8_t *
 			put_be32(to + 4, 0);
 		}
 	}
-	/* At an end-of-list, or at a length that ends the walk for every reader, the rest is padding (zero). */
+	/*
+	 * At an end-of-list, or at a length that ends the walk for every reader, the rest
+	 * is padding (zero).
+	 */
 	end = (size_t)(it.p - options);
 	memset(out + end, TCPOPT_END, TCP_MAX_OPTIONS_LEN - end);
 	return (uint8_t)((len + 3) & ~(size_t)3);

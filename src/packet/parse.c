@@ -1,23 +1,29 @@
 /*
  * Link layers, and the names of the reasons for which packets are turned away.
  *
- * A packet comes in as the source saw it, with or without a link-layer header; this file finds the IP header, ip.c and
- * tcp.c go on from there. The link layer's word on the protocol is held against the IP version, because the kernel does so
- * too: what the online server's stack did not take must not reach the target.
+ * A packet comes in as the source saw it, with or without a link-layer header; this file finds the
+ * IP header, ip.c and tcp.c go on from there. The link layer's word on the protocol is held against
+ * the IP version, because the kernel does so too: what the online server's stack did not take must
+ * not reach the target.
  */
 #include "packet/parse.h"
 
 #include "packet/bytes.h"
 #include "packet/parse_internal.h"
 
-#define ETHER_LEN 14
-#define COOKED_LEN 16
-#define COOKED2_LEN 20
-#define NULL_LEN 4
-#define VLAN_LEN 4
+#define ETHER_LEN     14
+#define COOKED_LEN    16
+#define COOKED2_LEN   20
+#define NULL_LEN      4
+#define VLAN_LEN      4
 #define MAX_VLAN_TAGS 2
 
-enum { ETHERTYPE_IP4 = 0x0800, ETHERTYPE_IP6 = 0x86dd, ETHERTYPE_8021Q = 0x8100, ETHERTYPE_8021AD = 0x88a8 };
+enum {
+	ETHERTYPE_IP4 = 0x0800,
+	ETHERTYPE_IP6 = 0x86dd,
+	ETHERTYPE_8021Q = 0x8100,
+	ETHERTYPE_8021AD = 0x88a8
+};
 
 static const struct {
 	const char *name, *text;
@@ -37,7 +43,10 @@ const char *parse_reason_text(enum parse_reason r)
 	return (unsigned)r < PARSE_REASON_COUNT ? reasons[r].text : "?";
 }
 
-/* Where the IP header is, and which version the link layer says it has (0: the link layer does not say). */
+/*
+ * Where the IP header is, and which version the link layer says it has (0: the link layer
+ * does not say).
+ */
 struct link {
 	uint32_t offset;
 	uint8_t version;
@@ -64,8 +73,9 @@ static enum parse_reason after_ethertype(struct link *l, const uint8_t *d, uint3
 }
 
 /*
- * The address family in BSD's loopback header is in the byte order of the host that captured (LINK_LOOP: in network
- * order), and AF_INET6 is another number on every system. All are under 256, so that either order reads right.
+ * The address family in BSD's loopback header is in the byte order of the host that captured
+ * (LINK_LOOP: in network order), and AF_INET6 is another number on every system. All are under 256,
+ * so that either order reads right.
  */
 static enum parse_reason after_family(struct link *l, const uint8_t *d)
 {

@@ -7,13 +7,25 @@ const char *parse_reason_name(enum parse_reason r);
 const char *parse_reason_text(enum parse_reason r);
 
 /* Link layers, by libpcap's DLT_ numbers (pcap/dlt.h), without needing libpcap here. */
-enum link_type { LINK_ETHERNET = 1, LINK_RAW = 12, LINK_RAW_IP = 101, LINK_COOKED = 113, LINK_COOKED2 = 276, LINK_NULL = 0, LINK_LOOP = 108, LINK_IPV4 = 228, LINK_IPV6 = 229 };
+enum link_type {
+	LINK_ETHERNET = 1,
+	LINK_RAW = 12,
+	LINK_RAW_IP = 101,
+	LINK_COOKED = 113,
+	LINK_COOKED2 = 276,
+	LINK_NULL = 0,
+	LINK_LOOP = 108,
+	LINK_IPV4 = 228,
+	LINK_IPV6 = 229
+};
 
 /* How far the checksums of a captured packet can be trusted. */
 enum checksum_state {
 	CHECKSUM_VERIFY,  /* as on the wire: verified when all bytes are there */
-	CHECKSUM_PARTIAL, /* the TCP field holds only the pseudo-header's sum (offload pending): the kernel vouches for it */
-	CHECKSUM_TRUSTED, /* already verified by the kernel or the device (VIRTIO_NET_HDR_F_DATA_VALID), or a GRO super-packet */
+	CHECKSUM_PARTIAL, /* the TCP field holds only the pseudo-header's sum (offload pending): the
+			     kernel vouches for it */
+	CHECKSUM_TRUSTED, /* already verified by the kernel or the device
+			     (VIRTIO_NET_HDR_F_DATA_VALID), or a GRO super-packet */
 };
 
 /* A packet as a source delivers it. */
@@ -25,18 +37,21 @@ struct raw_packet {
 	enum checksum_state checksum;
 	uint16_t gso_size; /* from virtio_net_hdr; 0: none */
 	uint64_t time;	   /* ns, CLOCK_MONOTONIC */
-	uint8_t pkttype;   /* PACKET_HOST, PACKET_OUTGOING, ... (linux/if_packet.h); PACKET_HOST for files */
+	uint8_t pkttype;   /* PACKET_HOST, PACKET_OUTGOING, ... (linux/if_packet.h); PACKET_HOST for
+			      files */
 	int ifindex;	   /* 0 for files */
 };
 
 /*
- * Parse down to TCP. On PARSE_OK *s is filled; otherwise *s is undefined. Every length is checked; a packet cut short by the capture
- * parses as long as its headers are whole (s->captured < s->len). IP length 0 with a packet over 65535 is BIG TCP: the length is the
- * ring's. Trailing Ethernet padding is cut by the IP length. IPv6 extension headers: at most 8 are skipped.
+ * Parse down to TCP. On PARSE_OK *s is filled; otherwise *s is undefined. Every length is checked;
+ * a packet cut short by the capture parses as long as its headers are whole (s->captured < s->len).
+ * IP length 0 with a packet over 65535 is BIG TCP: the length is the ring's. Trailing Ethernet
+ * padding is cut by the IP length. IPv6 extension headers: at most 8 are skipped.
  */
 enum parse_reason parse_packet(struct segment *s, const struct raw_packet *p);
 
 /* The same from the IP header on. */
-enum parse_reason parse_ip(struct segment *s, const uint8_t *data, uint32_t captured, uint32_t len, enum checksum_state sum);
+enum parse_reason parse_ip(struct segment *s, const uint8_t *data, uint32_t captured, uint32_t len,
+			   enum checksum_state sum);
 
 #endif

@@ -1,11 +1,12 @@
 /*
  * Changing a packet where it lies.
  *
- * The parser says where the headers are and proves that they are whole; nothing is touched before all conditions hold.
- * Each change adds its difference (new minus old, in one's complement) to the difference of the checksums that cover
- * it; both header fields are corrected once at the end (RFC 1624 eqn. 3). A sum that was wrong stays wrong: damage is
- * not made to look whole. A partial TCP checksum is the pseudo-header's sum, so of all changes only the
- * addresses count, and the field is not complemented.
+ * The parser says where the headers are and proves that they are whole; nothing is touched before
+ * all conditions hold. Each change adds its difference (new minus old, in one's complement) to the
+ * difference of the checksums that cover it; both header fields are corrected once at the end (RFC
+ * 1624 eqn. 3). A sum that was wrong stays wrong: damage is not made to look whole. A partial TCP
+ * checksum is the pseudo-header's sum, so of all changes only the addresses count, and the field is
+ * not complemented.
  */
 #include "packet/rewrite.h"
 
@@ -17,8 +18,9 @@
 #define TCP_CHECK 16
 
 /*
- * Put @n bytes at @base + @off and return the difference of the sum over @base. @base is where the checksummed words
- * begin; a field at an odd offset (a timestamp behind a single no-op) lies across words, so whole words are summed.
+ * Put @n bytes at @base + @off and return the difference of the sum over @base. @base is where the
+ * checksummed words begin; a field at an odd offset (a timestamp behind a single no-op) lies across
+ * words, so whole words are summed.
  */
 static uint64_t replace(uint8_t *base, size_t off, const void *bytes, size_t n)
 {

@@ -5,8 +5,9 @@
 #include <stdint.h>
 
 /*
- * Sequence numbers (RFC 9293 3.4) and timestamp values (RFC 7323 5.2) are compared modulo 2^32. These helpers are the only place where
- * that is done. All values in host byte order. The order of two values 2^31 apart is not defined.
+ * Sequence numbers (RFC 9293 3.4) and timestamp values (RFC 7323 5.2) are compared modulo 2^32.
+ * These helpers are the only place where that is done. All values in host byte order. The order of
+ * two values 2^31 apart is not defined.
  */
 static inline bool seq_lt(uint32_t a, uint32_t b)
 {
@@ -38,8 +39,8 @@ static inline bool seq_between(uint32_t lo, uint32_t x, uint32_t hi)
 	return x - lo <= hi - lo;
 }
 
-#define ts_lt seq_lt
-#define ts_gt seq_gt
+#define ts_lt  seq_lt
+#define ts_gt  seq_gt
 #define ts_max seq_max
 
 #endif

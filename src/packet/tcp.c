@@ -1,8 +1,9 @@
 /*
  * The TCP header (RFC 9293 3.1) into a segment.
  *
- * The checksum is judged before flags and options: a damaged packet shall be counted as damaged, not as what its
- * damage looks like. Where the capture cut payload off there is no checksum to judge, and none is.
+ * The checksum is judged before flags and options: a damaged packet shall be counted as damaged,
+ * not as what its damage looks like. Where the capture cut payload off there is no checksum to
+ * judge, and none is.
  */
 #include "packet/bytes.h"
 #include "packet/checksum.h"

@@ -1,8 +1,9 @@
 /*
  * One line for a segment, in tcpdump's manner, for messages, reports and failing tests.
  *
- * A small cursor over the caller's buffer drops what does not fit; the line always ends in a NUL. Both kinds of segment
- * are shown by the same code, so that what came in and what went out can be compared by eye.
+ * A small cursor over the caller's buffer drops what does not fit; the line always ends in a NUL.
+ * Both kinds of segment are shown by the same code, so that what came in and what went out can be
+ * compared by eye.
  */
 #include "packet/text.h"
 

@@ -4,7 +4,10 @@
 #include "packet/segment.h"
 
 #define SEGMENT_TEXT_LEN 512
-/* One line in tcpdump's manner: "10.0.0.1:33800 > 10.0.0.2:6379 [P.] seq 1:41 ack 7 win 115 <nop,nop,TS val 1 ecr 2> len 40". Returns @buf. */
+/*
+ * One line in tcpdump's manner: "10.0.0.1:33800 > 10.0.0.2:6379 [P.] seq 1:41 ack 7 win
+ * 115 <nop,nop,TS val 1 ecr 2> len 40". Returns @buf.
+ */
 char *segment_format(char *buf, size_t size, const struct segment *s);
 char *tx_segment_format(char *buf, size_t size, const struct tx_segment *t);
 
