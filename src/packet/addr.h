@@ -56,11 +56,12 @@ static inline bool tuple_eq(const struct tuple *a, const struct tuple *b)
  * no address.
  */
 bool addr_parse(struct addr *a, const char *text);
-bool prefix_parse(struct prefix *p,
-		  const char *text); /* "10.0.0.0/8", "fd00::/16", or a plain address */
+/* "10.0.0.0/8", "fd00::/16", or a plain address. Bits behind the prefix are set to zero. */
+bool prefix_parse(struct prefix *p, const char *text);
+/* A prefix shorter than the mapped form's head (::/0) holds no IPv4 address. */
 bool prefix_contains(const struct prefix *p, const struct addr *a);
 
-#define ADDR_TEXT_LEN	  46
+#define ADDR_TEXT_LEN 46
 #define ENDPOINT_TEXT_LEN 56
 /*
  * Both return @buf. v4 as dotted quad, v6 as RFC 5952; an endpoint as 1.2.3.4:80 or

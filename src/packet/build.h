@@ -14,9 +14,10 @@ enum build_checksum {
 };
 
 /*
- * Write IP and TCP headers of @t for @len payload bytes at @payload (not copied) to @out (at least
- * BUILD_MAX_HEADERS bytes). Returns their length. IPv4 total length over 65535 is written as 0 (the
- * sink must not send such a packet without GSO).
+ * Write the IP (RFC 791, RFC 8200) and TCP (RFC 9293) headers of @t to @out, at least
+ * BUILD_MAX_HEADERS bytes; the payload is summed, not copied. Both addresses are of one family.
+ * Returns the headers' length. A length too big for its field (IPv4: total over 65535, IPv6:
+ * payload) is written as 0; the sink must not send such a packet without GSO.
  */
 size_t build_headers(uint8_t *out, const struct tx_segment *t, enum build_checksum how);
 

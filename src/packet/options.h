@@ -39,14 +39,15 @@ bool tcp_options_parse(struct tcp_options *o, const uint8_t *options, size_t len
  * The option bytes of a SYN as the client sent them, in its order and places, with what may not be
  * replicated (TFO, MPTCP, AccECN, MD5, AO, SACK blocks, unknown kinds) replaced by no-ops, tsval
  * put in if there is a timestamp option and its tsecr set to 0. mss_limit > 0 lowers an MSS option
- * above it. Returns the length (a multiple of 4, at most 40).
+ * above it. Behind an end-of-list or a malformed length all is zero. Returns the length (a multiple
+ * of 4, at most 40).
  */
 uint8_t tcp_options_syn_filter(uint8_t out[TCP_MAX_OPTIONS_LEN], const uint8_t *options, size_t len,
 			       uint32_t tsval, uint16_t mss_limit);
 
 /*
  * A SYN's options from values, in Linux's order: MSS, SACK permitted + TS (or padding),
- * no-op + window scale. wscale < 0: none. Returns the length.
+ * no-op + window scale. mss 0: none; wscale < 0: none. Returns the length.
  */
 uint8_t tcp_options_syn_build(uint8_t out[TCP_MAX_OPTIONS_LEN], uint16_t mss, int wscale,
 			      bool sack_permitted, bool has_ts, uint32_t tsval);

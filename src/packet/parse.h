@@ -21,11 +21,12 @@ enum link_type {
 
 /* How far the checksums of a captured packet can be trusted. */
 enum checksum_state {
-	CHECKSUM_VERIFY,  /* as on the wire: verified when all bytes are there */
-	CHECKSUM_PARTIAL, /* the TCP field holds only the pseudo-header's sum (offload pending): the
-			     kernel vouches for it */
-	CHECKSUM_TRUSTED, /* already verified by the kernel or the device
-			     (VIRTIO_NET_HDR_F_DATA_VALID), or a GRO super-packet */
+	/* as on the wire: IPv4's is verified always, TCP's when all bytes are there */
+	CHECKSUM_VERIFY,
+	/* the TCP field holds only the pseudo-header's sum (offload pending): the kernel vouches */
+	CHECKSUM_PARTIAL,
+	/* verified by the kernel or the device (VIRTIO_NET_HDR_F_DATA_VALID), or put together by GRO */
+	CHECKSUM_TRUSTED,
 };
 
 /* A packet as a source delivers it. */
@@ -37,8 +38,7 @@ struct raw_packet {
 	enum checksum_state checksum;
 	uint16_t gso_size; /* from virtio_net_hdr; 0: none */
 	uint64_t time;	   /* ns, CLOCK_MONOTONIC */
-	uint8_t pkttype;   /* PACKET_HOST, PACKET_OUTGOING, ... (linux/if_packet.h); PACKET_HOST for
-			      files */
+	uint8_t pkttype;   /* PACKET_HOST, PACKET_OUTGOING, ... of linux/if_packet.h; files: HOST */
 	int ifindex;	   /* 0 for files */
 };
 
@@ -50,7 +50,7 @@ struct raw_packet {
  */
 enum parse_reason parse_packet(struct segment *s, const struct raw_packet *p);
 
-/* The same from the IP header on. */
+/* The same from the IP header on. s->time and s->gso_size are 0: only a source knows them. */
 enum parse_reason parse_ip(struct segment *s, const uint8_t *data, uint32_t captured, uint32_t len,
 			   enum checksum_state sum);
 

@@ -43,8 +43,7 @@ struct segment {
 	uint64_t time;	    /* ns, CLOCK_MONOTONIC, when it was captured */
 	uint32_t seq, ack;
 	uint32_t len;	   /* payload bytes on the wire (32 bits: BIG TCP), without SYN and FIN */
-	uint32_t captured; /* payload bytes present at @payload; < len where the capture was cut
-			      short */
+	uint32_t captured; /* payload bytes present at @payload; < len if the capture cut it short */
 	const uint8_t *payload;
 	const uint8_t *raw_options; /* the option bytes as on the wire */
 	uint8_t raw_options_len;
@@ -56,8 +55,7 @@ struct segment {
 	uint8_t tos;	     /* or traffic class: DSCP and ECN */
 	bool df;	     /* IPv4 don't-fragment */
 	uint32_t flow_label; /* IPv6, 20 bits */
-	uint16_t gso_size;   /* payload bytes of each wire segment in a super-packet; 0: a single
-				segment or unknown */
+	uint16_t gso_size;   /* payload of each wire segment in a super-packet; 0: one or unknown */
 	struct tcp_options opt;
 };
 
