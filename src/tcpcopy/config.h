@@ -14,8 +14,12 @@
 #define CONFIG_MAX_PEERS 16
 #define CONFIG_MAX_INTERFACES 32
 #define CONFIG_MAX_POOL 64
+#define CONFIG_FILTER_SIZE 16384 /* enough for config_capture_filter(), whatever the rules */
 
-/* One -x element: [online-address:]online-port-target-address:target-port */
+/*
+ * One -x element: [online-address:]online-port-target-address:target-port. A rule without an online address is for the requests of
+ * its target's address family only, so an IPv4 and an IPv6 rule may share a port.
+ */
 struct rule {
 	bool has_online_addr;
 	struct addr online_addr;
@@ -52,11 +56,11 @@ struct config {
 
 /*
  * Parse and check everything that can be known without privilege and without traffic. Returns 0: *c is filled and the program goes on; 1: usage or version was
- * printed (exit 0); 2: *err says what is wrong with which option (exit 2); 3: run-time failure such as a name that does not resolve at all now (exit 1).
+ * printed (exit 0); 2: *err says what is wrong with which option (exit 2); 3: run-time failure, *err says which (exit 1). Blocks while names are resolved.
  */
 int config_parse(struct config *c, int argc, char **argv, char *err, size_t err_size);
 
-/* The capture filter for the rules and -F as pcap-filter text. Returns -1 if @size is too small. */
+/* The capture filter for the rules and -F as pcap-filter(7) text. Returns -1 if @size is too small (CONFIG_FILTER_SIZE never is). */
 int config_capture_filter(const struct config *c, char *out, size_t size);
 
 /* Print the block of facts of the start to the log. */

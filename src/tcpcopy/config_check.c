@@ -1,0 +1,252 @@
+/*
+ * Does the configuration make sense as a whole, and on this host?
+ *
+ * Set-up is where replication fails most often, and nearly always it fails silently: packets leave, nothing comes back. So what can be
+ * known to fail is refused here, before anything is captured, with the option, the value and the reason. In comes a
+ * configuration whose elements are each valid; nothing is changed. This host is asked for its addresses and interfaces; none
+ * of that needs privilege.
+ */
+#include <errno.h>
+#include <ifaddrs.h>
+#include <net/if.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "io/route.h"
+#include "io/source.h"
+#include "tcpcopy/config_parts.h"
+
+/* The least MTU of a link that carries IPv6 (RFC 8200, 5). */
+#define IPV6_MTU_MIN 1280
+
+static bool same_family(const struct addr *a, const struct addr *b)
+{
+	return addr_is_v4(a) == addr_is_v4(b);
+}
+
+static bool is_link_local(const struct addr *a)
+{
+	return !addr_is_v4(a) && a->b[0] == 0xfe && (a->b[1] & 0xc0) == 0x80;
+}
+
+/* What keeps @a from being the address of one host that routes lead to; NULL: nothing. */
+static const char *not_unicast(const struct addr *a)
+{
+	if (addr_is_any(a))
+		return "is not the address of a host";
+	if (addr_is_multicast(a))
+		return "is a multicast or broadcast address";
+	if (is_link_local(a))
+		return "is a link-local address, which means nothing without its interface";
+	return NULL;
+}
+
+static int check_rule(const struct config *c, const struct rule *rule, const struct refusal *r)
+{
+	char text[ADDR_TEXT_LEN];
+	const char *why;
+
+	if (rule->has_online_addr) {
+		const struct endpoint online = { rule->online_addr, rule->online_port };
+
+		addr_format(text, sizeof(text), &online.addr);
+		why = not_unicast(&online.addr);
+		if (why)
+			return refuse(r, "option -x \"%s\": the online address %s %s; accepted: an address of "
+				      "the online server, or none to mean all it has",
+				      rule->text, text, why);
+		if (!same_family(&online.addr, &rule->target.addr))
+			return refuse(r, "option -x \"%s\": one address is IPv4 and the other IPv6, but a "
+				      "request keeps its client's address; accepted: both of one family",
+				      rule->text);
+		if (endpoint_eq(&online, &rule->target))
+			return refuse(r, "option -x \"%s\": the target is the online server itself; accepted: "
+				      "a target on another host",
+				      rule->text);
+		if (addr_is_loopback(&online.addr) && c->n_pool == 0)
+			return refuse(r, "option -x \"%s\": clients of %s have loopback addresses, which the "
+				      "target drops and cannot answer; accepted: an address that other hosts "
+				      "reach, or client addresses given with -c",
+				      rule->text, text);
+	}
+
+	addr_format(text, sizeof(text), &rule->target.addr);
+	why = not_unicast(&rule->target.addr);
+	if (why)
+		return refuse(r, "option -x \"%s\": the target address %s %s; accepted: the address of another "
+			      "host",
+			      rule->text, text, why);
+	if (addr_is_loopback(&rule->target.addr) || route_is_local(&rule->target.addr))
+		return refuse(r, "option -x \"%s\": the target address %s belongs to this very host, whose "
+			      "responses would go straight to the real clients; accepted: a target on "
+			      "another host",
+			      rule->text, text);
+	return 0;
+}
+
+/*
+ * Two rules for one request. Rules of different families never meet: an IPv4 request can only go to an IPv4 target,
+ * so 80-192.0.2.7:80,80-[2001:db8::7]:80 is a host with both.
+ */
+static bool rules_overlap(const struct rule *a, const struct rule *b)
+{
+	return a->online_port == b->online_port && same_family(&a->target.addr, &b->target.addr) &&
+	       (!a->has_online_addr || !b->has_online_addr ||
+		addr_eq(&a->online_addr, &b->online_addr));
+}
+
+static int check_rules(const struct config *c, const struct refusal *r)
+{
+	unsigned i, j;
+
+	for (i = 0; i < c->n_rules; i++) {
+		const struct rule *rule = &c->rules[i];
+
+		if (check_rule(c, rule, r) < 0)
+			return -1;
+		for (j = 0; j < i; j++)
+			if (rules_overlap(rule, &c->rules[j]))
+				return refuse(r, "option -x \"%s\": requests to port %u already go by the rule "
+					      "\"%s\"; accepted: one target for an online address and port",
+					      rule->text, rule->online_port, c->rules[j].text);
+		if (c->mtu && c->mtu < IPV6_MTU_MIN && !addr_is_v4(&rule->target.addr))
+			return refuse(r, "option -M \"%u\": too small for the IPv6 target of \"%s\"; accepted: "
+				      "%d to 65535 bytes with IPv6",
+				      c->mtu, rule->text, IPV6_MTU_MIN);
+	}
+	return 0;
+}
+
+static int check_peers(const struct config *c, const struct refusal *r)
+{
+	unsigned i, j;
+
+	for (i = 0; i < c->n_peers; i++) {
+		const struct peer_address *peer = &c->peers[i];
+		const char *why = not_unicast(&peer->at.addr);
+
+		if (why)
+			return refuse(r, "option -s \"%s\": this %s; accepted: the address of an assistant "
+				      "server, where intercept runs",
+				      peer->text, why);
+		for (j = 0; j < i; j++)
+			if (endpoint_eq(&peer->at, &c->peers[j].at))
+				return refuse(r, "option -s \"%s\": the same assistant as \"%s\"; accepted: each "
+					      "assistant once",
+					      peer->text, c->peers[j].text);
+	}
+	return 0;
+}
+
+static int refuse_pool_holds(const struct refusal *r, const struct prefix *p, const struct addr *a,
+			     const char *what)
+{
+	char pool[PREFIX_TEXT_LEN], text[ADDR_TEXT_LEN];
+
+	return refuse(r, "option -c \"%s\": the pool contains %s, which is %s; accepted: addresses that no "
+		      "host uses and that the target routes to the assistant",
+		      config_prefix_format(pool, sizeof(pool), p), addr_format(text, sizeof(text), a), what);
+}
+
+static int check_pool_prefix(const struct config *c, const struct prefix *p,
+			     const struct ifaddrs *local, const struct refusal *r)
+{
+	char text[PREFIX_TEXT_LEN];
+	const struct ifaddrs *ifa;
+	const char *why = not_unicast(&p->addr);
+	struct endpoint e;
+	bool used = false;
+	unsigned i;
+
+	config_prefix_format(text, sizeof(text), p);
+	if (why)
+		return refuse(r, "option -c \"%s\": this %s; accepted: addresses of hosts", text, why);
+	if (addr_is_loopback(&p->addr))
+		return refuse(r, "option -c \"%s\": the target cannot answer loopback addresses; accepted: "
+			      "addresses that the target routes to the assistant",
+			      text);
+	for (ifa = local; ifa; ifa = ifa->ifa_next)
+		if (ifa->ifa_addr && addr_from_sockaddr(&e, ifa->ifa_addr) &&
+		    prefix_contains(p, &e.addr))
+			return refuse_pool_holds(r, p, &e.addr, "an address of this host");
+	for (i = 0; i < c->n_peers; i++)
+		if (prefix_contains(p, &c->peers[i].at.addr))
+			return refuse_pool_holds(r, p, &c->peers[i].at.addr, "the assistant's address");
+	for (i = 0; i < c->n_rules; i++) {
+		const struct rule *rule = &c->rules[i];
+
+		if (prefix_contains(p, &rule->target.addr))
+			return refuse_pool_holds(r, p, &rule->target.addr, "the target's address");
+		if (rule->has_online_addr && prefix_contains(p, &rule->online_addr))
+			return refuse_pool_holds(r, p, &rule->online_addr, "the online server's address");
+		used |= same_family(&p->addr, &rule->target.addr);
+	}
+	if (!used)
+		return refuse(r, "option -c \"%s\": no rule has a target of this address family; accepted: %s "
+			      "addresses",
+			      text, addr_is_v4(&p->addr) ? "IPv6" : "IPv4");
+	return 0;
+}
+
+static int check_pool(const struct config *c, const struct refusal *r)
+{
+	struct ifaddrs *local = NULL;
+	unsigned i;
+	int rc = 0;
+
+	if (c->n_pool == 0)
+		return 0;
+	if (getifaddrs(&local) < 0)
+		return refuse(r, "option -c: cannot list the addresses of this host: %s", strerror(errno));
+	for (i = 0; i < c->n_pool && rc == 0; i++)
+		rc = check_pool_prefix(c, &c->pool[i], local, r);
+	freeifaddrs(local);
+	return rc;
+}
+
+static int check_interfaces(const struct config *c, const struct refusal *r)
+{
+	char list[512] = "";
+	struct if_nameindex *all, *it;
+	size_t used = 0;
+	unsigned i;
+
+	for (i = 0; i < c->n_interfaces; i++)
+		if (if_nametoindex(c->interfaces[i]) == 0)
+			break;
+	if (i == c->n_interfaces)
+		return 0;
+
+	all = if_nameindex();
+	for (it = all; it && it->if_index && used < sizeof(list); it++)
+		used += (size_t)snprintf(list + used, sizeof(list) - used, "%s%s", used ? ", " : "",
+					 it->if_name);
+	if (all)
+		if_freenameindex(all);
+	return refuse(r, "option -i \"%s\": there is no such interface; accepted: %s", c->interfaces[i], list);
+}
+
+static int check_filter(const struct config *c, const struct refusal *r)
+{
+	char err[sizeof(c->filter) + 256], whole[CONFIG_FILTER_SIZE];
+
+	if (c->filter[0] == '\0')
+		return 0;
+	if (capture_check_filter(c->filter, err, sizeof(err)) < 0)
+		return refuse(r, "option -F: %s; accepted: a filter in the words of pcap-filter(7), such as "
+			      "\"src net 192.0.2.0/24\"",
+			      err);
+	/* A filter may be valid and yet leave nothing of the rules' packets; libpcap notices most such cases. */
+	config_capture_filter(c, whole, sizeof(whole));
+	if (capture_check_filter(whole, err, sizeof(err)) < 0)
+		return refuse(r, "option -F \"%s\": does not go together with the rules: %s", c->filter, err);
+	return 0;
+}
+
+int config_check(const struct config *c, const struct refusal *r)
+{
+	if (check_rules(c, r) < 0 || check_peers(c, r) < 0 || check_pool(c, r) < 0 ||
+	    check_interfaces(c, r) < 0)
+		return -1;
+	return check_filter(c, r);
+}
