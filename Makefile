@@ -25,6 +25,9 @@ compile = $(CC) $(language) $(includes) $(package_cflags) $(CPPFLAGS) $(WARNINGS
 	$(CFLAGS) -MMD -MP
 link = $(CC) -pthread $(HARDENING) $(INSTRUMENT) $(CFLAGS) $(LINK_HARDENING) $(LDFLAGS)
 
+# One word a step; V=1 shows the commands.
+step = $(if $(V),,@printf '  %-5s %s\n' $1 $2;)
+
 # --- sources ----------------------------------------------------------------------------------------------------
 folders := base packet io channel tcpcopy intercept
 programs := $(foreach p,tcpcopy intercept,$(if $(wildcard $(SRCDIR)/src/$p/main.c),$p))
@@ -61,13 +64,13 @@ help:
 # --- objects, libraries, programs ---------------------------------------------------------------------------------
 build/obj/%.o: $(SRCDIR)/src/%.c config.mk
 	@mkdir -p $(@D)
-	$(compile) -c -o $@ $<
+	$(call step,CC,$@) $(compile) -c -o $@ $<
 
 # A library is made anew whenever its list of sources changes, so that one that was removed is gone from it too.
 define folder_library
 build/lib$1.a: $(call objects,$1,build/obj) build/lib$1.list
 	@rm -f $$@
-	$$(AR) rcs $$@ $$(filter %.o,$$^)
+	$$(call step,AR,$$@) $$(AR) rcs $$@ $$(filter %.o,$$^)
 build/lib$1.list: always
 	@mkdir -p build
 	@echo '$(call objects,$1,build/obj)' | cmp -s - $$@ || echo '$(call objects,$1,build/obj)' >$$@
@@ -76,13 +79,13 @@ $(foreach f,$(folders),$(eval $(call folder_library,$f)))
 
 define program
 $1: build/obj/$1/main.o $(call archives,$(below_$1),build)
-	$$(link) -o $$@ $$^ $$(package_libs) $$(LIBS)
+	$$(call step,LINK,$$@) $$(link) -o $$@ $$^ $$(package_libs) $$(LIBS)
 endef
 $(foreach p,$(programs),$(eval $(call program,$p)))
 
 lab/relay: $(SRCDIR)/lab/relay.c config.mk
 	@mkdir -p lab build/obj/lab
-	$(filter-out -D_GNU_SOURCE,$(compile)) -MF build/obj/lab/relay.d -MT $@ $(LINK_HARDENING) $(LDFLAGS) -o $@ $< $(LIBS)
+	$(call step,CC,$@) $(filter-out -D_GNU_SOURCE,$(compile)) -MF build/obj/lab/relay.d -MT $@ $(LINK_HARDENING) $(LDFLAGS) -o $@ $< $(LIBS)
 
 # --- unit tests -----------------------------------------------------------------------------------------------------
 # Files in test/unit that are not called test_* are shared by the tests.
@@ -94,16 +97,16 @@ test_shared := $(patsubst $(SRCDIR)/test/unit/%.c,build/test/%.o,$(filter-out $(
 
 build/test/%.o: $(SRCDIR)/test/unit/%.c config.mk
 	@mkdir -p $(@D)
-	$(compile) $(CMOCKA_CFLAGS) -I$(SRCDIR)/test/unit -DTEST_DIR='"$(abspath $(SRCDIR))/test"' -c -o $@ $<
+	$(call step,CC,$@) $(compile) $(CMOCKA_CFLAGS) -I$(SRCDIR)/test/unit -DTEST_DIR='"$(abspath $(SRCDIR))/test"' -c -o $@ $<
 
 build/test/libshared.a: $(test_shared)
 	@mkdir -p $(@D)
 	@rm -f $@
-	$(AR) rcs $@ $^
+	$(call step,AR,$@) $(AR) rcs $@ $^
 
 define test_program
 build/test/$1: build/test/$1.o build/test/libshared.a $(call archives,$(call uses,$1),build)
-	$$(link) -o $$@ $$^ $$(CMOCKA_LIBS) $$(package_libs) $$(LIBS)
+	$$(call step,LINK,$$@) $$(link) -o $$@ $$^ $$(CMOCKA_LIBS) $$(package_libs) $$(LIBS)
 endef
 $(foreach t,$(test_names),$(eval $(call test_program,$t)))
 
@@ -148,23 +151,23 @@ fuzz_compile = $(FUZZ_CC) $(language) $(includes) $(package_cflags) $(WARNINGS) 
 
 build/fuzz/obj/%.o: $(SRCDIR)/src/%.c config.mk
 	@mkdir -p $(@D)
-	$(fuzz_compile) -fsanitize=fuzzer-no-link,address,undefined -c -o $@ $<
+	$(call step,CC,$@) $(fuzz_compile) -fsanitize=fuzzer-no-link,address,undefined -c -o $@ $<
 
 build/fuzz/%.o: $(SRCDIR)/fuzz/%.c config.mk
 	@mkdir -p $(@D)
-	$(fuzz_compile) -fsanitize=fuzzer-no-link,address,undefined -c -o $@ $<
+	$(call step,CC,$@) $(fuzz_compile) -fsanitize=fuzzer-no-link,address,undefined -c -o $@ $<
 
 define fuzz_library
 build/fuzz/lib$1.a: $(call objects,$1,build/fuzz/obj) build/lib$1.list
 	@mkdir -p build/fuzz
 	@rm -f $$@
-	$$(AR) rcs $$@ $$(filter %.o,$$^)
+	$$(call step,AR,$$@) $$(AR) rcs $$@ $$(filter %.o,$$^)
 endef
 $(foreach f,$(folders),$(eval $(call fuzz_library,$f)))
 
 define fuzz_program
 build/fuzz/$1: build/fuzz/$1.o $(call archives,$(call uses,$1),build/fuzz)
-	$$(FUZZ_CC) -pthread $$(FUZZ_FLAGS) -fsanitize=fuzzer,address,undefined -o $$@ $$^ $$(package_libs) $$(LIBS)
+	$$(call step,LINK,$$@) $$(FUZZ_CC) -pthread $$(FUZZ_FLAGS) -fsanitize=fuzzer,address,undefined -o $$@ $$^ $$(package_libs) $$(LIBS)
 endef
 $(foreach t,$(fuzz_names),$(eval $(call fuzz_program,$t)))
 fuzz: $(addprefix build/fuzz/,$(fuzz_names))
@@ -172,11 +175,11 @@ fuzz: $(addprefix build/fuzz/,$(fuzz_names))
 bench_names := $(patsubst $(SRCDIR)/bench/%.c,%,$(wildcard $(SRCDIR)/bench/bench_*.c))
 build/bench/%.o: $(SRCDIR)/bench/%.c config.mk
 	@mkdir -p $(@D)
-	$(compile) -c -o $@ $<
+	$(call step,CC,$@) $(compile) -c -o $@ $<
 
 define bench_program
 build/bench/$1: build/bench/$1.o $(call archives,$(call uses,$1),build)
-	$$(link) -o $$@ $$^ $$(package_libs) $$(LIBS)
+	$$(call step,LINK,$$@) $$(link) -o $$@ $$^ $$(package_libs) $$(LIBS)
 endef
 $(foreach t,$(bench_names),$(eval $(call bench_program,$t)))
 bench: $(addprefix build/bench/,$(bench_names))
@@ -188,7 +191,7 @@ documents = $(wildcard $(SRCDIR)/README.md $(SRCDIR)/doc/*.md)
 
 build/man/%.8: $(SRCDIR)/man/%.8 config.mk
 	@mkdir -p $(@D)
-	sed -e 's|@VERSION@|$(PACKAGE_VERSION)|g' -e 's|@sysconfdir@|$(sysconfdir)|g' \
+	$(call step,MAN,$@) sed -e 's|@VERSION@|$(PACKAGE_VERSION)|g' -e 's|@sysconfdir@|$(sysconfdir)|g' \
 		-e 's|@localstatedir@|$(localstatedir)|g' -e 's|@runstatedir@|$(runstatedir)|g' \
 		-e 's|@docdir@|$(docdir)|g' $< >$@
 

@@ -18,7 +18,7 @@ struct pool;
 
 /* limit: most bytes of slabs that the pool may hold; 0 = no limit. NULL when out of memory. */
 struct pool *pool_new(size_t limit);
-void pool_free(struct pool *p);
+void pool_free(struct pool *p); /* blocks still handed out are gone with it */
 
 /* A block of at least @size bytes (not cleared, 16-byte aligned), or NULL: limit reached, no memory, or size > POOL_MAX. */
 void *pool_get(struct pool *p, size_t size);

@@ -1,0 +1,270 @@
+/*
+ * Blocks in power-of-two classes, carved from slabs that come from mmap.
+ *
+ *     pool ── class 64 ── slabs with a free block (partial)
+ *          ── class 128   one empty slab kept (reserve)     slab: header | block | block | ...
+ *          ── ...           full slabs: only on the list of all
+ *
+ * A slab is aligned to its own size, so a block finds its slab by masking its address, and a block needs no header
+ * of its own. Slabs of small classes are 64 KB; of large ones eight places, of which the header takes one. A fresh slab
+ * is carved lazily, block by block, so that pages never used are never touched.
+ *
+ * Who owns what: the pool owns its slabs, the caller a block between get and put (pool_free() takes it back). When the
+ * last block of a slab comes back, the slab becomes the class's reserve, or, if there is one already, goes back to the
+ * kernel: memory falls after a burst, and a load that swings around a slab's edge does not make a system call for
+ * every block.
+ *
+ * Under AddressSanitizer every byte that nobody may use is poisoned, so that overruns and late uses show up as they
+ * would with malloc.
+ *
+ * The limit counts slabs, reserves too: it is about memory that the machine gave us. Before a request is refused, the
+ * reserves of other classes are given up.
+ */
+#include "base/pool.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+
+#include "base/util.h"
+
+#define MIN_SHIFT 6
+#define MAX_SHIFT 17
+#define CLASSES (MAX_SHIFT - MIN_SHIFT + 1)
+#define SLAB_MIN (64u * 1024u)
+
+struct slab {
+	struct slab *next, **pprev;	    /* in the class's list of partial slabs; pprev NULL: not in it */
+	struct slab *all_next, **all_pprev; /* in the class's list of all slabs */
+	void *free;			    /* blocks that were returned, linked through their first word */
+	unsigned used;			    /* blocks handed out */
+	unsigned carved;		    /* blocks that were ever handed out; those behind are untouched */
+};
+
+struct size_class {
+	struct slab *all;
+	struct slab *partial;
+	struct slab *reserve;
+};
+
+struct pool {
+	struct size_class class[CLASSES];
+	size_t limit, held, used;
+	uint64_t failures;
+};
+
+_Static_assert(POOL_MIN == 1u << MIN_SHIFT && POOL_MAX == 1u << MAX_SHIFT, "classes");
+_Static_assert(sizeof(struct slab) <= POOL_MIN, "the header takes the first place of a slab");
+
+#ifdef __has_feature
+#if __has_feature(address_sanitizer)
+#define POISONING 1
+#endif
+#endif
+#if defined(__SANITIZE_ADDRESS__) || defined(POISONING)
+#include <sanitizer/asan_interface.h>
+#define poison(p, n) ASAN_POISON_MEMORY_REGION(p, n)
+#define unpoison(p, n) ASAN_UNPOISON_MEMORY_REGION(p, n)
+#else
+#define poison(p, n) ((void)(p), (void)(n))
+#define unpoison(p, n) ((void)(p), (void)(n))
+#endif
+
+static unsigned class_of(size_t size)
+{
+	if (size <= POOL_MIN)
+		return 0;
+	return 64 - (unsigned)__builtin_clzll((unsigned long long)(size - 1)) - MIN_SHIFT;
+}
+
+static inline size_t block_size(unsigned class)
+{
+	return (size_t)POOL_MIN << class;
+}
+
+static inline size_t slab_size(unsigned class)
+{
+	return MAX(SLAB_MIN, block_size(class) * 8);
+}
+
+/* Places in a slab, the first of which is the header's. */
+static inline unsigned slab_places(unsigned class)
+{
+	return (unsigned)(slab_size(class) / block_size(class));
+}
+
+static void slab_link(struct size_class *c, struct slab *s)
+{
+	s->next = c->partial;
+	if (s->next)
+		s->next->pprev = &s->next;
+	s->pprev = &c->partial;
+	c->partial = s;
+}
+
+static void slab_unlink(struct slab *s)
+{
+	*s->pprev = s->next;
+	if (s->next)
+		s->next->pprev = s->pprev;
+	s->pprev = NULL;
+}
+
+static void slab_release(struct pool *p, unsigned class, struct slab *s)
+{
+	*s->all_pprev = s->all_next;
+	if (s->all_next)
+		s->all_next->all_pprev = s->all_pprev;
+	unpoison(s, slab_size(class));
+	munmap(s, slab_size(class));
+	p->held -= slab_size(class);
+}
+
+/* Gives up reserves until @size more bytes fit under the limit. */
+static bool make_room(struct pool *p, size_t size)
+{
+	if (!p->limit)
+		return true;
+	if (size > p->limit)
+		return false;
+	for (unsigned i = 0; i < CLASSES && p->held > p->limit - size; i++) {
+		if (p->class[i].reserve) {
+			slab_release(p, i, p->class[i].reserve);
+			p->class[i].reserve = NULL;
+		}
+	}
+	return p->held <= p->limit - size;
+}
+
+/* mmap aligns to pages only: ask for twice as much and give back what sticks out at either end. */
+static struct slab *slab_new(struct pool *p, unsigned class)
+{
+	size_t size = slab_size(class), before;
+	struct slab *s;
+	char *map;
+
+	if (!make_room(p, size))
+		return NULL;
+	map = mmap(NULL, size * 2, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (map == MAP_FAILED)
+		return NULL;
+	before = -(uintptr_t)map & (size - 1);
+	if (before)
+		munmap(map, before);
+	if (size - before)
+		munmap(map + before + size, size - before);
+	s = (struct slab *)(void *)(map + before);
+	s->carved = 1;
+	s->all_next = p->class[class].all;
+	if (s->all_next)
+		s->all_next->all_pprev = &s->all_next;
+	s->all_pprev = &p->class[class].all;
+	p->class[class].all = s;
+	poison((char *)s + block_size(class), size - block_size(class));
+	p->held += size;
+	return s;
+}
+
+struct pool *pool_new(size_t limit)
+{
+	struct pool *p = calloc(1, sizeof(*p));
+
+	if (p)
+		p->limit = limit;
+	return p;
+}
+
+void pool_free(struct pool *p)
+{
+	if (!p)
+		return;
+	for (unsigned i = 0; i < CLASSES; i++) {
+		while (p->class[i].all)
+			slab_release(p, i, p->class[i].all);
+	}
+	free(p);
+}
+
+void *pool_get(struct pool *p, size_t size)
+{
+	unsigned class = class_of(size);
+	struct size_class *c;
+	struct slab *s;
+	void *block;
+
+	if (size > POOL_MAX)
+		goto refuse;
+	c = &p->class[class];
+	s = c->partial;
+	if (!s) {
+		s = c->reserve;
+		c->reserve = NULL;
+		if (!s)
+			s = slab_new(p, class);
+		if (!s)
+			goto refuse;
+		slab_link(c, s);
+	}
+	if (s->free) {
+		block = s->free;
+		unpoison(block, sizeof(void *));
+		s->free = *(void **)block;
+		poison(block, sizeof(void *));
+	} else {
+		block = (char *)s + block_size(class) * s->carved++;
+	}
+	if (++s->used == slab_places(class) - 1)
+		slab_unlink(s);
+	p->used += block_size(class);
+	unpoison(block, size);
+	return block;
+refuse:
+	p->failures++;
+	return NULL;
+}
+
+void pool_put(struct pool *p, void *block, size_t size)
+{
+	unsigned class = class_of(size);
+	struct size_class *c = &p->class[class];
+	struct slab *s;
+
+	if (!block)
+		return;
+	s = (struct slab *)((uintptr_t)block & ~(uintptr_t)(slab_size(class) - 1));
+	assert(s->used > 0 && p->used >= block_size(class));
+	unpoison(block, sizeof(void *));
+	*(void **)block = s->free;
+	s->free = block;
+	poison(block, block_size(class));
+	p->used -= block_size(class);
+	if (!s->pprev)
+		slab_link(c, s);
+	if (--s->used)
+		return;
+	slab_unlink(s);
+	if (c->reserve)
+		slab_release(p, class, s);
+	else
+		c->reserve = s;
+}
+
+size_t pool_class_size(size_t size)
+{
+	return block_size(class_of(size));
+}
+
+size_t pool_bytes_used(const struct pool *p)
+{
+	return p->used;
+}
+
+size_t pool_bytes_held(const struct pool *p)
+{
+	return p->held;
+}
+
+uint64_t pool_failures(const struct pool *p)
+{
+	return p->failures;
+}
