@@ -8,7 +8,7 @@ struct event_base;
 
 /*
  * One end of a channel connection over a libevent bufferevent: HELLO exchange, framing, PING when idle, bounded output, and the words for
- * what went wrong. Nothing here blocks. Used by both programs.
+ * what went wrong. Nothing here blocks. Used by both programs, which ignore SIGPIPE.
  */
 struct channel_conn;
 
@@ -26,10 +26,18 @@ struct channel_handler {
 	void (*down)(struct channel_conn *c, const char *why, void *arg);
 };
 
+/* In force for connections made afterwards; programs leave it alone, tests shorten it. */
+struct channel_timing {
+	unsigned hello_ms; /* an accepted peer must have said HELLO by then */
+	unsigned ping_ms;  /* nothing heard for so long: PING, and again each so long */
+	unsigned silent_pings; /* so many PINGs' time without an answer: down */
+};
+extern struct channel_timing channel_timing; /* 3 s, 5 s, 3 */
+
 struct channel_options {
 	const char *program, *release;
 	uint16_t worker;
-	size_t max_output; /* bytes of unsent output above which send returns false; 0: 4 MB */
+	size_t max_output; /* bytes of unsent output above which send returns false; 0: 1 MB */
 };
 
 /* Connect (non-blocking) to @to; never fails synchronously other than by NULL (no memory). up() or down() follows, down() within @timeout_ms. */
@@ -39,7 +47,10 @@ struct channel_conn *channel_connect(struct event_base *base, const struct endpo
 struct channel_conn *channel_accept(struct event_base *base, int fd, const struct channel_options *o,
 				    const struct channel_handler *h, void *arg);
 
-/* Queue a message. False when the output bound is reached: the message was NOT queued. Messages of one event-loop turn leave in one write. */
+/*
+ * Queue a message. False when the connection is not up, or the output bound is reached (drained() will follow): the message was NOT
+ * queued. Messages of one event-loop turn leave in one write.
+ */
 bool channel_conn_send(struct channel_conn *c, const struct message *m);
 size_t channel_conn_unsent(const struct channel_conn *c);
 bool channel_conn_is_up(const struct channel_conn *c);

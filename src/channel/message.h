@@ -15,6 +15,7 @@
 #define CHANNEL_VERSION_MIN 1
 #define CHANNEL_VERSION_MAX 1
 #define MESSAGE_MAX_LEN 512 /* largest frame of version 1, header included; a longer one is a protocol error */
+#define MESSAGE_HEADER_LEN 4
 
 enum message_type {
 	MSG_HELLO = 1,
@@ -25,6 +26,7 @@ enum message_type {
 	MSG_PING = 6,
 	MSG_PONG = 7,
 	MSG_BYE = 8, /* a reason in words, before the sender closes */
+	MSG_TARGET = 9, /* an endpoint whose responses will be watched: intercept adds it to its filter and guard before the first WATCH */
 };
 
 struct msg_hello {
@@ -71,12 +73,13 @@ struct message {
 		struct msg_watch watch; /* also UNWATCH: the tuple is then unused */
 		struct response response;
 		struct msg_loss loss;
+		struct endpoint target;
 		uint64_t ping; /* PING, PONG: echoed */
 		char bye[128];
 	};
 };
 
-/* Frame @m into @out (MESSAGE_MAX_LEN bytes). Returns the length. */
+/* Frame @m into @out (MESSAGE_MAX_LEN bytes). Returns the length. @m must be valid by doc/PROTOCOL.md (asserted where it matters). */
 size_t message_encode(uint8_t out[MESSAGE_MAX_LEN], const struct message *m);
 
 enum message_result { MESSAGE_OK, MESSAGE_MORE, MESSAGE_BAD, MESSAGE_UNKNOWN };

@@ -1,0 +1,432 @@
+/*
+ * One end of a channel connection: HELLO, frames, PING, bounded output (doc/PROTOCOL.md, "A connection").
+ *
+ * In comes a socket, out come whole messages by callback, and the words for the end. The connection owns its
+ * bufferevent, its timer and its socket; the caller owns nothing but the pointer, and that until down() has returned or
+ * it has called channel_conn_close(). Both may happen inside any callback, so the memory goes when the outermost
+ * callback is left (busy, dead).
+ *
+ * Everything that a callback sends lies in the bufferevent's output until the loop finds the socket writable, which is
+ * how the messages of one turn leave in one write. Time needs no clock: one timer runs, first as the deadline of
+ * HELLO, then ticking at the PING interval and looking whether anything was heard since the tick before. A process that was
+ * stopped for a minute therefore misses one tick, and does not take its peers for dead.
+ *
+ * The bufferevent is made in one place, bufferevent_of(), where a TLS filter can be put around the socket.
+ */
+#include "channel/conn.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <event2/buffer.h>
+#include <event2/bufferevent.h>
+#include <event2/event.h>
+
+#include "base/util.h"
+
+#define DEFAULT_MAX_OUTPUT (1u << 20)
+#define CONTROL_RESERVE 4096u /* PING, PONG and BYE find room above the bound */
+#define READ_AT_ONCE 65536u   /* bytes that one callback takes in: the loop's other work waits no longer */
+
+struct channel_timing channel_timing = { .hello_ms = 3000, .ping_ms = 5000, .silent_pings = 3 };
+
+struct channel_conn {
+	struct bufferevent *bev;
+	struct event *timer;
+	const struct channel_handler *handler;
+	void *arg;
+	struct endpoint peer;
+	struct channel_timing timing;
+	size_t max_output;
+	bool connected; /* TCP is through */
+	bool up;	/* HELLO was exchanged */
+	bool blocked;	/* a send was refused: drained() is owed */
+	bool heard;	/* since the last tick */
+	bool dead;
+	unsigned busy; /* callbacks on the stack */
+	unsigned quiet_ticks;
+	unsigned timeout_ms; /* of connect and HELLO together; 0 on the accepting side */
+	int connect_errno;   /* connect() failed at once: reported by the timer */
+	uint64_t pings;
+};
+
+static void enter(struct channel_conn *c)
+{
+	c->busy++;
+}
+
+static void leave(struct channel_conn *c)
+{
+	if (--c->busy || !c->dead)
+		return;
+	if (c->bev)
+		bufferevent_free(c->bev);
+	if (c->timer)
+		event_free(c->timer);
+	free(c);
+}
+
+static void die(struct channel_conn *c)
+{
+	c->dead = true;
+	if (c->bev)
+		bufferevent_disable(c->bev, EV_READ | EV_WRITE);
+	if (c->timer)
+		event_del(c->timer);
+}
+
+/* The end as seen from here: tell the owner, once. Called inside enter() and leave(). */
+static void down(struct channel_conn *c, const char *why)
+{
+	if (c->dead)
+		return;
+	die(c);
+	c->handler->down(c, why, c->arg);
+}
+
+static void down_errno(struct channel_conn *c, int error)
+{
+	char why[128];
+
+	snprintf(why, sizeof(why), "%s", error ? strerror(error) : "connection failed");
+	why[0] = (char)tolower((unsigned char)why[0]);
+	down(c, why);
+}
+
+static void put(struct channel_conn *c, const struct message *m)
+{
+	uint8_t frame[MESSAGE_MAX_LEN];
+
+	bufferevent_write(c->bev, frame, message_encode(frame, m));
+}
+
+static void put_control(struct channel_conn *c, const struct message *m)
+{
+	if (channel_conn_unsent(c) < c->max_output + CONTROL_RESERVE)
+		put(c, m);
+}
+
+/*
+ * BYE, and one attempt to hand it to the kernel: the bufferevent is about to go, and with it what it still holds. Its own
+ * writing freezes the front of its buffer, which is lifted here for the last time.
+ */
+static void put_bye(struct channel_conn *c, const char *why)
+{
+	struct message m = { .type = MSG_BYE };
+	struct evbuffer *out;
+
+	if (!c->connected || c->dead)
+		return;
+	snprintf(m.bye, sizeof(m.bye), "%s", why);
+	put_control(c, &m);
+	out = bufferevent_get_output(c->bev);
+	evbuffer_unfreeze(out, 1);
+	evbuffer_write(out, bufferevent_getfd(c->bev));
+}
+
+static void fault(struct channel_conn *c, const char *why)
+{
+	put_bye(c, why);
+	down(c, why);
+}
+
+static void hello(struct channel_conn *c, const struct msg_hello *h)
+{
+	const uint16_t version = MIN(h->version_max, CHANNEL_VERSION_MAX);
+	char why[128];
+
+	if (version < h->version_min || version < CHANNEL_VERSION_MIN) {
+		snprintf(why, sizeof(why), "no common protocol version: %u to %u here, %u to %u at the peer",
+			 CHANNEL_VERSION_MIN, CHANNEL_VERSION_MAX, h->version_min, h->version_max);
+		fault(c, why);
+		return;
+	}
+	c->up = true;
+	event_del(c->timer);
+	event_add(c->timer, &(struct timeval){ c->timing.ping_ms / 1000, c->timing.ping_ms % 1000 * 1000 });
+	c->handler->up(c, h, version, c->arg);
+}
+
+static void take(struct channel_conn *c, const struct message *m)
+{
+	struct message pong = { .type = MSG_PONG, .ping = m->ping };
+	char why[sizeof(m->bye) + 16];
+
+	if (m->type == MSG_BYE) {
+		snprintf(why, sizeof(why), "peer closed: %s", m->bye);
+		down(c, why);
+	} else if (!c->up && m->type == MSG_HELLO) {
+		hello(c, &m->hello);
+	} else if (!c->up) {
+		fault(c, "bad frame: a message before HELLO");
+	} else if (m->type == MSG_HELLO) {
+		fault(c, "bad frame: a second HELLO");
+	} else if (m->type == MSG_PING) {
+		put_control(c, &pong);
+	} else if (m->type != MSG_PONG) {
+		c->handler->message(c, m, c->arg);
+	}
+}
+
+/* Take the frames that lie in one piece at @data; returns the bytes used. */
+static size_t take_frames(struct channel_conn *c, const uint8_t *data, size_t len)
+{
+	const char *why = NULL;
+	struct message m;
+	size_t done = 0, used;
+	char text[160];
+
+	while (!c->dead) {
+		switch (message_decode(&m, data + done, len - done, &used, &why)) {
+		case MESSAGE_MORE:
+			return done;
+		case MESSAGE_OK:
+			done += used;
+			take(c, &m);
+			break;
+		case MESSAGE_UNKNOWN:
+			done += used;
+			if (!c->up)
+				fault(c, "bad frame: the peer does not speak this protocol");
+			break;
+		case MESSAGE_BAD:
+			snprintf(text, sizeof(text), "bad frame: %s", why);
+			fault(c, text);
+			return done;
+		}
+	}
+	return done;
+}
+
+static void on_read(struct bufferevent *bev, void *arg)
+{
+	struct channel_conn *c = arg;
+	struct evbuffer *in = bufferevent_get_input(bev);
+	size_t len, piece, used;
+
+	enter(c);
+	c->heard = true;
+	while (!c->dead && (len = evbuffer_get_length(in)) > 0) {
+		piece = evbuffer_get_contiguous_space(in);
+		used = take_frames(c, evbuffer_pullup(in, (ev_ssize_t)piece), piece);
+		if (used) {
+			evbuffer_drain(in, used);
+			continue;
+		}
+		/* A frame that is cut by the edge of a chunk is made whole; one that has not come whole is waited for. */
+		if (piece == len || piece >= MESSAGE_MAX_LEN)
+			break;
+		if (!evbuffer_pullup(in, (ev_ssize_t)MIN(len, MESSAGE_MAX_LEN)))
+			down(c, "out of memory");
+	}
+	if (!c->dead && c->up && c->handler->batch_end)
+		c->handler->batch_end(c, c->arg);
+	leave(c);
+}
+
+/* Called when the output has drained to the low-water mark, half of the bound. */
+static void on_write(struct bufferevent *bev, void *arg)
+{
+	struct channel_conn *c = arg;
+
+	(void)bev;
+	if (!c->blocked)
+		return;
+	c->blocked = false;
+	enter(c);
+	if (!c->dead && c->handler->drained)
+		c->handler->drained(c, c->arg);
+	leave(c);
+}
+
+static void greet(struct channel_conn *c, const struct msg_hello *h)
+{
+	struct message m = { .type = MSG_HELLO, .hello = *h };
+
+	put(c, &m);
+}
+
+static void on_event(struct bufferevent *bev, short what, void *arg)
+{
+	struct channel_conn *c = arg;
+	const int error = EVUTIL_SOCKET_ERROR();
+
+	(void)bev;
+	enter(c);
+	if (what & BEV_EVENT_CONNECTED)
+		c->connected = true;
+	else if (what & BEV_EVENT_EOF)
+		down(c, c->up ? "peer closed" : "peer closed before HELLO");
+	else
+		down_errno(c, error);
+	leave(c);
+}
+
+static void on_timer(evutil_socket_t fd, short what, void *arg)
+{
+	struct channel_conn *c = arg;
+	struct message ping = { .type = MSG_PING };
+	char why[64];
+
+	(void)fd;
+	(void)what;
+	enter(c);
+	if (c->connect_errno) {
+		down_errno(c, c->connect_errno);
+	} else if (!c->up) {
+		unsigned ms = c->timeout_ms ? c->timeout_ms : c->timing.hello_ms;
+
+		snprintf(why, sizeof(why), c->connected ? "no HELLO within %g s" : "no answer within %g s", ms / 1e3);
+		fault(c, why);
+	} else if (c->heard) {
+		c->heard = false;
+		c->quiet_ticks = 0;
+	} else if (++c->quiet_ticks >= c->timing.silent_pings) {
+		snprintf(why, sizeof(why), "silent for %g s", c->timing.ping_ms * c->timing.silent_pings / 1e3);
+		fault(c, why);
+	} else {
+		ping.ping = ++c->pings;
+		put_control(c, &ping);
+	}
+	leave(c);
+}
+
+/* The stream over @fd, which it owns from here on. */
+static struct bufferevent *bufferevent_of(struct event_base *base, int fd)
+{
+	const int on = 1;
+
+	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)); /* refused by the socketpairs of tests, harmlessly */
+	return bufferevent_socket_new(base, fd, BEV_OPT_CLOSE_ON_FREE);
+}
+
+/* @fd is consumed, also on failure. */
+static struct channel_conn *conn_new(struct event_base *base, int fd, unsigned first_timer_ms,
+				     const struct channel_options *o, const struct channel_handler *h, void *arg)
+{
+	struct channel_conn *c = calloc(1, sizeof(*c));
+	struct msg_hello me = { .version_min = CHANNEL_VERSION_MIN, .version_max = CHANNEL_VERSION_MAX,
+				.worker = o->worker };
+
+	if (!c) {
+		close(fd);
+		return NULL;
+	}
+	c->handler = h;
+	c->arg = arg;
+	c->timing = channel_timing;
+	c->max_output = o->max_output ? o->max_output : DEFAULT_MAX_OUTPUT;
+	c->bev = bufferevent_of(base, fd);
+	if (!c->bev)
+		close(fd);
+	c->timer = event_new(base, -1, EV_PERSIST, on_timer, c);
+	enter(c);
+	if (!c->bev || !c->timer) {
+		c->dead = true;
+		leave(c);
+		return NULL;
+	}
+	bufferevent_setcb(c->bev, on_read, on_write, on_event, c);
+	bufferevent_setwatermark(c->bev, EV_WRITE, c->max_output / 2, 0);
+	bufferevent_set_max_single_read(c->bev, READ_AT_ONCE);
+	bufferevent_set_max_single_write(c->bev, READ_AT_ONCE);
+	event_add(c->timer, &(struct timeval){ first_timer_ms / 1000, first_timer_ms % 1000 * 1000 });
+	snprintf(me.program, sizeof(me.program), "%s", o->program);
+	snprintf(me.release, sizeof(me.release), "%s", o->release);
+	greet(c, &me);
+	leave(c);
+	return c;
+}
+
+struct channel_conn *channel_accept(struct event_base *base, int fd, const struct channel_options *o,
+				    const struct channel_handler *h, void *arg)
+{
+	struct sockaddr_storage ss;
+	socklen_t len = sizeof(ss);
+	struct channel_conn *c = conn_new(base, fd, channel_timing.hello_ms, o, h, arg);
+
+	if (!c)
+		return NULL;
+	if (getpeername(fd, (struct sockaddr *)&ss, &len) || !addr_from_sockaddr(&c->peer, (struct sockaddr *)&ss))
+		memset(&c->peer, 0, sizeof(c->peer));
+	c->connected = true;
+	bufferevent_enable(c->bev, EV_READ | EV_WRITE);
+	return c;
+}
+
+struct channel_conn *channel_connect(struct event_base *base, const struct endpoint *to, unsigned timeout_ms,
+				     const struct channel_options *o, const struct channel_handler *h, void *arg)
+{
+	struct sockaddr_storage ss;
+	socklen_t len = addr_to_sockaddr(&ss, &to->addr, to->port);
+	int fd = socket(ss.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	int error = 0;
+	struct channel_conn *c;
+
+	if (fd < 0)
+		return NULL;
+	if (connect(fd, (struct sockaddr *)&ss, len) && errno != EINPROGRESS)
+		error = errno;
+	c = conn_new(base, fd, error ? 0 : timeout_ms, o, h, arg);
+	if (!c)
+		return NULL;
+	c->peer = *to;
+	c->timeout_ms = timeout_ms;
+	c->connect_errno = error;
+	if (error) {
+		bufferevent_disable(c->bev, EV_READ | EV_WRITE); /* the timer tells why */
+	} else {
+		/* NULL: connecting is under way on the socket that it has. */
+		bufferevent_socket_connect(c->bev, NULL, 0);
+		bufferevent_enable(c->bev, EV_READ | EV_WRITE);
+	}
+	return c;
+}
+
+bool channel_conn_send(struct channel_conn *c, const struct message *m)
+{
+	if (!channel_conn_is_up(c))
+		return false;
+	if (channel_conn_unsent(c) >= c->max_output) {
+		c->blocked = true;
+		return false;
+	}
+	put(c, m);
+	return true;
+}
+
+size_t channel_conn_unsent(const struct channel_conn *c)
+{
+	return evbuffer_get_length(bufferevent_get_output(c->bev));
+}
+
+bool channel_conn_is_up(const struct channel_conn *c)
+{
+	return c->up && !c->dead;
+}
+
+const struct endpoint *channel_conn_peer(const struct channel_conn *c)
+{
+	return &c->peer;
+}
+
+void channel_conn_set_arg(struct channel_conn *c, void *arg)
+{
+	c->arg = arg;
+}
+
+void channel_conn_close(struct channel_conn *c, const char *why)
+{
+	enter(c);
+	put_bye(c, why);
+	if (!c->dead)
+		die(c);
+	leave(c);
+}
