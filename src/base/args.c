@@ -1,12 +1,14 @@
 /*
- * A table-driven command line. The table says which options exist, and the same table makes the usage and the
- * error messages, so that the three cannot disagree.
+ * A table-driven command line. The table says which options exist, and the same table makes the
+ * usage and the error messages, so that the three cannot disagree.
  *
- * In: argv. Out: calls of the options' setters, in the order typed, with the value as typed. The first error ends it: it
- * is printed in one line that names the option, the value and what is accepted.
+ * In: argv. Out: calls of the options' setters, in the order typed, with the value as typed. The
+ * first error ends it: it is printed in one line that names the option, the value and what is
+ * accepted.
  *
- * getopt_long() is not used, for what it lets through: it takes "-d" as the value in "-F -d", abbreviates long
- * names (so that a new option breaks old scripts), and cannot take the unquoted words of a filter.
+ * getopt_long() is not used, for what it lets through: it takes "-d" as the value in "-F -d",
+ * abbreviates long names (so that a new option breaks old scripts), and cannot take the unquoted
+ * words of a filter.
  */
 #include "base/args.h"
 
@@ -34,10 +36,22 @@ struct joined {
 
 static struct joined *all_joined;
 
-static const struct args_option help_option = { .letter = 'h', .name = "help", .help = "print this and exit" };
-static const struct args_option version_option = {
-	.letter = 'v', .name = "version", .help = "print the version and exit"
+/* What the parser adds to each table. */
+static const struct args_option own_options[] = {
+	{ .letter = 'h', .name = "help", .help = "print this and exit" },
+	{ .letter = 'v', .name = "version", .help = "print the version and exit" },
 };
+static const struct args_option *const help_option = &own_options[0];
+static const struct args_option *const version_option = &own_options[1];
+
+/* The @i-th option of the table and then our own; NULL after the last. */
+static const struct args_option *option_at(const struct args_program *program, size_t i)
+{
+	if (i < program->count)
+		return &program->options[i];
+	i -= program->count;
+	return i < ARRAY_SIZE(own_options) ? &own_options[i] : NULL;
+}
 
 const char *args_wrong(const char *fmt, ...)
 {
@@ -78,44 +92,44 @@ static int complain(const struct args_program *program, const char *typed, const
 
 static const struct args_option *by_letter(const struct args_program *program, char letter)
 {
-	for (size_t i = 0; letter && i < program->count; i++) {
-		if (program->options[i].letter == letter)
-			return &program->options[i];
-	}
-	if (letter == help_option.letter)
-		return &help_option;
-	return letter == version_option.letter ? &version_option : NULL;
-}
+	const struct args_option *o;
 
-static const struct args_option *by_name(const struct args_program *program, const char *name, size_t len)
-{
-	const struct args_option *candidate;
-
-	for (size_t i = 0; i < program->count + 2; i++) {
-		candidate = i < program->count	? &program->options[i] :
-			    i == program->count ? &help_option :
-						  &version_option;
-		if (candidate->name && strlen(candidate->name) == len && strncmp(candidate->name, name, len) == 0)
-			return candidate;
+	for (size_t i = 0; (o = option_at(program, i)); i++) {
+		if (o->letter && o->letter == letter)
+			return o;
 	}
 	return NULL;
 }
 
-int args_error(const struct args_program *program, char letter, const char *value, const char *wrong)
+static const struct args_option *by_name(const struct args_program *program, const char *name,
+					 size_t len)
+{
+	const struct args_option *o;
+
+	for (size_t i = 0; (o = option_at(program, i)); i++) {
+		if (o->name && strlen(o->name) == len && strncmp(o->name, name, len) == 0)
+			return o;
+	}
+	return NULL;
+}
+
+int args_error(const struct args_program *program, char letter, const char *value,
+	       const char *wrong)
 {
 	char typed[] = { '-', letter, '\0' };
 
 	return complain(program, typed, value, by_letter(program, letter), wrong);
 }
 
-/* --- nearest name -------------------------------------------------------------------------------------------- */
+/* --- nearest name --- */
 
 #define NAME_MAX_LEN 40
 
 /* Optimal string alignment: insertions, deletions, changes and swaps of neighbours, each 1. */
 static unsigned distance(const char *a, size_t a_len, const char *b)
 {
-	unsigned rows[3][NAME_MAX_LEN + 1], *before = rows[0], *last = rows[1], *row = rows[2], *spare;
+	unsigned rows[3][NAME_MAX_LEN + 1], *before = rows[0], *last = rows[1], *row = rows[2],
+					    *spare;
 	size_t b_len = strlen(b);
 
 	if (a_len > NAME_MAX_LEN || b_len > NAME_MAX_LEN)
@@ -141,23 +155,23 @@ static unsigned distance(const char *a, size_t a_len, const char *b)
 	return last[b_len];
 }
 
-/* The long name nearest to what was typed, if it is near enough to be meant: a third of it wrong, or cut short. */
+/* The long name nearest to what was typed, if it is near enough to be meant: a third of it wrong,
+ * or cut short. */
 static const char *nearest(const struct args_program *program, const char *typed, size_t len)
 {
 	unsigned best = (unsigned)len / 3 + 1, d;
+	const struct args_option *o;
 	const char *name = NULL;
 
-	for (size_t i = 0; i < program->count + 2; i++) {
-		const char *candidate = i < program->count  ? program->options[i].name :
-					i == program->count ? help_option.name :
-							      version_option.name;
-
-		if (!candidate)
+	for (size_t i = 0; (o = option_at(program, i)); i++) {
+		if (!o->name)
 			continue;
-		d = len >= 3 && strncmp(candidate, typed, len) == 0 ? 1 : distance(typed, len, candidate);
+		d = distance(typed, len, o->name);
+		if (len >= 3 && strncmp(o->name, typed, len) == 0)
+			d = 1;
 		if (d < best || (d == best && !name)) {
 			best = d;
-			name = candidate;
+			name = o->name;
 		}
 	}
 	return name;
@@ -168,16 +182,18 @@ static int unknown(const struct parse *p, const char *typed, const char *suggest
 	char wrong[160];
 
 	if (suggestion)
-		snprintf(wrong, sizeof(wrong), "not known; did you mean %s? (%s -h lists all)", suggestion,
-			 p->program->name);
+		snprintf(wrong, sizeof(wrong), "not known; did you mean %s? (%s -h lists all)",
+			 suggestion, p->program->name);
 	else
-		snprintf(wrong, sizeof(wrong), "not known; accepted: those that %s -h lists", p->program->name);
+		snprintf(wrong, sizeof(wrong), "not known; accepted: those that %s -h lists",
+			 p->program->name);
 	return complain(p->program, typed, NULL, NULL, wrong);
 }
 
-/* --- usage --------------------------------------------------------------------------------------------------- */
+/* --- usage --- */
 
-/* Prints @text from column @column on (the cursor is there), wrapped, later lines indented to @indent. */
+/* Prints @text from column @column on (the cursor is there), wrapped, later lines indented to
+ * @indent. */
 static void wrap(FILE *f, const char *text, unsigned column, unsigned indent)
 {
 	while (*text) {
@@ -228,20 +244,20 @@ static void print_option(FILE *f, const struct args_option *o)
 
 static int print_usage(const struct args_program *program)
 {
+	const struct args_option *o;
+
 	printf("Usage: %s OPTIONS\n", program->name);
 	if (program->summary)
 		wrap(stdout, program->summary, 0, 0);
 	putchar('\n');
-	for (size_t i = 0; i < program->count; i++)
-		print_option(stdout, &program->options[i]);
-	print_option(stdout, &help_option);
-	print_option(stdout, &version_option);
+	for (size_t i = 0; (o = option_at(program, i)); i++)
+		print_option(stdout, o);
 	if (program->closing)
 		printf("\n%s", program->closing);
 	return fflush(stdout) == 0 ? 0 : 1;
 }
 
-/* --- parsing ------------------------------------------------------------------------------------------------- */
+/* --- parsing --- */
 
 static bool looks_like_option(const char *word)
 {
@@ -275,15 +291,16 @@ static const char *join(struct parse *p, const char *first)
 }
 
 /* Applies @o. @attached: the value that came in the same word, or NULL. */
-static int apply(struct parse *p, const struct args_option *o, const char *typed, const char *attached)
+static int apply(struct parse *p, const struct args_option *o, const char *typed,
+		 const char *attached)
 {
 	const char *value = attached, *wrong;
 	bool dash_allowed = o->flags & ARGS_DASH;
 	unsigned char *seen;
 
-	if (o == &help_option)
+	if (o == help_option)
 		return print_usage(p->program);
-	if (o == &version_option) {
+	if (o == version_option) {
 		printf("%s %s\n", p->program->name, p->program->version);
 		return fflush(stdout) == 0 ? 0 : 1;
 	}
@@ -291,8 +308,9 @@ static int apply(struct parse *p, const struct args_option *o, const char *typed
 		if (p->word == p->end)
 			return complain(p->program, typed, NULL, o, "its value is missing");
 		if (looks_like_option(*p->word) && !dash_allowed)
-			return complain(p->program, typed, NULL, o,
-					args_wrong("its value is missing, \"%s\" follows", *p->word));
+			return complain(
+				p->program, typed, NULL, o,
+				args_wrong("its value is missing, \"%s\" follows", *p->word));
 		value = *p->word++;
 	} else if (value && looks_like_option(value) && !dash_allowed) {
 		return complain(p->program, typed, value, o, "its value must not begin with \"-\"");
@@ -327,7 +345,8 @@ static int parse_long(struct parse *p, const char *word)
 		return unknown(p, typed, near ? suggestion : NULL);
 	}
 	if (value && !o->value)
-		return complain(p->program, typed, value, NULL, "takes no value; accepted: the option alone");
+		return complain(p->program, typed, value, NULL,
+				"takes no value; accepted: the option alone");
 	return apply(p, o, typed, value);
 }
 
@@ -347,10 +366,13 @@ static int parse_letters(struct parse *p, const char *word)
 
 		typed[1] = *c;
 		if (!o) {
-			near = c == word + 1 && c[1] && c[2] ? nearest(p->program, c, strcspn(c, "=")) : NULL;
+			near = NULL;
+			if (c == word + 1 && strlen(c) > 2) /* a long name with one dash? */
+				near = nearest(p->program, c, strcspn(c, "="));
 			if (near)
 				snprintf(suggestion, sizeof(suggestion), "--%s", near);
-			else if (((*c | 0x20) >= 'a' && (*c | 0x20) <= 'z') && by_letter(p->program, *c ^ 0x20))
+			else if (((*c | 0x20) >= 'a' && (*c | 0x20) <= 'z') &&
+				 by_letter(p->program, *c ^ 0x20))
 				snprintf(suggestion, sizeof(suggestion), "-%c", *c ^ 0x20);
 			return unknown(p, near ? word : typed, *suggestion ? suggestion : NULL);
 		}
@@ -366,7 +388,8 @@ static bool typographic_dash(const char *word)
 {
 	const unsigned char *c = (const unsigned char *)word;
 
-	return c[0] == 0xe2 && ((c[1] == 0x80 && c[2] >= 0x90 && c[2] <= 0x95) || (c[1] == 0x88 && c[2] == 0x92));
+	return c[0] == 0xe2 &&
+	       ((c[1] == 0x80 && c[2] >= 0x90 && c[2] <= 0x95) || (c[1] == 0x88 && c[2] == 0x92));
 }
 
 static int stray(const struct parse *p, const char *word)
@@ -374,17 +397,23 @@ static int stray(const struct parse *p, const char *word)
 	const char *program = p->program->name;
 
 	if (typographic_dash(word))
-		fprintf(stderr, "%s: argument \"%s\": begins with a typographic dash; accepted: \"-\", typed anew\n",
+		fprintf(stderr,
+			"%s: argument \"%s\": begins with a typographic dash; "
+			"accepted: \"-\", typed anew\n",
 			program, word);
 	else
-		fprintf(stderr, "%s: argument \"%s\": belongs to no option; accepted: options, %s -h lists them\n",
+		fprintf(stderr,
+			"%s: argument \"%s\": belongs to no option; "
+			"accepted: options, %s -h lists them\n",
 			program, word, program);
 	return 2;
 }
 
 int args_parse(const struct args_program *program, int argc, char **argv, void *into)
 {
-	struct parse p = { .program = program, .word = argv + (argc > 0), .end = argv + argc, .into = into };
+	struct parse p = {
+		.program = program, .word = argv + (argc > 0), .end = argv + argc, .into = into
+	};
 	int status = -1;
 
 	assert(program->count <= ARGS_MAX);
@@ -397,7 +426,7 @@ int args_parse(const struct args_program *program, int argc, char **argv, void *
 			status = parse_letters(&p, word);
 		else if (word[2])
 			status = parse_long(&p, word);
-		else if (p.word < p.end) /* "--": no options from here on, and we take nothing else */
+		else if (p.word < p.end) /* after "--" there are no options, thus nothing */
 			status = stray(&p, *p.word);
 	}
 	return status;

@@ -6,12 +6,14 @@
  *        │ <── "ready" ──────┤ then stdio becomes /dev/null
  *        exit 0              works
  *
- * The two talk over a socket pair: one message of the daemon, {status, text}, ready being status 0 and no text. End of
- * file without a message means that the daemon ended by itself: the starter exits as it did. While it is not
- * ready, the daemon dies with its starter (PR_SET_PDEATHSIG), so that ^C at the shell does what it says.
+ * The two talk over a socket pair: one message of the daemon, {status, text}, ready being status 0
+ * and no text. End of file without a message means that the daemon ended by itself: the starter
+ * exits as it did. While it is not ready, the daemon dies with its starter (PR_SET_PDEATHSIG), so
+ * that ^C at the shell does what it says.
  *
- * One fork and setsid() are enough: a second fork would only keep a session leader from acquiring a terminal by opening
- * one, and every file here is opened with O_NOCTTY; it would cost the starter the daemon's exit status.
+ * One fork and setsid() are enough: a second fork would only keep a session leader from acquiring a
+ * terminal by opening one, and every file here is opened with O_NOCTTY; it would cost the starter
+ * the daemon's exit status.
  */
 #include "base/daemon.h"
 
@@ -49,15 +51,15 @@ static _Noreturn void starter(int fd, pid_t daemon)
 	} while (got < 0 && errno == EINTR);
 	if (got >= (ssize_t)offsetof(struct report, text)) {
 		if (r.status)
-			fprintf(stderr, "%s: %.*s\n", program, (int)((size_t)got - offsetof(struct report, text)),
-				r.text);
+			fprintf(stderr, "%s: %.*s\n", program,
+				(int)((size_t)got - offsetof(struct report, text)), r.text);
 		_exit(r.status);
 	}
 	while (waitpid(daemon, &status, 0) < 0 && errno == EINTR)
 		;
 	if (WIFSIGNALED(status)) {
-		fprintf(stderr, "%s: ended by signal %d (%s) before it was ready\n", program, WTERMSIG(status),
-			strsignal(WTERMSIG(status)));
+		fprintf(stderr, "%s: ended by signal %d (%s) before it was ready\n", program,
+			WTERMSIG(status), strsignal(WTERMSIG(status)));
 		_exit(1);
 	}
 	if (!WEXITSTATUS(status))
@@ -148,7 +150,7 @@ void daemon_fail(int status, const char *fmt, ...)
 	exit(status);
 }
 
-/* --- pid file ------------------------------------------------------------------------------------------------ */
+/* --- pid file --- */
 
 static struct {
 	char *path; /* absolute, as the directory changes */
@@ -167,7 +169,8 @@ void pid_file_remove(void)
 	pid_file.fd = -1;
 }
 
-/* Who holds the lock: the kernel knows, unless it is a process of another pid namespace; then the file may. */
+/* Who holds the lock: the kernel knows, unless it is a process of another pid namespace; then the
+ * file may. */
 static pid_t lock_holder(int fd)
 {
 	struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
@@ -202,8 +205,8 @@ static int open_locked(const char *path, pid_t *holder)
 			return -1;
 		}
 		/* The holder before us may have removed the file between our open and our lock. */
-		if (fstat(fd, &ours) == 0 && stat(path, &named) == 0 && ours.st_ino == named.st_ino &&
-		    ours.st_dev == named.st_dev)
+		if (fstat(fd, &ours) == 0 && stat(path, &named) == 0 &&
+		    ours.st_ino == named.st_ino && ours.st_dev == named.st_dev)
 			return fd;
 		close(fd);
 	}

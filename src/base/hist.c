@@ -1,10 +1,11 @@
 /*
- * A log-linear histogram: values under 16 have a bucket each; above, every octave (2^k to 2^(k+1)) is cut into 16
- * equal parts, so a quantile is wrong by 1/16 of its value at most, at any magnitude, and adding is a
- * shift and an increment. The sum saturates instead of wrapping: a mean that is too small beats one that is nonsense.
+ * A log-linear histogram: values under 16 have a bucket each; above, every octave (2^k to 2^(k+1))
+ * is cut into 16 equal parts, so a quantile is wrong by 1/16 of its value at most, at any
+ * magnitude, and adding is a shift and an increment. The sum saturates instead of wrapping: a mean
+ * that is too small beats one that is nonsense.
  *
- * In: values of any unit, one at a time or from another histogram. Out: count, sum, min, max, quantiles. The owner
- * is whoever declares the struct; there is nothing to free.
+ * In: values of any unit, one at a time or from another histogram. Out: count, sum, min, max,
+ * quantiles. The owner is whoever declares the struct; there is nothing to free.
  */
 #include "base/hist.h"
 
@@ -19,7 +20,8 @@ static unsigned bucket_of(uint64_t value)
 	if (value < SUB)
 		return (unsigned)value;
 	octave = 63 - (unsigned)__builtin_clzll(value) - HIST_SUB_BITS;
-	return (octave << HIST_SUB_BITS) + (unsigned)(value >> octave); /* the leading bit adds one SUB */
+	return (octave << HIST_SUB_BITS) +
+	       (unsigned)(value >> octave); /* the leading bit adds one SUB */
 }
 
 /* The greatest value that falls into bucket @i. */

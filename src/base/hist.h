@@ -3,7 +3,8 @@
 
 #include <stdint.h>
 
-/* A log-linear histogram (16 sub-buckets an octave: 6 % resolution) of uint64_t values, fixed size, no allocation. */
+/* A log-linear histogram (16 sub-buckets an octave: 6 % resolution) of uint64_t values, fixed size,
+ * no allocation. */
 #define HIST_SUB_BITS 4
 #define HIST_BUCKETS ((64 - HIST_SUB_BITS + 1) << HIST_SUB_BITS)
 struct hist {
@@ -13,6 +14,7 @@ struct hist {
 void hist_reset(struct hist *h);
 void hist_add(struct hist *h, uint64_t value);
 void hist_merge(struct hist *into, const struct hist *from);
-uint64_t hist_quantile(const struct hist *h, double q); /* q in 0..1; upper edge of the bucket, clamped to max; 0 when empty */
+/* @q: 0 to 1. The upper edge of the bucket, clamped to max; 0 when empty. */
+uint64_t hist_quantile(const struct hist *h, double q);
 
 #endif

@@ -1,12 +1,15 @@
 /*
- * Lines of text for the operator: to stderr at first ("prog: text", as a command answers), then to a file or syslog.
+ * Lines of text for the operator: to stderr at first ("prog: text", as a command answers), then to
+ * a file or syslog.
  *
- * In: a level and a printf format. Out: one write() a line, so that the lines of several threads or processes do not mix
- * (the file is opened with O_APPEND). What cannot be written is lost: a full disk must not stop a program that
- * sits on a production server. Control characters are replaced, as parts of a line may come from the network.
+ * In: a level and a printf format. Out: one write() a line, so that the lines of several threads or
+ * processes do not mix (the file is opened with O_APPEND). What cannot be written is lost: a full
+ * disk must not stop a program that sits on a production server. Control characters are replaced,
+ * as parts of a line may come from the network.
  *
- * The state is one per process and set up before there are threads; afterwards only log_reopen() changes it, and that
- * by dup3() onto the same descriptor, so that no other thread can see it closed.
+ * The state is one per process and set up before there are threads; afterwards only log_reopen()
+ * changes it, and that by dup3() onto the same descriptor, so that no other thread can see it
+ * closed.
  */
 #include "base/log.h"
 
@@ -106,7 +109,8 @@ void log_close(void)
 	state.fd = STDERR_FILENO;
 }
 
-/* The time in the machine's zone, with its offset: what is needed to compare with another host's log. */
+/* The time in the machine's zone, with its offset: what is needed to compare with another host's
+ * log. */
 static size_t put_time(char *line, size_t room)
 {
 	struct timespec ts;
@@ -118,7 +122,8 @@ static size_t put_time(char *line, size_t room)
 	localtime_r(&ts.tv_sec, &tm);
 	len = strftime(line, room, "%Y-%m-%dT%H:%M:%S", &tm);
 	strftime(zone, sizeof(zone), "%z", &tm);
-	return len + (size_t)snprintf(line + len, room - len, ".%03ld%s ", ts.tv_nsec / 1000000, zone);
+	return len +
+	       (size_t)snprintf(line + len, room - len, ".%03ld%s ", ts.tv_nsec / 1000000, zone);
 }
 
 void log_at(enum log_level level, const char *fmt, ...)
@@ -132,8 +137,8 @@ void log_at(enum log_level level, const char *fmt, ...)
 		return;
 	if (state.path) {
 		start = put_time(line, room);
-		start += (size_t)snprintf(line + start, room - start, "%s[%d] %s: ", state.prog, (int)getpid(),
-					  levels[level].name);
+		start += (size_t)snprintf(line + start, room - start, "%s[%d] %s: ", state.prog,
+					  (int)getpid(), levels[level].name);
 	} else if (!state.to_syslog) {
 		start = (size_t)snprintf(line, room, "%s: ", state.prog);
 	}
@@ -170,8 +175,8 @@ bool log_limit_pass(struct log_limit *l, unsigned *kept_back)
 	clock_gettime(CLOCK_MONOTONIC_COARSE, &ts);
 	now = (uint64_t)ts.tv_sec * NS_PER_SEC + (uint64_t)ts.tv_nsec;
 	/* Of several threads that find the second over, one wins the exchange and speaks. */
-	if (now < next || !__atomic_compare_exchange_n(&l->next, &next, now + NS_PER_SEC, false, __ATOMIC_RELAXED,
-						       __ATOMIC_RELAXED)) {
+	if (now < next || !__atomic_compare_exchange_n(&l->next, &next, now + NS_PER_SEC, false,
+						       __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {
 		__atomic_add_fetch(&l->kept_back, 1, __ATOMIC_RELAXED);
 		return false;
 	}

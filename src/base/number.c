@@ -1,10 +1,11 @@
 /*
- * Numbers, sizes and durations as typed on a command line or in a configuration, parsed by hand: strtoull() lets
- * blanks, signs and wrapped negatives through.
+ * Numbers, sizes and durations as typed on a command line or in a configuration, parsed by hand:
+ * strtoull() lets blanks, signs and wrapped negatives through.
  *
- * A number is digits, for those with a unit also a fraction, then the unit. The value is computed exactly, in
- * integers: whole * unit + fraction * unit / 10^digits, with every step checked for overflow; what does not fit is
- * out of range, like everything beyond the caller's limits, which are said back in the caller's unit.
+ * A number is digits, for those with a unit also a fraction, then the unit. The value is computed
+ * exactly, in integers: whole * unit + fraction * unit / 10^digits, with every step checked for
+ * overflow; what does not fit is out of range, like everything beyond the caller's limits, which
+ * are said back in the caller's unit.
  */
 #include "base/number.h"
 
@@ -24,12 +25,13 @@ struct unit {
 };
 
 static const struct unit size_units[] = {
-	{ "", 1 }, { "K", 1ull << 10 }, { "M", 1ull << 20 }, { "G", 1ull << 30 }, { "T", 1ull << 40 },
+	{ "", 1 },           { "K", 1ull << 10 }, { "M", 1ull << 20 },
+	{ "G", 1ull << 30 }, { "T", 1ull << 40 },
 };
 
 static const struct unit duration_units[] = {
-	{ "ns", 1 },		 { "us", NS_PER_US },	    { "ms", NS_PER_MS },
-	{ "s", NS_PER_SEC },	 { "m", 60 * NS_PER_SEC }, { "h", 3600 * NS_PER_SEC },
+	{ "ns", 1 },         { "us", NS_PER_US },      { "ms", NS_PER_MS },
+	{ "s", NS_PER_SEC }, { "m", 60 * NS_PER_SEC }, { "h", 3600 * NS_PER_SEC },
 };
 
 static _Thread_local char words[160];
@@ -66,7 +68,8 @@ static const char *digits(const char *p, uint64_t *value)
 }
 
 /* @value in the greatest unit that says it without a fraction. */
-static const char *in_units(uint64_t value, const struct unit *units, size_t count, char *out, size_t room)
+static const char *in_units(uint64_t value, const struct unit *units, size_t count, char *out,
+			    size_t room)
 {
 	size_t best = 0;
 
@@ -74,7 +77,8 @@ static const char *in_units(uint64_t value, const struct unit *units, size_t cou
 		if (value % units[i].factor == 0)
 			best = i;
 	}
-	snprintf(out, room, "%llu%s", (unsigned long long)(value / units[best].factor), value ? units[best].name : "");
+	snprintf(out, room, "%llu%s", (unsigned long long)(value / units[best].factor),
+		 value ? units[best].name : "");
 	return out;
 }
 
@@ -88,8 +92,8 @@ static const char *range(uint64_t min, uint64_t max, const struct unit *units, s
 	return say("out of range (%s to %s)", low, in_units(max, units, count, high, sizeof(high)));
 }
 
-static const char *parse(const char *text, const struct unit *units, size_t count, const char *unit_words,
-			 uint64_t min, uint64_t max, uint64_t *out)
+static const char *parse(const char *text, const struct unit *units, size_t count,
+			 const char *unit_words, uint64_t min, uint64_t max, uint64_t *out)
 {
 	uint64_t whole, fraction = 0, scale = 1, value;
 	const struct unit *unit = NULL;
@@ -122,9 +126,12 @@ static const char *parse(const char *text, const struct unit *units, size_t coun
 		return say("\"%.20s\" is not a unit (%s)", p, unit_words);
 	if (!unit)
 		return say("not a number: \"%.20s\" follows the digits", p);
-	/* fraction < 10^9 and the factors are below 2^42 (1 h in ns, 1 T): the product fits 128 bits with ease */
+	/* fraction < 10^9 and the factors are below 2^42 (1 h in ns, 1 T): the product fits 128
+	 * bits with ease */
 	if (__builtin_mul_overflow(whole, unit->factor, &value) ||
-	    __builtin_add_overflow(value, (uint64_t)((unsigned __int128)fraction * unit->factor / scale), &value) ||
+	    __builtin_add_overflow(value,
+				   (uint64_t)((unsigned __int128)fraction * unit->factor / scale),
+				   &value) ||
 	    value < min || value > max)
 		return range(min, max, units, count);
 	*out = value;
@@ -143,5 +150,6 @@ const char *number_parse_size(const char *text, uint64_t min, uint64_t max, uint
 
 const char *number_parse_duration(const char *text, uint64_t min, uint64_t max, uint64_t *out)
 {
-	return parse(text, duration_units, ARRAY_SIZE(duration_units), "ns, us, ms, s, m or h", min, max, out);
+	return parse(text, duration_units, ARRAY_SIZE(duration_units), "ns, us, ms, s, m or h", min,
+		     max, out);
 }

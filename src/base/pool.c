@@ -5,20 +5,21 @@
  *          ── class 128   one empty slab kept (reserve)     slab: header | block | block | ...
  *          ── ...           full slabs: only on the list of all
  *
- * A slab is aligned to its own size, so a block finds its slab by masking its address, and a block needs no header
- * of its own. Slabs of small classes are 64 KB; of large ones eight places, of which the header takes one. A fresh slab
- * is carved lazily, block by block, so that pages never used are never touched.
+ * A slab is aligned to its own size, so a block finds its slab by masking its address, and a block
+ * needs no header of its own. Slabs of small classes are 64 KB; of large ones eight places, of
+ * which the header takes one. A fresh slab is carved lazily, block by block, so that pages never
+ * used are never touched.
  *
- * Who owns what: the pool owns its slabs, the caller a block between get and put (pool_free() takes it back). When the
- * last block of a slab comes back, the slab becomes the class's reserve, or, if there is one already, goes back to the
- * kernel: memory falls after a burst, and a load that swings around a slab's edge does not make a system call for
- * every block.
+ * Who owns what: the pool owns its slabs, the caller a block between get and put (pool_free() takes
+ * it back). When the last block of a slab comes back, the slab becomes the class's reserve, or, if
+ * there is one already, goes back to the kernel: memory falls after a burst, and a load that swings
+ * around a slab's edge does not make a system call for every block.
  *
- * Under AddressSanitizer every byte that nobody may use is poisoned, so that overruns and late uses show up as they
- * would with malloc.
+ * Under AddressSanitizer every byte that nobody may use is poisoned, so that overruns and late uses
+ * show up as they would with malloc.
  *
- * The limit counts slabs, reserves too: it is about memory that the machine gave us. Before a request is refused, the
- * reserves of other classes are given up.
+ * The limit counts slabs, reserves too: it is about memory that the machine gave us. Before a
+ * request is refused, the reserves of other classes are given up.
  */
 #include "base/pool.h"
 
@@ -34,11 +35,12 @@
 #define SLAB_MIN (64u * 1024u)
 
 struct slab {
-	struct slab *next, **pprev;	    /* in the class's list of partial slabs; pprev NULL: not in it */
+	struct slab *next,
+		**pprev; /* in the class's list of partial slabs; pprev NULL: not in it */
 	struct slab *all_next, **all_pprev; /* in the class's list of all slabs */
-	void *free;			    /* blocks that were returned, linked through their first word */
-	unsigned used;			    /* blocks handed out */
-	unsigned carved;		    /* blocks that were ever handed out; those behind are untouched */
+	void *free;      /* blocks that were returned, linked through their first word */
+	unsigned used;   /* blocks handed out */
+	unsigned carved; /* blocks that were ever handed out; those behind are untouched */
 };
 
 struct size_class {
@@ -145,7 +147,8 @@ static struct slab *slab_new(struct pool *p, unsigned class)
 
 	if (!make_room(p, size))
 		return NULL;
-	map = mmap(NULL, size * 2, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	map = mmap(NULL, size * 2, PROT_READ | PROT_WRITE,
+		   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (map == MAP_FAILED)
 		return NULL;
 	before = -(uintptr_t)map & (size - 1);

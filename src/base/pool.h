@@ -6,10 +6,11 @@
 #include <stdint.h>
 
 /*
- * A pool hands out blocks in power-of-two size classes from POOL_MIN to POOL_MAX bytes, carved from slabs. Taking and
- * returning a block is O(1) and makes no system call, except when a class needs a further slab or a slab becomes
- * empty (one empty slab a class is kept as a reserve, the others go back to the kernel, so that memory falls again
- * after a burst). A pool belongs to one worker; it has no lock.
+ * A pool hands out blocks in power-of-two size classes from POOL_MIN to POOL_MAX bytes, carved from
+ * slabs. Taking and returning a block is O(1) and makes no system call, except when a class needs a
+ * further slab or a slab becomes empty (one empty slab a class is kept as a reserve, the others go
+ * back to the kernel, so that memory falls again after a burst). A pool belongs to one worker; it
+ * has no lock.
  */
 #define POOL_MIN 64u
 #define POOL_MAX (128u * 1024u)
@@ -20,7 +21,8 @@ struct pool;
 struct pool *pool_new(size_t limit);
 void pool_free(struct pool *p); /* blocks still handed out are gone with it */
 
-/* A block of at least @size bytes (not cleared, 16-byte aligned), or NULL: limit reached, no memory, or size > POOL_MAX. */
+/* A block of at least @size bytes (not cleared, 16-byte aligned), or NULL: limit reached, no
+ * memory, or size > POOL_MAX. */
 void *pool_get(struct pool *p, size_t size);
 
 /* @size: what was asked of pool_get(), any value of the same class. @block may be NULL. */
@@ -31,6 +33,7 @@ size_t pool_class_size(size_t size);
 
 size_t pool_bytes_used(const struct pool *p); /* bytes in blocks handed out */
 size_t pool_bytes_held(const struct pool *p); /* bytes of slabs held from the kernel */
-uint64_t pool_failures(const struct pool *p); /* pool_get() calls refused by the limit or by lack of memory */
+uint64_t pool_failures(
+	const struct pool *p); /* pool_get() calls refused by the limit or by lack of memory */
 
 #endif

@@ -1,7 +1,8 @@
 /*
- * SipHash (Aumasson and Bernstein 2012), with 1 round a word and 3 at the end: keyed, so that whoever chooses the
- * keys of a table (here: any client, by its port) cannot choose the bucket they fall into, and fast enough for
- * every packet. Bytes are read little-endian, as the paper says; the result is the same on every machine.
+ * SipHash (Aumasson and Bernstein 2012), with 1 round a word and 3 at the end: keyed, so that
+ * whoever chooses the keys of a table (here: any client, by its port) cannot choose the bucket they
+ * fall into, and fast enough for every packet. Bytes are read little-endian, as the paper says; the
+ * result is the same on every machine.
  *
  * In: a key made once from the kernel's random numbers, and bytes. Out: a number. No state.
  */
@@ -41,7 +42,8 @@ static inline void compress(struct state *s, uint64_t word, unsigned rounds)
 	s->v0 ^= word;
 }
 
-uint64_t siphash_rounds(const struct siphash_key *key, const void *data, size_t len, unsigned each, unsigned last)
+uint64_t siphash_rounds(const struct siphash_key *key, const void *data, size_t len, unsigned each,
+			unsigned last)
 {
 	struct state s = {
 		.v0 = key->k0 ^ 0x736f6d6570736575ull,

@@ -1,19 +1,23 @@
 /*
- * A hierarchical timing wheel: eight levels of 64 slots, each slot a list of nodes, so that 48 bits of ticks, the
- * whole range of a uint64_t of ns, fit. A bitmap a level says which slots are occupied.
+ * A hierarchical timing wheel: eight levels of 64 slots, each slot a list of nodes, so that 48 bits
+ * of ticks, the whole range of a uint64_t of ns, fit. A bitmap a level says which slots are
+ * occupied.
  *
- * A timer's tick is its time divided by WHEEL_TICK_NS, rounded up (never early). It lies at the level of the highest
- * group of 6 bits in which its tick differs from `current`, the last tick that has been dealt with, in the slot named
- * by that group. Hence all occupied slots of a level lie ahead of current's own in that level, and everything at a
- * lower level comes before everything at a higher one: the next slot to deal with is the lowest bit of the lowest
- * bitmap that is not zero. Advancing jumps from one such slot to the next, however far apart they are: a slot of
- * level 0 fires, one of a higher level is dealt out again to the levels below (cascade). A timer moves down at most 7
- * times, which is the amortised O(1).
+ * A timer's tick is its time divided by WHEEL_TICK_NS, rounded up (never early). It lies at the
+ * level of the highest group of 6 bits in which its tick differs from `current`, the last tick that
+ * has been dealt with, in the slot named by that group. Hence all occupied slots of a level lie
+ * ahead of current's own in that level, and everything at a lower level comes before everything at
+ * a higher one: the next slot to deal with is the lowest bit of the lowest bitmap that is not zero.
+ * Advancing jumps from one such slot to the next, however far apart they are: a slot of level 0
+ * fires, one of a higher level is dealt out again to the levels below (cascade). A timer moves down
+ * at most 7 times, which is the amortised O(1).
  *
- * What is set for a time that has passed (for wheel_advance()'s callbacks: up to the time being advanced to) waits on
- * a list of its own for the next wheel_advance(); so a callback that sets its timer to "now" cannot trap the loop.
+ * What is set for a time that has passed (for wheel_advance()'s callbacks: up to the time being
+ * advanced to) waits on a list of its own for the next wheel_advance(); so a callback that sets its
+ * timer to "now" cannot trap the loop.
  *
- * Nodes belong to the caller, who embeds them; the wheel only links them. The time comes from outside.
+ * Nodes belong to the caller, who embeds them; the wheel only links them. The time comes from
+ * outside.
  */
 #include "base/wheel.h"
 
@@ -28,11 +32,13 @@
 
 struct wheel {
 	uint64_t current; /* ticks */
-	uint64_t horizon; /* ticks: what is set for this or before is due; ahead of current while advancing */
+	uint64_t horizon; /* ticks: what is set for this or before is due; ahead of current while
+			     advancing */
 	uint64_t occupied[LEVELS];
 	struct wheel_node *slot[LEVELS][SLOTS];
-	struct wheel_node *due;	   /* for the next wheel_advance() */
-	struct wheel_node *firing; /* being fired now; a list here, so that callbacks can cancel what is on it */
+	struct wheel_node *due;    /* for the next wheel_advance() */
+	struct wheel_node *firing; /* being fired now; a list here, so that callbacks can cancel
+				      what is on it */
 	unsigned count;
 };
 
@@ -89,7 +95,8 @@ static bool first_slot(const struct wheel *w, unsigned *level, unsigned *index, 
 			continue;
 		*level = l;
 		*index = (unsigned)__builtin_ctzll(w->occupied[l]);
-		*start = (w->current >> (shift + BITS) << (shift + BITS)) | (uint64_t)*index << shift;
+		*start = (w->current >> (shift + BITS) << (shift + BITS)) | (uint64_t)*index
+										    << shift;
 		return true;
 	}
 	return false;
@@ -140,7 +147,8 @@ void wheel_cancel(struct wheel *w, struct wheel_node *n)
 	w->count--;
 }
 
-static unsigned fire_list(struct wheel *w, uint64_t now, void (*fn)(struct wheel_node *, uint64_t, void *), void *arg)
+static unsigned fire_list(struct wheel *w, uint64_t now,
+			  void (*fn)(struct wheel_node *, uint64_t, void *), void *arg)
 {
 	struct wheel_node *n;
 	unsigned fired = 0;
@@ -165,7 +173,8 @@ static void cascade(struct wheel *w, unsigned level, unsigned index)
 	}
 }
 
-unsigned wheel_advance(struct wheel *w, uint64_t now, void (*fn)(struct wheel_node *, uint64_t now, void *), void *arg)
+unsigned wheel_advance(struct wheel *w, uint64_t now,
+		       void (*fn)(struct wheel_node *, uint64_t now, void *), void *arg)
 {
 	uint64_t target = MAX(now / WHEEL_TICK_NS, w->current), start;
 	unsigned level, index, fired = 0;

@@ -6,15 +6,16 @@
 #include <stdint.h>
 
 /*
- * A hierarchical timing wheel (Varghese and Lauck 1987): set and cancel are O(1), expiry amortised O(1). It knows no clock:
- * time comes as an argument, in ns. Resolution is one tick of WHEEL_TICK_NS; a timer never fires before its time and
- * at most one tick after it (plus whatever the caller is late).
+ * A hierarchical timing wheel (Varghese and Lauck 1987): set and cancel are O(1), expiry amortised
+ * O(1). It knows no clock: time comes as an argument, in ns. Resolution is one tick of
+ * WHEEL_TICK_NS; a timer never fires before its time and at most one tick after it (plus whatever
+ * the caller is late).
  */
 #define WHEEL_TICK_NS 131072ull /* 2^17 ns: pauses of 1 ms need a fraction of it */
 
 struct wheel_node {
 	struct wheel_node *next, **pprev; /* pprev NULL: not armed */
-	uint64_t at;			  /* ns */
+	uint64_t at;                      /* ns */
 };
 
 struct wheel;
@@ -30,14 +31,15 @@ static inline bool wheel_armed(const struct wheel_node *n)
 }
 
 /*
- * Fire everything due at or before @now: each node is disarmed, then fn(node, now, arg). fn may set or cancel any node, also its own.
- * Returns how many fired.
+ * Fire everything due at or before @now: each node is disarmed, then fn(node, now, arg). fn may set
+ * or cancel any node, also its own. Returns how many fired.
  */
-unsigned wheel_advance(struct wheel *w, uint64_t now, void (*fn)(struct wheel_node *, uint64_t now, void *arg),
-		       void *arg);
+unsigned wheel_advance(struct wheel *w, uint64_t now,
+		       void (*fn)(struct wheel_node *, uint64_t now, void *arg), void *arg);
 
-/* When wheel_advance() should be called next (ns), never later than the earliest timer needs; UINT64_MAX when nothing is armed.
- * It may be early (a cascade), never late. O(1) in the number of timers. */
+/* When wheel_advance() should be called next (ns), never later than the earliest timer needs;
+ * UINT64_MAX when nothing is armed. It may be early (a cascade), never late. O(1) in the number of
+ * timers. */
 uint64_t wheel_next(const struct wheel *w);
 unsigned wheel_count(const struct wheel *w);
 
