@@ -55,10 +55,11 @@ struct config {
 };
 
 /*
- * Parse and check everything that can be known without privilege and without traffic. Returns 0: *c is filled and the program goes on; 1: usage or version was
- * printed (exit 0); 2: *err says what is wrong with which option (exit 2); 3: run-time failure, *err says which (exit 1). Blocks while names are resolved.
+ * Parse and check everything that can be known without privilege and without traffic. Blocks while names are resolved. Returns -1: *c is
+ * filled and the program goes on; else the status to exit with: 0 after -h or -v, 2 after an error, of which one line was
+ * printed to stderr.
  */
-int config_parse(struct config *c, int argc, char **argv, char *err, size_t err_size);
+int config_parse(struct config *c, int argc, char **argv);
 
 /* The capture filter for the rules and -F as pcap-filter(7) text. Returns -1 if @size is too small (CONFIG_FILTER_SIZE never is). */
 int config_capture_filter(const struct config *c, char *out, size_t size);

@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <ifaddrs.h>
 #include <net/if.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -18,6 +19,21 @@
 
 /* The least MTU of a link that carries IPv6 (RFC 8200, 5). */
 #define IPV6_MTU_MIN 1280
+
+/* Returns 2, the status to exit with. */
+static int refuse(const char *fmt, ...) PRINTF_LIKE(1, 2);
+
+static int refuse(const char *fmt, ...)
+{
+	va_list ap;
+
+	fputs("tcpcopy: option ", stderr);
+	va_start(ap, fmt);
+	vfprintf(stderr, fmt, ap);
+	va_end(ap);
+	fputc('\n', stderr);
+	return 2;
+}
 
 static bool same_family(const struct addr *a, const struct addr *b)
 {
@@ -41,7 +57,7 @@ static const char *not_unicast(const struct addr *a)
 	return NULL;
 }
 
-static int check_rule(const struct config *c, const struct rule *rule, const struct refusal *r)
+static int check_rule(const struct config *c, const struct rule *rule)
 {
 	char text[ADDR_TEXT_LEN];
 	const char *why;
@@ -52,19 +68,19 @@ static int check_rule(const struct config *c, const struct rule *rule, const str
 		addr_format(text, sizeof(text), &online.addr);
 		why = not_unicast(&online.addr);
 		if (why)
-			return refuse(r, "option -x \"%s\": the online address %s %s; accepted: an address of "
+			return refuse("-x \"%s\": the online address %s %s; accepted: an address of "
 				      "the online server, or none to mean all it has",
 				      rule->text, text, why);
 		if (!same_family(&online.addr, &rule->target.addr))
-			return refuse(r, "option -x \"%s\": one address is IPv4 and the other IPv6, but a "
+			return refuse("-x \"%s\": one address is IPv4 and the other IPv6, but a "
 				      "request keeps its client's address; accepted: both of one family",
 				      rule->text);
 		if (endpoint_eq(&online, &rule->target))
-			return refuse(r, "option -x \"%s\": the target is the online server itself; accepted: "
+			return refuse("-x \"%s\": the target is the online server itself; accepted: "
 				      "a target on another host",
 				      rule->text);
 		if (addr_is_loopback(&online.addr) && c->n_pool == 0)
-			return refuse(r, "option -x \"%s\": clients of %s have loopback addresses, which the "
+			return refuse("-x \"%s\": clients of %s have loopback addresses, which the "
 				      "target drops and cannot answer; accepted: an address that other hosts "
 				      "reach, or client addresses given with -c",
 				      rule->text, text);
@@ -73,11 +89,11 @@ static int check_rule(const struct config *c, const struct rule *rule, const str
 	addr_format(text, sizeof(text), &rule->target.addr);
 	why = not_unicast(&rule->target.addr);
 	if (why)
-		return refuse(r, "option -x \"%s\": the target address %s %s; accepted: the address of another "
+		return refuse("-x \"%s\": the target address %s %s; accepted: the address of another "
 			      "host",
 			      rule->text, text, why);
 	if (addr_is_loopback(&rule->target.addr) || route_is_local(&rule->target.addr))
-		return refuse(r, "option -x \"%s\": the target address %s belongs to this very host, whose "
+		return refuse("-x \"%s\": the target address %s belongs to this very host, whose "
 			      "responses would go straight to the real clients; accepted: a target on "
 			      "another host",
 			      rule->text, text);
@@ -95,29 +111,29 @@ static bool rules_overlap(const struct rule *a, const struct rule *b)
 		addr_eq(&a->online_addr, &b->online_addr));
 }
 
-static int check_rules(const struct config *c, const struct refusal *r)
+static int check_rules(const struct config *c)
 {
 	unsigned i, j;
 
 	for (i = 0; i < c->n_rules; i++) {
 		const struct rule *rule = &c->rules[i];
 
-		if (check_rule(c, rule, r) < 0)
-			return -1;
+		if (check_rule(c, rule) != 0)
+			return 2;
 		for (j = 0; j < i; j++)
 			if (rules_overlap(rule, &c->rules[j]))
-				return refuse(r, "option -x \"%s\": requests to port %u already go by the rule "
+				return refuse("-x \"%s\": requests to port %u already go by the rule "
 					      "\"%s\"; accepted: one target for an online address and port",
 					      rule->text, rule->online_port, c->rules[j].text);
 		if (c->mtu && c->mtu < IPV6_MTU_MIN && !addr_is_v4(&rule->target.addr))
-			return refuse(r, "option -M \"%u\": too small for the IPv6 target of \"%s\"; accepted: "
+			return refuse("-M \"%u\": too small for the IPv6 target of \"%s\"; accepted: "
 				      "%d to 65535 bytes with IPv6",
 				      c->mtu, rule->text, IPV6_MTU_MIN);
 	}
 	return 0;
 }
 
-static int check_peers(const struct config *c, const struct refusal *r)
+static int check_peers(const struct config *c)
 {
 	unsigned i, j;
 
@@ -126,30 +142,29 @@ static int check_peers(const struct config *c, const struct refusal *r)
 		const char *why = not_unicast(&peer->at.addr);
 
 		if (why)
-			return refuse(r, "option -s \"%s\": this %s; accepted: the address of an assistant "
+			return refuse("-s \"%s\": this %s; accepted: the address of an assistant "
 				      "server, where intercept runs",
 				      peer->text, why);
 		for (j = 0; j < i; j++)
 			if (endpoint_eq(&peer->at, &c->peers[j].at))
-				return refuse(r, "option -s \"%s\": the same assistant as \"%s\"; accepted: each "
+				return refuse("-s \"%s\": the same assistant as \"%s\"; accepted: each "
 					      "assistant once",
 					      peer->text, c->peers[j].text);
 	}
 	return 0;
 }
 
-static int refuse_pool_holds(const struct refusal *r, const struct prefix *p, const struct addr *a,
+static int refuse_pool_holds(const struct prefix *p, const struct addr *a,
 			     const char *what)
 {
 	char pool[PREFIX_TEXT_LEN], text[ADDR_TEXT_LEN];
 
-	return refuse(r, "option -c \"%s\": the pool contains %s, which is %s; accepted: addresses that no "
+	return refuse("-c \"%s\": the pool contains %s, which is %s; accepted: addresses that no "
 		      "host uses and that the target routes to the assistant",
 		      config_prefix_format(pool, sizeof(pool), p), addr_format(text, sizeof(text), a), what);
 }
 
-static int check_pool_prefix(const struct config *c, const struct prefix *p,
-			     const struct ifaddrs *local, const struct refusal *r)
+static int check_pool_prefix(const struct config *c, const struct prefix *p, const struct ifaddrs *local)
 {
 	char text[PREFIX_TEXT_LEN];
 	const struct ifaddrs *ifa;
@@ -160,35 +175,35 @@ static int check_pool_prefix(const struct config *c, const struct prefix *p,
 
 	config_prefix_format(text, sizeof(text), p);
 	if (why)
-		return refuse(r, "option -c \"%s\": this %s; accepted: addresses of hosts", text, why);
+		return refuse("-c \"%s\": this %s; accepted: addresses of hosts", text, why);
 	if (addr_is_loopback(&p->addr))
-		return refuse(r, "option -c \"%s\": the target cannot answer loopback addresses; accepted: "
+		return refuse("-c \"%s\": the target cannot answer loopback addresses; accepted: "
 			      "addresses that the target routes to the assistant",
 			      text);
 	for (ifa = local; ifa; ifa = ifa->ifa_next)
 		if (ifa->ifa_addr && addr_from_sockaddr(&e, ifa->ifa_addr) &&
 		    prefix_contains(p, &e.addr))
-			return refuse_pool_holds(r, p, &e.addr, "an address of this host");
+			return refuse_pool_holds(p, &e.addr, "an address of this host");
 	for (i = 0; i < c->n_peers; i++)
 		if (prefix_contains(p, &c->peers[i].at.addr))
-			return refuse_pool_holds(r, p, &c->peers[i].at.addr, "the assistant's address");
+			return refuse_pool_holds(p, &c->peers[i].at.addr, "the assistant's address");
 	for (i = 0; i < c->n_rules; i++) {
 		const struct rule *rule = &c->rules[i];
 
 		if (prefix_contains(p, &rule->target.addr))
-			return refuse_pool_holds(r, p, &rule->target.addr, "the target's address");
+			return refuse_pool_holds(p, &rule->target.addr, "the target's address");
 		if (rule->has_online_addr && prefix_contains(p, &rule->online_addr))
-			return refuse_pool_holds(r, p, &rule->online_addr, "the online server's address");
+			return refuse_pool_holds(p, &rule->online_addr, "the online server's address");
 		used |= same_family(&p->addr, &rule->target.addr);
 	}
 	if (!used)
-		return refuse(r, "option -c \"%s\": no rule has a target of this address family; accepted: %s "
+		return refuse("-c \"%s\": no rule has a target of this address family; accepted: %s "
 			      "addresses",
 			      text, addr_is_v4(&p->addr) ? "IPv6" : "IPv4");
 	return 0;
 }
 
-static int check_pool(const struct config *c, const struct refusal *r)
+static int check_pool(const struct config *c)
 {
 	struct ifaddrs *local = NULL;
 	unsigned i;
@@ -197,14 +212,14 @@ static int check_pool(const struct config *c, const struct refusal *r)
 	if (c->n_pool == 0)
 		return 0;
 	if (getifaddrs(&local) < 0)
-		return refuse(r, "option -c: cannot list the addresses of this host: %s", strerror(errno));
+		return refuse("-c: cannot list the addresses of this host: %s", strerror(errno));
 	for (i = 0; i < c->n_pool && rc == 0; i++)
-		rc = check_pool_prefix(c, &c->pool[i], local, r);
+		rc = check_pool_prefix(c, &c->pool[i], local);
 	freeifaddrs(local);
 	return rc;
 }
 
-static int check_interfaces(const struct config *c, const struct refusal *r)
+static int check_interfaces(const struct config *c)
 {
 	char list[512] = "";
 	struct if_nameindex *all, *it;
@@ -223,30 +238,26 @@ static int check_interfaces(const struct config *c, const struct refusal *r)
 					 it->if_name);
 	if (all)
 		if_freenameindex(all);
-	return refuse(r, "option -i \"%s\": there is no such interface; accepted: %s", c->interfaces[i], list);
+	return refuse("-i \"%s\": there is no such interface; accepted: %s", c->interfaces[i], list);
 }
 
-static int check_filter(const struct config *c, const struct refusal *r)
+static int check_filter(const struct config *c)
 {
 	char err[sizeof(c->filter) + 256], whole[CONFIG_FILTER_SIZE];
 
 	if (c->filter[0] == '\0')
 		return 0;
-	if (capture_check_filter(c->filter, err, sizeof(err)) < 0)
-		return refuse(r, "option -F: %s; accepted: a filter in the words of pcap-filter(7), such as "
-			      "\"src net 192.0.2.0/24\"",
-			      err);
-	/* A filter may be valid and yet leave nothing of the rules' packets; libpcap notices most such cases. */
+	/* It is valid, but may leave nothing of the rules' packets; libpcap notices most such cases. */
 	config_capture_filter(c, whole, sizeof(whole));
 	if (capture_check_filter(whole, err, sizeof(err)) < 0)
-		return refuse(r, "option -F \"%s\": does not go together with the rules: %s", c->filter, err);
+		return refuse("-F \"%s\": does not go together with the rules: %s; accepted: a filter that some "
+			      "requests pass", c->filter, err);
 	return 0;
 }
 
-int config_check(const struct config *c, const struct refusal *r)
+int config_check(const struct config *c)
 {
-	if (check_rules(c, r) < 0 || check_peers(c, r) < 0 || check_pool(c, r) < 0 ||
-	    check_interfaces(c, r) < 0)
-		return -1;
-	return check_filter(c, r);
+	if (check_rules(c) || check_peers(c) || check_pool(c) || check_interfaces(c))
+		return 2;
+	return check_filter(c);
 }

@@ -16,33 +16,23 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/args.h"
 #include "tcpcopy/config_parts.h"
-
-#define ACCEPTED_RULE                                                                              \
-	"accepted: [online-address:]online-port-target-address:target-port, such as "             \
-	"6379-192.0.2.7:6379 or [2001:db8::1]:80-[2001:db8::2]:8080"
-#define ACCEPTED_PEER                                                                              \
-	"accepted: address, address:port or [IPv6-address]:port, such as 192.0.2.8 or "            \
-	"[2001:db8::8]:36524"
-#define ACCEPTED_POOL                                                                              \
-	"accepted: an address, a prefix, wildcards at the end of an IPv4 address or an IPv4 range, such " \
-	"as 192.0.2.9, 198.51.100.0/24, 198.51.100.x, 198.51.100.10-20 or 2001:db8:1::/64"
 
 #define DIGITS "0123456789"
 #define ELEMENT_SIZE sizeof(((struct rule *)NULL)->text)
 
-typedef int element_fn(struct config *c, const char *element, const struct refusal *r);
+typedef const char *element_fn(struct config *c, const char *element);
 
 /* Call @fn for each element of a comma list; blanks around an element are not part of it. */
-static int each_element(struct config *c, const char *option, const char *list,
-			const char *accepted, element_fn *fn, const struct refusal *r)
+static const char *each_element(struct config *c, const char *list, element_fn *fn)
 {
-	const char *p = list;
+	const char *p = list, *wrong;
 
 	for (;;) {
 		size_t len = strcspn(p, ",");
 		const char *next = p[len] ? p + len + 1 : NULL;
-		char element[ELEMENT_SIZE];
+		char element[ELEMENT_SIZE], why[400];
 
 		while (len && (*p == ' ' || *p == '\t')) {
 			p++;
@@ -51,18 +41,20 @@ static int each_element(struct config *c, const char *option, const char *list,
 		while (len && (p[len - 1] == ' ' || p[len - 1] == '\t'))
 			len--;
 		if (len == 0)
-			return refuse(r, "option %s \"%s\": %s; %s", option, list,
-				      *list ? "an element of the list is empty" : "the value is empty",
-				      accepted);
+			return *list ? "an element of the list is empty" : "the value is empty";
 		if (len >= sizeof(element))
-			return refuse(r, "option %s \"%.*s\": longer than %zu characters; %s", option,
-				      (int)len, p, sizeof(element) - 1, accepted);
+			return args_wrong("an element is longer than %zu characters", sizeof(element) - 1);
 		memcpy(element, p, len);
 		element[len] = '\0';
-		if (fn(c, element, r) < 0)
-			return -1;
+		wrong = fn(c, element);
+		if (wrong && !strchr(list, ','))
+			return wrong;
+		if (wrong) { /* may be args_wrong()'s own memory */
+			snprintf(why, sizeof(why), "%s", wrong);
+			return args_wrong("in \"%s\", %s", element, why);
+		}
 		if (!next)
-			return 0;
+			return NULL;
 		p = next;
 	}
 }
@@ -126,8 +118,7 @@ static bool looks_like_ipv4(const char *host)
  * An address or a name. Of several addresses the first one of the family that @like has is taken, if given and there is
  * one, else the first one (the resolver's order, RFC 6724).
  */
-static int resolve(const char *option, const char *element, const struct host_port *h,
-		   const struct addr *like, struct addr *to, const struct refusal *r)
+static const char *resolve(const struct host_port *h, const struct addr *like, struct addr *to)
 {
 	struct addrinfo hints = { .ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM };
 	struct addrinfo *list, *ai;
@@ -136,18 +127,16 @@ static int resolve(const char *option, const char *element, const struct host_po
 	int rc;
 
 	if (addr_parse(to, h->host) && h->bracketed == (strchr(h->host, ':') != NULL))
-		return 0;
+		return NULL;
 	if (h->bracketed)
-		return refuse(r, "option %s \"%s\": \"%s\" is no IPv6 address", option, element, h->host);
+		return args_wrong("\"%s\" is no IPv6 address", h->host);
 	if (looks_like_ipv4(h->host))
-		return refuse(r, "option %s \"%s\": \"%s\" is no IPv4 address", option, element, h->host);
+		return args_wrong("\"%s\" is no IPv4 address", h->host);
 
 	rc = getaddrinfo(h->host, NULL, &hints, &list);
 	if (rc != 0)
-		return refuse(r, "option %s \"%s\": the name \"%s\" does not resolve (%s); accepted: an "
-			      "address, or a name that the resolver of this host knows",
-			      option, element, h->host,
-			      rc == EAI_SYSTEM ? strerror(errno) : gai_strerror(rc));
+		return args_wrong("the name \"%s\" does not resolve (%s)", h->host,
+				  rc == EAI_SYSTEM ? strerror(errno) : gai_strerror(rc));
 	for (ai = list; ai; ai = ai->ai_next) {
 		if (!addr_from_sockaddr(&found, ai->ai_addr))
 			continue;
@@ -160,30 +149,20 @@ static int resolve(const char *option, const char *element, const struct host_po
 		}
 	}
 	freeaddrinfo(list);
-	if (!any)
-		return refuse(r, "option %s \"%s\": the name \"%s\" has neither an IPv4 nor an IPv6 address",
-			      option, element, h->host);
-	return 0;
+	return any ? NULL : args_wrong("the name \"%s\" has no address", h->host);
 }
 
-static int refuse_rule(const struct refusal *r, const char *element, const char *why)
+static const char *wrong_port(const char *which, const char *port, size_t len)
 {
-	return refuse(r, "option -x \"%s\": %s; %s", element, why, ACCEPTED_RULE);
-}
-
-static int refuse_rule_port(const struct refusal *r, const char *element, const char *which,
-			    const char *port, size_t len)
-{
-	return refuse(r, "option -x \"%s\": %s port \"%.*s\" is not one of 1 to 65535; %s", element, which,
-		      (int)len, port, ACCEPTED_RULE);
+	return args_wrong("the %sport \"%.*s\" is not one of 1 to 65535", which, (int)len, port);
 }
 
 /*
  * The part of a rule before its '-'. Sets *online (host "": none was given) and *target to what follows the '-'. The
  * online address ends at its colon, so a '-' in its name does no harm either.
  */
-static int parse_online(struct rule *rule, const char *element, struct host_port *online,
-			const char **target, const struct refusal *r)
+static const char *parse_online(struct rule *rule, const char *element, struct host_port *online,
+				const char **target)
 {
 	char left[ELEMENT_SIZE];
 	const char *dash, *port = element, *why;
@@ -192,7 +171,7 @@ static int parse_online(struct rule *rule, const char *element, struct host_port
 	if (*element == '[') {
 		port = strchr(element, ']');
 		if (!port || port[1] != ':')
-			return refuse_rule(r, element, "\":port\" is missing after the online address");
+			return "\":port\" is missing after the online address";
 		port += 2;
 	} else if (element[strspn(element, DIGITS)] != '-') {
 		const char *colon = strchr(element, ':');
@@ -204,22 +183,22 @@ static int parse_online(struct rule *rule, const char *element, struct host_port
 	}
 	dash = strchr(port, '-');
 	if (!dash)
-		return refuse_rule(r, element, "there is no \"-target-address:target-port\"");
+		return "there is no \"-target-address:target-port\"";
 
 	memcpy(left, element, (size_t)(dash - element));
 	left[dash - element] = '\0';
 	if (port != element) {
 		why = split_host_port(left, online);
 		if (why)
-			return refuse_rule(r, element, why);
+			return why;
 	}
 	if (parse_port(left + (port - element), &rule->online_port) < 0)
-		return refuse_rule_port(r, element, "online", port, (size_t)(dash - port));
+		return wrong_port("online ", port, (size_t)(dash - port));
 	*target = dash + 1;
-	return 0;
+	return NULL;
 }
 
-static int add_rule(struct config *c, const char *element, const struct refusal *r)
+static const char *add_rule(struct config *c, const char *element)
 {
 	struct rule *rule = &c->rules[c->n_rules];
 	struct host_port online, at;
@@ -227,106 +206,96 @@ static int add_rule(struct config *c, const char *element, const struct refusal 
 	const char *target = element, *why;
 
 	if (c->n_rules == CONFIG_MAX_RULES)
-		return refuse(r, "option -x \"%s\": more than %d rules; accepted: at most %d", element,
-			      CONFIG_MAX_RULES, CONFIG_MAX_RULES);
+		return args_wrong("more than %d rules", CONFIG_MAX_RULES);
 	memset(rule, 0, sizeof(*rule));
 	snprintf(rule->text, sizeof(rule->text), "%s", element);
-	if (parse_online(rule, element, &online, &target, r) < 0)
-		return -1;
+	why = parse_online(rule, element, &online, &target);
+	if (why)
+		return why;
 
 	if (*target == ':' || target[strspn(target, DIGITS)] == '\0')
-		return refuse_rule(r, element, "the target has no address");
+		return "the target has no address";
 	why = split_host_port(target, &at);
 	if (why)
-		return refuse_rule(r, element, why);
+		return why;
 	if (!at.port)
-		return refuse_rule(r, element, "the target has no port");
+		return "the target has no port";
 	if (parse_port(at.port, &rule->target.port) < 0)
-		return refuse_rule_port(r, element, "target", at.port, strlen(at.port));
+		return wrong_port("target ", at.port, strlen(at.port));
 
 	/* Of a name's addresses those of the other side's family fit. */
-	if (resolve("-x", element, &at, addr_parse(&literal, online.host) ? &literal : NULL,
-		    &rule->target.addr, r) < 0)
-		return -1;
-	if (online.host[0] != '\0') {
-		if (resolve("-x", element, &online, &rule->target.addr, &rule->online_addr, r) < 0)
-			return -1;
+	why = resolve(&at, addr_parse(&literal, online.host) ? &literal : NULL, &rule->target.addr);
+	if (!why && online.host[0] != '\0') {
 		rule->has_online_addr = true;
+		why = resolve(&online, &rule->target.addr, &rule->online_addr);
 	}
-	c->n_rules++;
-	return 0;
+	if (!why)
+		c->n_rules++;
+	return why;
 }
 
-int config_add_rules(struct config *c, const char *list, const struct refusal *r)
+const char *config_add_rules(struct config *c, const char *list)
 {
-	return each_element(c, "-x", list, ACCEPTED_RULE, add_rule, r);
+	return each_element(c, list, add_rule);
 }
 
-static int add_peer(struct config *c, const char *element, const struct refusal *r)
+static const char *add_peer(struct config *c, const char *element)
 {
 	struct peer_address *peer = &c->peers[c->n_peers];
 	struct host_port h;
 	const char *why;
 
 	if (c->n_peers == CONFIG_MAX_PEERS)
-		return refuse(r, "option -s \"%s\": more than %d assistants; accepted: at most %d", element,
-			      CONFIG_MAX_PEERS, CONFIG_MAX_PEERS);
+		return args_wrong("more than %d assistants", CONFIG_MAX_PEERS);
 	memset(peer, 0, sizeof(*peer));
 	snprintf(peer->text, sizeof(peer->text), "%s", element);
 	why = split_host_port(element, &h);
 	if (why)
-		return refuse(r, "option -s \"%s\": %s; %s", element, why, ACCEPTED_PEER);
+		return why;
 	if (h.port && parse_port(h.port, &peer->at.port) < 0)
-		return refuse(r, "option -s \"%s\": port \"%s\" is not one of 1 to 65535; %s", element, h.port,
-			      ACCEPTED_PEER);
-	if (resolve("-s", element, &h, NULL, &peer->at.addr, r) < 0)
-		return -1;
-	c->n_peers++;
-	return 0;
+		return wrong_port("", h.port, strlen(h.port));
+	why = resolve(&h, NULL, &peer->at.addr);
+	if (!why)
+		c->n_peers++;
+	return why;
 }
 
-int config_add_peers(struct config *c, const char *list, const struct refusal *r)
+const char *config_add_peers(struct config *c, const char *list)
 {
-	return each_element(c, "-s", list, ACCEPTED_PEER, add_peer, r);
+	return each_element(c, list, add_peer);
 }
 
-static int refuse_pool(const struct refusal *r, const char *element, const char *why)
-{
-	return refuse(r, "option -c \"%s\": %s; %s", element, why, ACCEPTED_POOL);
-}
-
-static int pool_push(struct config *c, const char *element, const struct prefix *p,
-		     const struct refusal *r)
+static const char *pool_push(struct config *c, const struct prefix *p)
 {
 	if (c->n_pool == CONFIG_MAX_POOL)
-		return refuse(r, "option -c \"%s\": more than %d prefixes (a range counts as those that it "
-			      "is made of); accepted: at most %d",
-			      element, CONFIG_MAX_POOL, CONFIG_MAX_POOL);
+		return args_wrong("more than %d prefixes (a range counts as those that it is made of)",
+				  CONFIG_MAX_POOL);
 	c->pool[c->n_pool++] = *p;
-	return 0;
+	return NULL;
 }
 
 /* A range as the fewest prefixes: as long as something is left, the largest aligned block that fits. */
-static int pool_push_range(struct config *c, const char *element, uint32_t from, uint32_t to,
-			   const struct refusal *r)
+static const char *pool_push_range(struct config *c, uint32_t from, uint32_t to)
 {
 	while (from <= to) {
 		struct prefix p;
 		unsigned bits = 0;
 		uint32_t be = htonl(from);
+		const char *why;
 
 		while (bits < 32 && (from & ((UINT64_C(1) << (bits + 1)) - 1)) == 0 &&
 		       from + ((UINT64_C(1) << (bits + 1)) - 1) <= to)
 			bits++;
 		p.addr = addr_from_v4(&be);
 		p.len = (uint8_t)(128 - bits);
-		if (pool_push(c, element, &p, r) < 0)
-			return -1;
+		why = pool_push(c, &p);
+		if (why)
+			return why;
 		if (from + ((UINT64_C(1) << bits) - 1) >= UINT32_MAX)
 			break;
 		from += UINT32_C(1) << bits;
 	}
-	return 0;
+	return NULL;
 }
 
 static uint32_t v4_number(const struct addr *a)
@@ -338,8 +307,7 @@ static uint32_t v4_number(const struct addr *a)
 }
 
 /* a.b.c.d-e or a.b.c.d-a.b.c.e */
-static int add_pool_range(struct config *c, const char *element, const char *dash,
-			  const struct refusal *r)
+static const char *add_pool_range(struct config *c, const char *element, const char *dash)
 {
 	char text[ELEMENT_SIZE];
 	struct addr first, last;
@@ -347,25 +315,25 @@ static int add_pool_range(struct config *c, const char *element, const char *das
 
 	snprintf(text, sizeof(text), "%.*s", (int)(dash - element), element);
 	if (!addr_parse(&first, text) || !addr_is_v4(&first))
-		return refuse_pool(r, element, why);
+		return why;
 	if (dash[1] != '\0' && dash[1 + strspn(dash + 1, DIGITS)] == '\0') {
 		char *dot = strrchr(text, '.');
 
 		if (!dot || strlen(dash + 1) > 3)
-			return refuse_pool(r, element, why);
+			return why;
 		snprintf(dot + 1, sizeof(text) - (size_t)(dot + 1 - text), "%s", dash + 1);
 	} else {
 		snprintf(text, sizeof(text), "%s", dash + 1);
 	}
 	if (!addr_parse(&last, text) || !addr_is_v4(&last))
-		return refuse_pool(r, element, why);
+		return why;
 	if (v4_number(&last) < v4_number(&first))
-		return refuse_pool(r, element, "the range ends before it begins");
-	return pool_push_range(c, element, v4_number(&first), v4_number(&last), r);
+		return "the range ends before it begins";
+	return pool_push_range(c, v4_number(&first), v4_number(&last));
 }
 
 /* a.b.c.x, a.b.c.*, a.b.x.x: the wildcards become zeros and shorten the prefix. */
-static int add_pool_wildcard(struct config *c, const char *element, const struct refusal *r)
+static const char *add_pool_wildcard(struct config *c, const char *element)
 {
 	char text[ELEMENT_SIZE];
 	struct prefix p;
@@ -380,30 +348,30 @@ static int add_pool_wildcard(struct config *c, const char *element, const struct
 			*t = '0';
 			wild++;
 		} else if (wild) {
-			return refuse_pool(r, element, "a number follows a wildcard");
+			return "a number follows a wildcard";
 		}
 	}
 	if (wild > 3 || !addr_parse(&p.addr, text) || !addr_is_v4(&p.addr))
-		return refuse_pool(r, element, "this is no IPv4 address with wildcards at its end");
+		return "this is no IPv4 address with wildcards at its end";
 	p.len = (uint8_t)(128 - 8 * wild);
-	return pool_push(c, element, &p, r);
+	return pool_push(c, &p);
 }
 
-static int add_pool(struct config *c, const char *element, const struct refusal *r)
+static const char *add_pool(struct config *c, const char *element)
 {
 	const char *dash = strchr(element, '-');
 	struct prefix p;
 
 	if (dash)
-		return add_pool_range(c, element, dash, r);
+		return add_pool_range(c, element, dash);
 	if (strpbrk(element, "xX*"))
-		return add_pool_wildcard(c, element, r);
+		return add_pool_wildcard(c, element);
 	if (!prefix_parse(&p, element))
-		return refuse_pool(r, element, "this is no address and no prefix");
-	return pool_push(c, element, &p, r);
+		return "this is no address and no prefix";
+	return pool_push(c, &p);
 }
 
-int config_add_pool(struct config *c, const char *list, const struct refusal *r)
+const char *config_add_pool(struct config *c, const char *list)
 {
-	return each_element(c, "-c", list, ACCEPTED_POOL, add_pool, r);
+	return each_element(c, list, add_pool);
 }

@@ -1,0 +1,279 @@
+/*
+ * The command line of tcpcopy.
+ *
+ * In comes argv, out goes a struct config in which nothing is left to parse. It happens in two passes, because options may
+ * stand in any order: first base/args takes every option, and its setter judges it alone; then what depends on others is
+ * filled in (-p for assistants without a port) and config_check.c judges the whole. Nothing is opened here and no
+ * privilege is needed, so every refusal comes before the program has changed anything.
+ */
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/args.h"
+#include "base/number.h"
+#include "build/config.h"
+#include "io/source.h"
+#include "tcpcopy/config_parts.h"
+
+#define DEFAULT_PEER_PORT 36524
+#define DEFAULT_HOLD (3 * NS_PER_SEC)
+#define DEFAULT_SESSION_BUFFER (16ull << 20)
+#define DEFAULT_STATS (10 * NS_PER_SEC)
+
+/* What the setters fill. */
+struct parsing {
+	struct config *c;
+	bool hold_given, never_hold;
+};
+
+static const char *set_rules(void *into, const char *value)
+{
+	return config_add_rules(((struct parsing *)into)->c, value);
+}
+
+static const char *set_peers(void *into, const char *value)
+{
+	return config_add_peers(((struct parsing *)into)->c, value);
+}
+
+static const char *set_pool(void *into, const char *value)
+{
+	return config_add_pool(((struct parsing *)into)->c, value);
+}
+
+static const char *set_port(void *into, const char *value)
+{
+	uint64_t n = 0;
+	const char *wrong = number_parse(value, 1, 65535, &n);
+
+	((struct parsing *)into)->c->peer_port = (uint16_t)n;
+	return wrong;
+}
+
+static const char *set_keep_trying(void *into, const char *value)
+{
+	(void)value;
+	((struct parsing *)into)->c->keep_trying = true;
+	return NULL;
+}
+
+static const char *set_interfaces(void *into, const char *value)
+{
+	struct config *c = ((struct parsing *)into)->c;
+	const char *p;
+	unsigned i;
+
+	for (p = value;; p++) {
+		size_t len = strcspn(p, ",");
+
+		if (len == 0 || len >= sizeof(c->interfaces[0]))
+			return args_wrong("\"%.*s\" is no name of an interface", (int)len, p);
+		for (i = 0; i < c->n_interfaces; i++)
+			if (strlen(c->interfaces[i]) == len && memcmp(c->interfaces[i], p, len) == 0)
+				break;
+		if (i == CONFIG_MAX_INTERFACES)
+			return args_wrong("more than %d interfaces", CONFIG_MAX_INTERFACES);
+		if (i == c->n_interfaces)
+			memcpy(c->interfaces[c->n_interfaces++], p, len);
+		p += len;
+		if (*p == '\0')
+			return NULL;
+	}
+}
+
+static const char *set_filter(void *into, const char *value)
+{
+	struct config *c = ((struct parsing *)into)->c;
+	char err[sizeof(c->filter) + 256], prefix[sizeof(c->filter) + 16];
+	size_t len;
+
+	if (value[strspn(value, " \t\n")] == '\0')
+		return "the filter is empty";
+	if (strlen(value) >= sizeof(c->filter))
+		return args_wrong("longer than %zu characters", sizeof(c->filter) - 1);
+	snprintf(c->filter, sizeof(c->filter), "%s", value);
+	if (capture_check_filter(value, err, sizeof(err)) == 0)
+		return NULL;
+	/* The message repeats the filter, which the caller names anyway. */
+	len = (size_t)snprintf(prefix, sizeof(prefix), "filter \"%s\": ", value);
+	return args_wrong("%s", strncmp(err, prefix, len) == 0 ? err + len : err);
+}
+
+static const char *set_mtu(void *into, const char *value)
+{
+	uint64_t n = 0;
+	const char *wrong = number_parse(value, 576, 65535, &n);
+
+	((struct parsing *)into)->c->mtu = (uint32_t)n;
+	return wrong;
+}
+
+static const char *set_no_join(void *into, const char *value)
+{
+	(void)value;
+	((struct parsing *)into)->c->no_join = true;
+	return NULL;
+}
+
+static const char *set_hold(void *into, const char *value)
+{
+	struct parsing *p = into;
+
+	p->hold_given = true;
+	return number_parse_duration(value, 0, 600 * NS_PER_SEC, &p->c->hold);
+}
+
+static const char *set_never_hold(void *into, const char *value)
+{
+	(void)value;
+	((struct parsing *)into)->never_hold = true;
+	return NULL;
+}
+
+static const char *set_session_buffer(void *into, const char *value)
+{
+	return number_parse_size(value, 64ull << 10, 1ull << 30,
+				 &((struct parsing *)into)->c->session_buffer);
+}
+
+static const char *set_stats(void *into, const char *value)
+{
+	uint64_t *interval = &((struct parsing *)into)->c->stats_interval;
+	const char *wrong = number_parse_duration(value, 0, 24 * 3600 * NS_PER_SEC, interval);
+
+	return wrong || *interval == 0 || *interval >= 100 * NS_PER_MS ? wrong :
+									 "out of range (100ms to 24h)";
+}
+
+static const char *set_daemon(void *into, const char *value)
+{
+	(void)value;
+	((struct parsing *)into)->c->daemon = true;
+	return NULL;
+}
+
+/* Made absolute, because a daemon works in "/". */
+static const char *set_path(char *path, size_t size, const char *value)
+{
+	size_t len = 0;
+
+	if (*value == '\0' || value[strlen(value) - 1] == '/')
+		return "names no file";
+	if (*value != '/') {
+		if (!getcwd(path, size))
+			return "the current directory has no name that could stand before it";
+		len = strlen(path);
+		if (len + 1 < size)
+			path[len++] = '/';
+	}
+	if (len + strlen(value) >= size)
+		return "longer than a path can be";
+	strcpy(path + len, value);
+	return NULL;
+}
+
+static const char *set_log(void *into, const char *value)
+{
+	struct config *c = ((struct parsing *)into)->c;
+
+	return set_path(c->log_path, sizeof(c->log_path), value);
+}
+
+static const char *set_pid(void *into, const char *value)
+{
+	struct config *c = ((struct parsing *)into)->c;
+
+	return set_path(c->pid_path, sizeof(c->pid_path), value);
+}
+
+static const char *set_verbose(void *into, const char *value)
+{
+	(void)value;
+	((struct parsing *)into)->c->verbose = true;
+	return NULL;
+}
+
+static const struct args_option options[] = {
+	{ 'x', "transfer", "RULE,...", ARGS_REPEAT,
+	  "replicate the requests to a port to a target (required)\n"
+	  "RULE: [online-address:]online-port-target-address:target-port",
+	  "[online-address:]online-port-target-address:target-port, such as 6379-192.0.2.7:6379 or "
+	  "[2001:db8::1]:80-[2001:db8::2]:8080",
+	  set_rules },
+	{ 's', "assistant", "HOST[:PORT],...", ARGS_REPEAT, "where intercept runs (required)",
+	  "HOST, HOST:PORT, [IPV6] or [IPV6]:PORT, such as 192.0.2.8 or [2001:db8::8]:36524", set_peers },
+	{ 'p', "port", "PORT", 0, "of assistants that are given without one (36524)", "1 to 65535",
+	  set_port },
+	{ 'L', "keep-trying", NULL, 0, "start even if an assistant cannot be reached", NULL,
+	  set_keep_trying },
+	{ 'c', "client-pool", "ADDRESS,...", ARGS_REPEAT,
+	  "use these addresses instead of the clients': 10.1.2.3, 10.1.2.0/24, 10.1.2.x, 10.1.2.5-9",
+	  "addresses and prefixes such as 192.0.2.9, 198.51.100.0/24, 198.51.100.x, 198.51.100.10-20 or "
+	  "2001:db8:1::/64",
+	  set_pool },
+	{ 'i', "interface", "NAME,...", ARGS_REPEAT, "capture on these only (every one that is up)",
+	  "names of interfaces, as \"ip link\" shows them", set_interfaces },
+	{ 'F', "filter", "FILTER", ARGS_GREEDY,
+	  "replicate only what this pcap-filter(7) lets pass, too; need not be quoted",
+	  "a filter in the words of pcap-filter(7), such as src net 192.0.2.0/24", set_filter },
+	{ 'M', "mtu", "BYTES", 0, "of the way to the targets (the route's)", "576 to 65535", set_mtu },
+	{ 'O', "no-join", NULL, 0, "leave out connections that are older than tcpcopy", NULL, set_no_join },
+	{ 0, "hold", "DURATION", 0, "longest wait for the target's answer to the request before (3s)",
+	  "0 to 10m, with the unit us, ms, s or m", set_hold },
+	{ 'W', NULL, NULL, 0, "never wait, as --hold=0", "one of the two, or --hold=0", set_never_hold },
+	{ 0, "session-buffer", "SIZE", 0, "the most that a session may hold for its target (16M)",
+	  "64K to 1G", set_session_buffer },
+	{ 0, "stats", "DURATION", 0, "between two lines of counters, 0 for none (10s)", "0, or 100ms to 24h",
+	  set_stats },
+	{ 'd', "daemon", NULL, 0, "run as a daemon; returns when it is ready", NULL, set_daemon },
+	{ 'l', "log", "FILE", 0, "append the log to FILE (standard error; with -d: syslog)",
+	  "the path of a file", set_log },
+	{ 'P', "pid", "FILE", 0, "write the process id to FILE and lock it", "the path of a file", set_pid },
+	{ 0, "verbose", NULL, 0, "log more", NULL, set_verbose },
+};
+
+static const struct args_program program = {
+	.name = "tcpcopy",
+	.version = VERSION,
+	.summary = "Replicates the live TCP requests of this host to a target server. intercept, on an assistant "
+		   "server, returns the headers of the target's answers.",
+	.closing = "Example: tcpcopy -x 6379-10.90.109.143:6379 -s 10.90.110.143 -d\n"
+		   "IPv6:    tcpcopy -x '[fd90::142]:6379-[fd90::143]:6379' -s '[fd90::110]'\n"
+		   "More:    man 8 tcpcopy\n",
+	.options = options,
+	.count = ARRAY_SIZE(options),
+};
+
+int config_parse(struct config *c, int argc, char **argv)
+{
+	struct parsing p = { .c = c };
+	int status;
+	unsigned i;
+
+	memset(c, 0, sizeof(*c));
+	c->peer_port = DEFAULT_PEER_PORT;
+	c->hold = DEFAULT_HOLD;
+	c->session_buffer = DEFAULT_SESSION_BUFFER;
+	c->stats_interval = DEFAULT_STATS;
+	status = args_parse(&program, argc, argv, &p);
+	args_free(); /* the setters have copied what they want */
+	if (status >= 0)
+		return status;
+
+	if (c->n_rules == 0)
+		return args_error(&program, 'x', NULL, "is missing");
+	if (c->n_peers == 0)
+		return args_error(&program, 's', NULL, "is missing");
+	if (p.never_hold && p.hold_given && c->hold != 0)
+		return args_error(&program, 'W', NULL, "never waits, but --hold says how long to wait");
+	if (p.never_hold)
+		c->hold = 0;
+	for (i = 0; i < c->n_peers; i++)
+		if (c->peers[i].at.port == 0)
+			c->peers[i].at.port = c->peer_port;
+	if (c->log_path[0] && strcmp(c->log_path, c->pid_path) == 0)
+		return args_error(&program, 'P', c->pid_path, "is the log file, too");
+	status = config_check(c);
+	return status == 0 ? -1 : status;
+}
