@@ -39,7 +39,13 @@ static const char *set_peers(void *into, const char *value)
 
 static const char *set_pool(void *into, const char *value)
 {
-	return config_add_pool(((struct parsing *)into)->c, value);
+	struct config *c = ((struct parsing *)into)->c;
+	unsigned i = c->n_pool;
+	const char *wrong = config_add_pool(c, value);
+
+	for (; i < c->n_pool; i++)
+		c->pool_text[i] = value;
+	return wrong;
 }
 
 static const char *set_port(void *into, const char *value)

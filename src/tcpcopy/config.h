@@ -40,6 +40,7 @@ struct config {
 	struct peer_address peers[CONFIG_MAX_PEERS];
 	unsigned n_peers;
 	struct prefix pool[CONFIG_MAX_POOL]; /* -c: client addresses to use instead of the captured ones; none: keep the client's */
+	const char *pool_text[CONFIG_MAX_POOL]; /* the -c value that each is of, as typed, in argv */
 	unsigned n_pool;
 	char interfaces[CONFIG_MAX_INTERFACES][16]; /* -i; none: all that capture_interfaces() names */
 	unsigned n_interfaces;

@@ -154,52 +154,52 @@ static int check_peers(const struct config *c)
 	return 0;
 }
 
-static int refuse_pool_holds(const struct prefix *p, const struct addr *a,
+static int refuse_pool_holds(const char *typed, const struct prefix *p, const struct addr *a,
 			     const char *what)
 {
 	char pool[PREFIX_TEXT_LEN], text[ADDR_TEXT_LEN];
 
-	return refuse("-c \"%s\": the pool contains %s, which is %s; accepted: addresses that no "
-		      "host uses and that the target routes to the assistant",
-		      config_prefix_format(pool, sizeof(pool), p), addr_format(text, sizeof(text), a), what);
+	return refuse("-c \"%s\": %s contains %s, which is %s; accepted: addresses that no host uses and that "
+		      "the target routes to the assistant",
+		      typed, config_prefix_format(pool, sizeof(pool), p),
+		      addr_format(text, sizeof(text), a), what);
 }
 
-static int check_pool_prefix(const struct config *c, const struct prefix *p, const struct ifaddrs *local)
+static int check_pool_prefix(const struct config *c, unsigned index, const struct ifaddrs *local)
 {
-	char text[PREFIX_TEXT_LEN];
+	const struct prefix *p = &c->pool[index];
+	const char *typed = c->pool_text[index], *why = not_unicast(&p->addr);
 	const struct ifaddrs *ifa;
-	const char *why = not_unicast(&p->addr);
 	struct endpoint e;
 	bool used = false;
 	unsigned i;
 
-	config_prefix_format(text, sizeof(text), p);
 	if (why)
-		return refuse("-c \"%s\": this %s; accepted: addresses of hosts", text, why);
+		return refuse("-c \"%s\": this %s; accepted: addresses of hosts", typed, why);
 	if (addr_is_loopback(&p->addr))
-		return refuse("-c \"%s\": the target cannot answer loopback addresses; accepted: "
-			      "addresses that the target routes to the assistant",
-			      text);
+		return refuse("-c \"%s\": the target cannot answer loopback addresses; accepted: addresses that "
+			      "the target routes to the assistant",
+			      typed);
 	for (ifa = local; ifa; ifa = ifa->ifa_next)
 		if (ifa->ifa_addr && addr_from_sockaddr(&e, ifa->ifa_addr) &&
 		    prefix_contains(p, &e.addr))
-			return refuse_pool_holds(p, &e.addr, "an address of this host");
+			return refuse_pool_holds(typed, p, &e.addr, "an address of this host");
 	for (i = 0; i < c->n_peers; i++)
 		if (prefix_contains(p, &c->peers[i].at.addr))
-			return refuse_pool_holds(p, &c->peers[i].at.addr, "the assistant's address");
+			return refuse_pool_holds(typed, p, &c->peers[i].at.addr, "the assistant's address");
 	for (i = 0; i < c->n_rules; i++) {
 		const struct rule *rule = &c->rules[i];
 
 		if (prefix_contains(p, &rule->target.addr))
-			return refuse_pool_holds(p, &rule->target.addr, "the target's address");
+			return refuse_pool_holds(typed, p, &rule->target.addr, "the target's address");
 		if (rule->has_online_addr && prefix_contains(p, &rule->online_addr))
-			return refuse_pool_holds(p, &rule->online_addr, "the online server's address");
+			return refuse_pool_holds(typed, p, &rule->online_addr,
+						 "the online server's address");
 		used |= same_family(&p->addr, &rule->target.addr);
 	}
 	if (!used)
-		return refuse("-c \"%s\": no rule has a target of this address family; accepted: %s "
-			      "addresses",
-			      text, addr_is_v4(&p->addr) ? "IPv6" : "IPv4");
+		return refuse("-c \"%s\": no rule has a target of this address family; accepted: %s addresses",
+			      typed, addr_is_v4(&p->addr) ? "IPv6" : "IPv4");
 	return 0;
 }
 
@@ -214,7 +214,7 @@ static int check_pool(const struct config *c)
 	if (getifaddrs(&local) < 0)
 		return refuse("-c: cannot list the addresses of this host: %s", strerror(errno));
 	for (i = 0; i < c->n_pool && rc == 0; i++)
-		rc = check_pool_prefix(c, &c->pool[i], local);
+		rc = check_pool_prefix(c, i, local);
 	freeifaddrs(local);
 	return rc;
 }
