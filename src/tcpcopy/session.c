@@ -1,0 +1,414 @@
+/*
+ * Session engine: the life of sessions - theory of operation
+ *
+ * A session is one copy of one client connection. It is a TCP client towards the target whose application is the captured client: an ordered
+ * sender of the client's bytes that remembers the client's segment boundaries, and a responder that acknowledges what the target sends. The
+ * inside is laid out in session_impl.h.
+ *
+ * State is a set of events (SESSION_EVENTS), each of which happens once; session_event() is the only place that records one. "States" are derived:
+ *
+ *   no event              observing: a connection older than the engine (or given up on), waiting for its next turn
+ *   OPENED                waiting for its predecessor on the same port, or about to start
+ *   OPENED STARTED        SYN-SENT
+ *   ... ESTABLISHED       data flows; CLIENT_FIN, FIN_SENT, FIN_ACKED, TARGET_FIN say how far either half is closed
+ *   ... ENDED             has its outcome and no memory of data; answers stray segments of the target for LINGER, then is freed
+ *
+ * The flow table knows the newest session of a key. An older one of the same key (its client closed and used the port again) is its pred: the newer one
+ * starts when the older one is done, so that requests still on their way are not thrown away. Responses find their session by id; an id names a slot and
+ * a generation, so a late record of a former incarnation finds nobody.
+ *
+ * Ending never frees: callers further up may still hold the session. Memory of data is returned at once; the struct goes when TIMER_LIFE fires or a newer
+ * session of its key starts.
+ */
+#include "tcpcopy/session_impl.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+const char *session_outcome_name(enum session_outcome o)
+{
+	static const char *const name[] = {
+#define X(id, n, text) n,
+		SESSION_OUTCOMES(X)
+#undef X
+	};
+	return name[o];
+}
+
+const char *session_outcome_text(enum session_outcome o)
+{
+	static const char *const text[] = {
+#define X(id, n, t) t,
+		SESSION_OUTCOMES(X)
+#undef X
+	};
+	return text[o];
+}
+
+struct engine *engine_new(const struct engine_config *c, const struct engine_ops *ops, void *arg, uint64_t now)
+{
+	struct engine *e = calloc(1, sizeof(*e));
+
+	if (!e)
+		return NULL;
+	e->cfg = *c;
+	e->ops = ops;
+	e->arg = arg;
+	e->started_at = now;
+	e->generation = 1;
+	e->pool = pool_new(c->max_memory);
+	e->wheel = wheel_new(now);
+	e->flows = flow_table_new(&c->key);
+	hist_reset(&e->n.capture_to_emit);
+	if (!e->pool || !e->wheel || !e->flows) {
+		engine_free(e);
+		return NULL;
+	}
+	return e;
+}
+
+void engine_free(struct engine *e)
+{
+	if (!e)
+		return;
+	for (uint32_t i = 0; i < e->n_slots; i++)
+		if (e->slot[i]) {
+			queue_drop(e, e->slot[i]);
+			session_free(e, e->slot[i]);
+		}
+	free(e->slot);
+	free(e->target);
+	flow_table_free(e->flows);
+	wheel_free(e->wheel);
+	pool_free(e->pool);
+	free(e);
+}
+
+int engine_add_target(struct engine *e, const struct endpoint *at, uint32_t mtu)
+{
+	struct target *t;
+
+	if (e->n_targets == UINT16_MAX)
+		return -1;
+	t = realloc(e->target, (e->n_targets + 1) * sizeof(*t));
+	if (!t)
+		return -1;
+	e->target = t;
+	t[e->n_targets] = (struct target){ .at = *at, .mtu = mtu };
+	return (int)e->n_targets++;
+}
+
+void engine_set_target_mtu(struct engine *e, unsigned target, uint32_t mtu)
+{
+	e->target[target].mtu = mtu;
+}
+
+/* A free slot; UINT32_MAX: no memory. The hint makes it O(1) unless nearly all slots are taken. */
+static uint32_t slot_take(struct engine *e)
+{
+	uint32_t used = e->live + e->lingering + e->observed;
+
+	if (used >= e->n_slots / 4 * 3) {
+		uint32_t n = e->n_slots ? e->n_slots * 2 : 256;
+		struct session **slot = realloc(e->slot, n * sizeof(struct session *));
+
+		if (!slot)
+			return UINT32_MAX;
+		memset(slot + e->n_slots, 0, (n - e->n_slots) * sizeof(struct session *));
+		e->free_slot_hint = e->n_slots;
+		e->slot = slot;
+		e->n_slots = n;
+	}
+	while (e->slot[e->free_slot_hint])
+		e->free_slot_hint = (e->free_slot_hint + 1) & (e->n_slots - 1);
+	return e->free_slot_hint;
+}
+
+struct session *session_by_id(const struct engine *e, uint64_t id)
+{
+	uint32_t i = (uint32_t)id;
+	struct session *s = i < e->n_slots ? e->slot[i] : NULL;
+
+	return s && s->id == id ? s : NULL;
+}
+
+/* An observing session that the flow table points to; NULL: no memory. */
+struct session *session_new(struct engine *e, const struct flow_key *k, uint64_t now)
+{
+	struct session *s;
+	uint32_t i;
+
+	if (e->cfg.max_sessions && e->live + e->observed >= e->cfg.max_sessions)
+		return NULL;
+	i = slot_take(e);
+	if (i == UINT32_MAX)
+		return NULL;
+	s = pool_get(e->pool, sizeof(*s));
+	if (!s)
+		return NULL;
+	memset(s, 0, sizeof(*s));
+	s->key = *k;
+	s->id = (uint64_t)e->generation++ << 32 | i;
+	if (!flow_table_put(e->flows, &s->key, s)) {
+		pool_put(e->pool, s, sizeof(*s));
+		return NULL;
+	}
+	e->slot[i] = s;
+	e->observed++;
+	timer_set(e, s, TIMER_LIFE, now + OBSERVE_LIFE);
+	return s;
+}
+
+/* The one mutator of a session's events: records @ev, which must be new, and keeps the counts of sessions by state. */
+void session_event(struct engine *e, struct session *s, enum session_event ev)
+{
+	assert(!(s->events & (uint32_t)ev));
+	assert(!(s->events & EV_ENDED));
+	s->events |= (uint32_t)ev;
+	switch (ev) {
+	case EV_OPENED:
+		e->observed--;
+		e->live++;
+		e->half_open++;
+		s->half_open_counted = true;
+		break;
+	case EV_JOINED:
+	case EV_CLIENT_ACKED:
+		if (s->half_open_counted)
+			e->half_open--;
+		s->half_open_counted = false;
+		break;
+	case EV_ENDED:
+		if (s->half_open_counted)
+			e->half_open--;
+		s->half_open_counted = false;
+		e->live--;
+		e->lingering++;
+		break;
+	default:
+		break;
+	}
+}
+
+static void unwatch(struct engine *e, struct session *s)
+{
+	struct tuple response = { .src = session_target(e, s)->at, .dst = s->source };
+
+	if (s->watched)
+		e->ops->unwatch(e->arg, s->id, &response);
+	s->watched = false;
+}
+
+static void watch(struct engine *e, struct session *s)
+{
+	struct tuple response = { .src = session_target(e, s)->at, .dst = s->source };
+
+	e->ops->watch(e->arg, s->id, &response);
+	s->watched = true;
+}
+
+void session_free(struct engine *e, struct session *s)
+{
+	assert(!s->head && !s->ooo && !s->rec);
+	timer_off_all(e, s);
+	unwatch(e, s);
+	loss_backoff_unlink(s);
+	if (s->has_source && e->ops->source_give)
+		e->ops->source_give(e->arg, &s->key, &s->source);
+	if (flow_table_find(e->flows, &s->key) == s)
+		flow_table_remove(e->flows, &s->key);
+	if (s->pred)
+		s->pred->succ = NULL;
+	if (s->succ)
+		s->succ->pred = NULL;
+	if (s->half_open_counted)
+		e->half_open--;
+	if (session_observing(s))
+		e->observed--;
+	else if (s->events & EV_ENDED)
+		e->lingering--;
+	else
+		e->live--;
+	e->slot[(uint32_t)s->id] = NULL;
+	pool_put(e->pool, s, sizeof(*s));
+}
+
+/*
+ * From observing to opened: a place among the sessions and a source address. The caller has filled in what it knows of the client. False: declined and
+ * counted; the session goes on observing.
+ */
+bool session_open(struct engine *e, struct session *s, uint64_t now)
+{
+	if (!e->channel) {
+		e->n.declined_channel++;
+		return false;
+	}
+	if (e->half_open >= e->cfg.max_half_open) {
+		e->n.declined_half_open++;
+		return false;
+	}
+	s->source = s->key.client;
+	if (e->ops->source_take && !e->ops->source_take(e->arg, &s->key, &s->source)) {
+		e->n.declined_source++;
+		return false;
+	}
+	s->has_source = true;
+	s->opened_at = now;
+	session_event(e, s, EV_OPENED);
+	return true;
+}
+
+/* Send the SYN now, or as soon as the predecessor is done. */
+void session_start(struct engine *e, struct session *s, uint64_t now)
+{
+	if (s->pred && !(s->pred->events & EV_ENDED)) {
+		timer_set(e, s, TIMER_WAIT, now + MAX(e->cfg.hold, RTO_FLOOR));
+		return;
+	}
+	if (s->pred) {
+		/* its tuple is ours from now on; the struct goes with the next tick, callers may hold it */
+		unwatch(e, s->pred);
+		timer_set(e, s->pred, TIMER_LIFE, now);
+		s->pred->succ = NULL;
+		s->pred = NULL;
+	}
+	timer_off(s, TIMER_WAIT);
+	session_event(e, s, EV_STARTED);
+	s->progress_at = now;
+	watch(e, s);
+	output_syn(e, s, now);
+	loss_rearm(e, s, now);
+}
+
+/* The client goes on although its session has ended: look for its next turn, but not before a growing pause. */
+static void observe_again(struct engine *e, struct session *s, uint64_t now)
+{
+	struct session *o = session_new(e, &s->key, now);
+
+	if (!o) {
+		flow_table_remove(e->flows, &s->key);
+		return;
+	}
+	o->pred = s;
+	s->succ = o;
+	o->turn_ack = s->turn_ack;
+	o->has_turn_ack = s->has_turn_ack;
+	o->captured_last = s->captured_last;
+	o->rejoins = (uint8_t)MIN(s->rejoins + 1, 10);
+	o->rejoin_after = now + MIN(REJOIN_FIRST << (o->rejoins - 1), REJOIN_MAX);
+}
+
+void session_end(struct engine *e, struct session *s, enum session_outcome o, uint64_t now)
+{
+	bool over = s->events & (EV_CLIENT_FIN | EV_CLIENT_RST);
+	bool target_knows = (s->events & EV_STARTED) && o != OUTCOME_COMPLETE && o != OUTCOME_REFUSED &&
+			    o != OUTCOME_TARGET_RESET;
+	uint64_t lost = e->n.lost_bytes;
+
+	if (target_knows) {
+		output_rst(e, s, s->snd_nxt, s->events & EV_ESTABLISHED, now);
+		session_event(e, s, EV_RST_SENT);
+	}
+	session_event(e, s, EV_ENDED);
+	s->outcome = o;
+	e->n.ended[o]++;
+	queue_drop(e, s);
+	e->n.lost_by_outcome[o] += e->n.lost_bytes - lost;
+	loss_free(e, s);
+	timer_off_all(e, s);
+	timer_set(e, s, TIMER_LIFE, now + (s->events & EV_STARTED ? LINGER : 0));
+	if (e->ops->ended)
+		e->ops->ended(e->arg, s, o);
+	if (s->succ && (s->succ->events & EV_OPENED))
+		session_start(e, s->succ, now);
+	else if (!over && o != OUTCOME_HALF_OPEN && o != OUTCOME_SHUTDOWN &&
+		 flow_table_find(e->flows, &s->key) == s)
+		observe_again(e, s, now);
+}
+
+void engine_channel_up(struct engine *e, uint64_t now)
+{
+	e->channel = true;
+	for (uint32_t i = 0; i < e->n_slots; i++) {
+		struct session *s = e->slot[i];
+
+		if (!s || !s->watched)
+			continue;
+		watch(e, s);
+		/* what was answered meanwhile is lost: ask again soon, spread over some milliseconds */
+		if (timer_on(s, TIMER_RTX))
+			timer_set(e, s, TIMER_RTX, now + (i % 64) * (NS_PER_MS / 4));
+	}
+}
+
+void engine_channel_down(struct engine *e)
+{
+	e->channel = false;
+}
+
+void engine_shutdown(struct engine *e, uint64_t now)
+{
+	for (uint32_t i = 0; i < e->n_slots; i++) {
+		struct session *s = e->slot[i];
+
+		if (s && s->succ && !(s->succ->events & EV_ENDED))
+			s->succ = NULL; /* nothing starts any more */
+		if (s && !session_observing(s) && !(s->events & EV_ENDED)) {
+			if (s->pred)
+				s->pred->succ = NULL;
+			s->pred = NULL;
+			session_end(e, s, OUTCOME_SHUTDOWN, now);
+		}
+	}
+}
+
+const struct engine_counters *engine_counters(const struct engine *e)
+{
+	return &e->n;
+}
+
+unsigned engine_sessions(const struct engine *e)
+{
+	return e->live;
+}
+
+unsigned engine_lingering(const struct engine *e)
+{
+	return e->lingering;
+}
+
+unsigned engine_observed(const struct engine *e)
+{
+	return e->observed;
+}
+
+size_t engine_memory(const struct engine *e)
+{
+	return pool_bytes_used(e->pool);
+}
+
+uint64_t engine_live_bytes(const struct engine *e)
+{
+	return e->live_bytes;
+}
+
+uint64_t session_id(const struct session *s)
+{
+	return s->id;
+}
+
+unsigned session_events(const struct session *s)
+{
+	return s->events;
+}
+
+const struct flow_key *session_key(const struct session *s)
+{
+	return &s->key;
+}
+
+struct session *engine_find(struct engine *e, const struct flow_key *k)
+{
+	return flow_table_find(e->flows, k);
+}

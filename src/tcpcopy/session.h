@@ -1,0 +1,196 @@
+#ifndef TCPCOPY_SESSION_H
+#define TCPCOPY_SESSION_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/hist.h"
+#include "base/pool.h"
+#include "base/siphash.h"
+#include "channel/message.h"
+#include "packet/segment.h"
+
+/*
+ * The session engine: (captured segment | response | time) in, actions out. Pure: it makes no system call, reads no clock, logs nothing; memory
+ * comes from a pool and from the growth of two tables. One engine belongs to one worker. doc/SESSION.md describes it.
+ */
+struct engine;
+struct session;
+
+/* How a session ended. One table: enum, short name, text. */
+#define SESSION_OUTCOMES(X)                                                                                 \
+	X(COMPLETE, "complete", "both sides closed and all data was acknowledged by the target")            \
+	X(CLIENT_RESET, "client-reset", "the client reset the connection; the reset was passed on")         \
+	X(TARGET_RESET, "target-reset", "the target reset the connection")                                  \
+	X(TARGET_CLOSED, "target-closed", "the target closed, the client went on")                          \
+	X(REFUSED, "refused", "the target answered the SYN by a reset: nothing listens there")              \
+	X(NO_ANSWER, "no-answer", "no answer to the SYN ever came back: target, return route or assistant") \
+	X(TARGET_SILENT, "target-silent", "the target stopped answering in the middle of the connection")   \
+	X(CAPTURE_HOLE, "capture-hole", "captured bytes were missing and never came")                       \
+	X(BUFFER_FULL, "buffer-full", "the target was slower than --session-buffer allows")                 \
+	X(NO_MEMORY, "no-memory", "no memory for captured data")                                            \
+	X(HALF_OPEN, "half-open", "the client never completed its own handshake")                           \
+	X(TARGET_OPEN, "target-open", "the client closed, the target did not within a minute")             \
+	X(IDLE, "idle", "nothing was captured or answered for two hours")                                   \
+	X(PORT_REUSED, "port-reused", "the client used its port again before this session could end")       \
+	X(SHUTDOWN, "shutdown", "tcpcopy was ended while the session lived")
+
+enum session_outcome {
+#define X(id, name, text) OUTCOME_##id,
+	SESSION_OUTCOMES(X)
+#undef X
+		OUTCOME_COUNT
+};
+const char *session_outcome_name(enum session_outcome o);
+const char *session_outcome_text(enum session_outcome o);
+
+/* Events of a session's life: the only state there is. doc/SESSION.md has the table of what may follow what. */
+#define SESSION_EVENTS(X)                                                                       \
+	X(OPENED, "the client's SYN was captured, or the decision to join fell")                \
+	X(JOINED, "joined in mid-stream: its SYN is synthetic")                                 \
+	X(CLIENT_ACKED, "a segment of the client behind its SYN was captured")                  \
+	X(STARTED, "SYN sent to the target")                                                    \
+	X(ESTABLISHED, "the target's SYN-ACK was accepted")                                     \
+	X(CLIENT_FIN, "the client's FIN is in the queue")                                       \
+	X(CLIENT_RST, "the client's RST was captured")                                          \
+	X(FIN_SENT, "FIN sent to the target")                                                   \
+	X(FIN_ACKED, "the target acknowledged the FIN")                                         \
+	X(TARGET_FIN, "the target's FIN came")                                                  \
+	X(RST_SENT, "RST sent to the target")                                                   \
+	X(ENDED, "has its outcome; lingers to answer stray segments of the target")
+
+enum session_event_bit {
+#define X(id, text) EVENT_BIT_##id,
+	SESSION_EVENTS(X)
+#undef X
+		EVENT_COUNT
+};
+enum session_event {
+#define X(id, text) EV_##id = 1 << EVENT_BIT_##id,
+	SESSION_EVENTS(X)
+#undef X
+};
+
+/* Counters of the engine. One table: field, text. */
+#define ENGINE_COUNTERS(X)                                                                              \
+	X(captured_segments, "segments given to the engine")                                            \
+	X(captured_bytes, "payload bytes in them")                                                      \
+	X(duplicate_bytes, "payload bytes captured again (retransmissions of the client, copies)")      \
+	X(keepalive_bytes, "payload bytes outside of what a session may send (behind a FIN, old)")      \
+	X(unjoined_bytes, "payload bytes of connections that are not (yet) replicated")                 \
+	X(truncated_bytes, "payload bytes that the capture cut off")                                    \
+	X(queued_bytes, "payload bytes taken for the target")                                           \
+	X(acked_bytes, "of these, acknowledged by the target")                                          \
+	X(lost_bytes, "of these, given up with their session (by outcome)")                             \
+	X(sessions_opened, "sessions opened by a SYN")                                                  \
+	X(sessions_joined, "sessions opened in mid-stream")                                             \
+	X(declined_half_open, "SYNs declined: too many half-open sessions")                             \
+	X(declined_channel, "connections declined: no assistant connected")                             \
+	X(declined_source, "connections declined: no free source address and port")                     \
+	X(declined_memory, "connections declined: no memory")                                           \
+	X(declined_old, "connections older than tcpcopy, declined by --no-join")                        \
+	X(turns, "turns opened (requests that waited for the answer before)")                           \
+	X(released_on_answer, "turns released because the target had answered")                         \
+	X(released_on_pause, "turns released because the target's shorter answer had paused")           \
+	X(released_on_close, "turns released because the target had closed")                            \
+	X(released_on_deadline, "turns released because --hold passed")                                 \
+	X(emitted_segments, "segments sent to targets (a super-packet counts once)")                    \
+	X(emitted_acks, "of these, without data, SYN, FIN or RST")                                      \
+	X(retransmitted_segments, "of these, retransmissions of data, SYN or FIN")                      \
+	X(rto_fired, "retransmission time-outs")                                                        \
+	X(probes_sent, "tail loss probes")                                                              \
+	X(window_probes, "probes of a zero window")                                                     \
+	X(fast_retransmits, "losses repaired by fast retransmission")                                   \
+	X(responses, "response records")                                                                \
+	X(responses_unknown, "of these, for a session that has gone")                                   \
+	X(responses_refused, "of these, not believed: ack or sequence outside of what can be")          \
+	X(responses_merged, "response segments that reached us folded into another record")             \
+	X(response_bytes, "payload bytes of the targets' answers")                                      \
+	X(leftovers_reset, "old connections found on a target and reset")                               \
+	X(holes, "holes seen in captured streams")                                                      \
+	X(holes_filled, "of these, filled by the client's retransmission")
+
+struct engine_counters {
+#define X(field, text) uint64_t field;
+	ENGINE_COUNTERS(X)
+#undef X
+	uint64_t ended[OUTCOME_COUNT];
+	uint64_t lost_by_outcome[OUTCOME_COUNT]; /* bytes */
+	struct hist capture_to_emit;		 /* ns from capture to first emission of each data segment */
+};
+
+struct engine_config {
+	uint64_t hold;		  /* ns from capture after which a turn no longer waits; 0: never wait */
+	uint64_t session_buffer;  /* most bytes of memory that one session may hold */
+	unsigned max_half_open;	  /* most sessions whose client has not completed its handshake */
+	unsigned max_sessions;
+	size_t max_memory;	  /* of the pool; 0: no limit */
+	bool no_join;		  /* decline connections older than the engine */
+	struct siphash_key key;	  /* random, for the flow table */
+};
+
+/* Whose copy of whose connection a session is. */
+struct flow_key {
+	struct endpoint client, online;
+	uint16_t target; /* index of engine_add_target() */
+	uint16_t copy;	 /* 0, 1, ... for multiplied copies */
+};
+
+/* What the engine wants done. Called from inside the engine_*() calls; they must not call back into the engine. */
+struct engine_ops {
+	/* Send @t (valid, with its payload, until the engine is called again or the batch is flushed, whichever is later). */
+	void (*emit)(void *arg, const struct tx_segment *t);
+	/* Tell the assistants whose responses these are. @response: src = target, dst = the session's source. */
+	void (*watch)(void *arg, uint64_t id, const struct tuple *response);
+	void (*unwatch)(void *arg, uint64_t id, const struct tuple *response);
+	/* Choose the source for a new session; false: none is free. NULL op: the client's own endpoint. */
+	bool (*source_take)(void *arg, const struct flow_key *key, struct endpoint *source);
+	void (*source_give)(void *arg, const struct flow_key *key, const struct endpoint *source);
+	/* A session has its outcome. May be NULL. */
+	void (*ended)(void *arg, const struct session *s, enum session_outcome o);
+};
+
+/* NULL when out of memory. @now: ns. @ops and @arg must outlive the engine. */
+struct engine *engine_new(const struct engine_config *c, const struct engine_ops *ops, void *arg, uint64_t now);
+void engine_free(struct engine *e); /* frees all sessions without a word to the target; see engine_shutdown() */
+
+/* A target to send to; @mtu in bytes of the way there. Returns its index, or -1 (no memory, more than 65535). */
+int engine_add_target(struct engine *e, const struct endpoint *at, uint32_t mtu);
+void engine_set_target_mtu(struct engine *e, unsigned target, uint32_t mtu);
+
+/* A segment of a client was captured. s->tuple is client -> online; k->client and k->online equal it. */
+void engine_captured(struct engine *e, const struct flow_key *k, const struct segment *s, uint64_t now);
+
+/* A response record came over the channel. */
+void engine_response(struct engine *e, const struct response *r, uint64_t now);
+
+/* Fire what is due. Call at engine_next() or earlier. */
+void engine_advance(struct engine *e, uint64_t now);
+uint64_t engine_next(const struct engine *e); /* ns; UINT64_MAX: nothing is due */
+
+/* An assistant came up (its connection is new: all live sessions are announced through ops->watch) or all are gone. */
+void engine_channel_up(struct engine *e, uint64_t now);
+void engine_channel_down(struct engine *e);
+
+/* End every session: RST to the target, outcome SHUTDOWN (or the one it had). */
+void engine_shutdown(struct engine *e, uint64_t now);
+
+const struct engine_counters *engine_counters(const struct engine *e);
+unsigned engine_sessions(const struct engine *e);  /* live: opened and without an outcome yet */
+unsigned engine_lingering(const struct engine *e); /* with an outcome, kept briefly */
+unsigned engine_observed(const struct engine *e);  /* connections older than the engine, not joined yet */
+size_t engine_memory(const struct engine *e);	   /* bytes in blocks handed out by the pool */
+uint64_t engine_live_bytes(const struct engine *e); /* payload bytes queued and neither acknowledged nor given up */
+
+/* Check every invariant of every session; aborts with assert() on a broken one. For tests. */
+void engine_check(const struct engine *e);
+
+/* For reports and tests. */
+uint64_t session_id(const struct session *s);
+unsigned session_events(const struct session *s);
+const struct flow_key *session_key(const struct session *s);
+char *session_format(char *buf, size_t size, const struct session *s); /* one line */
+struct session *engine_find(struct engine *e, const struct flow_key *k);
+
+#endif

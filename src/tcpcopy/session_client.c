@@ -1,0 +1,291 @@
+/*
+ * Session engine: what the client did - theory of operation
+ *
+ * engine_captured() takes every captured segment of a client, in whatever order and however often it was captured. A SYN opens a session (its ISN tells a
+ * retransmission from a port used again). Data, FIN and window of a known session go to its queue. A segment of an unknown connection belongs to one that is older
+ * than the engine: it is observed until its next turn begins, and joined there with a synthetic SYN, because a request replicated from its middle would be worse
+ * than none.
+ *
+ * Nothing is sent from here; session_step() at the end sends whatever the new state allows.
+ */
+#include "packet/options.h"
+#include "tcpcopy/session_impl.h"
+
+/* Fields of the client's IP header that its replicated segments carry. */
+static void take_ip_fields(struct session *s, const struct segment *g)
+{
+	s->ttl = g->ttl;
+	s->tos = g->tos & 0xfc; /* ECN is not offered, so no packet may claim it (RFC 3168) */
+	s->df = g->df;
+	s->flow_label = g->flow_label;
+}
+
+static void begin_at(struct session *s, uint32_t iss)
+{
+	s->iss = iss;
+	s->cap_nxt = s->turn_end = iss + 1;
+	s->snd_una = s->snd_nxt = iss;
+}
+
+/* End the session if its queue could not take what was captured. */
+static bool queue_failed(struct engine *e, struct session *s, enum queue_result r, uint64_t now)
+{
+	if (r == QUEUE_FULL)
+		session_end(e, s, OUTCOME_BUFFER_FULL, now);
+	else if (r == QUEUE_NO_MEMORY)
+		session_end(e, s, OUTCOME_NO_MEMORY, now);
+	else
+		return false;
+	return true;
+}
+
+/* A hole opens, is filled, or moves on to the next one. */
+static void watch_hole(struct engine *e, struct session *s, uint32_t old_cap_nxt, uint64_t now)
+{
+	bool moved = s->cap_nxt != old_cap_nxt;
+
+	if (s->in_hole && moved)
+		e->n.holes_filled++;
+	if (s->ooo && (!s->in_hole || moved)) {
+		e->n.holes++;
+		timer_set(e, s, TIMER_HOLE, now + HOLE_PATIENCE);
+	} else if (!s->ooo) {
+		timer_off(s, TIMER_HOLE);
+	}
+	s->in_hole = s->ooo != NULL;
+}
+
+static void open_by_syn(struct engine *e, struct session *s, const struct segment *g, uint64_t now)
+{
+	begin_at(s, g->seq);
+	take_ip_fields(s, g);
+	s->captured_last = g->time;
+	s->has_turn_ack = false;
+	if (!session_open(e, s, now)) {
+		e->n.unjoined_bytes += g->captured;
+		return;
+	}
+	e->n.sessions_opened++;
+	s->ip_id = (uint16_t)(g->ip_id - 1);
+	s->client_mss = g->opt.mss;
+	s->client_ts = g->opt.has_ts;
+	s->client_ws = g->opt.has_wscale;
+	s->client_wscale = g->opt.wscale;
+	s->client_sack = g->opt.has_sack_permitted;
+	s->ts_emitted = g->opt.tsval;
+	s->syn_window = s->client_window = g->window;
+	s->syn_options_len =
+		tcp_options_syn_filter(s->syn_options, g->raw_options, g->raw_options_len, g->opt.tsval, 0);
+	timer_set(e, s, TIMER_LIFE, now + HALF_OPEN_LIFE);
+	if (g->captured) { /* TCP Fast Open: sent after the handshake */
+		struct segment data = *g;
+
+		data.seq++;
+		data.flags &= (uint8_t)~TCPF_SYN;
+		data.ack = 0;
+		if (queue_failed(e, s, queue_put(e, s, &data), now))
+			return;
+		s->has_turn_ack = false; /* a SYN's ack says nothing */
+	}
+	session_start(e, s, now);
+}
+
+static void client_syn(struct engine *e, struct session *s, const struct flow_key *k, const struct segment *g, uint64_t now)
+{
+	struct session *pred = NULL;
+
+	if (s && !session_observing(s)) {
+		if (s->iss == g->seq && !(s->events & EV_JOINED)) {
+			e->n.duplicate_bytes += g->captured;
+			return; /* the client's retransmission: our SYN has its own timer */
+		}
+		if (s->events & (EV_ENDED | EV_CLIENT_FIN | EV_CLIENT_RST)) {
+			pred = s;
+			s = NULL;
+		} else {
+			session_end(e, s, OUTCOME_PORT_REUSED, now);
+			s = flow_table_find(e->flows, k);
+			if (s && !session_observing(s)) {
+				pred = s;
+				s = NULL;
+			}
+		}
+	}
+	if (!s) {
+		s = session_new(e, k, now);
+		if (!s) {
+			e->n.declined_memory++;
+			e->n.unjoined_bytes += g->captured;
+			return;
+		}
+		s->pred = pred;
+		if (pred)
+			pred->succ = s;
+	}
+	open_by_syn(e, s, g, now);
+}
+
+static void join(struct engine *e, struct session *s, const struct segment *g, uint64_t now)
+{
+	uint16_t mss = addr_is_v4(&s->key.client.addr) ? 1460 : 1440;
+	uint32_t old;
+
+	if (!session_open(e, s, now)) {
+		e->n.unjoined_bytes += g->captured;
+		s->turn_ack = g->ack;
+		s->captured_last = g->time;
+		return;
+	}
+	session_event(e, s, EV_JOINED);
+	e->n.sessions_joined++;
+	begin_at(s, g->seq - 1);
+	take_ip_fields(s, g);
+	s->captured_last = g->time;
+	s->turn_ack = g->ack; /* the ack of the join is turn zero */
+	s->has_turn_ack = true;
+	s->ip_id = (uint16_t)(g->ip_id - 2);
+	s->client_mss = mss;
+	s->client_ts = g->opt.has_ts;
+	s->client_ws = s->client_sack = true;
+	s->client_wscale = JOIN_WSCALE;
+	s->ts_emitted = g->opt.tsval;
+	s->syn_window = 64240;
+	s->client_window = g->window;
+	s->client_ack = g->ack;
+	s->syn_options_len = tcp_options_syn_build(s->syn_options, mss, JOIN_WSCALE, true, g->opt.has_ts, g->opt.tsval);
+	timer_set(e, s, TIMER_LIFE, now + IDLE_LIFE);
+	old = s->cap_nxt;
+	if (queue_failed(e, s, queue_put(e, s, g), now))
+		return;
+	watch_hole(e, s, old, now);
+	session_start(e, s, now);
+}
+
+/* A segment of a connection that has no session: is it the beginning of a turn? */
+void client_observe(struct engine *e, struct session *s, const struct segment *g, uint64_t now)
+{
+	uint64_t quiet_since = MAX(s->captured_last, e->started_at);
+	bool turn = (s->has_turn_ack && seq_gt(g->ack, s->turn_ack)) || g->time >= quiet_since + JOIN_SILENCE;
+
+	if (g->flags & TCPF_RST || (g->flags & TCPF_FIN && !g->captured)) {
+		e->n.unjoined_bytes += g->captured;
+		session_free(e, s);
+		return;
+	}
+	if (!g->captured)
+		return;
+	if (turn && !e->cfg.no_join && now >= s->rejoin_after && g->captured == g->len) {
+		join(e, s, g, now);
+		return;
+	}
+	if (e->cfg.no_join && !s->has_turn_ack)
+		e->n.declined_old++;
+	e->n.unjoined_bytes += g->captured;
+	s->turn_ack = s->has_turn_ack ? seq_max(s->turn_ack, g->ack) : g->ack;
+	s->has_turn_ack = true;
+	s->captured_last = g->time;
+	timer_set(e, s, TIMER_LIFE, now + OBSERVE_LIFE);
+	if (g->flags & TCPF_FIN)
+		session_free(e, s);
+}
+
+static void client_rst(struct engine *e, struct session *s, const struct segment *g, uint64_t now)
+{
+	e->n.keepalive_bytes += g->captured;
+	if (s->events & EV_CLIENT_RST || g->seq - s->cap_nxt + BELIEVE_WITHIN / 64 > BELIEVE_WITHIN / 32)
+		return;
+	session_event(e, s, EV_CLIENT_RST);
+	s->rst_at = g->time;
+	if (g->flags & TCPF_ACK && s->has_turn_ack && seq_gt(g->ack, s->turn_ack))
+		s->rst_expect = g->ack - s->turn_ack;
+	if (!(s->events & EV_STARTED) && !s->head)
+		session_end(e, s, OUTCOME_CLIENT_RESET, now);
+}
+
+/* Fields of any segment of a known connection. */
+static void take_header(struct engine *e, struct session *s, const struct segment *g)
+{
+	s->captured_last = g->time;
+	if (!(s->events & (EV_CLIENT_ACKED | EV_JOINED))) {
+		session_event(e, s, EV_CLIENT_ACKED);
+		timer_set(e, s, TIMER_LIFE, g->time + IDLE_LIFE);
+	}
+	if (!(g->flags & TCPF_ACK))
+		return;
+	if (!s->has_turn_ack) {
+		s->turn_ack = g->ack;
+		s->has_turn_ack = true;
+		s->client_ack = g->ack;
+	}
+	if (seq_ge(g->ack, s->client_ack)) {
+		s->client_ack = g->ack;
+		s->client_window = g->window;
+		take_ip_fields(s, g);
+	}
+}
+
+static void client_segment(struct engine *e, struct session *s, const struct segment *g, uint64_t now)
+{
+	uint32_t old = s->cap_nxt;
+
+	if (s->events & EV_ENDED || g->seq - old + BELIEVE_WITHIN > 2 * BELIEVE_WITHIN) {
+		e->n.keepalive_bytes += g->captured;
+		return;
+	}
+	if (g->flags & TCPF_RST) {
+		client_rst(e, s, g, now);
+		session_step(e, s, now);
+		return;
+	}
+	if (s->events & EV_TARGET_FIN && g->captured && seq_ge(g->seq, s->cap_nxt) && s->has_turn_ack &&
+	    seq_gt(g->ack, s->turn_ack) && !s->next) {
+		/* the target has closed, the client begins another turn: it gets a connection of its own */
+		session_end(e, s, OUTCOME_TARGET_CLOSED, now);
+		s = flow_table_find(e->flows, &s->key);
+		if (s && session_observing(s)) {
+			s->rejoin_after = now;
+			client_observe(e, s, g, now);
+		} else {
+			e->n.unjoined_bytes += g->captured;
+		}
+		return;
+	}
+	take_header(e, s, g);
+	if (g->captured || g->flags & TCPF_FIN) {
+		if (queue_failed(e, s, queue_put(e, s, g), now))
+			return;
+		watch_hole(e, s, old, now);
+	}
+	session_step(e, s, now);
+}
+
+void engine_captured(struct engine *e, const struct flow_key *k, const struct segment *g, uint64_t now)
+{
+	struct session *s = flow_table_find(e->flows, k);
+
+	e->n.captured_segments++;
+	e->n.captured_bytes += g->len;
+	e->n.truncated_bytes += g->len - g->captured;
+	if (g->flags & TCPF_SYN) {
+		if (g->flags & TCPF_ACK)
+			e->n.keepalive_bytes += g->captured; /* not a client's */
+		else
+			client_syn(e, s, k, g, now);
+		return;
+	}
+	if (s && !session_observing(s)) {
+		client_segment(e, s, g, now);
+		return;
+	}
+	if (!s) {
+		if (!g->captured)
+			return; /* nothing to replicate yet, and nothing to remember */
+		s = session_new(e, k, now);
+		if (!s) {
+			e->n.declined_memory++;
+			e->n.unjoined_bytes += g->captured;
+			return;
+		}
+	}
+	client_observe(e, s, g, now);
+}
