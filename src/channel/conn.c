@@ -162,10 +162,8 @@ static void take(struct channel_conn *c, const struct message *m)
 	if (m->type == MSG_BYE) {
 		snprintf(why, sizeof(why), "peer closed: %s", m->bye);
 		down(c, why);
-	} else if (!c->up && m->type == MSG_HELLO) {
-		hello(c, &m->hello);
 	} else if (!c->up) {
-		fault(c, "bad frame: a message before HELLO");
+		hello(c, &m->hello);
 	} else if (m->type == MSG_HELLO) {
 		fault(c, "bad frame: a second HELLO");
 	} else if (m->type == MSG_PING) {
@@ -184,6 +182,11 @@ static size_t take_frames(struct channel_conn *c, const uint8_t *data, size_t le
 	char text[160];
 
 	while (!c->dead) {
+		/* Judged by its first byte, so that a stray HTTP or TLS client is not waited for. */
+		if (!c->up && done < len && data[done] != MSG_HELLO && data[done] != MSG_BYE) {
+			fault(c, "bad frame: the peer does not begin with HELLO");
+			return done;
+		}
 		switch (message_decode(&m, data + done, len - done, &used, &why)) {
 		case MESSAGE_MORE:
 			return done;
@@ -193,8 +196,6 @@ static size_t take_frames(struct channel_conn *c, const uint8_t *data, size_t le
 			break;
 		case MESSAGE_UNKNOWN:
 			done += used;
-			if (!c->up)
-				fault(c, "bad frame: the peer does not speak this protocol");
 			break;
 		case MESSAGE_BAD:
 			snprintf(text, sizeof(text), "bad frame: %s", why);
