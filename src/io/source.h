@@ -8,22 +8,26 @@
 #include "packet/parse.h"
 
 /*
- * A source delivers packets. Behind this interface stand live capture (AF_PACKET) and pcap files; the pipelines know only this.
+ * A source delivers packets. Behind this interface stand live capture (AF_PACKET) and pcap files;
+ * the pipelines know only this.
  */
 struct source;
 
 struct source_counters {
-	uint64_t packets;      /* delivered to the caller */
-	uint64_t bytes;
-	uint64_t truncated;    /* delivered, but cut by the buffer */
-	uint64_t kernel_drops; /* PACKET_STATISTICS tp_drops, accumulated: captured by the filter but not delivered */
-	uint64_t errors;       /* receive errors other than would-block; the last one's text is source_error() */
+	uint64_t packets; /* delivered to the caller */
+	uint64_t bytes;   /* of those, as long as they were on the wire, with link-layer headers */
+	uint64_t truncated; /* delivered, but cut by the buffer (not: by the snaplen asked for) */
+	uint64_t kernel_drops; /* let in by the filter, but lost for want of buffer (tp_drops) */
+	uint64_t errors; /* receive errors other than would-block; source.error has the last */
 };
 
 typedef void (*source_fn)(const struct raw_packet *p, void *arg);
 
 struct source_ops {
-	/* Deliver at most @budget packets that are there now; never blocks. Returns how many. raw_packet bytes are valid during fn only. */
+	/*
+	 * Deliver at most @budget packets that are there now; never blocks. Returns how many. The
+	 * bytes of a raw_packet are valid during fn only.
+	 */
 	unsigned (*poll)(struct source *s, unsigned budget, source_fn fn, void *arg);
 	void (*counters)(struct source *s, struct source_counters *c); /* reads the kernel's too */
 	void (*close)(struct source *s);
@@ -32,10 +36,10 @@ struct source_ops {
 /* Common head of every source. */
 struct source {
 	const struct source_ops *ops;
-	int fd;		  /* readable when poll() has something; -1: always ready (files) */
-	bool at_end;	  /* files: nothing will come any more */
-	char name[64];	  /* "eth0", "file x.pcap" for messages */
-	char error[160];  /* text of the last error */
+	int fd;          /* readable when poll() has something; -1: always ready (files) */
+	bool at_end;     /* files: nothing will come any more */
+	char name[64];   /* "eth0", "file x.pcap" for messages */
+	char error[160]; /* text of the last error; after opening: a warning, or empty */
 };
 
 static inline unsigned source_poll(struct source *s, unsigned budget, source_fn fn, void *arg)
@@ -43,29 +47,62 @@ static inline unsigned source_poll(struct source *s, unsigned budget, source_fn 
 	return s->ops->poll(s, budget, fn, arg);
 }
 
+static inline void source_counters(struct source *s, struct source_counters *c)
+{
+	s->ops->counters(s, c);
+}
+
+static inline void source_close(struct source *s)
+{
+	s->ops->close(s);
+}
+
 struct capture_options {
-	const char *interface;	/* one interface by name */
-	const char *filter;	/* pcap-filter(7) text; compiled by libpcap, run in the kernel. NULL or "": everything */
-	bool incoming_only;	/* only PACKET_HOST (addressed to this host), no outgoing copies. On loopback outgoing copies are always ignored */
-	unsigned snaplen;	/* bytes of a packet wanted; 0: all of it (super-packets whole) */
-	size_t buffer_bytes;	/* receive buffer; 0: 16 MB (SO_RCVBUFFORCE, falling back to what rmem_max allows) */
+	const char *interface; /* one interface by name */
+	const char *filter;    /* pcap-filter(7), run in the kernel; NULL or "": everything */
+	/*
+	 * Only what is addressed to this host (PACKET_HOST), no outgoing copies. On loopback
+	 * outgoing copies are always ignored, or each packet would be seen twice.
+	 */
+	bool incoming_only;
+	unsigned snaplen;    /* bytes of a packet wanted; 0: all of it (super-packets whole) */
+	size_t buffer_bytes; /* receive buffer; 0: 16 MB. Without CAP_NET_ADMIN at most rmem_max */
 };
 
 /*
- * Open live capture. On failure NULL and a message in @err that says what, why and what to do ("interface eth7 does not exist; there are: lo, eth0",
- * "filter: ...", "capturing needs CAP_NET_RAW: run as root or ...").
+ * Open live capture. Link-layer headers are those of raw_packet.link: Ethernet, or none on tunnels.
+ * VLAN tags taken off by the kernel are not there. On failure NULL and a message in @err that says
+ * what, why and what to do ("interface eth7 does not exist; there are: lo, eth0", "filter ...",
+ * "capturing needs CAP_NET_RAW: run as root or ..."). An interface that is down, or goes down, is
+ * an error counted later; its packets come when it is up.
  */
 struct source *capture_open(const struct capture_options *o, char *err, size_t err_size);
 
-/* Replace the filter (new one in force without a gap that lets unwanted packets in). 0, or -1 with @err. */
+/*
+ * Replace the filter of a source from capture_open(). From the return on, only packets that pass
+ * the new one are delivered, and none of these was missed since. 0, or -1 with @err and the old
+ * filter in force.
+ */
 int capture_set_filter(struct source *s, const char *filter, char *err, size_t err_size);
 
-/* Compile only: is @filter valid? For option checks, needs no privilege. 0, or -1 with libpcap's words in @err. */
+/*
+ * Compile only: is @filter valid? For option checks, needs no privilege, but may resolve names. 0,
+ * or -1 with libpcap's words in @err.
+ */
 int capture_check_filter(const char *filter, char *err, size_t err_size);
 
 /*
- * Names of the interfaces that "any" stands for: up, not enslaved to a master and without being an upper device of one already listed, so that a packet is
- * seen once; loopback included when @loopback. Fills up to @max names; returns the number.
+ * A pcap or pcapng file, filtered by @filter (as above). raw_packet.time is the file's own: ns
+ * since the epoch. Whether a checksum was still pending when the packet was captured stands in no
+ * file; it is taken for pending where the field holds exactly the pseudo-header's sum. @path "-" is
+ * the standard input. NULL with words in @err.
+ */
+struct source *source_file_open(const char *path, const char *filter, char *err, size_t err_size);
+
+/*
+ * Names of the interfaces that "any" stands for: up, without a master, and not a VLAN or the like
+ * of one already listed, so that a packet is seen once; loopback included when @loopback. Fills up
+ * to @max names; returns the number.
  */
 unsigned capture_interfaces(char names[][16], unsigned max, bool loopback);
 

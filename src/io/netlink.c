@@ -1,0 +1,143 @@
+/*
+ * Questions to the kernel about routes and interfaces, by rtnetlink.
+ *
+ * In: a request that the caller has laid out. Out: each message of the answer, given to a callback
+ * while it lies in a buffer on our stack. /sys would be easier to read, but shows the interfaces
+ * of the network namespace in which it was mounted, not those of the namespace that we run in.
+ *
+ * Each question has its own socket, so an answer can never be mistaken for that of an earlier
+ * question which was given up. A receive timeout stands guard against a kernel that does not
+ * answer.
+ */
+#include "io/netlink.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <unistd.h>
+
+#include "base/util.h"
+
+#define ANSWER_TIMEOUT_S 2
+#define REQUEST_SEQ 1u
+
+void netlink_put(struct nlmsghdr *h, size_t size, unsigned short type, const void *data, size_t len)
+{
+	struct rtattr *a = (struct rtattr *)(void *)((char *)h + NLMSG_ALIGN(h->nlmsg_len));
+
+	assert(NLMSG_ALIGN(h->nlmsg_len) + RTA_SPACE(len) <= size);
+	a->rta_type = type;
+	a->rta_len = (unsigned short)RTA_LENGTH(len);
+	memcpy(RTA_DATA(a), data, len);
+	h->nlmsg_len = (uint32_t)(NLMSG_ALIGN(h->nlmsg_len) + RTA_SPACE(len));
+}
+
+void netlink_attributes(const struct rtattr *table[], unsigned max, const void *first, size_t len)
+{
+	const char *p = first;
+
+	memset(table, 0, (max + 1) * sizeof(table[0]));
+	while (len >= sizeof(struct rtattr)) {
+		const struct rtattr *a = (const void *)p;
+		size_t step = RTA_ALIGN(a->rta_len);
+		unsigned type = a->rta_type & NLA_TYPE_MASK;
+
+		if (a->rta_len < sizeof(*a) || a->rta_len > len)
+			return;
+		if (type <= max)
+			table[type] = a;
+		if (step >= len)
+			return;
+		p += step;
+		len -= step;
+	}
+}
+
+unsigned netlink_u32(const struct rtattr *a)
+{
+	uint32_t v = 0;
+
+	if (a && netlink_len(a) >= sizeof(v))
+		memcpy(&v, netlink_value(a), sizeof(v));
+	return v;
+}
+
+/* Work through one datagram. *done is set at the end of the answer. */
+static int read_answer(const char *buf, size_t len, bool dump, netlink_fn fn, void *arg, bool *done)
+{
+	while (len >= sizeof(struct nlmsghdr)) {
+		const struct nlmsghdr *h = (const void *)buf;
+		size_t step = NLMSG_ALIGN(h->nlmsg_len);
+		int rc;
+
+		if (h->nlmsg_len < sizeof(*h) || h->nlmsg_len > len) {
+			errno = EBADMSG;
+			return -1;
+		}
+		if (h->nlmsg_seq == REQUEST_SEQ) {
+			if (h->nlmsg_type == NLMSG_DONE) {
+				*done = true;
+				return 0;
+			}
+			if (h->nlmsg_type == NLMSG_ERROR) {
+				int32_t code = -EBADMSG;
+
+				if (h->nlmsg_len >= NLMSG_LENGTH(sizeof(struct nlmsgerr)))
+					memcpy(&code, buf + NLMSG_HDRLEN, sizeof(code));
+				*done = true;
+				errno = -code;
+				return code ? -1 : 0;
+			}
+			rc = fn(h, arg);
+			if (rc)
+				return rc;
+			if (!dump) {
+				*done = true;
+				return 0;
+			}
+		}
+		if (step >= len)
+			break;
+		buf += step;
+		len -= step;
+	}
+	return 0;
+}
+
+int netlink_ask(struct nlmsghdr *request, netlink_fn fn, void *arg)
+{
+	struct sockaddr_nl kernel = { .nl_family = AF_NETLINK };
+	struct timeval patience = { .tv_sec = ANSWER_TIMEOUT_S };
+	bool dump = (request->nlmsg_flags & NLM_F_DUMP) == NLM_F_DUMP;
+	_Alignas(struct nlmsghdr) char buf[32768];
+	bool done = false;
+	int rc = -1, saved, fd;
+
+	fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
+	if (fd < 0)
+		return -1;
+	if (setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience)) < 0)
+		goto out;
+	request->nlmsg_seq = REQUEST_SEQ;
+	if (sendto(fd, request, request->nlmsg_len, 0, (struct sockaddr *)&kernel, sizeof(kernel)) <
+	    0)
+		goto out;
+	do {
+		ssize_t n = recv(fd, buf, sizeof(buf), 0);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		rc = n < 0 ? -1 : read_answer(buf, (size_t)n, dump, fn, arg, &done);
+		if (rc)
+			break;
+	} while (!done);
+out:
+	saved = errno;
+	close(fd);
+	errno = saved;
+	return rc;
+}
