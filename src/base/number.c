@@ -51,18 +51,14 @@ static bool is_digit(char c)
 	return c >= '0' && c <= '9';
 }
 
-/* Digits into *@value, which saturates; returns what follows them. */
-static const char *digits(const char *p, uint64_t *value)
+/* Digits into *@value; returns what follows them. *@overflow: they do not fit. */
+static const char *digits(const char *p, uint64_t *value, bool *overflow)
 {
 	*value = 0;
+	*overflow = false;
 	for (; is_digit(*p); p++) {
-		if (__builtin_mul_overflow(*value, 10, value) ||
-		    __builtin_add_overflow(*value, (uint64_t)(*p - '0'), value)) {
-			while (is_digit(*p))
-				p++;
-			*value = UINT64_MAX;
-			break;
-		}
+		*overflow |= __builtin_mul_overflow(*value, 10, value);
+		*overflow |= __builtin_add_overflow(*value, (uint64_t)(*p - '0'), value);
 	}
 	return p;
 }
@@ -98,6 +94,7 @@ static const char *parse(const char *text, const struct unit *units, size_t coun
 	uint64_t whole, fraction = 0, scale = 1, value;
 	const struct unit *unit = NULL;
 	const char *p = text;
+	bool overflow;
 
 	if (!*p)
 		return say("empty");
@@ -105,7 +102,7 @@ static const char *parse(const char *text, const struct unit *units, size_t coun
 		return range(min, max, units, count);
 	if (!is_digit(*p))
 		return say("not a number");
-	p = digits(p, &whole);
+	p = digits(p, &whole, &overflow);
 	if (*p == '.' && is_digit(p[1]) && count > 1) {
 		for (p++; is_digit(*p); p++) {
 			if (scale >= 1000000000)
@@ -128,7 +125,7 @@ static const char *parse(const char *text, const struct unit *units, size_t coun
 		return say("not a number: \"%.20s\" follows the digits", p);
 	/* fraction < 10^9 and the factors are below 2^42 (1 h in ns, 1 T): the product fits 128
 	 * bits with ease */
-	if (__builtin_mul_overflow(whole, unit->factor, &value) ||
+	if (overflow || __builtin_mul_overflow(whole, unit->factor, &value) ||
 	    __builtin_add_overflow(value,
 				   (uint64_t)((unsigned __int128)fraction * unit->factor / scale),
 				   &value) ||

@@ -1,0 +1,192 @@
+/* The log: its forms on stderr and in a file, levels, long and dirty lines, rotation, the rate
+ * limit. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <errno.h>
+#include <regex.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+#include "base/log.h"
+#include "capture.h"
+
+static char directory[] = "/tmp/test_base_log.XXXXXX";
+static char path[64], rotated[64];
+
+static int make_directory(void **state)
+{
+	(void)state;
+	if (!mkdtemp(directory))
+		return -1;
+	snprintf(path, sizeof(path), "%s/log", directory);
+	snprintf(rotated, sizeof(rotated), "%s/log.1", directory);
+	return 0;
+}
+
+static int remove_directory(void **state)
+{
+	(void)state;
+	log_close();
+	unlink(path);
+	unlink(rotated);
+	return rmdir(directory);
+}
+
+static char *content(const char *file)
+{
+	static char text[20000];
+	FILE *f = fopen(file, "r");
+	size_t len;
+
+	assert_non_null(f);
+	len = fread(text, 1, sizeof(text) - 1, f);
+	text[len] = '\0';
+	fclose(f);
+	return text;
+}
+
+static void assert_matches(const char *text, const char *pattern)
+{
+	regex_t r;
+
+	assert_int_equal(regcomp(&r, pattern, REG_EXTENDED | REG_NOSUB), 0);
+	if (regexec(&r, text, 0, NULL, 0) != 0)
+		fail_msg("\"%s\" does not match \"%s\"", text, pattern);
+	regfree(&r);
+}
+
+static void to_stderr(void **state)
+{
+	(void)state;
+	log_init("prog", LOGL_INFO);
+	capture_begin(STDERR_FILENO);
+	log_info("one %d", 1);
+	log_err("two");
+	log_debug("not shown");
+	log_warn("a\nb\tc\x1b[31m\x7f");
+	errno = ENOENT;
+	log_err("open: %m");
+	assert_int_equal(errno, ENOENT);
+	assert_string_equal(
+		capture_end(),
+		"prog: one 1\nprog: two\nprog: a?b?c?[31m?\nprog: open: No such file or directory\n");
+}
+
+static void long_line(void **state)
+{
+	static char text[10000];
+	const char *got;
+
+	(void)state;
+	memset(text, 'x', sizeof(text) - 1);
+	capture_begin(STDERR_FILENO);
+	log_info("%s", text);
+	got = capture_end();
+	assert_int_equal(strlen(got), 4096 - 1);
+	assert_string_equal(got + strlen(got) - 5, "x...\n");
+	assert_ptr_equal(strchr(got, '\n'), got + strlen(got) - 1);
+}
+
+static void to_file(void **state)
+{
+	struct stat st;
+	char *second;
+
+	(void)state;
+	log_init("prog", LOGL_DEBUG);
+	assert_int_equal(log_to_file("/nonexistent/log"), -1);
+	assert_int_equal(errno, ENOENT);
+	assert_int_equal(log_to_file(path), 0);
+	capture_begin(STDERR_FILENO);
+	log_info("first");
+	log_debug("second");
+	assert_string_equal(capture_end(), "");
+	assert_matches(content(path),
+		       "^20[0-9]{2}-[0-9]{2}-[0-9]{2}T[0-9:]{8}\\.[0-9]{3}[+-][0-9]{4} "
+		       "prog\\[[0-9]+\\] info: first\n");
+	second = strchr(content(path), '\n') + 1;
+	assert_matches(second, " debug: second\n$");
+	assert_int_equal(stat(path, &st), 0);
+	assert_int_equal(st.st_mode & 0137, 0); /* no one else may read it */
+
+	log_close();
+	assert_int_equal(log_to_file(path), 0); /* appends */
+	log_info("third");
+	assert_matches(content(path), " info: first\n.* debug: second\n.* info: third\n$");
+}
+
+static void reopen(void **state)
+{
+	char relative[64];
+
+	(void)state;
+	unlink(path);
+	assert_int_equal(chdir("/tmp"), 0);
+	snprintf(relative, sizeof(relative), "%s/log", strrchr(directory, '/') + 1);
+	assert_int_equal(log_to_file(relative), 0);
+	assert_int_equal(chdir("/"), 0); /* as a daemon does; the path must still hold */
+	log_info("before");
+	assert_int_equal(rename(path, rotated), 0);
+	log_info("between");
+	assert_int_equal(log_reopen(), 0);
+	log_info("after");
+	assert_matches(content(rotated), "before\n.*between\n$");
+	assert_matches(content(path), "info: after\n$");
+	assert_null(strstr(content(path), "between"));
+
+	/* Where the new file cannot be had, the old one is kept. */
+	unlink(rotated);
+	assert_int_equal(rename(path, rotated), 0);
+	assert_int_equal(mkdir(path, 0700), 0);
+	assert_int_equal(log_reopen(), -1);
+	assert_int_equal(errno, EISDIR);
+	log_info("kept");
+	assert_matches(content(rotated), "after\n.*kept\n$");
+	assert_int_equal(rmdir(path), 0);
+	log_close();
+	assert_int_equal(log_reopen(), 0); /* no file: nothing to do */
+}
+
+static void say(int number)
+{
+	log_limited(LOGL_INFO, "number %d", number);
+}
+
+static void rate_limit(void **state)
+{
+	struct log_limit l = { 0 };
+	unsigned kept_back = 99;
+
+	(void)state;
+	log_init("prog", LOGL_INFO);
+	capture_begin(STDERR_FILENO);
+	for (int i = 0; i < 5; i++)
+		say(i);
+	assert_string_equal(capture_end(), "prog: number 0\n");
+	usleep(1010 * 1000);
+	capture_begin(STDERR_FILENO);
+	say(5);
+	say(6);
+	assert_string_equal(capture_end(), "prog: number 5 (4 more like this kept back)\n");
+
+	assert_true(log_limit_pass(&l, &kept_back)); /* each call site has its own */
+	assert_int_equal(kept_back, 0);
+	assert_false(log_limit_pass(&l, &kept_back));
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(to_stderr),  cmocka_unit_test(long_line),
+		cmocka_unit_test(to_file),    cmocka_unit_test(reopen),
+		cmocka_unit_test(rate_limit),
+	};
+
+	return cmocka_run_group_tests(tests, make_directory, remove_directory);
+}
