@@ -1,0 +1,480 @@
+/*
+ * Packets that must parse: captured with tcpdump between two network namespaces (redis over a veth pair, offloads off
+ * unless the name says otherwise), and for what this kernel does not send, built with scapy. Above each stands what
+ * tcpdump(8) says of it; the text expected of us is tcpdump's reading in our words.
+ */
+#include "packet_vectors.h"
+
+#include "base/util.h"
+
+const struct good_vector good_vectors[] = {
+	/*
+	 * IP 10.90.114.82.38342 > 10.90.111.142.6379: Flags [S], seq 2546809531, win 64240,
+	 * options [mss 1460,sackOK,TS val 486106583 ecr 0,nop,wscale 10], length 0
+	 */
+	{"IPv4 SYN", LINK_ETHERNET, CHECKSUM_VERIFY, 0, 64, 0x00, 0x0bab, true, 0x00000,
+	 "10.90.114.82:38342 > 10.90.111.142:6379 [S] seq 2546809531 win 64240 <mss "
+	 "1460,sackOK,TS val 486106583 ecr 0,nop,wscale 10> len 0",
+	 "7ebe d2db 4b1c da18 baaf 0020 0800 4500 003c 0bab 4000 4006 387d 0a5a 7252 0a5a "
+	 "6f8e 95c6 18eb 97cd 3abb 0000 0000 a002 faf0 526d 0000 0204 05b4 0402 080a 1cf9 "
+	 "65d7 0000 0000 0103 030a"},
+	/*
+	 * IP 10.90.111.142.6379 > 10.90.114.82.38342: Flags [S.], seq 426631136, ack 2546809532,
+	 * win 65160, options [mss 1460,sackOK,TS val 2266599946 ecr 486106583,nop,wscale 10],
+	 * length 0
+	 */
+	{"IPv4 SYN-ACK", LINK_ETHERNET, CHECKSUM_VERIFY, 0, 64, 0x00, 0x0000, true, 0x00000,
+	 "10.90.111.142:6379 > 10.90.114.82:38342 [S.] seq 426631136 ack 2546809532 win "
+	 "65160 <mss 1460,sackOK,TS val 2266599946 ecr 486106583,nop,wscale 10> len 0",
+	 "da18 baaf 0020 7ebe d2db 4b1c 0800 4500 003c 0000 4000 4006 4428 0a5a 6f8e 0a5a "
+	 "7252 18eb 95c6 196d dfe0 97cd 3abc a012 fe88 3c52 0000 0204 05b4 0402 080a 8719 "
+	 "920a 1cf9 65d7 0103 030a"},
+	/*
+	 * IP 10.90.114.82.38342 > 10.90.111.142.6379: Flags [P.], seq 2546809532:2546809572, ack
+	 * 426631137, win 63, options [nop,nop,TS val 486106583 ecr 2266599946], length 40
+	 */
+	{"IPv4 data", LINK_ETHERNET, CHECKSUM_VERIFY, 0, 64, 0x00, 0x0bad, true, 0x00000,
+	 "10.90.114.82:38342 > 10.90.111.142:6379 [P.] seq 2546809532:2546809572 ack "
+	 "426631137 win 63 <nop,nop,TS val 486106583 ecr 2266599946> len 40",
+	 "7ebe d2db 4b1c da18 baaf 0020 0800 4500 005c 0bad 4000 4006 385b 0a5a 7252 0a5a "
+	 "6f8e 95c6 18eb 97cd 3abc 196d dfe1 8018 003f bfd7 0000 0101 080a 1cf9 65d7 8719 "
+	 "920a 2a33 0d0a 2433 0d0a 7365 740d 0a24 340d 0a64 6174 650d 0a24 3130 0d0a 3131 "
+	 "2d32 322d 3230 3236 0d0a"},
+	/*
+	 * IP 10.90.114.82.38342 > 10.90.111.142.6379: Flags [.], ack 426631137, win 63, options
+	 * [nop,nop,TS val 486106583 ecr 2266599946], length 0
+	 */
+	{"IPv4 pure ACK", LINK_ETHERNET, CHECKSUM_VERIFY, 0, 64, 0x00, 0x0bac, true, 0x00000,
+	 "10.90.114.82:38342 > 10.90.111.142:6379 [.] seq 2546809532 ack 426631137 win 63 "
+	 "<nop,nop,TS val 486106583 ecr 2266599946> len 0",
+	 "7ebe d2db 4b1c da18 baaf 0020 0800 4500 0034 0bac 4000 4006 3884 0a5a 7252 0a5a "
+	 "6f8e 95c6 18eb 97cd 3abc 196d dfe1 8010 003f 696b 0000 0101 080a 1cf9 65d7 8719 "
+	 "920a"},
+	/*
+	 * IP 10.90.114.82.38342 > 10.90.111.142.6379: Flags [F.], seq 2546809572, ack 426631142,
+	 * win 63, options [nop,nop,TS val 486106584 ecr 2266599946], length 0
+	 */
+	{"IPv4 FIN", LINK_ETHERNET, CHECKSUM_VERIFY, 0, 64, 0x00, 0x0baf, true, 0x00000,
+	 "10.90.114.82:38342 > 10.90.111.142:6379 [F.] seq 2546809572 ack 426631142 win 63"
+	 " <nop,nop,TS val 486106584 ecr 2266599946> len 0",
+	 "7ebe d2db 4b1c da18 baaf 0020 0800 4500 0034 0baf 4000 4006 3881 0a5a 7252 0a5a "
+	 "6f8e 95c6 18eb 97cd 3ae4 196d dfe6 8011 003f 693c 0000 0101 080a 1cf9 65d8 8719 "
+	 "920a"},
+	/*
+	 * IP6 fd00:90::114:82.57800 > fd00:90::111:142.6379: Flags [S], seq 1130479253, win
+	 * 64800, options [mss 1440,sackOK,TS val 1653042535 ecr 0,nop,wscale 10], length 0
+	 */
+	{"IPv6 SYN", LINK_ETHERNET, CHECKSUM_VERIFY, 0, 64, 0x00, 0x0000, false, 0x59899,
+	 "[fd00:90::114:82]:57800 > [fd00:90::111:142]:6379 [S] seq 1130479253 win 64800 "
+	 "<mss 1440,sackOK,TS val 1653042535 ecr 0,nop,wscale 10> len 0",
+	 "7ebe d2db 4b1c da18 baaf 0020 86dd 6005 9899 0028 0640 fd00 0090 0000 0000 0000 "
+	 "0000 0114 0082 fd00 0090 0000 0000 0000 0000 0111 0142 e1c8 18eb 4361 be95 0000 "
+	 "0000 a002 fd20 7f4c 0000 0204 05a0 0402 080a 6287 6d67 0000 0000 0103 030a"},
+	/*
+	 * IP6 fd00:90::111:142.6379 > fd00:90::114:82.57800: Flags [S.], seq 1743127227, ack
+	 * 1130479254, win 64260, options [mss 1440,sackOK,TS val 4155574537 ecr
+	 * 1653042535,nop,wscale 10], length 0
+	 */
+	{"IPv6 SYN-ACK", LINK_ETHERNET, CHECKSUM_VERIFY, 0, 64, 0x00, 0x0000, false, 0x114bd,
+	 "[fd00:90::111:142]:6379 > [fd00:90::114:82]:57800 [S.] seq 1743127227 ack "
+	 "1130479254 win 64260 <mss 1440,sackOK,TS val 4155574537 ecr "
+	 "1653042535,nop,wscale 10> len 0",
+	 "da18 baaf 0020 7ebe d2db 4b1c 86dd 6001 14bd 0028 0640 fd00 0090 0000 0000 0000 "
+	 "0000 0111 0142 fd00 0090 0000 0000 0000 0000 0114 0082 18eb e1c8 67e6 02bb 4361 "
+	 "be96 a012 fb04 15fb 0000 0204 05a0 0402 080a f7b1 0909 6287 6d67 0103 030a"},
+	/*
+	 * IP6 fd00:90::114:82.57800 > fd00:90::111:142.6379: Flags [P.], seq
+	 * 1130479254:1130479294, ack 1743127228, win 64, options [nop,nop,TS val 1653042535 ecr
+	 * 4155574537], length 40
+	 */
+	{"IPv6 data", LINK_ETHERNET, CHECKSUM_VERIFY, 0, 64, 0x00, 0x0000, false, 0x59899,
+	 "[fd00:90::114:82]:57800 > [fd00:90::111:142]:6379 [P.] seq 1130479254:1130479294"
+	 " ack 1743127228 win 64 <nop,nop,TS val 1653042535 ecr 4155574537> len 40",
+	 "7ebe d2db 4b1c da18 baaf 0020 86dd 6005 9899 0048 0640 fd00 0090 0000 0000 0000 "
+	 "0000 0114 0082 fd00 0090 0000 0000 0000 0000 0111 0142 e1c8 18eb 4361 be96 67e6 "
+	 "02bc 8018 0040 95e7 0000 0101 080a 6287 6d67 f7b1 0909 2a33 0d0a 2433 0d0a 7365 "
+	 "740d 0a24 340d 0a64 6174 650d 0a24 3130 0d0a 3131 2d32 322d 3230 3236 0d0a"},
+	/*
+	 * IP 10.90.111.142.6379 > 10.90.114.82.38344: Flags [.], ack 823599424, win 73, options
+	 * [nop,nop,TS val 992660528 ecr 4082363697,nop,nop,sack 1 {823600872:823602320}], length
+	 * 0
+	 */
+	{"1 SACK block", LINK_ETHERNET, CHECKSUM_VERIFY, 0, 64, 0x00, 0x921a, true, 0x00000,
+	 "10.90.111.142:6379 > 10.90.114.82:38344 [.] seq 410215662 ack 823599424 win 73 "
+	 "<nop,nop,TS val 992660528 ecr 4082363697,nop,nop,sack 1 {823600872:823602320}> "
+	 "len 0",
+	 "da18 baaf 0020 7ebe d2db 4b1c 0800 4500 0040 921a 4000 4006 b209 0a5a 6f8e 0a5a "
+	 "7252 18eb 95c8 1873 64ee 3117 2140 b010 0049 2dd5 0000 0101 080a 3b2a cc30 f353 "
+	 "ed31 0101 050a 3117 26e8 3117 2c90"},
+	/*
+	 * IP 10.90.111.142.6379 > 10.90.114.82.38344: Flags [.], ack 823599424, win 78, options
+	 * [nop,nop,TS val 992660528 ecr 4082363697,nop,nop,sack 2
+	 * {823608112:823609560}{823600872:823606664}], length 0
+	 */
+	{"2 SACK blocks", LINK_ETHERNET, CHECKSUM_VERIFY, 0, 64, 0x00, 0x921e, true, 0x00000,
+	 "10.90.111.142:6379 > 10.90.114.82:38344 [.] seq 410215662 ack 823599424 win 78 "
+	 "<nop,nop,TS val 992660528 ecr 4082363697,nop,nop,sack 2 "
+	 "{823608112:823609560}{823600872:823606664}> len 0",
+	 "da18 baaf 0020 7ebe d2db 4b1c 0800 4500 0048 921e 4000 4006 b1fd 0a5a 6f8e 0a5a "
+	 "7252 18eb 95c8 1873 64ee 3117 2140 d010 004e 0e91 0000 0101 080a 3b2a cc30 f353 "
+	 "ed31 0101 0512 3117 4330 3117 48d8 3117 26e8 3117 3d88"},
+	/*
+	 * IP 10.90.111.142.6379 > 10.90.114.82.38344: Flags [.], ack 823599424, win 78, options
+	 * [nop,nop,TS val 992660528 ecr 4082363697,nop,nop,sack 3
+	 * {823615352:823616560}{823608112:823613904}{823600872:823606664}], length 0
+	 */
+	{"3 SACK blocks", LINK_ETHERNET, CHECKSUM_VERIFY, 0, 64, 0x00, 0x9222, true, 0x00000,
+	 "10.90.111.142:6379 > 10.90.114.82:38344 [.] seq 410215662 ack 823599424 win 78 "
+	 "<nop,nop,TS val 992660528 ecr 4082363697,nop,nop,sack 3 "
+	 "{823615352:823616560}{823608112:823613904}{823600872:823606664}> len 0",
+	 "da18 baaf 0020 7ebe d2db 4b1c 0800 4500 0050 9222 4000 4006 b1f1 0a5a 6f8e 0a5a "
+	 "7252 18eb 95c8 1873 64ee 3117 2140 f010 004e b7b1 0000 0101 080a 3b2a cc30 f353 "
+	 "ed31 0101 051a 3117 5f78 3117 6430 3117 4330 3117 59d0 3117 26e8 3117 3d88"},
+	/*
+	 * IP 10.90.114.82.38344 > 10.90.111.142.6379: Flags [.], seq 823596528:823597976, ack
+	 * 410215662, win 63, options [nop,nop,TS val 4082363697 ecr 992660527], length 1448
+	 */
+	{"cut by the capture", LINK_ETHERNET, CHECKSUM_VERIFY, 1514, 64, 0x00, 0x3813, true, 0x00000,
+	 "10.90.114.82:38344 > 10.90.111.142:6379 [.] seq 823596528:823597976 ack "
+	 "410215662 win 63 <nop,nop,TS val 4082363697 ecr 992660527> len 1448 captured 62",
+	 "7ebe d2db 4b1c da18 baaf 0020 0800 4500 05dc 3813 4000 4006 0675 0a5a 7252 0a5a "
+	 "6f8e 95c8 18eb 3117 15f0 1873 64ee 8010 003f da11 0000 0101 080a f353 ed31 3b2a "
+	 "cc2f 2a33 0d0a 2433 0d0a 7365 740d 0a24 330d 0a62 6967 0d0a 2432 3030 3030 0d0a "
+	 "7878 7878 7878 7878 7878 7878 7878 7878 7878 7878 7878 7878 7878 7878 7878 7878"},
+	/*
+	 * IP 10.90.114.82.38346 > 10.90.111.142.6379: Flags [P.], seq 1849136745:1849136772, ack
+	 * 1507385206, win 63, options [nop,nop,TS val 637636569 ecr 3644404353], length 27
+	 */
+	{"Linux cooked", LINK_COOKED, CHECKSUM_VERIFY, 0, 64, 0x00, 0x7588, true, 0x00000,
+	 "10.90.114.82:38346 > 10.90.111.142:6379 [P.] seq 1849136745:1849136772 ack "
+	 "1507385206 win 63 <nop,nop,TS val 637636569 ecr 3644404353> len 27",
+	 "0000 0001 0006 da18 baaf 0020 0000 0800 4500 004f 7588 4000 4006 ce8c 0a5a 7252 "
+	 "0a5a 6f8e 95ca 18eb 6e37 9669 59d8 df76 8018 003f c2b9 0000 0101 080a 2601 8fd9 "
+	 "d939 3281 2a33 0d0a 2433 0d0a 7365 740d 0a24 310d 0a61 0d0a 2431 0d0a 310d 0a"},
+	/*
+	 * ifb0  In  IP6 fd00:90::114:82.57804 > fd00:90::111:142.6379: Flags [P.], seq
+	 * 1806396345:1806396372, ack 1955635547, win 64, options [nop,nop,TS val 1781672468 ecr
+	 * 2945574317], length 27
+	 */
+	{"Linux cooked v2", LINK_COOKED2, CHECKSUM_VERIFY, 0, 64, 0x00, 0x0000, false, 0xad8da,
+	 "[fd00:90::114:82]:57804 > [fd00:90::111:142]:6379 [P.] seq 1806396345:1806396372"
+	 " ack 1955635547 win 64 <nop,nop,TS val 1781672468 ecr 2945574317> len 27",
+	 "86dd 0000 0000 0002 0001 0006 da18 baaf 0020 0000 600a d8da 003b 0640 fd00 0090 "
+	 "0000 0000 0000 0000 0114 0082 fd00 0090 0000 0000 0000 0000 0111 0142 e1cc 18eb "
+	 "6bab 6bb9 7490 a15b 8018 0040 56ef 0000 0101 080a 6a32 2a14 af91 e5ad 2a33 0d0a "
+	 "2433 0d0a 7365 740d 0a24 310d 0a61 0d0a 2431 0d0a 310d 0a"},
+	/*
+	 * IP 10.90.114.82.38342 > 10.90.111.142.6379: Flags [P.], seq 2546809532:2546809572, ack
+	 * 426631137, win 63, options [nop,nop,TS val 486106583 ecr 2266599946], length 40
+	 */
+	{"one VLAN tag", LINK_ETHERNET, CHECKSUM_VERIFY, 0, 64, 0x00, 0x0bad, true, 0x00000,
+	 "10.90.114.82:38342 > 10.90.111.142:6379 [P.] seq 2546809532:2546809572 ack "
+	 "426631137 win 63 <nop,nop,TS val 486106583 ecr 2266599946> len 40",
+	 "7ebe d2db 4b1c da18 baaf 0020 8100 0064 0800 4500 005c 0bad 4000 4006 385b 0a5a "
+	 "7252 0a5a 6f8e 95c6 18eb 97cd 3abc 196d dfe1 8018 003f bfd7 0000 0101 080a 1cf9 "
+	 "65d7 8719 920a 2a33 0d0a 2433 0d0a 7365 740d 0a24 340d 0a64 6174 650d 0a24 3130 "
+	 "0d0a 3131 2d32 322d 3230 3236 0d0a"},
+	/*
+	 * IP 10.90.114.82.38342 > 10.90.111.142.6379: Flags [P.], seq 2546809532:2546809572, ack
+	 * 426631137, win 63, options [nop,nop,TS val 486106583 ecr 2266599946], length 40
+	 */
+	{"802.1ad and 802.1Q tags", LINK_ETHERNET, CHECKSUM_VERIFY, 0, 64, 0x00, 0x0bad, true, 0x00000,
+	 "10.90.114.82:38342 > 10.90.111.142:6379 [P.] seq 2546809532:2546809572 ack "
+	 "426631137 win 63 <nop,nop,TS val 486106583 ecr 2266599946> len 40",
+	 "7ebe d2db 4b1c da18 baaf 0020 88a8 00c8 8100 012c 0800 4500 005c 0bad 4000 4006 "
+	 "385b 0a5a 7252 0a5a 6f8e 95c6 18eb 97cd 3abc 196d dfe1 8018 003f bfd7 0000 0101 "
+	 "080a 1cf9 65d7 8719 920a 2a33 0d0a 2433 0d0a 7365 740d 0a24 340d 0a64 6174 650d "
+	 "0a24 3130 0d0a 3131 2d32 322d 3230 3236 0d0a"},
+	/*
+	 * IP6 fd00:90::114:82.57800 > fd00:90::111:142.6379: Flags [P.], seq
+	 * 1130479254:1130479294, ack 1743127228, win 64, options [nop,nop,TS val 1653042535 ecr
+	 * 4155574537], length 40
+	 */
+	{"802.1Q in 802.1Q, IPv6", LINK_ETHERNET, CHECKSUM_VERIFY, 0, 64, 0x00, 0x0000, false, 0x59899,
+	 "[fd00:90::114:82]:57800 > [fd00:90::111:142]:6379 [P.] seq 1130479254:1130479294"
+	 " ack 1743127228 win 64 <nop,nop,TS val 1653042535 ecr 4155574537> len 40",
+	 "7ebe d2db 4b1c da18 baaf 0020 8100 00c8 8100 012c 86dd 6005 9899 0048 0640 fd00 "
+	 "0090 0000 0000 0000 0000 0114 0082 fd00 0090 0000 0000 0000 0000 0111 0142 e1c8 "
+	 "18eb 4361 be96 67e6 02bc 8018 0040 95e7 0000 0101 080a 6287 6d67 f7b1 0909 2a33 "
+	 "0d0a 2433 0d0a 7365 740d 0a24 340d 0a64 6174 650d 0a24 3130 0d0a 3131 2d32 322d "
+	 "3230 3236 0d0a"},
+	/*
+	 * IP 10.90.114.82.38342 > 10.90.111.142.6379: Flags [P.], seq 2546809532:2546809572, ack
+	 * 426631137, win 63, options [nop,nop,TS val 486106583 ecr 2266599946], length 40
+	 */
+	{"raw IPv4", LINK_RAW, CHECKSUM_VERIFY, 0, 64, 0x00, 0x0bad, true, 0x00000,
+	 "10.90.114.82:38342 > 10.90.111.142:6379 [P.] seq 2546809532:2546809572 ack "
+	 "426631137 win 63 <nop,nop,TS val 486106583 ecr 2266599946> len 40",
+	 "4500 005c 0bad 4000 4006 385b 0a5a 7252 0a5a 6f8e 95c6 18eb 97cd 3abc 196d dfe1 "
+	 "8018 003f bfd7 0000 0101 080a 1cf9 65d7 8719 920a 2a33 0d0a 2433 0d0a 7365 740d "
+	 "0a24 340d 0a64 6174 650d 0a24 3130 0d0a 3131 2d32 322d 3230 3236 0d0a"},
+	/*
+	 * IP6 fd00:90::114:82.57800 > fd00:90::111:142.6379: Flags [P.], seq
+	 * 1130479254:1130479294, ack 1743127228, win 64, options [nop,nop,TS val 1653042535 ecr
+	 * 4155574537], length 40
+	 */
+	{"raw IPv6", LINK_RAW_IP, CHECKSUM_VERIFY, 0, 64, 0x00, 0x0000, false, 0x59899,
+	 "[fd00:90::114:82]:57800 > [fd00:90::111:142]:6379 [P.] seq 1130479254:1130479294"
+	 " ack 1743127228 win 64 <nop,nop,TS val 1653042535 ecr 4155574537> len 40",
+	 "6005 9899 0048 0640 fd00 0090 0000 0000 0000 0000 0114 0082 fd00 0090 0000 0000 "
+	 "0000 0000 0111 0142 e1c8 18eb 4361 be96 67e6 02bc 8018 0040 95e7 0000 0101 080a "
+	 "6287 6d67 f7b1 0909 2a33 0d0a 2433 0d0a 7365 740d 0a24 340d 0a64 6174 650d 0a24 "
+	 "3130 0d0a 3131 2d32 322d 3230 3236 0d0a"},
+	/*
+	 * IP 10.90.114.82.38342 > 10.90.111.142.6379: Flags [P.], seq 2546809532:2546809572, ack
+	 * 426631137, win 63, options [nop,nop,TS val 486106583 ecr 2266599946], length 40
+	 */
+	{"DLT_IPV4", LINK_IPV4, CHECKSUM_VERIFY, 0, 64, 0x00, 0x0bad, true, 0x00000,
+	 "10.90.114.82:38342 > 10.90.111.142:6379 [P.] seq 2546809532:2546809572 ack "
+	 "426631137 win 63 <nop,nop,TS val 486106583 ecr 2266599946> len 40",
+	 "4500 005c 0bad 4000 4006 385b 0a5a 7252 0a5a 6f8e 95c6 18eb 97cd 3abc 196d dfe1 "
+	 "8018 003f bfd7 0000 0101 080a 1cf9 65d7 8719 920a 2a33 0d0a 2433 0d0a 7365 740d "
+	 "0a24 340d 0a64 6174 650d 0a24 3130 0d0a 3131 2d32 322d 3230 3236 0d0a"},
+	/*
+	 * IP6 fd00:90::114:82.57800 > fd00:90::111:142.6379: Flags [P.], seq
+	 * 1130479254:1130479294, ack 1743127228, win 64, options [nop,nop,TS val 1653042535 ecr
+	 * 4155574537], length 40
+	 */
+	{"DLT_IPV6", LINK_IPV6, CHECKSUM_VERIFY, 0, 64, 0x00, 0x0000, false, 0x59899,
+	 "[fd00:90::114:82]:57800 > [fd00:90::111:142]:6379 [P.] seq 1130479254:1130479294"
+	 " ack 1743127228 win 64 <nop,nop,TS val 1653042535 ecr 4155574537> len 40",
+	 "6005 9899 0048 0640 fd00 0090 0000 0000 0000 0000 0114 0082 fd00 0090 0000 0000 "
+	 "0000 0000 0111 0142 e1c8 18eb 4361 be96 67e6 02bc 8018 0040 95e7 0000 0101 080a "
+	 "6287 6d67 f7b1 0909 2a33 0d0a 2433 0d0a 7365 740d 0a24 340d 0a64 6174 650d 0a24 "
+	 "3130 0d0a 3131 2d32 322d 3230 3236 0d0a"},
+	/*
+	 * IP 10.90.114.82.38342 > 10.90.111.142.6379: Flags [P.], seq 2546809532:2546809572, ack
+	 * 426631137, win 63, options [nop,nop,TS val 486106583 ecr 2266599946], length 40
+	 */
+	{"BSD loopback, little-endian", LINK_NULL, CHECKSUM_VERIFY, 0, 64, 0x00, 0x0bad, true, 0x00000,
+	 "10.90.114.82:38342 > 10.90.111.142:6379 [P.] seq 2546809532:2546809572 ack "
+	 "426631137 win 63 <nop,nop,TS val 486106583 ecr 2266599946> len 40",
+	 "0200 0000 4500 005c 0bad 4000 4006 385b 0a5a 7252 0a5a 6f8e 95c6 18eb 97cd 3abc "
+	 "196d dfe1 8018 003f bfd7 0000 0101 080a 1cf9 65d7 8719 920a 2a33 0d0a 2433 0d0a "
+	 "7365 740d 0a24 340d 0a64 6174 650d 0a24 3130 0d0a 3131 2d32 322d 3230 3236 0d0a"},
+	/*
+	 * IP6 fd00:90::114:82.57800 > fd00:90::111:142.6379: Flags [P.], seq
+	 * 1130479254:1130479294, ack 1743127228, win 64, options [nop,nop,TS val 1653042535 ecr
+	 * 4155574537], length 40
+	 */
+	{"BSD loopback, big-endian, Darwin IPv6", LINK_NULL, CHECKSUM_VERIFY, 0, 64, 0x00, 0x0000, false, 0x59899,
+	 "[fd00:90::114:82]:57800 > [fd00:90::111:142]:6379 [P.] seq 1130479254:1130479294"
+	 " ack 1743127228 win 64 <nop,nop,TS val 1653042535 ecr 4155574537> len 40",
+	 "0000 001e 6005 9899 0048 0640 fd00 0090 0000 0000 0000 0000 0114 0082 fd00 0090 "
+	 "0000 0000 0000 0000 0111 0142 e1c8 18eb 4361 be96 67e6 02bc 8018 0040 95e7 0000 "
+	 "0101 080a 6287 6d67 f7b1 0909 2a33 0d0a 2433 0d0a 7365 740d 0a24 340d 0a64 6174 "
+	 "650d 0a24 3130 0d0a 3131 2d32 322d 3230 3236 0d0a"},
+	/*
+	 * IP6 fd00:90::114:82.57800 > fd00:90::111:142.6379: Flags [P.], seq
+	 * 1130479254:1130479294, ack 1743127228, win 64, options [nop,nop,TS val 1653042535 ecr
+	 * 4155574537], length 40
+	 */
+	{"OpenBSD loopback", LINK_LOOP, CHECKSUM_VERIFY, 0, 64, 0x00, 0x0000, false, 0x59899,
+	 "[fd00:90::114:82]:57800 > [fd00:90::111:142]:6379 [P.] seq 1130479254:1130479294"
+	 " ack 1743127228 win 64 <nop,nop,TS val 1653042535 ecr 4155574537> len 40",
+	 "0000 0018 6005 9899 0048 0640 fd00 0090 0000 0000 0000 0000 0114 0082 fd00 0090 "
+	 "0000 0000 0000 0000 0111 0142 e1c8 18eb 4361 be96 67e6 02bc 8018 0040 95e7 0000 "
+	 "0101 080a 6287 6d67 f7b1 0909 2a33 0d0a 2433 0d0a 7365 740d 0a24 340d 0a64 6174 "
+	 "650d 0a24 3130 0d0a 3131 2d32 322d 3230 3236 0d0a"},
+	/*
+	 * IP 10.90.114.82.38362 > 10.90.111.142.6379: Flags [P.], seq 1336281114:1336281154, ack
+	 * 3581560986, win 63, options [nop,nop,TS val 3941414000 ecr 1599775359], length 40
+	 */
+	{"partial checksum", LINK_ETHERNET, CHECKSUM_PARTIAL, 0, 64, 0x00, 0x8fab, true, 0x00000,
+	 "10.90.114.82:38362 > 10.90.111.142:6379 [P.] seq 1336281114:1336281154 ack "
+	 "3581560986 win 63 <nop,nop,TS val 3941414000 ecr 1599775359> len 40",
+	 "7ebe d2db 4b1c da18 baaf 0020 0800 4500 005c 8fab 4000 4006 b45c 0a5a 7252 0a5a "
+	 "6f8e 95da 18eb 4fa6 081a d57a 489a 8018 003f f6e2 0000 0101 080a eaed 3470 5f5a "
+	 "a27f 2a33 0d0a 2433 0d0a 7365 740d 0a24 340d 0a64 6174 650d 0a24 3130 0d0a 3131 "
+	 "2d32 322d 3230 3236 0d0a"},
+	/*
+	 * IP 10.90.114.82.49872 > 10.90.111.142.6379: Flags [P.], seq 747881831:747903551, ack
+	 * 1196377561, win 8190, options [nop,nop,TS val 3698736576 ecr 2275853892], length 21720
+	 */
+	{"IPv4 super-packet, headers captured", LINK_ETHERNET, CHECKSUM_PARTIAL, 21786, 64, 0x00, 0xd0c5, true, 0x00000,
+	 "10.90.114.82:49872 > 10.90.111.142:6379 [P.] seq 747881831:747903551 ack "
+	 "1196377561 win 8190 <nop,nop,TS val 3698736576 ecr 2275853892> len 21720 "
+	 "captured 62",
+	 "ee60 5466 baa2 620e 150a e3d1 0800 4500 550c d0c5 4000 4006 1e92 0a5a 7252 0a5a "
+	 "6f8e c2d0 18eb 2c93 c567 474f 45d9 8018 1ffe 4b93 0000 0101 080a dc76 3dc0 87a6 "
+	 "c644 0000 0000 0000 0000 0000 0000 0000 0000 0000 0000 0000 0000 0000 0000 0000 "
+	 "0000 0000 0000 0000 0000 0000 0000 0000 0000 0000 0000 0000 0000 0000 0000 0000"},
+	/* 95834 bytes on the wire, length field 0 */
+	{"BIG TCP from the kernel, IPv4", LINK_ETHERNET, CHECKSUM_PARTIAL, 95834, 64, 0x00, 0xd156, true, 0x00000,
+	 "10.90.114.82:49872 > 10.90.111.142:6379 [P.] seq 748090143:748185911 ack "
+	 "1196377561 win 8190 <nop,nop,TS val 3698736577 ecr 2275853893> len 95768 "
+	 "captured 62",
+	 "ee60 5466 baa2 620e 150a e3d1 0800 4500 0000 d156 4000 4006 730d 0a5a 7252 0a5a "
+	 "6f8e c2d0 18eb 2c96 f31f 474f 45d9 8018 1ffe 6cd4 0000 0101 080a dc76 3dc1 87a6 "
+	 "c645 0000 0000 0000 0000 0000 0000 0000 0000 0000 0000 0000 0000 0000 0000 0000 "
+	 "0000 0000 0000 0000 0000 0000 0000 0000 0000 0000 0000 0000 0000 0000 0000 0000"},
+	/*
+	 * IP6 fd00:90::114:82.53140 > fd00:90::111:142.6379: Flags [P.], seq
+	 * 129550432:129571852, ack 577299323, win 8190, options [nop,nop,TS val 4028398583 ecr
+	 * 513110328], length 21420
+	 */
+	{"IPv6 super-packet, headers captured", LINK_ETHERNET, CHECKSUM_PARTIAL, 21506, 64, 0x00, 0x0000, false, 0x940f4,
+	 "[fd00:90::114:82]:53140 > [fd00:90::111:142]:6379 [P.] seq 129550432:129571852 "
+	 "ack 577299323 win 8190 <nop,nop,TS val 4028398583 ecr 513110328> len 21420 "
+	 "captured 42",
+	 "ee60 5466 baa2 620e 150a e3d1 86dd 6009 40f4 53cc 0640 fd00 0090 0000 0000 0000 "
+	 "0000 0114 0082 fd00 0090 0000 0000 0000 0000 0111 0142 cf94 18eb 07b8 c860 2268 "
+	 "e37b 8018 1ffe 52dd 0000 0101 080a f01c 7bf7 1e95 7138 0000 0000 0000 0000 0000 "
+	 "0000 0000 0000 0000 0000 0000 0000 0000 0000 0000 0000 0000 0000 0000 0000 0000"},
+	/*
+	 * IP 10.90.114.82.49896 > 10.90.111.142.6379: Flags [S], seq 2940148307, win 65535,
+	 * options [mss 1460,sackOK,TS val 3218400878 ecr 0,nop,wscale 8,tfo  cookiereq,nop,nop],
+	 * length 0
+	 */
+	{"SYN asking for a TFO cookie", LINK_ETHERNET, CHECKSUM_VERIFY, 0, 64, 0x00, 0x8cc7, true, 0x00000,
+	 "10.90.114.82:49896 > 10.90.111.142:6379 [S] seq 2940148307 win 65535 <mss "
+	 "1460,sackOK,TS val 3218400878 ecr 0,nop,wscale 8,unknown-34,nop,nop> len 0",
+	 "ee60 5466 baa2 620e 150a e3d1 0800 4500 0040 8cc7 4000 4006 b75c 0a5a 7252 0a5a "
+	 "6f8e c2e8 18eb af3f 1a53 0000 0000 b002 ffff d2b9 0000 0204 05b4 0402 080a bfd4 "
+	 "e66e 0000 0000 0103 0308 2202 0101"},
+	/*
+	 * IP 10.90.114.82.49910 > 10.90.111.142.6379: Flags [S], seq 2302504176, win 65535,
+	 * options [mss 1460,sackOK,TS val 1730446211 ecr 0,nop,wscale 8,exp-tfo cookiereq],
+	 * length 0
+	 */
+	{"SYN with the experimental TFO option", LINK_ETHERNET, CHECKSUM_VERIFY, 0, 64, 0x00, 0x5556, true, 0x00000,
+	 "10.90.114.82:49910 > 10.90.111.142:6379 [S] seq 2302504176 win 65535 <mss "
+	 "1460,sackOK,TS val 1730446211 ecr 0,nop,wscale 8,unknown-254 0xf989> len 0",
+	 "ee60 5466 baa2 620e 150a e3d1 0800 4500 0040 5556 4000 4006 eecd 0a5a 7252 0a5a "
+	 "6f8e c2f6 18eb 893d 6cf0 0000 0000 b002 ffff 8d20 0000 0204 05b4 0402 080a 6724 "
+	 "8383 0000 0000 0103 0308 fe04 f989"},
+	/*
+	 * IP 10.90.114.82.49918 > 10.90.111.142.6379: Flags [SEW], seq 3612247237, win 65535,
+	 * options [mss 1460,sackOK,TS val 678258649 ecr 0,nop,wscale 8,mptcp 4 capable v1],
+	 * length 0
+	 */
+	{"SYN with MPTCP and ECN", LINK_ETHERNET, CHECKSUM_VERIFY, 0, 64, 0x00, 0x0c03, true, 0x00000,
+	 "10.90.114.82:49918 > 10.90.111.142:6379 [SEW] seq 3612247237 win 65535 <mss "
+	 "1460,sackOK,TS val 678258649 ecr 0,nop,wscale 8,unknown-30 0x0101> len 0",
+	 "ee60 5466 baa2 620e 150a e3d1 0800 4500 0040 0c03 4000 4006 3821 0a5a 7252 0a5a "
+	 "6f8e c2fe 18eb d74e 84c5 0000 0000 b0c2 ffff 595d 0000 0204 05b4 0402 080a 286d "
+	 "67d9 0000 0000 0103 0308 1e04 0101"},
+	/*
+	 * IP 10.90.114.82.33800 > 10.90.111.142.6379: Flags [P.], seq 3165495247:3165495261, ack
+	 * 2913044011, win 115, options [nop,nop,TS val 1238301615 ecr 78720795], length 14
+	 */
+	{"IPv4 options (record route)", LINK_ETHERNET, CHECKSUM_VERIFY, 0, 52, 0x00, 0x6447, true, 0x00000,
+	 "10.90.114.82:33800 > 10.90.111.142:6379 [P.] seq 3165495247:3165495261 ack "
+	 "2913044011 win 115 <nop,nop,TS val 1238301615 ecr 78720795> len 14",
+	 "0200 0000 0002 0200 0000 0001 0800 4800 004e 6447 4000 3406 ddc3 0a5a 7252 0a5a "
+	 "6f8e 070b 0400 0000 0000 0000 0000 8408 18eb bcad 9fcf ada1 862b 8018 0073 84c3 "
+	 "0000 0101 080a 49ce fbaf 04b1 2f1b 2a31 0d0a 2434 0d0a 7069 6e67 0d0a"},
+	/*
+	 * IP 10.90.114.82.33800 > 10.90.111.142.6379: Flags [P.], seq 3165495247:3165495260, ack
+	 * 2913044011, win 115, options [nop,nop,TS val 1238301615 ecr 78720795], length 13
+	 */
+	{"odd payload", LINK_ETHERNET, CHECKSUM_VERIFY, 0, 52, 0x00, 0x6447, true, 0x00000,
+	 "10.90.114.82:33800 > 10.90.111.142:6379 [P.] seq 3165495247:3165495260 ack "
+	 "2913044011 win 115 <nop,nop,TS val 1238301615 ecr 78720795> len 13",
+	 "0200 0000 0002 0200 0000 0001 0800 4500 0041 6447 4000 3406 ebdb 0a5a 7252 0a5a "
+	 "6f8e 8408 18eb bcad 9fcf ada1 862b 8018 0073 84ce 0000 0101 080a 49ce fbaf 04b1 "
+	 "2f1b 2a31 0d0a 2434 0d0a 7069 6e67 0d"},
+	/* IP 10.90.114.82.33800 > 10.90.111.142.6379: Flags [.], ack 9, win 100, length 0 */
+	{"Ethernet padding", LINK_ETHERNET, CHECKSUM_VERIFY, 0, 52, 0x00, 0x6447, true, 0x00000,
+	 "10.90.114.82:33800 > 10.90.111.142:6379 [.] seq 7 ack 9 win 100 len 0",
+	 "0200 0000 0002 0200 0000 0001 0800 4500 0028 6447 4000 3406 ebf4 0a5a 7252 0a5a "
+	 "6f8e 8408 18eb 0000 0007 0000 0009 5010 0064 1bd9 0000 aaaa aaaa aaaa"},
+	/*
+	 * IP 10.90.114.82.33800 > 10.90.111.142.6379: Flags [P.E], seq 3165495247:3165495261,
+	 * ack 2913044011, win 115, options [nop,nop,TS val 1238301615 ecr 78720795], length 14
+	 */
+	{"DSCP and ECN", LINK_ETHERNET, CHECKSUM_VERIFY, 0, 52, 0xb9, 0x6447, true, 0x00000,
+	 "10.90.114.82:33800 > 10.90.111.142:6379 [P.E] seq 3165495247:3165495261 ack "
+	 "2913044011 win 115 <nop,nop,TS val 1238301615 ecr 78720795> len 14",
+	 "0200 0000 0002 0200 0000 0001 0800 45b9 0042 6447 4000 3406 eb21 0a5a 7252 0a5a "
+	 "6f8e 8408 18eb bcad 9fcf ada1 862b 8058 0073 8483 0000 0101 080a 49ce fbaf 04b1 "
+	 "2f1b 2a31 0d0a 2434 0d0a 7069 6e67 0d0a"},
+	/*
+	 * IP 10.90.114.82.33800 > 10.90.111.142.6379: Flags [P.U], seq 3165495247:3165495261,
+	 * ack 2913044011, win 115, urg 3, options [nop,nop,TS val 1238301615 ecr 78720795],
+	 * length 14
+	 */
+	{"URG", LINK_ETHERNET, CHECKSUM_VERIFY, 0, 52, 0x00, 0x6447, true, 0x00000,
+	 "10.90.114.82:33800 > 10.90.111.142:6379 [P.U] seq 3165495247:3165495261 ack "
+	 "2913044011 win 115 urg 3 <nop,nop,TS val 1238301615 ecr 78720795> len 14",
+	 "0200 0000 0002 0200 0000 0001 0800 4500 0042 6447 4000 3406 ebda 0a5a 7252 0a5a "
+	 "6f8e 8408 18eb bcad 9fcf ada1 862b 8038 0073 84a0 0003 0101 080a 49ce fbaf 04b1 "
+	 "2f1b 2a31 0d0a 2434 0d0a 7069 6e67 0d0a"},
+	/*
+	 * IP6 fd00:90::114:82.33800 > fd00:90::111:142.6379: Flags [P.], seq
+	 * 3165495247:3165495261, ack 2913044011, win 115, options [nop,nop,TS val 1238301615 ecr
+	 * 78720795], length 14
+	 */
+	{"IPv6 traffic class and flow label", LINK_ETHERNET, CHECKSUM_VERIFY, 0, 52, 0xb9, 0x0000, false, 0xbeef1,
+	 "[fd00:90::114:82]:33800 > [fd00:90::111:142]:6379 [P.] seq 3165495247:3165495261"
+	 " ack 2913044011 win 115 <nop,nop,TS val 1238301615 ecr 78720795> len 14",
+	 "0200 0000 0002 0200 0000 0001 86dd 6b9b eef1 002e 0634 fd00 0090 0000 0000 0000 "
+	 "0000 0114 0082 fd00 0090 0000 0000 0000 0000 0111 0142 8408 18eb bcad 9fcf ada1 "
+	 "862b 8018 0073 7c4d 0000 0101 080a 49ce fbaf 04b1 2f1b 2a31 0d0a 2434 0d0a 7069 "
+	 "6e67 0d0a"},
+	/*
+	 * IP6 fd00:90::114:82 > fd00:90::111:142: HBH DSTOPT RT6 (len=0, type=4, segleft=0,
+	 * last-entry=0, tag=0) 33800 > 6379: Flags [P.], seq 3165495247:3165495261, ack
+	 * 2913044011, win 115, options [nop,nop,TS val 1238301615 ecr 78720795], length 14
+	 */
+	{"IPv6 hop-by-hop, destination options, routing at its end", LINK_ETHERNET, CHECKSUM_VERIFY, 0, 52, 0x00, 0x0000, false, 0xbeef1,
+	 "[fd00:90::114:82]:33800 > [fd00:90::111:142]:6379 [P.] seq 3165495247:3165495261"
+	 " ack 2913044011 win 115 <nop,nop,TS val 1238301615 ecr 78720795> len 14",
+	 "0200 0000 0002 0200 0000 0001 86dd 600b eef1 0046 0034 fd00 0090 0000 0000 0000 "
+	 "0000 0114 0082 fd00 0090 0000 0000 0000 0000 0111 0142 3c00 0502 0000 0100 2b00 "
+	 "0104 0000 0000 0600 0400 0000 0000 8408 18eb bcad 9fcf ada1 862b 8018 0073 7c4d "
+	 "0000 0101 080a 49ce fbaf 04b1 2f1b 2a31 0d0a 2434 0d0a 7069 6e67 0d0a"},
+	/*
+	 * IP6 fd00:90::114:82 > fd00:90::111:142: frag (0|46) 33800 > 6379: Flags [P.], seq
+	 * 3165495247:3165495261, ack 2913044011, win 115, options [nop,nop,TS val 1238301615 ecr
+	 * 78720795], length 14
+	 */
+	{"IPv6 atomic fragment", LINK_ETHERNET, CHECKSUM_VERIFY, 0, 52, 0x00, 0x0000, false, 0xbeef1,
+	 "[fd00:90::114:82]:33800 > [fd00:90::111:142]:6379 [P.] seq 3165495247:3165495261"
+	 " ack 2913044011 win 115 <nop,nop,TS val 1238301615 ecr 78720795> len 14",
+	 "0200 0000 0002 0200 0000 0001 86dd 600b eef1 0036 2c34 fd00 0090 0000 0000 0000 "
+	 "0000 0114 0082 fd00 0090 0000 0000 0000 0000 0111 0142 0600 0000 00ab cdef 8408 "
+	 "18eb bcad 9fcf ada1 862b 8018 0073 7c4d 0000 0101 080a 49ce fbaf 04b1 2f1b 2a31 "
+	 "0d0a 2434 0d0a 7069 6e67 0d0a"},
+	/*
+	 * IP6 fd00:90::114:82 > fd00:90::111:142:
+	 * AH(spi=0x00000001,seq=0x2,icv=0x5a5a5a5a5a5a5a5a5a5a5a5a): 33800 > 6379: Flags [P.],
+	 * seq 3165495247:3165495261, ack 2913044011, win 115, options [nop,nop,TS val 1238301615
+	 * ecr 78720795], length 14
+	 */
+	{"IPv6 authentication header", LINK_ETHERNET, CHECKSUM_VERIFY, 0, 52, 0x00, 0x0000, false, 0xbeef1,
+	 "[fd00:90::114:82]:33800 > [fd00:90::111:142]:6379 [P.] seq 3165495247:3165495261"
+	 " ack 2913044011 win 115 <nop,nop,TS val 1238301615 ecr 78720795> len 14",
+	 "0200 0000 0002 0200 0000 0001 86dd 600b eef1 0046 3334 fd00 0090 0000 0000 0000 "
+	 "0000 0114 0082 fd00 0090 0000 0000 0000 0000 0111 0142 0604 0000 0000 0001 0000 "
+	 "0002 5a5a 5a5a 5a5a 5a5a 5a5a 5a5a 8408 18eb bcad 9fcf ada1 862b 8018 0073 7c4d "
+	 "0000 0101 080a 49ce fbaf 04b1 2f1b 2a31 0d0a 2434 0d0a 7069 6e67 0d0a"},
+	/* total length 0, 130386 bytes on the wire */
+	{"BIG TCP, IPv4: total length 0", LINK_ETHERNET, CHECKSUM_PARTIAL, 130386, 52, 0x00, 0x6447, true, 0x00000,
+	 "10.90.114.82:33800 > 10.90.111.142:6379 [P.] seq 3165495247:3165625567 ack "
+	 "2913044011 win 115 <nop,nop,TS val 1238301615 ecr 78720795> len 130320 captured "
+	 "14",
+	 "0200 0000 0002 0200 0000 0001 0800 4500 0000 6447 4000 3406 ec1c 0a5a 7252 0a5a "
+	 "6f8e 8408 18eb bcad 9fcf ada1 862b 8018 0073 84f1 0000 0101 080a 49ce fbaf 04b1 "
+	 "2f1b 2a31 0d0a 2434 0d0a 7069 6e67 0d0a"},
+	/* payload length 0, jumbo payload 130360 */
+	{"BIG TCP, IPv6: jumbo payload", LINK_ETHERNET, CHECKSUM_PARTIAL, 130414, 52, 0x00, 0x0000, false, 0xbeef1,
+	 "[fd00:90::114:82]:33800 > [fd00:90::111:142]:6379 [P.] seq 3165495247:3165625567"
+	 " ack 2913044011 win 115 <nop,nop,TS val 1238301615 ecr 78720795> len 130320 "
+	 "captured 14",
+	 "0200 0000 0002 0200 0000 0001 86dd 600b eef1 0000 0034 fd00 0090 0000 0000 0000 "
+	 "0000 0114 0082 fd00 0090 0000 0000 0000 0000 0111 0142 0600 c204 0001 fd38 8408 "
+	 "18eb bcad 9fcf ada1 862b 8018 0073 7c4d 0000 0101 080a 49ce fbaf 04b1 2f1b 2a31 "
+	 "0d0a 2434 0d0a 7069 6e67 0d0a"},
+	/* payload length 0, 130406 bytes on the wire */
+	{"BIG TCP, IPv6: length 0 without jumbo option", LINK_ETHERNET, CHECKSUM_PARTIAL, 130406, 52, 0x00, 0x0000, false, 0xbeef1,
+	 "[fd00:90::114:82]:33800 > [fd00:90::111:142]:6379 [P.] seq 3165495247:3165625567"
+	 " ack 2913044011 win 115 <nop,nop,TS val 1238301615 ecr 78720795> len 130320 "
+	 "captured 14",
+	 "0200 0000 0002 0200 0000 0001 86dd 600b eef1 0000 0634 fd00 0090 0000 0000 0000 "
+	 "0000 0114 0082 fd00 0090 0000 0000 0000 0000 0111 0142 8408 18eb bcad 9fcf ada1 "
+	 "862b 8018 0073 7c4d 0000 0101 080a 49ce fbaf 04b1 2f1b 2a31 0d0a 2434 0d0a 7069 "
+	 "6e67 0d0a"},
+};
+const size_t n_good_vectors = ARRAY_SIZE(good_vectors);
+
