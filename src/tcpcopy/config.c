@@ -1,10 +1,11 @@
 /*
  * The command line of tcpcopy.
  *
- * In comes argv, out goes a struct config in which nothing is left to parse. It happens in two passes, because options may
- * stand in any order: first base/args takes every option, and its setter judges it alone; then what depends on others is
- * filled in (-p for assistants without a port) and config_check.c judges the whole. Nothing is opened here and no
- * privilege is needed, so every refusal comes before the program has changed anything.
+ * In comes argv, out goes a struct config in which nothing is left to parse. It happens in two
+ * passes, because options may stand in any order: first base/args takes every option, and its
+ * setter judges it alone; then what depends on others is filled in (-p for assistants without a
+ * port) and config_check.c judges the whole. Nothing is opened here and no privilege is needed, so
+ * every refusal comes before the program has changed anything.
  */
 #include <stdio.h>
 #include <string.h>
@@ -76,7 +77,8 @@ static const char *set_interfaces(void *into, const char *value)
 		if (len == 0 || len >= sizeof(c->interfaces[0]))
 			return args_wrong("\"%.*s\" is no name of an interface", (int)len, p);
 		for (i = 0; i < c->n_interfaces; i++)
-			if (strlen(c->interfaces[i]) == len && memcmp(c->interfaces[i], p, len) == 0)
+			if (strlen(c->interfaces[i]) == len &&
+			    memcmp(c->interfaces[i], p, len) == 0)
 				break;
 		if (i == CONFIG_MAX_INTERFACES)
 			return args_wrong("more than %d interfaces", CONFIG_MAX_INTERFACES);
@@ -148,8 +150,9 @@ static const char *set_stats(void *into, const char *value)
 	uint64_t *interval = &((struct parsing *)into)->c->stats_interval;
 	const char *wrong = number_parse_duration(value, 0, 24 * 3600 * NS_PER_SEC, interval);
 
-	return wrong || *interval == 0 || *interval >= 100 * NS_PER_MS ? wrong :
-									 "out of range (100ms to 24h)";
+	return wrong || *interval == 0 || *interval >= 100 * NS_PER_MS
+		       ? wrong
+		       : "out of range (100ms to 24h)";
 }
 
 static const char *set_daemon(void *into, const char *value)
@@ -208,14 +211,17 @@ static const struct args_option options[] = {
 	  "[2001:db8::1]:80-[2001:db8::2]:8080",
 	  set_rules },
 	{ 's', "assistant", "HOST[:PORT],...", ARGS_REPEAT, "where intercept runs (required)",
-	  "HOST, HOST:PORT, [IPV6] or [IPV6]:PORT, such as 192.0.2.8 or [2001:db8::8]:36524", set_peers },
+	  "HOST, HOST:PORT, [IPV6] or [IPV6]:PORT, such as 192.0.2.8 or [2001:db8::8]:36524",
+	  set_peers },
 	{ 'p', "port", "PORT", 0, "of assistants that are given without one (36524)", "1 to 65535",
 	  set_port },
 	{ 'L', "keep-trying", NULL, 0, "start even if an assistant cannot be reached", NULL,
 	  set_keep_trying },
 	{ 'c', "client-pool", "ADDRESS,...", ARGS_REPEAT,
-	  "use these addresses instead of the clients': 10.1.2.3, 10.1.2.0/24, 10.1.2.x, 10.1.2.5-9",
-	  "addresses and prefixes such as 192.0.2.9, 198.51.100.0/24, 198.51.100.x, 198.51.100.10-20 or "
+	  "use these addresses instead of the clients': 10.1.2.3, 10.1.2.0/24, 10.1.2.x, "
+	  "10.1.2.5-9",
+	  "addresses and prefixes such as 192.0.2.9, 198.51.100.0/24, 198.51.100.x, "
+	  "198.51.100.10-20 or "
 	  "2001:db8:1::/64",
 	  set_pool },
 	{ 'i', "interface", "NAME,...", ARGS_REPEAT, "capture on these only (every one that is up)",
@@ -223,26 +229,32 @@ static const struct args_option options[] = {
 	{ 'F', "filter", "FILTER", ARGS_GREEDY,
 	  "replicate only what this pcap-filter(7) lets pass, too; need not be quoted",
 	  "a filter in the words of pcap-filter(7), such as src net 192.0.2.0/24", set_filter },
-	{ 'M', "mtu", "BYTES", 0, "of the way to the targets (the route's)", "576 to 65535", set_mtu },
-	{ 'O', "no-join", NULL, 0, "leave out connections that are older than tcpcopy", NULL, set_no_join },
-	{ 0, "hold", "DURATION", 0, "longest wait for the target's answer to the request before (3s)",
+	{ 'M', "mtu", "BYTES", 0, "of the way to the targets (the route's)", "576 to 65535",
+	  set_mtu },
+	{ 'O', "no-join", NULL, 0, "leave out connections that are older than tcpcopy", NULL,
+	  set_no_join },
+	{ 0, "hold", "DURATION", 0,
+	  "longest wait for the target's answer to the request before (3s)",
 	  "0 to 10m, with the unit us, ms, s or m", set_hold },
-	{ 'W', NULL, NULL, 0, "never wait, as --hold=0", "one of the two, or --hold=0", set_never_hold },
+	{ 'W', NULL, NULL, 0, "never wait, as --hold=0", "one of the two, or --hold=0",
+	  set_never_hold },
 	{ 0, "session-buffer", "SIZE", 0, "the most that a session may hold for its target (16M)",
 	  "64K to 1G", set_session_buffer },
-	{ 0, "stats", "DURATION", 0, "between two lines of counters, 0 for none (10s)", "0, or 100ms to 24h",
-	  set_stats },
+	{ 0, "stats", "DURATION", 0, "between two lines of counters, 0 for none (10s)",
+	  "0, or 100ms to 24h", set_stats },
 	{ 'd', "daemon", NULL, 0, "run as a daemon; returns when it is ready", NULL, set_daemon },
 	{ 'l', "log", "FILE", 0, "append the log to FILE (standard error; with -d: syslog)",
 	  "the path of a file", set_log },
-	{ 'P', "pid", "FILE", 0, "write the process id to FILE and lock it", "the path of a file", set_pid },
+	{ 'P', "pid", "FILE", 0, "write the process id to FILE and lock it", "the path of a file",
+	  set_pid },
 	{ 0, "verbose", NULL, 0, "log more", NULL, set_verbose },
 };
 
 static const struct args_program program = {
 	.name = "tcpcopy",
 	.version = VERSION,
-	.summary = "Replicates the live TCP requests of this host to a target server. intercept, on an assistant "
+	.summary = "Replicates the live TCP requests of this host to a target server. intercept, "
+		   "on an assistant "
 		   "server, returns the headers of the target's answers.",
 	.closing = "Example: tcpcopy -x 6379-10.90.109.143:6379 -s 10.90.110.143 -d\n"
 		   "IPv6:    tcpcopy -x '[fd90::142]:6379-[fd90::143]:6379' -s '[fd90::110]'\n"
@@ -272,7 +284,8 @@ int config_parse(struct config *c, int argc, char **argv)
 	if (c->n_peers == 0)
 		return args_error(&program, 's', NULL, "is missing");
 	if (p.never_hold && p.hold_given && c->hold != 0)
-		return args_error(&program, 'W', NULL, "never waits, but --hold says how long to wait");
+		return args_error(&program, 'W', NULL,
+				  "never waits, but --hold says how long to wait");
 	if (p.never_hold)
 		c->hold = 0;
 	for (i = 0; i < c->n_peers; i++)

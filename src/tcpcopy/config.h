@@ -8,7 +8,8 @@
 #include "packet/addr.h"
 
 /*
- * What the command line says, checked and resolved: names are addresses, durations ns, nothing left to parse.
+ * What the command line says, checked and resolved: names are addresses, durations ns, nothing left
+ * to parse.
  */
 #define CONFIG_MAX_RULES 64
 #define CONFIG_MAX_PEERS 16
@@ -17,8 +18,9 @@
 #define CONFIG_FILTER_SIZE 16384 /* enough for config_capture_filter(), whatever the rules */
 
 /*
- * One -x element: [online-address:]online-port-target-address:target-port. A rule without an online address is for the requests of
- * its target's address family only, so an IPv4 and an IPv6 rule may share a port.
+ * One -x element: [online-address:]online-port-target-address:target-port. A rule without an online
+ * address is for the requests of its target's address family only, so an IPv4 and an IPv6 rule may
+ * share a port.
  */
 struct rule {
 	bool has_online_addr;
@@ -39,30 +41,32 @@ struct config {
 	unsigned n_rules;
 	struct peer_address peers[CONFIG_MAX_PEERS];
 	unsigned n_peers;
-	struct prefix pool[CONFIG_MAX_POOL]; /* -c: client addresses to use instead of the captured ones; none: keep the client's */
-	const char *pool_text[CONFIG_MAX_POOL]; /* the -c value that each is of, as typed, in argv */
+	/* -c: client addresses to use instead of the captured ones; none: keep the client's */
+	struct prefix pool[CONFIG_MAX_POOL];
+	const char *pool_text[CONFIG_MAX_POOL]; /* the value of -c that each is of, in argv */
 	unsigned n_pool;
-	char interfaces[CONFIG_MAX_INTERFACES][16]; /* -i; none: all that capture_interfaces() names */
+	char interfaces[CONFIG_MAX_INTERFACES][16]; /* -i; none: what capture_interfaces() names */
 	unsigned n_interfaces;
-	char filter[1024];   /* -F: and-ed to the filter made from the rules; "" none */
-	uint16_t peer_port;  /* -p: default port of assistants */
-	bool daemon, verbose, keep_trying; /* -d, --verbose, -L */
+	char filter[1024];  /* -F: and-ed to the filter made from the rules; "" none */
+	uint16_t peer_port; /* -p: default port of assistants */
+	bool daemon, verbose, keep_trying;   /* -d, --verbose, -L */
 	char log_path[4096], pid_path[4096]; /* absolute; "" none */
-	uint64_t hold;	     /* --hold, ns; 0: never wait (-W) */
+	uint64_t hold;                       /* --hold, ns; 0: never wait (-W) */
 	uint64_t session_buffer; /* --session-buffer, bytes a session may hold for its target */
 	uint64_t stats_interval; /* --stats, ns; 0: none */
-	uint32_t mtu;	     /* -M, bytes; 0: the route's */
-	bool no_join;	     /* -O: connections older than tcpcopy are not joined */
+	uint32_t mtu;            /* -M, bytes; 0: the route's */
+	bool no_join;            /* -O: connections older than tcpcopy are not joined */
 };
 
 /*
- * Parse and check everything that can be known without privilege and without traffic. Blocks while names are resolved. Returns -1: *c is
- * filled and the program goes on; else the status to exit with: 0 after -h or -v, 2 after an error, of which one line was
- * printed to stderr.
+ * Parse and check everything that can be known without privilege and without traffic. Blocks while
+ * names are resolved. Returns -1: *c is filled and the program goes on; else the status to exit
+ * with: 0 after -h or -v, 2 after an error, of which one line was printed to stderr.
  */
 int config_parse(struct config *c, int argc, char **argv);
 
-/* The capture filter for the rules and -F as pcap-filter(7) text. Returns -1 if @size is too small (CONFIG_FILTER_SIZE never is). */
+/* The capture filter for the rules and -F as pcap-filter(7) text. Returns -1 if @size is too small
+ * (CONFIG_FILTER_SIZE never is). */
 int config_capture_filter(const struct config *c, char *out, size_t size);
 
 /* Print the block of facts of the start to the log. */

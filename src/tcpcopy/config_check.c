@@ -1,10 +1,11 @@
 /*
  * Does the configuration make sense as a whole, and on this host?
  *
- * Set-up is where replication fails most often, and nearly always it fails silently: packets leave, nothing comes back. So what can be
- * known to fail is refused here, before anything is captured, with the option, the value and the reason. In comes a
- * configuration whose elements are each valid; nothing is changed. This host is asked for its addresses and interfaces; none
- * of that needs privilege.
+ * Set-up is where replication fails most often, and nearly always it fails silently: packets leave,
+ * nothing comes back. So what can be known to fail is refused here, before anything is captured,
+ * with the option, the value and the reason. In comes a configuration whose elements are each
+ * valid; nothing is changed. This host is asked for its addresses and interfaces; none of that
+ * needs privilege.
  */
 #include <errno.h>
 #include <ifaddrs.h>
@@ -68,20 +69,24 @@ static int check_rule(const struct config *c, const struct rule *rule)
 		addr_format(text, sizeof(text), &online.addr);
 		why = not_unicast(&online.addr);
 		if (why)
-			return refuse("-x \"%s\": the online address %s %s; accepted: an address of "
-				      "the online server, or none to mean all it has",
-				      rule->text, text, why);
+			return refuse(
+				"-x \"%s\": the online address %s %s; accepted: an address of "
+				"the online server, or none to mean all it has",
+				rule->text, text, why);
 		if (!same_family(&online.addr, &rule->target.addr))
-			return refuse("-x \"%s\": one address is IPv4 and the other IPv6, but a "
-				      "request keeps its client's address; accepted: both of one family",
-				      rule->text);
+			return refuse(
+				"-x \"%s\": one address is IPv4 and the other IPv6, but a "
+				"request keeps its client's address; accepted: both of one family",
+				rule->text);
 		if (endpoint_eq(&online, &rule->target))
-			return refuse("-x \"%s\": the target is the online server itself; accepted: "
-				      "a target on another host",
-				      rule->text);
+			return refuse(
+				"-x \"%s\": the target is the online server itself; accepted: "
+				"a target on another host",
+				rule->text);
 		if (addr_is_loopback(&online.addr) && c->n_pool == 0)
 			return refuse("-x \"%s\": clients of %s have loopback addresses, which the "
-				      "target drops and cannot answer; accepted: an address that other hosts "
+				      "target drops and cannot answer; accepted: an address that "
+				      "other hosts "
 				      "reach, or client addresses given with -c",
 				      rule->text, text);
 	}
@@ -89,20 +94,22 @@ static int check_rule(const struct config *c, const struct rule *rule)
 	addr_format(text, sizeof(text), &rule->target.addr);
 	why = not_unicast(&rule->target.addr);
 	if (why)
-		return refuse("-x \"%s\": the target address %s %s; accepted: the address of another "
-			      "host",
-			      rule->text, text, why);
+		return refuse(
+			"-x \"%s\": the target address %s %s; accepted: the address of another "
+			"host",
+			rule->text, text, why);
 	if (addr_is_loopback(&rule->target.addr) || route_is_local(&rule->target.addr))
-		return refuse("-x \"%s\": the target address %s belongs to this very host, whose "
-			      "responses would go straight to the real clients; accepted: a target on "
-			      "another host",
-			      rule->text, text);
+		return refuse(
+			"-x \"%s\": the target address %s belongs to this very host, whose "
+			"responses would go straight to the real clients; accepted: a target on "
+			"another host",
+			rule->text, text);
 	return 0;
 }
 
 /*
- * Two rules for one request. Rules of different families never meet: an IPv4 request can only go to an IPv4 target,
- * so 80-192.0.2.7:80,80-[2001:db8::7]:80 is a host with both.
+ * Two rules for one request. Rules of different families never meet: an IPv4 request can only go to
+ * an IPv4 target, so 80-192.0.2.7:80,80-[2001:db8::7]:80 is a host with both.
  */
 static bool rules_overlap(const struct rule *a, const struct rule *b)
 {
@@ -122,13 +129,16 @@ static int check_rules(const struct config *c)
 			return 2;
 		for (j = 0; j < i; j++)
 			if (rules_overlap(rule, &c->rules[j]))
-				return refuse("-x \"%s\": requests to port %u already go by the rule "
-					      "\"%s\"; accepted: one target for an online address and port",
-					      rule->text, rule->online_port, c->rules[j].text);
+				return refuse(
+					"-x \"%s\": requests to port %u already go by the rule "
+					"\"%s\"; accepted: one target for an online address and "
+					"port",
+					rule->text, rule->online_port, c->rules[j].text);
 		if (c->mtu && c->mtu < IPV6_MTU_MIN && !addr_is_v4(&rule->target.addr))
-			return refuse("-M \"%u\": too small for the IPv6 target of \"%s\"; accepted: "
-				      "%d to 65535 bytes with IPv6",
-				      c->mtu, rule->text, IPV6_MTU_MIN);
+			return refuse(
+				"-M \"%u\": too small for the IPv6 target of \"%s\"; accepted: "
+				"%d to 65535 bytes with IPv6",
+				c->mtu, rule->text, IPV6_MTU_MIN);
 	}
 	return 0;
 }
@@ -147,9 +157,10 @@ static int check_peers(const struct config *c)
 				      peer->text, why);
 		for (j = 0; j < i; j++)
 			if (endpoint_eq(&peer->at, &c->peers[j].at))
-				return refuse("-s \"%s\": the same assistant as \"%s\"; accepted: each "
-					      "assistant once",
-					      peer->text, c->peers[j].text);
+				return refuse(
+					"-s \"%s\": the same assistant as \"%s\"; accepted: each "
+					"assistant once",
+					peer->text, c->peers[j].text);
 	}
 	return 0;
 }
@@ -159,7 +170,8 @@ static int refuse_pool_holds(const char *typed, const struct prefix *p, const st
 {
 	char pool[PREFIX_TEXT_LEN], text[ADDR_TEXT_LEN];
 
-	return refuse("-c \"%s\": %s contains %s, which is %s; accepted: addresses that no host uses and that "
+	return refuse("-c \"%s\": %s contains %s, which is %s; accepted: addresses that no host "
+		      "uses and that "
 		      "the target routes to the assistant",
 		      typed, config_prefix_format(pool, sizeof(pool), p),
 		      addr_format(text, sizeof(text), a), what);
@@ -177,7 +189,8 @@ static int check_pool_prefix(const struct config *c, unsigned index, const struc
 	if (why)
 		return refuse("-c \"%s\": this %s; accepted: addresses of hosts", typed, why);
 	if (addr_is_loopback(&p->addr))
-		return refuse("-c \"%s\": the target cannot answer loopback addresses; accepted: addresses that "
+		return refuse("-c \"%s\": the target cannot answer loopback addresses; accepted: "
+			      "addresses that "
 			      "the target routes to the assistant",
 			      typed);
 	for (ifa = local; ifa; ifa = ifa->ifa_next)
@@ -186,19 +199,22 @@ static int check_pool_prefix(const struct config *c, unsigned index, const struc
 			return refuse_pool_holds(typed, p, &e.addr, "an address of this host");
 	for (i = 0; i < c->n_peers; i++)
 		if (prefix_contains(p, &c->peers[i].at.addr))
-			return refuse_pool_holds(typed, p, &c->peers[i].at.addr, "the assistant's address");
+			return refuse_pool_holds(typed, p, &c->peers[i].at.addr,
+						 "the assistant's address");
 	for (i = 0; i < c->n_rules; i++) {
 		const struct rule *rule = &c->rules[i];
 
 		if (prefix_contains(p, &rule->target.addr))
-			return refuse_pool_holds(typed, p, &rule->target.addr, "the target's address");
+			return refuse_pool_holds(typed, p, &rule->target.addr,
+						 "the target's address");
 		if (rule->has_online_addr && prefix_contains(p, &rule->online_addr))
 			return refuse_pool_holds(typed, p, &rule->online_addr,
 						 "the online server's address");
 		used |= same_family(&p->addr, &rule->target.addr);
 	}
 	if (!used)
-		return refuse("-c \"%s\": no rule has a target of this address family; accepted: %s addresses",
+		return refuse("-c \"%s\": no rule has a target of this address family; accepted: "
+			      "%s addresses",
 			      typed, addr_is_v4(&p->addr) ? "IPv6" : "IPv4");
 	return 0;
 }
@@ -238,7 +254,8 @@ static int check_interfaces(const struct config *c)
 					 it->if_name);
 	if (all)
 		if_freenameindex(all);
-	return refuse("-i \"%s\": there is no such interface; accepted: %s", c->interfaces[i], list);
+	return refuse("-i \"%s\": there is no such interface; accepted: %s", c->interfaces[i],
+		      list);
 }
 
 static int check_filter(const struct config *c)
@@ -247,11 +264,14 @@ static int check_filter(const struct config *c)
 
 	if (c->filter[0] == '\0')
 		return 0;
-	/* It is valid, but may leave nothing of the rules' packets; libpcap notices most such cases. */
+	/* It is valid, but may leave nothing of the rules' packets; libpcap notices most such
+	 * cases. */
 	config_capture_filter(c, whole, sizeof(whole));
 	if (capture_check_filter(whole, err, sizeof(err)) < 0)
-		return refuse("-F \"%s\": does not go together with the rules: %s; accepted: a filter that some "
-			      "requests pass", c->filter, err);
+		return refuse("-F \"%s\": does not go together with the rules: %s; accepted: a "
+			      "filter that some "
+			      "requests pass",
+			      c->filter, err);
 	return 0;
 }
 

@@ -7,15 +7,17 @@
 /* The parts of config_parse(); nobody else includes this. */
 
 /*
- * The three lists. @list is the value as typed, its elements are appended to *c; may be called again for a further option.
- * Names are resolved, so rules and peers may block. NULL, or what is wrong in words for the middle of a message, as
- * args_option.set() returns them. A peer without a port gets port 0.
+ * The three lists. @list is the value as typed, its elements are appended to *c; may be called
+ * again for a further option. Names are resolved, so rules and peers may block. NULL, or what is
+ * wrong in words for the middle of a message, as args_option.set() returns them. A peer without a
+ * port gets port 0.
  */
 const char *config_add_rules(struct config *c, const char *list);
 const char *config_add_peers(struct config *c, const char *list);
 const char *config_add_pool(struct config *c, const char *list);
 
-/* Does the configuration make sense as a whole, and on this host? 0; or 2 (usage error), and stderr says why. */
+/* Does the configuration make sense as a whole, and on this host? 0; or 2 (usage error), and stderr
+ * says why. */
 int config_check(const struct config *c);
 
 /* As typed: 192.0.2.0/24, 2001:db8::/64. Returns @buf. */

@@ -1,13 +1,15 @@
 /*
  * The lists of the command line: rules (-x), assistants (-s) and client addresses (-c).
  *
- * In comes the text as typed, out go addresses in *c, appended; nothing is kept here. Each element is cut at commas and read
- * from the left. A rule is cut at the '-' that follows its online port and not at just any '-', because host names
- * contain them (6379-my-host.example:80). IPv6 addresses stand in brackets, for without them fd90::1:80 has two meanings.
- * A name is resolved here, once, at the start: later there is no resolver in the sandbox, and a session must not
+ * In comes the text as typed, out go addresses in *c, appended; nothing is kept here. Each element
+ * is cut at commas and read from the left. A rule is cut at the '-' that follows its online port
+ * and not at just any '-', because host names contain them (6379-my-host.example:80). IPv6
+ * addresses stand in brackets, for without them fd90::1:80 has two meanings. A name is resolved
+ * here, once, at the start: later there is no resolver in the sandbox, and a session must not
  * change its target because a name server changed its mind.
  *
- * Only the single element is judged here; config_check.c judges elements against each other and against this host.
+ * Only the single element is judged here; config_check.c judges elements against each other and
+ * against this host.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -43,7 +45,8 @@ static const char *each_element(struct config *c, const char *list, element_fn *
 		if (len == 0)
 			return *list ? "an element of the list is empty" : "the value is empty";
 		if (len >= sizeof(element))
-			return args_wrong("an element is longer than %zu characters", sizeof(element) - 1);
+			return args_wrong("an element is longer than %zu characters",
+					  sizeof(element) - 1);
 		memcpy(element, p, len);
 		element[len] = '\0';
 		wrong = fn(c, element);
@@ -115,8 +118,8 @@ static bool looks_like_ipv4(const char *host)
 }
 
 /*
- * An address or a name. Of several addresses the first one of the family that @like has is taken, if given and there is
- * one, else the first one (the resolver's order, RFC 6724).
+ * An address or a name. Of several addresses the first one of the family that @like has is taken,
+ * if given and there is one, else the first one (the resolver's order, RFC 6724).
  */
 static const char *resolve(const struct host_port *h, const struct addr *like, struct addr *to)
 {
@@ -158,8 +161,8 @@ static const char *wrong_port(const char *which, const char *port, size_t len)
 }
 
 /*
- * The part of a rule before its '-'. Sets *online (host "": none was given) and *target to what follows the '-'. The
- * online address ends at its colon, so a '-' in its name does no harm either.
+ * The part of a rule before its '-'. Sets *online (host "": none was given) and *target to what
+ * follows the '-'. The online address ends at its colon, so a '-' in its name does no harm either.
  */
 static const char *parse_online(struct rule *rule, const char *element, struct host_port *online,
 				const char **target)
@@ -176,7 +179,8 @@ static const char *parse_online(struct rule *rule, const char *element, struct h
 	} else if (element[strspn(element, DIGITS)] != '-') {
 		const char *colon = strchr(element, ':');
 
-		/* A colon that ends an online address lies before any '-', or is followed by digits and '-'. */
+		/* A colon that ends an online address lies before any '-', or is followed by digits
+		 * and '-'. */
 		dash = strchr(element, '-');
 		if (colon && dash && (colon < dash || colon[1 + strspn(colon + 1, DIGITS)] == '-'))
 			port = colon + 1;
@@ -268,13 +272,15 @@ const char *config_add_peers(struct config *c, const char *list)
 static const char *pool_push(struct config *c, const struct prefix *p)
 {
 	if (c->n_pool == CONFIG_MAX_POOL)
-		return args_wrong("more than %d prefixes (a range counts as those that it is made of)",
-				  CONFIG_MAX_POOL);
+		return args_wrong(
+			"more than %d prefixes (a range counts as those that it is made of)",
+			CONFIG_MAX_POOL);
 	c->pool[c->n_pool++] = *p;
 	return NULL;
 }
 
-/* A range as the fewest prefixes: as long as something is left, the largest aligned block that fits. */
+/* A range as the fewest prefixes: as long as something is left, the largest aligned block that
+ * fits. */
 static const char *pool_push_range(struct config *c, uint32_t from, uint32_t to)
 {
 	while (from <= to) {

@@ -1,12 +1,13 @@
 /*
- * What a configuration says, as text: the capture filter for libpcap and the facts of the start for the log.
+ * What a configuration says, as text: the capture filter for libpcap and the facts of the start for
+ * the log.
  *
- * The capture filter is made of the rules, so that the kernel copies nothing to us that no rule is for. Packets to a target
- * are always excluded: on a mirror port, or where another tcpcopy's target is this host's neighbour, our own copies pass by
- * and must not be taken for requests.
+ * The capture filter is made of the rules, so that the kernel copies nothing to us that no rule is
+ * for. Packets to a target are always excluded: on a mirror port, or where another tcpcopy's target
+ * is this host's neighbour, our own copies pass by and must not be taken for requests.
  *
- * "tcp" and "port" of libpcap mean TCP right behind the IPv4 header or the fixed IPv6 header. IPv6 requests with extension
- * headers in between are not captured; TCP clients do not send such.
+ * "tcp" and "port" of libpcap mean TCP right behind the IPv4 header or the fixed IPv6 header. IPv6
+ * requests with extension headers in between are not captured; TCP clients do not send such.
  */
 #include <stdarg.h>
 #include <stdio.h>
@@ -44,7 +45,8 @@ char *config_prefix_format(char *buf, size_t size, const struct prefix *p)
 	char a[ADDR_TEXT_LEN];
 	bool v4 = addr_is_v4(&p->addr) && p->len >= 96;
 
-	snprintf(buf, size, "%s/%u", addr_format(a, sizeof(a), &p->addr), v4 ? p->len - 96u : p->len);
+	snprintf(buf, size, "%s/%u", addr_format(a, sizeof(a), &p->addr),
+		 v4 ? p->len - 96u : p->len);
 	return buf;
 }
 
@@ -58,9 +60,11 @@ int config_capture_filter(const struct config *c, char *out, size_t size)
 	for (i = 0; i < c->n_rules; i++) {
 		const struct rule *rule = &c->rules[i];
 
-		put(&w, "%s(%s and ", i ? " or " : "", addr_is_v4(&rule->target.addr) ? "ip" : "ip6");
+		put(&w, "%s(%s and ", i ? " or " : "",
+		    addr_is_v4(&rule->target.addr) ? "ip" : "ip6");
 		if (rule->has_online_addr)
-			put(&w, "dst host %s and ", addr_format(text, sizeof(text), &rule->online_addr));
+			put(&w, "dst host %s and ",
+			    addr_format(text, sizeof(text), &rule->online_addr));
 		put(&w, "dst port %u)", rule->online_port);
 	}
 	put(&w, ") and not (");
@@ -88,13 +92,15 @@ static void log_rules(const struct config *c)
 		endpoint_format(target, sizeof(target), &rule->target);
 		if (!rule->has_online_addr) {
 			log_info("rule: %s requests to port %u of this host -> %s",
-				 addr_is_v4(&rule->target.addr) ? "IPv4" : "IPv6", rule->online_port, target);
+				 addr_is_v4(&rule->target.addr) ? "IPv4" : "IPv6",
+				 rule->online_port, target);
 			continue;
 		}
 		endpoint_format(online, sizeof(online), &from);
 		log_info("rule: requests to %s -> %s", online, target);
 		if (!route_is_local(&rule->online_addr))
-			log_warn("rule: the online address of \"%s\" is not an address of this host; only "
+			log_warn("rule: the online address of \"%s\" is not an address of this "
+				 "host; only "
 				 "packets that are addressed to this host are captured",
 				 rule->text);
 	}
@@ -133,13 +139,16 @@ static void log_limits(const struct config *c)
 	char mtu[48] = "the route's";
 
 	if (c->hold)
-		log_info("a request waits for the answer before it: at most %.3f s", (double)c->hold / NS_PER_SEC);
+		log_info("a request waits for the answer before it: at most %.3f s",
+			 (double)c->hold / NS_PER_SEC);
 	else
 		log_info("a request waits for the answer before it: never");
 	if (c->mtu)
 		snprintf(mtu, sizeof(mtu), "%u bytes", c->mtu);
-	log_info("a session buffers at most %llu KiB; MTU towards targets: %s; older connections: %s",
-		 (unsigned long long)c->session_buffer >> 10, mtu, c->no_join ? "not joined" : "joined");
+	log_info("a session buffers at most %llu KiB; MTU towards targets: %s; older connections: "
+		 "%s",
+		 (unsigned long long)c->session_buffer >> 10, mtu,
+		 c->no_join ? "not joined" : "joined");
 }
 
 void config_log_facts(const struct config *c)

@@ -1,14 +1,17 @@
 /*
- * Two tcpcopys on one rule would send every request twice, and the target would see two clients with one address and port.
+ * Two tcpcopys on one rule would send every request twice, and the target would see two clients
+ * with one address and port.
  *
- * Each rule is claimed by listening at a name in the abstract socket namespace. That fits better than a file: it belongs to
- * a network namespace, as captured packets do, so two containers or laboratory hosts that share /run do not disturb each
- * other; it ends with the process, however that ends; and it needs neither a directory nor permission. Nobody ever accepts:
- * a connection is made only to ask the kernel whose socket it is (SO_PEERCRED).
+ * Each rule is claimed by listening at a name in the abstract socket namespace. That fits better
+ * than a file: it belongs to a network namespace, as captured packets do, so two containers or
+ * laboratory hosts that share /run do not disturb each other; it ends with the process, however
+ * that ends; and it needs neither a directory nor permission. Nobody ever accepts: a connection is
+ * made only to ask the kernel whose socket it is (SO_PEERCRED).
  *
- * Binding a name settles the same rule without a race. A rule for one online address and one for all of them overlap,
- * too, but have different names; for them the names of the others are read from /proc/net/unix after our own are bound.
- * Each of two that start at the same moment then sees the other, and both may be refused, never both accepted.
+ * Binding a name settles the same rule without a race. A rule for one online address and one for
+ * all of them overlap, too, but have different names; for them the names of the others are read
+ * from /proc/net/unix after our own are bound. Each of two that start at the same moment then sees
+ * the other, and both may be refused, never both accepted.
  *
  * Only the rule counts: one online port may have several tcpcopys with different targets.
  */
@@ -22,7 +25,8 @@
 
 #include "tcpcopy/lock.h"
 
-/* The name is HEAD, the online address or ANY, ":port->target:port": 105 characters at most, 107 have room. */
+/* The name is HEAD, the online address or ANY, ":port->target:port": 105 characters at most, 107
+ * have room. */
 #define HEAD "tcpcopy:"
 #define ANY "any"
 
@@ -44,7 +48,8 @@ static void name_tail(char *buf, size_t size, const struct rule *rule)
 		 endpoint_format(target, sizeof(target), &rule->target));
 }
 
-/* Abstract: a zero byte, then the name without a zero at its end (unix(7)). Returns the address length. */
+/* Abstract: a zero byte, then the name without a zero at its end (unix(7)). Returns the address
+ * length. */
 static socklen_t abstract_address(struct sockaddr_un *sun, const char *name)
 {
 	size_t len = strnlen(name, sizeof(sun->sun_path) - 1);
@@ -88,7 +93,8 @@ static int refuse_held(const struct rule *rule, const struct sockaddr_un *sun, s
 {
 	char who[64];
 
-	snprintf(err, err_size, "option -x \"%s\": another tcpcopy on this host has this rule (%s); accepted: a "
+	snprintf(err, err_size,
+		 "option -x \"%s\": another tcpcopy on this host has this rule (%s); accepted: a "
 		 "rule that no other tcpcopy has, or end that one first",
 		 rule->text, holder(who, sizeof(who), sun, len));
 	return -1;
@@ -103,7 +109,8 @@ static int claim(const struct rule *rule, char *err, size_t err_size)
 	len = rule_address(&sun, rule);
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (fd < 0) {
-		snprintf(err, err_size, "cannot claim the rule \"%s\": socket: %s", rule->text, strerror(errno));
+		snprintf(err, err_size, "cannot claim the rule \"%s\": socket: %s", rule->text,
+			 strerror(errno));
 		return -1;
 	}
 	if (bind(fd, (const struct sockaddr *)&sun, len) < 0 || listen(fd, SOMAXCONN) < 0) {
@@ -112,14 +119,16 @@ static int claim(const struct rule *rule, char *err, size_t err_size)
 		close(fd);
 		if (error == EADDRINUSE)
 			return refuse_held(rule, &sun, len, err, err_size);
-		snprintf(err, err_size, "cannot claim the rule \"%s\": bind: %s", rule->text, strerror(error));
+		snprintf(err, err_size, "cannot claim the rule \"%s\": bind: %s", rule->text,
+			 strerror(error));
 		return -1;
 	}
 	claims[n_claims++] = fd;
 	return 0;
 }
 
-/* Is @name, with @tail at its end, a rule for other online addresses than exactly those of @rule, but not for disjoint ones? */
+/* Is @name, with @tail at its end, a rule for other online addresses than exactly those of @rule,
+ * but not for disjoint ones? */
 static bool overlaps(const char *name, const char *tail, const struct rule *rule)
 {
 	size_t head_len = strlen(HEAD), name_len = strlen(name), tail_len = strlen(tail);

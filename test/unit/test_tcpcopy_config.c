@@ -1,0 +1,549 @@
+/*
+ * The command line of tcpcopy and the claims on rules. Each case is a command line as typed; for a
+ * refusal the message has to name the option, the value and what is accepted, and what went wrong.
+ * Nothing here needs privilege or sends a packet.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include <ifaddrs.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/util.h"
+#include "io/source.h"
+#include "tcpcopy/config.h"
+#include "tcpcopy/lock.h"
+
+#define MAX_WORDS 40
+#define RULE "6379-10.90.109.143:6379"
+#define PEER "10.90.110.143"
+
+static struct config c;
+static char said[16384]; /* what the last parse() wrote to standard error */
+
+/* @words: a NULL-terminated argv without the program's name. Standard error goes to said[]. */
+static int parse(const char *const *words)
+{
+	char *argv[MAX_WORDS + 1] = { NULL };
+	int argc = 0, status, i, saved = dup(STDERR_FILENO), memory = memfd_create("stderr", 0);
+	ssize_t n;
+
+	assert_true(saved >= 0 && memory >= 0);
+	argv[argc++] = strdup("tcpcopy");
+	while (*words && argc < MAX_WORDS)
+		argv[argc++] = strdup(*words++);
+	fflush(stderr);
+	dup2(memory, STDERR_FILENO);
+	status = config_parse(&c, argc, argv);
+	fflush(stderr);
+	dup2(saved, STDERR_FILENO);
+	n = pread(memory, said, sizeof(said) - 1, 0);
+	said[n > 0 ? n : 0] = '\0';
+	close(memory);
+	close(saved);
+	memset(c.pool_text, 0, sizeof(c.pool_text)); /* they point into argv */
+	for (i = 0; i < argc; i++)
+		free(argv[i]);
+	return status;
+}
+
+#define PARSE(...) parse((const char *const[]){ __VA_ARGS__, NULL })
+
+static void assert_said(const char *text)
+{
+	if (!strstr(said, text))
+		fail_msg("\"%s\" is not in: %s", text, said);
+}
+
+/* One line, with option, value and what is accepted. */
+static void assert_refused(int status, const char *option, const char *value, const char *why)
+{
+	char head[512];
+
+	if (status != 2)
+		fail_msg("%s %s: status %d: %s", option, value ? value : "", status, said);
+	if (value)
+		snprintf(head, sizeof(head), "tcpcopy: option %s \"%s\": ", option, value);
+	else
+		snprintf(head, sizeof(head), "tcpcopy: option %s: ", option);
+	assert_said(head);
+	assert_said(why);
+	assert_said("; accepted: ");
+	assert_ptr_equal(strchr(said, '\n'), said + strlen(said) - 1);
+}
+
+static struct endpoint endpoint(const char *address, uint16_t port)
+{
+	struct endpoint e = { .port = port };
+
+	assert_true(addr_parse(&e.addr, address));
+	return e;
+}
+
+static void assert_endpoint(const struct endpoint *e, const char *address, uint16_t port)
+{
+	struct endpoint want = endpoint(address, port);
+
+	assert_true(endpoint_eq(e, &want));
+}
+
+static void test_the_post(void **state)
+{
+	(void)state;
+	assert_int_equal(PARSE("-x", RULE, "-s", PEER, "-d"), -1);
+	assert_string_equal(said, "");
+	assert_int_equal(c.n_rules, 1);
+	assert_int_equal(c.rules[0].online_port, 6379);
+	assert_false(c.rules[0].has_online_addr);
+	assert_endpoint(&c.rules[0].target, "10.90.109.143", 6379);
+	assert_string_equal(c.rules[0].text, RULE);
+	assert_int_equal(c.n_peers, 1);
+	assert_endpoint(&c.peers[0].at, PEER, 36524);
+	assert_true(c.daemon);
+	assert_false(c.verbose || c.keep_trying || c.no_join);
+	assert_int_equal(c.n_pool + c.n_interfaces, 0);
+	assert_true(c.hold == 3 * NS_PER_SEC && c.stats_interval == 10 * NS_PER_SEC);
+	assert_int_equal(c.session_buffer, 16 << 20);
+	assert_int_equal(c.mtu, 0);
+	assert_string_equal(c.filter, "");
+	assert_string_equal(c.log_path, "");
+}
+
+static void test_every_option(void **state)
+{
+	char cwd[4096], path[4200];
+
+	(void)state;
+	assert_int_equal(PARSE("--transfer=" RULE, "--assistant", PEER, "--client-pool=10.1.2.x",
+			       "--interface", "lo", "--filter", "src", "net", "10.0.0.0/8", "--log",
+			       "a.log", "--pid=/run/a.pid", "--port=40000", "--keep-trying",
+			       "--hold=1.5s", "--session-buffer=1M", "--stats=0", "--mtu=1400",
+			       "--no-join", "--verbose"),
+			 -1);
+	assert_endpoint(&c.peers[0].at, PEER, 40000);
+	assert_string_equal(c.interfaces[0], "lo");
+	assert_string_equal(c.filter, "src net 10.0.0.0/8");
+	assert_non_null(getcwd(cwd, sizeof(cwd)));
+	snprintf(path, sizeof(path), "%s/a.log", cwd);
+	assert_string_equal(c.log_path, path);
+	assert_string_equal(c.pid_path, "/run/a.pid");
+	assert_true(c.keep_trying && c.no_join && c.verbose && !c.daemon);
+	assert_true(c.hold == 1500 * NS_PER_MS && c.stats_interval == 0);
+	assert_int_equal(c.session_buffer, 1 << 20);
+	assert_int_equal(c.mtu, 1400);
+	assert_int_equal(c.n_pool, 1);
+	assert_int_equal(c.pool[0].len, 120);
+
+	assert_int_equal(PARSE("-x", RULE, "-s", PEER, "-LOdW"), -1);
+	assert_true(c.keep_trying && c.no_join && c.daemon && c.hold == 0);
+	assert_int_equal(PARSE("-x", RULE, "-s", PEER, "-W", "--hold", "0"), -1);
+}
+
+static void test_rules(void **state)
+{
+	(void)state;
+	assert_int_equal(PARSE("-x", "80-10.0.0.1:8080, 10.0.0.9:81-10.0.0.2:8081", "-x",
+			       "[fd90::1]:80-[fd90::2]:8080", "-s", PEER),
+			 -1);
+	assert_int_equal(c.n_rules, 3);
+	assert_endpoint(&c.rules[1].target, "10.0.0.2", 8081);
+	assert_endpoint(&(struct endpoint){ c.rules[1].online_addr, c.rules[1].online_port },
+			"10.0.0.9", 81);
+	assert_endpoint(&c.rules[2].target, "fd90::2", 8080);
+	assert_true(c.rules[2].has_online_addr);
+
+	/* One port for both families, one port of two addresses. */
+	assert_int_equal(PARSE("-x", "80-10.0.0.1:80,80-[fd90::1]:80", "-s", PEER), -1);
+	assert_int_equal(PARSE("-x", "10.0.0.8:80-10.0.0.1:80,10.0.0.9:80-10.0.0.1:80", "-s", PEER),
+			 -1);
+
+	/* A name with a hyphen is cut at the right one; it is a name that cannot exist (RFC 6761).
+	 */
+	assert_refused(PARSE("-x", "80-a-b.invalid:80", "-s", PEER), "-x", "80-a-b.invalid:80",
+		       "the name \"a-b.invalid\" does not resolve");
+	assert_refused(PARSE("-x", "a-b.invalid:80-10.0.0.1:80", "-s", PEER), "-x",
+		       "a-b.invalid:80-10.0.0.1:80", "the name \"a-b.invalid\" does not resolve");
+}
+
+static void test_bad_rules(void **state)
+{
+	static const struct {
+		const char *value, *why;
+	} bad[] = {
+		{ "", "the value is empty" },
+		{ "a-b", "the online port \"a\" is not one of 1 to 65535" },
+		{ "6379", "there is no \"-target-address:target-port\"" },
+		{ "6379-", "the target has no address" },
+		{ "6379-6380", "the target has no address" },
+		{ "6379-:6379", "the target has no address" },
+		{ "6379-10.0.0.1", "the target has no port" },
+		{ "6379-10.0.0.1:", "the target port \"\" is not" },
+		{ "6379-10.0.0.1:http", "the target port \"http\" is not" },
+		{ "0-10.0.0.1:80", "the online port \"0\" is not" },
+		{ "99999-10.0.0.1:80", "the online port \"99999\" is not" },
+		{ "65536-10.0.0.1:80", "the online port \"65536\" is not" },
+		{ "80-10.0.0.1:0", "the target port \"0\" is not" },
+		{ "80-10.0.0.1:99999", "the target port \"99999\" is not" },
+		{ "80-10.0.0.999:80", "\"10.0.0.999\" is no IPv4 address" },
+		{ "80-10.1:80", "\"10.1\" is no IPv4 address" },
+		{ "80-fd90::1:80", "must stand in brackets" },
+		{ "fd90::2:80-10.0.0.1:80", "must stand in brackets" },
+		{ "80-[fd90::1:80", "the bracket is not closed" },
+		{ "80-[fd90::1]80", "after the bracket only :port" },
+		{ "80-[10.0.0.1]:80", "\"10.0.0.1\" is no IPv6 address" },
+		{ "[fd90::2]-[fd90::1]:80", "\":port\" is missing after the online address" },
+		{ "80-10.0.0.1:80,", "an element of the list is empty" },
+		{ "80-10.0.0.1:80,a-b", "in \"a-b\", the online port \"a\" is not" },
+		{ "80-nowhere.invalid:80", "the name \"nowhere.invalid\" does not resolve" },
+		{ "10.0.0.9:80-[fd90::1]:80", "one address is IPv4 and the other IPv6" },
+		{ "[fd90::1]:80-10.0.0.9:80", "one address is IPv4 and the other IPv6" },
+		{ "10.0.0.1:80-10.0.0.1:80", "the target is the online server itself" },
+		{ "80-127.0.0.1:80", "belongs to this very host" },
+		{ "80-[::1]:80", "belongs to this very host" },
+		{ "80-0.0.0.0:80", "is not the address of a host" },
+		{ "80-224.0.0.1:80", "is a multicast or broadcast address" },
+		{ "80-[ff02::1]:80", "is a multicast or broadcast address" },
+		{ "80-[fe80::1]:80", "is a link-local address" },
+		{ "0.0.0.0:80-10.0.0.1:80",
+		  "the online address 0.0.0.0 is not the address of a host" },
+		{ "127.0.0.1:80-10.0.0.1:80", "clients of 127.0.0.1 have loopback addresses" },
+	};
+	unsigned i;
+
+	(void)state;
+	for (i = 0; i < ARRAY_SIZE(bad); i++)
+		assert_refused(PARSE("-x", bad[i].value, "-s", PEER), "-x", bad[i].value,
+			       bad[i].why);
+
+	/* The later of two rules for one request is named, whatever options they came in. */
+	assert_refused(PARSE("-x", "80-10.0.0.1:80,80-10.0.0.2:80", "-s", PEER), "-x",
+		       "80-10.0.0.2:80", "already go by the rule \"80-10.0.0.1:80\"");
+	assert_refused(PARSE("-x", "10.0.0.9:80-10.0.0.1:80", "-s", PEER, "-x", "80-10.0.0.2:80"),
+		       "-x", "80-10.0.0.2:80",
+		       "already go by the rule \"10.0.0.9:80-10.0.0.1:80\"");
+	/* Clients of loopback can be replicated with other addresses. */
+	assert_int_equal(PARSE("-x", "127.0.0.1:80-10.0.0.1:80", "-s", PEER, "-c", "10.1.2.3"), -1);
+}
+
+static void test_target_on_this_host(void **state)
+{
+	struct ifaddrs *all, *ifa;
+	struct endpoint e;
+	char address[ADDR_TEXT_LEN], rule[160];
+	bool tried = false;
+
+	(void)state;
+	assert_int_equal(getifaddrs(&all), 0);
+	for (ifa = all; ifa && !tried; ifa = ifa->ifa_next) {
+		if (!ifa->ifa_addr || !addr_from_sockaddr(&e, ifa->ifa_addr) ||
+		    !addr_is_v4(&e.addr) || addr_is_loopback(&e.addr))
+			continue;
+		tried = true;
+		addr_format(address, sizeof(address), &e.addr);
+		snprintf(rule, sizeof(rule), "80-%s:8080", address);
+		assert_refused(PARSE("-x", rule, "-s", PEER), "-x", rule,
+			       "belongs to this very host");
+		assert_refused(PARSE("-x", RULE, "-s", PEER, "-c", address), "-c", address,
+			       "which is an address of this host");
+	}
+	freeifaddrs(all);
+	if (!tried)
+		skip();
+}
+
+static void test_peers(void **state)
+{
+	static const struct {
+		const char *value, *why;
+	} bad[] = {
+		{ "", "the value is empty" },
+		{ "10.0.0.1:0", "the port \"0\" is not" },
+		{ "10.0.0.1:99999", "the port \"99999\" is not" },
+		{ "10.0.0.1:", "the port \"\" is not" },
+		{ ":36524", "there is no address" },
+		{ "fd90::110", "must stand in brackets" },
+		{ "10.0.0.300", "\"10.0.0.300\" is no IPv4 address" },
+		{ "nowhere.invalid", "the name \"nowhere.invalid\" does not resolve" },
+		{ "0.0.0.0", "is not the address of a host" },
+	};
+	unsigned i;
+
+	(void)state;
+	for (i = 0; i < ARRAY_SIZE(bad); i++)
+		assert_refused(PARSE("-x", RULE, "-s", bad[i].value), "-s", bad[i].value,
+			       bad[i].why);
+	assert_refused(PARSE("-x", RULE, "-s", "10.0.0.1,10.0.0.1:36524"), "-s", "10.0.0.1:36524",
+		       "the same assistant as \"10.0.0.1\"");
+
+	assert_int_equal(PARSE("-x", RULE, "-s", "10.0.0.1,10.0.0.1:2,[fd90::110]", "-s",
+			       "[fd90::110]:3", "-p", "4000"),
+			 -1);
+	assert_int_equal(c.n_peers, 4);
+	assert_endpoint(&c.peers[0].at, "10.0.0.1", 4000);
+	assert_endpoint(&c.peers[1].at, "10.0.0.1", 2);
+	assert_endpoint(&c.peers[2].at, "fd90::110", 4000);
+	assert_endpoint(&c.peers[3].at, "fd90::110", 3);
+}
+
+static bool pool_has(const char *address)
+{
+	struct endpoint e = endpoint(address, 0);
+	unsigned i, n = 0;
+
+	for (i = 0; i < c.n_pool; i++)
+		n += prefix_contains(&c.pool[i], &e.addr);
+	assert_true(n <= 1); /* a range's prefixes are disjoint */
+	return n == 1;
+}
+
+static void test_pool(void **state)
+{
+	static const struct {
+		const char *value, *why;
+	} bad[] = {
+		{ "", "the value is empty" },
+		{ "foo", "no address and no prefix" },
+		{ "10.1.2.3/33", "no address and no prefix" },
+		{ "10.1.2", "no address and no prefix" },
+		{ "10.1.2.1x", "no IPv4 address with wildcards at its end" },
+		{ "x.x.x.x", "no IPv4 address with wildcards at its end" },
+		{ "10.x.3.4", "a number follows a wildcard" },
+		{ "10.1.2.20-10", "the range ends before it begins" },
+		{ "10.1.2.10-300", "no pair of IPv4 addresses" },
+		{ "fd90::1-5", "no pair of IPv4 addresses" },
+		{ "10.90.109.x", "contains 10.90.109.143, which is the target's address" },
+		{ "10.90.110.100-200", "contains 10.90.110.143, which is the assistant's address" },
+		{ "127.0.0.2", "cannot answer loopback addresses" },
+		{ "224.0.0.1", "is a multicast" },
+		{ "0.0.0.0/0", "is not the address of a host" },
+		{ "2001:db8::/64", "no rule has a target of this address family" },
+	};
+	unsigned i;
+
+	(void)state;
+	for (i = 0; i < ARRAY_SIZE(bad); i++)
+		assert_refused(PARSE("-x", RULE, "-s", PEER, "-c", bad[i].value), "-c",
+			       bad[i].value, bad[i].why);
+
+	assert_int_equal(
+		PARSE("-x", RULE, "-s", PEER, "-c", "10.1.2.10-20", "-c", "10.1.3.0/24,10.2.x.*"),
+		-1);
+	assert_false(pool_has("10.1.2.9"));
+	for (i = 10; i <= 20; i++) {
+		char address[16];
+
+		snprintf(address, sizeof(address), "10.1.2.%u", i);
+		assert_true(pool_has(address));
+	}
+	assert_false(pool_has("10.1.2.21"));
+	assert_true(pool_has("10.1.3.255") && pool_has("10.2.255.1") && !pool_has("10.3.0.0"));
+	assert_int_equal(PARSE("-x", "80-[fd90::1]:80", "-s", PEER, "-c", "2001:db8::/64"), -1);
+	assert_true(pool_has("2001:db8::5"));
+	/* Both ends of what 32 bits can count. */
+	assert_int_equal(PARSE("-x", RULE, "-s", PEER, "-c", "192.0.2.255-192.0.3.0"), -1);
+	assert_true(pool_has("192.0.2.255") && pool_has("192.0.3.0") && !pool_has("192.0.3.1"));
+}
+
+static void test_filter(void **state)
+{
+	static char long_filter[2000];
+
+	(void)state;
+	assert_int_equal(PARSE("-x", RULE, "-F", "tcp", "and", "src", "port", "6379", "-s", PEER),
+			 -1);
+	assert_string_equal(c.filter, "tcp and src port 6379");
+	assert_int_equal(PARSE("-x", RULE, "-F", "tcp and src port 6379", "-s", PEER), -1);
+	assert_string_equal(c.filter, "tcp and src port 6379");
+
+	assert_refused(PARSE("-x", RULE, "-s", PEER, "-F"), "-F", NULL, "its value is missing");
+	assert_refused(PARSE("-x", RULE, "-s", PEER, "-F", "-d"), "-F", NULL, "\"-d\" follows");
+	assert_refused(PARSE("-x", RULE, "-s", PEER, "-F", ""), "-F", "", "the filter is empty");
+	assert_refused(PARSE("-x", RULE, "-s", PEER, "-F", " "), "-F", " ", "the filter is empty");
+	assert_refused(PARSE("-x", RULE, "-s", PEER, "-F", "foo bar"), "-F", "foo bar",
+		       "syntax error");
+	assert_refused(PARSE("-x", RULE, "-s", PEER, "-F", "tcp) or (tcp"), "-F", "tcp) or (tcp",
+		       "syntax error");
+	assert_refused(PARSE("-x", RULE, "-s", PEER, "-F", "udp"), "-F", "udp",
+		       "rejects all packets");
+	assert_refused(PARSE("-x", RULE, "-s", PEER, "-F", "tcp", "-F", "tcp"), "-F", "tcp",
+		       "given twice");
+	memset(long_filter, 'x', sizeof(long_filter) - 1);
+	assert_int_equal(PARSE("-x", RULE, "-s", PEER, "-F", long_filter), 2);
+	assert_said("longer than 1023 characters");
+}
+
+static void test_capture_filter(void **state)
+{
+	char text[CONFIG_FILTER_SIZE], err[512], rules[8192] = "";
+	unsigned i;
+
+	(void)state;
+	assert_int_equal(PARSE("-x", "80-10.0.0.1:8080,10.0.0.9:81-10.0.0.2:81,80-[fd90::1]:8080",
+			       "-s", PEER, "-F", "src net 10.0.0.0/8 or ip6"),
+			 -1);
+	assert_int_equal(config_capture_filter(&c, text, sizeof(text)), 0);
+	assert_string_equal(
+		text,
+		"tcp and ((ip and dst port 80) or (ip and dst host 10.0.0.9 and dst port 81) or "
+		"(ip6 and dst port 80)) and not ((dst host 10.0.0.1 and dst port 8080) or "
+		"(dst host 10.0.0.2 and dst port 81) or (dst host fd90::1 and dst port 8080)) and "
+		"(src net 10.0.0.0/8 or ip6)");
+	assert_int_equal(config_capture_filter(&c, text, 100), -1);
+
+	/* The most and the longest that can be. */
+	for (i = 0; i < CONFIG_MAX_RULES; i++)
+		snprintf(rules + strlen(rules), sizeof(rules) - strlen(rules),
+			 "%s[fd90:1111:2222:3333:4444:5555:6666:%x]:%u-[fd91:1111:2222:3333:4444:"
+			 "5555:6666:%x]:%u",
+			 i ? "," : "", 0x7777 + i, 65000 + i, 0x8888 + i, 65000 + i);
+	assert_int_equal(PARSE("-x", rules, "-s", PEER), -1);
+	assert_int_equal(c.n_rules, CONFIG_MAX_RULES);
+	memset(c.filter, ' ', sizeof(c.filter) - 1);
+	memcpy(c.filter, "tcp", 3);
+	assert_int_equal(config_capture_filter(&c, text, sizeof(text)), 0);
+	assert_int_equal(capture_check_filter(text, err, sizeof(err)), 0);
+	snprintf(rules + strlen(rules), sizeof(rules) - strlen(rules), ",1-10.0.0.1:1");
+	assert_int_equal(PARSE("-x", rules, "-s", PEER), 2);
+	assert_said("more than 64 rules");
+}
+
+static void test_other_bad_values(void **state)
+{
+	static const struct {
+		const char *option, *value, *why;
+	} bad[] = {
+		{ "-p", "0", "out of range" },
+		{ "-p", "99999", "out of range" },
+		{ "-p", "http", "not a number" },
+		{ "-M", "575", "out of range" },
+		{ "-M", "65536", "out of range" },
+		{ "-M", "1500x", "not a number" },
+		{ "--hold", "3", "a unit is missing" },
+		{ "--hold", "11m", "out of range" },
+		{ "--hold", "soon", "not a number" },
+		{ "--session-buffer", "63K", "out of range" },
+		{ "--session-buffer", "2G", "out of range" },
+		{ "--stats", "99ms", "out of range" },
+		{ "--stats", "10", "a unit is missing" },
+		{ "-i", "nosuchdevice0", "there is no such interface; accepted: lo" },
+		{ "-i", "anamethatistoolong0", "is no name of an interface" },
+		{ "-i", "", "is no name of an interface" },
+		{ "-l", "", "names no file" },
+		{ "-P", "/tmp/", "names no file" },
+	};
+	unsigned i;
+
+	(void)state;
+	for (i = 0; i < ARRAY_SIZE(bad); i++)
+		assert_refused(PARSE("-x", RULE, "-s", PEER, bad[i].option, bad[i].value),
+			       bad[i].option, bad[i].value, bad[i].why);
+	assert_refused(PARSE("-s", PEER), "-x", NULL, "is missing");
+	assert_refused(PARSE("-x", RULE), "-s", NULL, "is missing");
+	assert_refused(PARSE("-x", RULE, "-s", PEER, "-W", "--hold=1s"), "-W", NULL,
+		       "--hold says how long");
+	assert_refused(PARSE("-x", RULE, "-s", PEER, "-l", "/tmp/x", "-P", "/tmp/x"), "-P",
+		       "/tmp/x", "is the log file");
+	assert_refused(PARSE("-x", "80-[fd90::1]:80", "-s", PEER, "-M", "1279"), "-M", "1279",
+		       "too small for the IPv6 target");
+	assert_int_equal(PARSE("-x", RULE, "-s", PEER, "--nonsense"), 2);
+	assert_said("tcpcopy: option --nonsense: not known");
+	assert_int_equal(PARSE("-x", RULE, "-s", PEER, "word"), 2);
+	assert_said("argument \"word\"");
+}
+
+/* lock_rules() in a process of its own, which then waits until @hold is closed. Returns its pid,
+ * once it has claimed. */
+static pid_t claim_elsewhere(const char *rules, int *hold)
+{
+	int ready[2], end[2];
+	char byte, err[512];
+	pid_t pid;
+
+	assert_int_equal(pipe(ready), 0);
+	assert_int_equal(pipe(end), 0);
+	assert_int_equal(PARSE("-x", rules, "-s", PEER), -1);
+	pid = fork();
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		close(ready[0]);
+		close(end[1]);
+		if (lock_rules(&c, err, sizeof(err)) != 0 || write(ready[1], "", 1) != 1)
+			_exit(1);
+		_exit(read(end[0], &byte, 1) == 0 ? 0 : 1);
+	}
+	close(ready[1]);
+	close(end[0]);
+	assert_int_equal(read(ready[0], &byte, 1), 1);
+	close(ready[0]);
+	*hold = end[1];
+	return pid;
+}
+
+static void test_lock(void **state)
+{
+	char err[512] = "", want[64];
+	int hold, status;
+	pid_t pid;
+
+	(void)state;
+	/* Ports and addresses that nobody else uses in a test. */
+	pid = claim_elsewhere("64999-192.0.2.77:1,192.0.2.66:64998-192.0.2.77:1", &hold);
+	snprintf(want, sizeof(want), "process %d", (int)pid);
+
+	assert_int_equal(PARSE("-x", "64999-192.0.2.77:1", "-s", PEER), -1);
+	assert_int_equal(lock_rules(&c, err, sizeof(err)), -1);
+	assert_non_null(strstr(err, want));
+	assert_non_null(strstr(err, "option -x \"64999-192.0.2.77:1\""));
+	/* One online address, where the other has all, and the other way about. */
+	assert_int_equal(PARSE("-x", "192.0.2.66:64999-192.0.2.77:1", "-s", PEER), -1);
+	assert_int_equal(lock_rules(&c, err, sizeof(err)), -1);
+	assert_non_null(strstr(err, want));
+	assert_int_equal(PARSE("-x", "64998-192.0.2.77:1", "-s", PEER), -1);
+	assert_int_equal(lock_rules(&c, err, sizeof(err)), -1);
+	assert_non_null(strstr(err, want));
+	/* Another target, another port of the target, another online address: all free. What failed
+	 * before left nothing claimed. */
+	assert_int_equal(
+		PARSE("-x", "64999-192.0.2.78:1,192.0.2.67:64998-192.0.2.77:1", "-s", PEER), -1);
+	assert_int_equal(lock_rules(&c, err, sizeof(err)), 0);
+	lock_release();
+	assert_int_equal(PARSE("-x", "64999-192.0.2.77:2,64998-192.0.2.77:11", "-s", PEER), -1);
+	assert_int_equal(lock_rules(&c, err, sizeof(err)), 0);
+	lock_release();
+
+	close(hold);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+	/* With the process its claims are gone. */
+	assert_int_equal(PARSE("-x", "64999-192.0.2.77:1", "-s", PEER), -1);
+	assert_int_equal(lock_rules(&c, err, sizeof(err)), 0);
+	lock_release();
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_the_post),
+		cmocka_unit_test(test_every_option),
+		cmocka_unit_test(test_rules),
+		cmocka_unit_test(test_bad_rules),
+		cmocka_unit_test(test_target_on_this_host),
+		cmocka_unit_test(test_peers),
+		cmocka_unit_test(test_pool),
+		cmocka_unit_test(test_filter),
+		cmocka_unit_test(test_capture_filter),
+		cmocka_unit_test(test_other_bad_values),
+		cmocka_unit_test(test_lock),
+	};
+
+	return cmocka_run_group_tests_name("tcpcopy_config", tests, NULL, NULL);
+}
