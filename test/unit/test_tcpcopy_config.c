@@ -337,6 +337,7 @@ static void test_pool(void **state)
 	assert_int_equal(
 		PARSE("-x", RULE, "-s", PEER, "-c", "10.1.2.10-20", "-c", "10.1.3.0/24,10.2.x.*"),
 		-1);
+	assert_int_equal(c.n_pool, 4 + 2); /* a range as the fewest prefixes */
 	assert_false(pool_has("10.1.2.9"));
 	for (i = 10; i <= 20; i++) {
 		char address[16];
@@ -516,7 +517,7 @@ static void test_lock(void **state)
 		PARSE("-x", "64999-192.0.2.78:1,192.0.2.67:64998-192.0.2.77:1", "-s", PEER), -1);
 	assert_int_equal(lock_rules(&c, err, sizeof(err)), 0);
 	lock_release();
-	assert_int_equal(PARSE("-x", "64999-192.0.2.77:2,64998-192.0.2.77:11", "-s", PEER), -1);
+	assert_int_equal(PARSE("-x", "64999-192.0.2.77:2,4999-192.0.2.77:1", "-s", PEER), -1);
 	assert_int_equal(lock_rules(&c, err, sizeof(err)), 0);
 	lock_release();
 
