@@ -14,7 +14,7 @@
 #define CONFIG_MAX_RULES 64
 #define CONFIG_MAX_PEERS 16
 #define CONFIG_MAX_INTERFACES 32
-#define CONFIG_MAX_POOL 64
+#define CONFIG_MAX_POOL 256
 #define CONFIG_FILTER_SIZE 16384 /* enough for config_capture_filter(), whatever the rules */
 
 /*

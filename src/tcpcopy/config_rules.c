@@ -272,34 +272,30 @@ const char *config_add_peers(struct config *c, const char *list)
 static const char *pool_push(struct config *c, const struct prefix *p)
 {
 	if (c->n_pool == CONFIG_MAX_POOL)
-		return args_wrong(
-			"more than %d prefixes (a range counts as those that it is made of)",
-			CONFIG_MAX_POOL);
+		return args_wrong("more than %d elements (a range counts as half of its addresses)",
+				  CONFIG_MAX_POOL);
 	c->pool[c->n_pool++] = *p;
 	return NULL;
 }
 
-/* A range as the fewest prefixes: as long as something is left, the largest aligned block that
- * fits. */
+/*
+ * A range as blocks of one or two addresses: of a longer IPv4 prefix the first and the last address
+ * mean the network and its broadcast and are not used, of a range they are.
+ */
 static const char *pool_push_range(struct config *c, uint32_t from, uint32_t to)
 {
-	while (from <= to) {
-		struct prefix p;
-		unsigned bits = 0;
-		uint32_t be = htonl(from);
+	uint64_t at, block;
+
+	for (at = from; at <= to; at += block) {
+		uint32_t be = htonl((uint32_t)at);
+		struct prefix p = { .addr = addr_from_v4(&be) };
 		const char *why;
 
-		while (bits < 32 && (from & ((UINT64_C(1) << (bits + 1)) - 1)) == 0 &&
-		       from + ((UINT64_C(1) << (bits + 1)) - 1) <= to)
-			bits++;
-		p.addr = addr_from_v4(&be);
-		p.len = (uint8_t)(128 - bits);
+		block = at % 2 == 0 && at < to ? 2 : 1;
+		p.len = block == 2 ? 127 : 128;
 		why = pool_push(c, &p);
 		if (why)
 			return why;
-		if (from + ((UINT64_C(1) << bits) - 1) >= UINT32_MAX)
-			break;
-		from += UINT32_C(1) << bits;
 	}
 	return NULL;
 }

@@ -120,8 +120,8 @@ static void log_list(const char *what, const char *const *items, unsigned n, con
 static void log_sources(const struct config *c)
 {
 	const char *items[MAX(CONFIG_MAX_INTERFACES, CONFIG_MAX_POOL)];
-	char pool[CONFIG_MAX_POOL][PREFIX_TEXT_LEN], filter[CONFIG_FILTER_SIZE];
-	unsigned i;
+	char filter[CONFIG_FILTER_SIZE];
+	unsigned i, n = 0;
 
 	for (i = 0; i < c->n_interfaces; i++)
 		items[i] = c->interfaces[i];
@@ -130,8 +130,9 @@ static void log_sources(const struct config *c)
 	log_info("capture filter: %s", filter);
 
 	for (i = 0; i < c->n_pool; i++)
-		items[i] = config_prefix_format(pool[i], sizeof(pool[i]), &c->pool[i]);
-	log_list("client addresses", items, c->n_pool, "the clients' own");
+		if (i == 0 || c->pool_text[i] != c->pool_text[i - 1])
+			items[n++] = c->pool_text[i];
+	log_list("client addresses", items, n, "the clients' own");
 }
 
 static void log_limits(const struct config *c)
