@@ -56,8 +56,10 @@ static const char *hear(void)
 	struct pollfd p = { .fd = to_test[0], .events = POLLIN };
 
 	for (size_t i = 0; i < sizeof(text); i++) {
-		if (poll(&p, 1, 5000) != 1 || read(to_test[0], &text[i], 1) != 1)
-			return "(nothing)";
+		if (poll(&p, 1, 5000) != 1)
+			return "(silence)";
+		if (read(to_test[0], &text[i], 1) != 1)
+			return "(end)";
 		if (!text[i])
 			return text;
 	}
@@ -111,7 +113,7 @@ static int exit_status(pid_t pid)
 
 static void works(void)
 {
-	char text[200], link[100] = "", cwd[100] = "";
+	char text[300], link[100] = "", cwd[100] = "";
 	mode_t mask;
 
 	if (daemon_begin("prog") < 0)
@@ -253,7 +255,7 @@ static void interrupted(void **state)
 	assert_string_equal(hear(), "begun");
 	kill(pid, SIGINT);
 	assert_int_equal(exit_status(pid), 1000 + SIGINT);
-	assert_string_equal(hear(), "(nothing)"); /* end of file: the daemon is gone */
+	assert_string_equal(hear(), "(end)"); /* the daemon is gone */
 	finish();
 }
 

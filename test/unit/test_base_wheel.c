@@ -298,6 +298,12 @@ static void past_and_rearm(void **state)
 	wheel_cancel(t.w, &a);
 	assert_true(wheel_next(t.w) == UINT64_MAX);
 
+	/* A slot that a cancel has emptied wakes no one up. */
+	wheel_set(t.w, &a, UINT64_MAX / 2 + NS_PER_SEC);
+	assert_true(wheel_next(t.w) < UINT64_MAX);
+	wheel_cancel(t.w, &a);
+	assert_true(wheel_next(t.w) == UINT64_MAX);
+
 	/* A clock that steps back fires nothing new and does no harm. */
 	wheel_set(t.w, &a, UINT64_MAX / 2 + NS_PER_SEC);
 	assert_int_equal(wheel_advance(t.w, 5, record, &t), 0);
