@@ -165,6 +165,4 @@ void config_log_facts(const struct config *c)
 	log_warn("the channel to the assistant is plain: neither encrypted nor authenticated");
 	log_sources(c);
 	log_limits(c);
-	if (c->daemon && !c->log_path[0])
-		log_info("log: syslog, as -d is given without -l");
 }

@@ -77,6 +77,8 @@ void engine_free(struct engine *e)
 			queue_drop(e, e->slot[i]);
 			session_free(e, e->slot[i]);
 		}
+	if (e->pool)
+		engine_flushed(e);
 	free(e->slot);
 	free(e->target);
 	flow_table_free(e->flows);

@@ -139,7 +139,7 @@ struct flow_key {
 
 /* What the engine wants done. Called from inside the engine_*() calls; they must not call back into the engine. */
 struct engine_ops {
-	/* Send @t (valid, with its payload, until the engine is called again or the batch is flushed, whichever is later). */
+	/* Send @t. It may go away after the call; its payload stays until engine_flushed(). */
 	void (*emit)(void *arg, const struct tx_segment *t);
 	/* Tell the assistants whose responses these are. @response: src = target, dst = the session's source. */
 	void (*watch)(void *arg, uint64_t id, const struct tuple *response);
@@ -168,6 +168,9 @@ void engine_response(struct engine *e, const struct response *r, uint64_t now);
 /* Fire what is due. Call at engine_next() or earlier. */
 void engine_advance(struct engine *e, uint64_t now);
 uint64_t engine_next(const struct engine *e); /* ns; UINT64_MAX: nothing is due */
+
+/* Everything emitted so far has left: its payload is no longer needed. Call at the end of each batch. */
+void engine_flushed(struct engine *e);
 
 /* An assistant came up (its connection is new: all live sessions are announced through ops->watch) or all are gone. */
 void engine_channel_up(struct engine *e, uint64_t now);

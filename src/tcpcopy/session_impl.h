@@ -184,6 +184,7 @@ struct engine {
 	unsigned live, lingering, observed, half_open;
 	uint64_t started_at, live_bytes;
 	bool channel;
+	struct qseg *limbo; /* given up, but perhaps emitted and not flushed yet */
 	struct engine_counters n;
 };
 

@@ -12,10 +12,22 @@
 
 #include <assert.h>
 
+/* A sink may still hold pointers to the payload, so the block waits in limbo for engine_flushed(). */
 static void qseg_free(struct engine *e, struct session *s, struct qseg *q)
 {
 	s->held -= q->cost;
-	pool_put(e->pool, q, q->cost);
+	q->next = e->limbo;
+	e->limbo = q;
+}
+
+void engine_flushed(struct engine *e)
+{
+	while (e->limbo) {
+		struct qseg *q = e->limbo;
+
+		e->limbo = q->next;
+		pool_put(e->pool, q, q->cost);
+	}
 }
 
 /* Append to the main queue; q->seq is cap_nxt. */

@@ -1,0 +1,26 @@
+#ifndef TCPCOPY_CLASSIFY_H
+#define TCPCOPY_CLASSIFY_H
+
+#include "packet/parse.h"
+#include "tcpcopy/config.h"
+
+/* Why a captured packet went no further than classification. One table: field, text. */
+#define CLASSIFY_COUNTERS(X)                                                                     \
+	X(no_rule, "TCP segments that no -x rule is for")                                        \
+	X(loopback_source, "segments from 127.0.0.0/8 or ::1: such a source can leave no host (-c gives another)")
+
+struct classify_counters {
+	uint64_t parse[PARSE_REASON_COUNT]; /* packets by what parsing said; PARSE_OK included */
+#define X(field, text) uint64_t field;
+	CLASSIFY_COUNTERS(X)
+#undef X
+};
+
+/*
+ * The rules that segment @s (client -> online) is for: their indices into @rule, at most CONFIG_MAX_RULES. Returns how many; reasons for none
+ * are counted.
+ */
+unsigned classify(const struct config *c, struct classify_counters *n, const struct segment *s,
+		  unsigned rule[CONFIG_MAX_RULES]);
+
+#endif

@@ -1,0 +1,180 @@
+/*
+ * tcpcopy - theory of operation
+ *
+ * Starts in an order in which every failure is said in the foreground: command line, daemon, pid file, claim of the rules, privileged sockets, connections to the
+ * assistants. Only when all of that stands does -d return to the shell. From then on nothing but a signal ends the program.
+ *
+ *   SIGTERM, SIGINT  end: sessions still open on the target are reset, the account is printed
+ *   SIGUSR1          print the account now
+ *   SIGHUP           reopen the log file
+ */
+#include <errno.h>
+#include <event2/event.h>
+#include <signal.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/daemon.h"
+#include "base/log.h"
+#include "tcpcopy/lock.h"
+#include "tcpcopy/report.h"
+
+#define N_SIGNALS 4
+
+struct program {
+	struct config config;
+	struct pipeline pipeline;
+	struct event_base *base;
+	struct event *signals[N_SIGNALS];
+	struct event *stats;
+};
+
+static struct program prog;
+
+static void on_signal(evutil_socket_t number, short what, void *arg)
+{
+	(void)what;
+	(void)arg;
+	switch ((int)number) {
+	case SIGTERM:
+	case SIGINT:
+		log_info("%s: ending", number == SIGTERM ? "SIGTERM" : "SIGINT");
+		event_base_loopbreak(prog.base);
+		break;
+	case SIGUSR1:
+		report_account(&prog.pipeline);
+		break;
+	case SIGHUP:
+		if (log_reopen())
+			log_warn("cannot reopen the log \"%s\": %s; the old one is kept", prog.config.log_path,
+				 strerror(errno));
+		break;
+	default:
+		break;
+	}
+}
+
+static void on_stats(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	(void)arg;
+	report_status(&prog.pipeline);
+}
+
+/* The first round of connections is over: the start has succeeded or failed. */
+static void on_started(const char *failed, void *arg)
+{
+	(void)arg;
+	if (failed && !prog.config.keep_trying)
+		daemon_fail(1, "%s; start intercept there first, or use -L to keep trying", failed);
+	if (failed)
+		log_warn("%s; trying again until it answers (-L)", failed);
+	else
+		log_info("ready");
+	if (daemon_ready() && prog.config.daemon)
+		daemon_fail(1, "cannot become a daemon: %s", strerror(errno));
+	if (prog.config.daemon && !prog.config.log_path[0])
+		log_to_syslog();
+}
+
+static void take_pid_file(void)
+{
+	pid_t holder;
+
+	if (!prog.config.pid_path[0] || !pid_file_take(prog.config.pid_path, &holder))
+		return;
+	if (errno == EBUSY)
+		daemon_fail(1, "option -P \"%s\": in use by process %d; end that one, or name another file",
+			    prog.config.pid_path, (int)holder);
+	daemon_fail(1, "option -P \"%s\": %s; accepted: a file in a directory that exists and may be written",
+		    prog.config.pid_path, strerror(errno));
+}
+
+static void open_log(void)
+{
+	if (prog.config.log_path[0] && log_to_file(prog.config.log_path))
+		daemon_fail(1, "option -l \"%s\": %s; accepted: a file in a directory that exists and may be written",
+			    prog.config.log_path, strerror(errno));
+	if (prog.config.daemon && !prog.config.log_path[0])
+		log_info("option -d without -l: further messages go to syslog");
+}
+
+static struct event_base *new_base(void)
+{
+	struct event_config *cfg = event_config_new();
+	struct event_base *base;
+
+	if (!cfg)
+		return NULL;
+	event_config_set_flag(cfg, EVENT_BASE_FLAG_PRECISE_TIMER); /* or a 1 ms pause may take 2 */
+	base = event_base_new_with_config(cfg);
+	event_config_free(cfg);
+	return base;
+}
+
+static void add_events(void)
+{
+	static const int number[N_SIGNALS] = { SIGTERM, SIGINT, SIGUSR1, SIGHUP };
+	struct timeval tv;
+
+	for (int i = 0; i < N_SIGNALS; i++) {
+		prog.signals[i] = evsignal_new(prog.base, number[i], on_signal, NULL);
+		if (!prog.signals[i] || event_add(prog.signals[i], NULL))
+			daemon_fail(1, "out of memory");
+	}
+	if (!prog.config.stats_interval)
+		return;
+	tv.tv_sec = (time_t)(prog.config.stats_interval / NS_PER_SEC);
+	tv.tv_usec = (suseconds_t)(prog.config.stats_interval % NS_PER_SEC / 1000);
+	prog.stats = event_new(prog.base, -1, EV_PERSIST, on_stats, NULL);
+	if (!prog.stats || event_add(prog.stats, &tv))
+		daemon_fail(1, "out of memory");
+}
+
+static void free_events(void)
+{
+	for (int i = 0; i < N_SIGNALS; i++)
+		event_free(prog.signals[i]);
+	if (prog.stats)
+		event_free(prog.stats);
+}
+
+int main(int argc, char **argv)
+{
+	char err[512];
+	int status;
+
+	log_init("tcpcopy", LOGL_INFO);
+	status = config_parse(&prog.config, argc, argv);
+	if (status >= 0)
+		return status;
+	if (prog.config.verbose)
+		log_init("tcpcopy", LOGL_DEBUG);
+	signal(SIGPIPE, SIG_IGN);
+	if (prog.config.daemon && daemon_begin("tcpcopy"))
+		daemon_fail(1, "option -d: cannot become a daemon: %s", strerror(errno));
+	open_log();
+	take_pid_file();
+	if (lock_rules(&prog.config, err, sizeof(err)))
+		daemon_fail(1, "%s", err);
+	prog.base = new_base();
+	if (!prog.base)
+		daemon_fail(1, "the event loop cannot be made: out of memory or file descriptors");
+	prog.pipeline.started = NULL;
+	if (pipeline_open(&prog.pipeline, &prog.config, prog.base, err, sizeof(err)))
+		daemon_fail(1, "%s", err);
+	prog.pipeline.started = on_started;
+	config_log_facts(&prog.config);
+	add_events();
+	if (pipeline_start(&prog.pipeline))
+		daemon_fail(1, "out of memory");
+	event_base_dispatch(prog.base);
+	pipeline_stop(&prog.pipeline);
+	report_account(&prog.pipeline);
+	pipeline_close(&prog.pipeline);
+	free_events();
+	event_base_free(prog.base);
+	log_close();
+	return 0;
+}

@@ -1,0 +1,155 @@
+/*
+ * Pipeline of tcpcopy - theory of operation
+ *
+ *   capture  (io/source)  a batch of packets from the kernel
+ *   parse    (packet)     bytes -> segment, or a counted reason
+ *   classify              which rules is it for?
+ *   session               what does the client's TCP do towards the target?
+ *   inject   (io/sink)    segments -> the kernel, once a batch
+ *   peers                 response records come in; they enter at the session stage, and what they release leaves with their batch
+ *
+ * Three things wake the worker: a readable source, a readable channel, the engine's next deadline. Each ends in batch_done(): flush the sink, let the engine
+ * have its memory back, set the timer. A source may deliver a bounded number of packets for each wake-up, so the channel is never starved.
+ */
+#include "tcpcopy/pipeline.h"
+
+#include <event2/event.h>
+
+#include "base/util.h"
+
+#define CAPTURE_BUDGET 256
+
+static void batch_done(struct pipeline *p)
+{
+	uint64_t at = engine_next(p->engine), wait;
+	struct timeval tv;
+
+	sink_flush(p->sink);
+	engine_flushed(p->engine);
+	if (at == p->timer_at)
+		return;
+	p->timer_at = at;
+	if (at == UINT64_MAX) {
+		event_del(p->timer);
+		return;
+	}
+	wait = at > p->now ? at - p->now : 0;
+	tv.tv_sec = (time_t)(wait / NS_PER_SEC);
+	tv.tv_usec = (suseconds_t)((wait % NS_PER_SEC + 999) / 1000);
+	event_add(p->timer, &tv);
+}
+
+static void captured(const struct raw_packet *packet, void *arg)
+{
+	struct pipeline *p = arg;
+	unsigned rule[CONFIG_MAX_RULES], n;
+	enum parse_reason reason;
+	struct segment s;
+
+	reason = parse_packet(&s, packet);
+	p->classified.parse[reason]++;
+	if (reason != PARSE_OK)
+		return;
+	n = classify(p->config, &p->classified, &s, rule);
+	for (unsigned i = 0; i < n; i++) {
+		struct flow_key key = {
+			.client = s.tuple.src,
+			.online = s.tuple.dst,
+			.target = (uint16_t)rule[i],
+		};
+
+		engine_captured(p->engine, &key, &s, p->now);
+	}
+}
+
+static void on_readable(evutil_socket_t fd, short what, void *arg)
+{
+	struct pipeline *p = arg;
+
+	(void)what;
+	for (unsigned i = 0; i < p->n_sources; i++) {
+		if (p->source[i]->fd != fd)
+			continue;
+		p->now = pipeline_clock();
+		source_poll(p->source[i], CAPTURE_BUDGET, captured, p);
+	}
+	batch_done(p);
+}
+
+static void on_timer(evutil_socket_t fd, short what, void *arg)
+{
+	struct pipeline *p = arg;
+
+	(void)fd;
+	(void)what;
+	p->now = pipeline_clock();
+	p->timer_at = UINT64_MAX;
+	engine_advance(p->engine, p->now);
+	batch_done(p);
+}
+
+static void on_response(const struct response *r, void *arg)
+{
+	struct pipeline *p = arg;
+
+	p->now = pipeline_clock();
+	engine_response(p->engine, r, p->now);
+}
+
+static void on_loss(const struct msg_loss *delta, void *arg)
+{
+	(void)delta; /* summed up by peers; max(seq + len) makes single records dispensable */
+	(void)arg;
+}
+
+static void on_batch_end(void *arg)
+{
+	batch_done(arg);
+}
+
+static void on_up(void *arg)
+{
+	struct pipeline *p = arg;
+
+	p->now = pipeline_clock();
+	engine_channel_up(p->engine, p->now);
+	batch_done(p);
+}
+
+static void on_all_down(void *arg)
+{
+	struct pipeline *p = arg;
+
+	engine_channel_down(p->engine);
+}
+
+static void on_first_round(const char *failed, void *arg)
+{
+	struct pipeline *p = arg;
+
+	p->started(failed, p->started_arg);
+}
+
+int pipeline_start(struct pipeline *p)
+{
+	static const struct peers_handler handler = {
+		.up = on_up,
+		.all_down = on_all_down,
+		.first_round = on_first_round,
+		.response = on_response,
+		.loss = on_loss,
+		.batch_end = on_batch_end,
+	};
+
+	p->timer_at = UINT64_MAX;
+	p->timer = evtimer_new(p->base, on_timer, p);
+	if (!p->timer)
+		return -1;
+	for (unsigned i = 0; i < p->n_sources; i++) {
+		p->readable[i] = event_new(p->base, p->source[i]->fd, EV_READ | EV_PERSIST, on_readable, p);
+		if (!p->readable[i] || event_add(p->readable[i], NULL))
+			return -1;
+	}
+	p->peers = peers_new(p->base, p->config, &handler, p);
+	return p->peers ? 0 : -1;
+}

@@ -1,0 +1,48 @@
+#ifndef TCPCOPY_PIPELINE_H
+#define TCPCOPY_PIPELINE_H
+
+#include "io/sink.h"
+#include "io/source.h"
+#include "tcpcopy/classify.h"
+#include "tcpcopy/config.h"
+#include "tcpcopy/mapping.h"
+#include "tcpcopy/peers.h"
+#include "tcpcopy/session.h"
+
+struct event_base;
+struct event;
+
+/* One worker: capture, classify, session, inject, and the way back. Everything in it belongs to this worker alone. */
+struct pipeline {
+	const struct config *config;
+	struct event_base *base;
+	struct source *source[CONFIG_MAX_INTERFACES];
+	struct event *readable[CONFIG_MAX_INTERFACES];
+	unsigned n_sources;
+	struct sink *sink;
+	struct peers *peers;
+	struct mapping *mapping;
+	struct engine *engine;
+	struct event *timer;
+	uint64_t timer_at; /* ns, what the timer event is set to; UINT64_MAX: off */
+	uint64_t now;	   /* ns, of the batch in hand */
+	struct classify_counters classified;
+	struct msg_loss remote_loss;
+	void (*started)(const char *failed, void *arg); /* the first round of connections is over */
+	void *started_arg;
+};
+
+/*
+ * Open everything that needs privilege and build the stages; nothing is captured before pipeline_start(). 0, or -1 with the reason in @err. On failure
+ * call pipeline_close() as well.
+ */
+int pipeline_open(struct pipeline *p, const struct config *c, struct event_base *base, char *err, size_t err_size);
+/* Put the stages into the event loop. -1: out of memory. */
+int pipeline_start(struct pipeline *p);
+/* Reset what is open on the targets, say BYE to the assistants. The counters stay readable. */
+void pipeline_stop(struct pipeline *p);
+void pipeline_close(struct pipeline *p);
+
+uint64_t pipeline_clock(void); /* CLOCK_MONOTONIC, ns */
+
+#endif

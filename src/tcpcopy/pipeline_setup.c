@@ -1,0 +1,186 @@
+/*
+ * Setting up and taking down the pipeline - theory of operation
+ *
+ * Everything that needs privilege or can be refused is opened here, before the first packet, so that a start either succeeds whole or fails with a reason. The
+ * engine's wishes (ops) are bound to the stages here: emit to the sink, watch and unwatch to the peers, source addresses to the mapping.
+ */
+#include <event2/event.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/random.h>
+#include <time.h>
+
+#include "base/util.h"
+
+#include "io/route.h"
+#include "tcpcopy/pipeline.h"
+
+#define MAX_HALF_OPEN 65536
+#define MAX_SESSIONS 4000000
+#define DEFAULT_MTU 1500
+
+uint64_t pipeline_clock(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * NS_PER_SEC + (uint64_t)ts.tv_nsec;
+}
+
+static void op_emit(void *arg, const struct tx_segment *t)
+{
+	struct pipeline *p = arg;
+
+	sink_send(p->sink, t);
+}
+
+static void op_watch(void *arg, uint64_t id, const struct tuple *response)
+{
+	struct pipeline *p = arg;
+
+	if (p->peers)
+		peers_watch(p->peers, id, response);
+}
+
+static void op_unwatch(void *arg, uint64_t id, const struct tuple *response)
+{
+	struct pipeline *p = arg;
+
+	(void)response;
+	if (p->peers)
+		peers_unwatch(p->peers, id);
+}
+
+static bool op_source_take(void *arg, const struct flow_key *key, struct endpoint *source)
+{
+	struct pipeline *p = arg;
+
+	return mapping_take(p->mapping, key, source);
+}
+
+static void op_source_give(void *arg, const struct flow_key *key, const struct endpoint *source)
+{
+	struct pipeline *p = arg;
+
+	mapping_give(p->mapping, key, source);
+}
+
+static const struct engine_ops ops = {
+	.emit = op_emit,
+	.watch = op_watch,
+	.unwatch = op_unwatch,
+	.source_take = op_source_take,
+	.source_give = op_source_give,
+};
+
+static int open_sources(struct pipeline *p, char *err, size_t err_size)
+{
+	static char filter[CONFIG_FILTER_SIZE];
+	char any[CONFIG_MAX_INTERFACES][16];
+	const struct config *c = p->config;
+	unsigned n = c->n_interfaces;
+
+	if (config_capture_filter(c, filter, sizeof(filter))) {
+		snprintf(err, err_size, "option -x: too many rules for one capture filter");
+		return -1;
+	}
+	if (!n)
+		n = capture_interfaces(any, CONFIG_MAX_INTERFACES, true);
+	if (!n) {
+		snprintf(err, err_size, "no interface is up: nothing can be captured");
+		return -1;
+	}
+	for (unsigned i = 0; i < n; i++) {
+		struct capture_options o = {
+			.interface = c->n_interfaces ? c->interfaces[i] : any[i],
+			.filter = filter,
+			.incoming_only = true,
+		};
+
+		p->source[i] = capture_open(&o, err, err_size);
+		if (!p->source[i])
+			return -1;
+		p->n_sources++;
+	}
+	return 0;
+}
+
+static int add_targets(struct pipeline *p, char *err, size_t err_size)
+{
+	const struct config *c = p->config;
+
+	for (unsigned i = 0; i < c->n_rules; i++) {
+		const struct rule *r = &c->rules[i];
+		char host[ADDR_TEXT_LEN];
+		struct route_info route;
+
+		if (route_lookup(&route, &r->target.addr) || route.unreachable) {
+			snprintf(err, err_size,
+				 "option -x \"%s\": this host has no route to the target %s; add one (ip route add %s via "
+				 "GATEWAY), or correct the address",
+				 r->text, addr_format(host, sizeof(host), &r->target.addr), host);
+			return -1;
+		}
+		if (engine_add_target(p->engine, &r->target, c->mtu ? c->mtu : route.mtu ? route.mtu : DEFAULT_MTU) < 0) {
+			snprintf(err, err_size, "out of memory");
+			return -1;
+		}
+	}
+	return 0;
+}
+
+int pipeline_open(struct pipeline *p, const struct config *c, struct event_base *base, char *err, size_t err_size)
+{
+	struct engine_config ec = {
+		.hold = c->hold,
+		.session_buffer = c->session_buffer,
+		.max_half_open = MAX_HALF_OPEN,
+		.max_sessions = MAX_SESSIONS,
+		.no_join = c->no_join,
+	};
+
+	memset(p, 0, sizeof(*p));
+	p->config = c;
+	p->base = base;
+	if (getrandom(&ec.key, sizeof(ec.key), 0) != sizeof(ec.key)) {
+		snprintf(err, err_size, "the kernel gives no random bytes");
+		return -1;
+	}
+	p->mapping = mapping_new(c, &ec.key);
+	p->engine = engine_new(&ec, &ops, p, pipeline_clock());
+	if (!p->mapping || !p->engine) {
+		snprintf(err, err_size, "out of memory");
+		return -1;
+	}
+	if (add_targets(p, err, err_size) || open_sources(p, err, err_size))
+		return -1;
+	p->sink = sink_raw_open(err, err_size);
+	return p->sink ? 0 : -1;
+}
+
+void pipeline_stop(struct pipeline *p)
+{
+	for (unsigned i = 0; i < p->n_sources; i++)
+		if (p->readable[i])
+			event_del(p->readable[i]);
+	engine_shutdown(p->engine, pipeline_clock());
+	sink_flush(p->sink);
+	engine_flushed(p->engine);
+}
+
+void pipeline_close(struct pipeline *p)
+{
+	peers_free(p->peers);
+	p->peers = NULL;
+	for (unsigned i = 0; i < p->n_sources; i++) {
+		if (p->readable[i])
+			event_free(p->readable[i]);
+		source_close(p->source[i]);
+	}
+	if (p->timer)
+		event_free(p->timer);
+	if (p->sink)
+		sink_close(p->sink);
+	engine_free(p->engine);
+	mapping_free(p->mapping);
+}
