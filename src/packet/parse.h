@@ -25,7 +25,7 @@ enum checksum_state {
 	CHECKSUM_VERIFY,
 	/* the TCP field holds only the pseudo-header's sum (offload pending): the kernel vouches */
 	CHECKSUM_PARTIAL,
-	/* verified by the kernel or the device (VIRTIO_NET_HDR_F_DATA_VALID), or put together by GRO */
+	/* verified by the kernel or the device (VIRTIO_NET_HDR_F_DATA_VALID), or GRO made it */
 	CHECKSUM_TRUSTED,
 };
 

@@ -43,17 +43,21 @@ static void correct(uint8_t *field, uint64_t diff, bool complemented)
 	memcpy(field, &check, 2);
 }
 
-/* Offset of the TSecr from the start of the options, or 0 when there is none. */
+/*
+ * Offset of the TSecr from the start of the options, or 0 when there is none. Of several timestamps
+ * the last one counts, as it does to the reader.
+ */
 static size_t tsecr_offset(const struct segment *s)
 {
 	struct tcp_option_iter it;
+	size_t off = 0;
 
 	tcp_option_begin(&it, s->raw_options, s->raw_options_len);
 	while (tcp_option_next(&it)) {
 		if (it.kind == TCPOPT_TS && it.len == 8)
-			return (size_t)(it.body - s->raw_options) + 4;
+			off = (size_t)(it.body - s->raw_options) + 4;
 	}
-	return 0;
+	return off;
 }
 
 static uint64_t replace_addr(uint8_t *packet, bool v4, bool is_src, const struct addr *a)

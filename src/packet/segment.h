@@ -43,7 +43,7 @@ struct segment {
 	uint64_t time;	    /* ns, CLOCK_MONOTONIC, when it was captured */
 	uint32_t seq, ack;
 	uint32_t len;	   /* payload bytes on the wire (32 bits: BIG TCP), without SYN and FIN */
-	uint32_t captured; /* payload bytes present at @payload; < len if the capture cut it short */
+	uint32_t captured; /* payload bytes present at @payload; < len if the capture was cut */
 	const uint8_t *payload;
 	const uint8_t *raw_options; /* the option bytes as on the wire */
 	uint8_t raw_options_len;

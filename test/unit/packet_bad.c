@@ -1,6 +1,6 @@
 /*
- * Packets that must be turned away, each with its reason. Built with scapy, or cut from captured ones. Above each
- * stands what tcpdump(8) says of it.
+ * Packets that must be turned away, each with its reason. Built with scapy, or cut from captured
+ * ones. Above each stands what tcpdump(8) says of it.
  */
 #include "packet_vectors.h"
 

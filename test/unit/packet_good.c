@@ -1,7 +1,8 @@
 /*
- * Packets that must parse: captured with tcpdump between two network namespaces (redis over a veth pair, offloads off
- * unless the name says otherwise), and for what this kernel does not send, built with scapy. Above each stands what
- * tcpdump(8) says of it; the text expected of us is tcpdump's reading in our words.
+ * Packets that must parse: captured with tcpdump between two network namespaces (redis over a veth
+ * pair, offloads off unless the name says otherwise), and for what this kernel does not send,
+ * built with scapy. Above each stands what tcpdump(8) says of it; the text expected of us is
+ * tcpdump's reading in our words.
  */
 #include "packet_vectors.h"
 
@@ -134,7 +135,8 @@ const struct good_vector good_vectors[] = {
 	 * IP 10.90.114.82.38344 > 10.90.111.142.6379: Flags [.], seq 823596528:823597976, ack
 	 * 410215662, win 63, options [nop,nop,TS val 4082363697 ecr 992660527], length 1448
 	 */
-	{"cut by the capture", LINK_ETHERNET, CHECKSUM_VERIFY, 1514, 64, 0x00, 0x3813, true, 0x00000,
+	{"cut by the capture",
+	 LINK_ETHERNET, CHECKSUM_VERIFY, 1514, 64, 0x00, 0x3813, true, 0x00000,
 	 "10.90.114.82:38344 > 10.90.111.142:6379 [.] seq 823596528:823597976 ack "
 	 "410215662 win 63 <nop,nop,TS val 4082363697 ecr 992660527> len 1448 captured 62",
 	 "7ebe d2db 4b1c da18 baaf 0020 0800 4500 05dc 3813 4000 4006 0675 0a5a 7252 0a5a "
@@ -178,7 +180,8 @@ const struct good_vector good_vectors[] = {
 	 * IP 10.90.114.82.38342 > 10.90.111.142.6379: Flags [P.], seq 2546809532:2546809572, ack
 	 * 426631137, win 63, options [nop,nop,TS val 486106583 ecr 2266599946], length 40
 	 */
-	{"802.1ad and 802.1Q tags", LINK_ETHERNET, CHECKSUM_VERIFY, 0, 64, 0x00, 0x0bad, true, 0x00000,
+	{"802.1ad and 802.1Q tags",
+	 LINK_ETHERNET, CHECKSUM_VERIFY, 0, 64, 0x00, 0x0bad, true, 0x00000,
 	 "10.90.114.82:38342 > 10.90.111.142:6379 [P.] seq 2546809532:2546809572 ack "
 	 "426631137 win 63 <nop,nop,TS val 486106583 ecr 2266599946> len 40",
 	 "7ebe d2db 4b1c da18 baaf 0020 88a8 00c8 8100 012c 0800 4500 005c 0bad 4000 4006 "
@@ -190,7 +193,8 @@ const struct good_vector good_vectors[] = {
 	 * 1130479254:1130479294, ack 1743127228, win 64, options [nop,nop,TS val 1653042535 ecr
 	 * 4155574537], length 40
 	 */
-	{"802.1Q in 802.1Q, IPv6", LINK_ETHERNET, CHECKSUM_VERIFY, 0, 64, 0x00, 0x0000, false, 0x59899,
+	{"802.1Q in 802.1Q, IPv6",
+	 LINK_ETHERNET, CHECKSUM_VERIFY, 0, 64, 0x00, 0x0000, false, 0x59899,
 	 "[fd00:90::114:82]:57800 > [fd00:90::111:142]:6379 [P.] seq 1130479254:1130479294"
 	 " ack 1743127228 win 64 <nop,nop,TS val 1653042535 ecr 4155574537> len 40",
 	 "7ebe d2db 4b1c da18 baaf 0020 8100 00c8 8100 012c 86dd 6005 9899 0048 0640 fd00 "
@@ -246,7 +250,8 @@ const struct good_vector good_vectors[] = {
 	 * IP 10.90.114.82.38342 > 10.90.111.142.6379: Flags [P.], seq 2546809532:2546809572, ack
 	 * 426631137, win 63, options [nop,nop,TS val 486106583 ecr 2266599946], length 40
 	 */
-	{"BSD loopback, little-endian", LINK_NULL, CHECKSUM_VERIFY, 0, 64, 0x00, 0x0bad, true, 0x00000,
+	{"BSD loopback, little-endian",
+	 LINK_NULL, CHECKSUM_VERIFY, 0, 64, 0x00, 0x0bad, true, 0x00000,
 	 "10.90.114.82:38342 > 10.90.111.142:6379 [P.] seq 2546809532:2546809572 ack "
 	 "426631137 win 63 <nop,nop,TS val 486106583 ecr 2266599946> len 40",
 	 "0200 0000 4500 005c 0bad 4000 4006 385b 0a5a 7252 0a5a 6f8e 95c6 18eb 97cd 3abc "
@@ -257,7 +262,8 @@ const struct good_vector good_vectors[] = {
 	 * 1130479254:1130479294, ack 1743127228, win 64, options [nop,nop,TS val 1653042535 ecr
 	 * 4155574537], length 40
 	 */
-	{"BSD loopback, big-endian, Darwin IPv6", LINK_NULL, CHECKSUM_VERIFY, 0, 64, 0x00, 0x0000, false, 0x59899,
+	{"BSD loopback, big-endian, Darwin IPv6",
+	 LINK_NULL, CHECKSUM_VERIFY, 0, 64, 0x00, 0x0000, false, 0x59899,
 	 "[fd00:90::114:82]:57800 > [fd00:90::111:142]:6379 [P.] seq 1130479254:1130479294"
 	 " ack 1743127228 win 64 <nop,nop,TS val 1653042535 ecr 4155574537> len 40",
 	 "0000 001e 6005 9899 0048 0640 fd00 0090 0000 0000 0000 0000 0114 0082 fd00 0090 "
@@ -291,7 +297,8 @@ const struct good_vector good_vectors[] = {
 	 * IP 10.90.114.82.49872 > 10.90.111.142.6379: Flags [P.], seq 747881831:747903551, ack
 	 * 1196377561, win 8190, options [nop,nop,TS val 3698736576 ecr 2275853892], length 21720
 	 */
-	{"IPv4 super-packet, headers captured", LINK_ETHERNET, CHECKSUM_PARTIAL, 21786, 64, 0x00, 0xd0c5, true, 0x00000,
+	{"IPv4 super-packet, headers captured",
+	 LINK_ETHERNET, CHECKSUM_PARTIAL, 21786, 64, 0x00, 0xd0c5, true, 0x00000,
 	 "10.90.114.82:49872 > 10.90.111.142:6379 [P.] seq 747881831:747903551 ack "
 	 "1196377561 win 8190 <nop,nop,TS val 3698736576 ecr 2275853892> len 21720 "
 	 "captured 62",
@@ -300,7 +307,8 @@ const struct good_vector good_vectors[] = {
 	 "c644 0000 0000 0000 0000 0000 0000 0000 0000 0000 0000 0000 0000 0000 0000 0000 "
 	 "0000 0000 0000 0000 0000 0000 0000 0000 0000 0000 0000 0000 0000 0000 0000 0000"},
 	/* 95834 bytes on the wire, length field 0 */
-	{"BIG TCP from the kernel, IPv4", LINK_ETHERNET, CHECKSUM_PARTIAL, 95834, 64, 0x00, 0xd156, true, 0x00000,
+	{"BIG TCP from the kernel, IPv4",
+	 LINK_ETHERNET, CHECKSUM_PARTIAL, 95834, 64, 0x00, 0xd156, true, 0x00000,
 	 "10.90.114.82:49872 > 10.90.111.142:6379 [P.] seq 748090143:748185911 ack "
 	 "1196377561 win 8190 <nop,nop,TS val 3698736577 ecr 2275853893> len 95768 "
 	 "captured 62",
@@ -313,7 +321,8 @@ const struct good_vector good_vectors[] = {
 	 * 129550432:129571852, ack 577299323, win 8190, options [nop,nop,TS val 4028398583 ecr
 	 * 513110328], length 21420
 	 */
-	{"IPv6 super-packet, headers captured", LINK_ETHERNET, CHECKSUM_PARTIAL, 21506, 64, 0x00, 0x0000, false, 0x940f4,
+	{"IPv6 super-packet, headers captured",
+	 LINK_ETHERNET, CHECKSUM_PARTIAL, 21506, 64, 0x00, 0x0000, false, 0x940f4,
 	 "[fd00:90::114:82]:53140 > [fd00:90::111:142]:6379 [P.] seq 129550432:129571852 "
 	 "ack 577299323 win 8190 <nop,nop,TS val 4028398583 ecr 513110328> len 21420 "
 	 "captured 42",
@@ -326,7 +335,8 @@ const struct good_vector good_vectors[] = {
 	 * options [mss 1460,sackOK,TS val 3218400878 ecr 0,nop,wscale 8,tfo  cookiereq,nop,nop],
 	 * length 0
 	 */
-	{"SYN asking for a TFO cookie", LINK_ETHERNET, CHECKSUM_VERIFY, 0, 64, 0x00, 0x8cc7, true, 0x00000,
+	{"SYN asking for a TFO cookie",
+	 LINK_ETHERNET, CHECKSUM_VERIFY, 0, 64, 0x00, 0x8cc7, true, 0x00000,
 	 "10.90.114.82:49896 > 10.90.111.142:6379 [S] seq 2940148307 win 65535 <mss "
 	 "1460,sackOK,TS val 3218400878 ecr 0,nop,wscale 8,unknown-34,nop,nop> len 0",
 	 "ee60 5466 baa2 620e 150a e3d1 0800 4500 0040 8cc7 4000 4006 b75c 0a5a 7252 0a5a "
@@ -337,7 +347,8 @@ const struct good_vector good_vectors[] = {
 	 * options [mss 1460,sackOK,TS val 1730446211 ecr 0,nop,wscale 8,exp-tfo cookiereq],
 	 * length 0
 	 */
-	{"SYN with the experimental TFO option", LINK_ETHERNET, CHECKSUM_VERIFY, 0, 64, 0x00, 0x5556, true, 0x00000,
+	{"SYN with the experimental TFO option",
+	 LINK_ETHERNET, CHECKSUM_VERIFY, 0, 64, 0x00, 0x5556, true, 0x00000,
 	 "10.90.114.82:49910 > 10.90.111.142:6379 [S] seq 2302504176 win 65535 <mss "
 	 "1460,sackOK,TS val 1730446211 ecr 0,nop,wscale 8,unknown-254 0xf989> len 0",
 	 "ee60 5466 baa2 620e 150a e3d1 0800 4500 0040 5556 4000 4006 eecd 0a5a 7252 0a5a "
@@ -348,7 +359,8 @@ const struct good_vector good_vectors[] = {
 	 * options [mss 1460,sackOK,TS val 678258649 ecr 0,nop,wscale 8,mptcp 4 capable v1],
 	 * length 0
 	 */
-	{"SYN with MPTCP and ECN", LINK_ETHERNET, CHECKSUM_VERIFY, 0, 64, 0x00, 0x0c03, true, 0x00000,
+	{"SYN with MPTCP and ECN",
+	 LINK_ETHERNET, CHECKSUM_VERIFY, 0, 64, 0x00, 0x0c03, true, 0x00000,
 	 "10.90.114.82:49918 > 10.90.111.142:6379 [SEW] seq 3612247237 win 65535 <mss "
 	 "1460,sackOK,TS val 678258649 ecr 0,nop,wscale 8,unknown-30 0x0101> len 0",
 	 "ee60 5466 baa2 620e 150a e3d1 0800 4500 0040 0c03 4000 4006 3821 0a5a 7252 0a5a "
@@ -358,7 +370,8 @@ const struct good_vector good_vectors[] = {
 	 * IP 10.90.114.82.33800 > 10.90.111.142.6379: Flags [P.], seq 3165495247:3165495261, ack
 	 * 2913044011, win 115, options [nop,nop,TS val 1238301615 ecr 78720795], length 14
 	 */
-	{"IPv4 options (record route)", LINK_ETHERNET, CHECKSUM_VERIFY, 0, 52, 0x00, 0x6447, true, 0x00000,
+	{"IPv4 options (record route)",
+	 LINK_ETHERNET, CHECKSUM_VERIFY, 0, 52, 0x00, 0x6447, true, 0x00000,
 	 "10.90.114.82:33800 > 10.90.111.142:6379 [P.] seq 3165495247:3165495261 ack "
 	 "2913044011 win 115 <nop,nop,TS val 1238301615 ecr 78720795> len 14",
 	 "0200 0000 0002 0200 0000 0001 0800 4800 004e 6447 4000 3406 ddc3 0a5a 7252 0a5a "
@@ -405,7 +418,8 @@ const struct good_vector good_vectors[] = {
 	 * 3165495247:3165495261, ack 2913044011, win 115, options [nop,nop,TS val 1238301615 ecr
 	 * 78720795], length 14
 	 */
-	{"IPv6 traffic class and flow label", LINK_ETHERNET, CHECKSUM_VERIFY, 0, 52, 0xb9, 0x0000, false, 0xbeef1,
+	{"IPv6 traffic class and flow label",
+	 LINK_ETHERNET, CHECKSUM_VERIFY, 0, 52, 0xb9, 0x0000, false, 0xbeef1,
 	 "[fd00:90::114:82]:33800 > [fd00:90::111:142]:6379 [P.] seq 3165495247:3165495261"
 	 " ack 2913044011 win 115 <nop,nop,TS val 1238301615 ecr 78720795> len 14",
 	 "0200 0000 0002 0200 0000 0001 86dd 6b9b eef1 002e 0634 fd00 0090 0000 0000 0000 "
@@ -417,7 +431,8 @@ const struct good_vector good_vectors[] = {
 	 * last-entry=0, tag=0) 33800 > 6379: Flags [P.], seq 3165495247:3165495261, ack
 	 * 2913044011, win 115, options [nop,nop,TS val 1238301615 ecr 78720795], length 14
 	 */
-	{"IPv6 hop-by-hop, destination options, routing at its end", LINK_ETHERNET, CHECKSUM_VERIFY, 0, 52, 0x00, 0x0000, false, 0xbeef1,
+	{"IPv6 hop-by-hop, destination options, routing at its end",
+	 LINK_ETHERNET, CHECKSUM_VERIFY, 0, 52, 0x00, 0x0000, false, 0xbeef1,
 	 "[fd00:90::114:82]:33800 > [fd00:90::111:142]:6379 [P.] seq 3165495247:3165495261"
 	 " ack 2913044011 win 115 <nop,nop,TS val 1238301615 ecr 78720795> len 14",
 	 "0200 0000 0002 0200 0000 0001 86dd 600b eef1 0046 0034 fd00 0090 0000 0000 0000 "
@@ -429,7 +444,8 @@ const struct good_vector good_vectors[] = {
 	 * 3165495247:3165495261, ack 2913044011, win 115, options [nop,nop,TS val 1238301615 ecr
 	 * 78720795], length 14
 	 */
-	{"IPv6 atomic fragment", LINK_ETHERNET, CHECKSUM_VERIFY, 0, 52, 0x00, 0x0000, false, 0xbeef1,
+	{"IPv6 atomic fragment",
+	 LINK_ETHERNET, CHECKSUM_VERIFY, 0, 52, 0x00, 0x0000, false, 0xbeef1,
 	 "[fd00:90::114:82]:33800 > [fd00:90::111:142]:6379 [P.] seq 3165495247:3165495261"
 	 " ack 2913044011 win 115 <nop,nop,TS val 1238301615 ecr 78720795> len 14",
 	 "0200 0000 0002 0200 0000 0001 86dd 600b eef1 0036 2c34 fd00 0090 0000 0000 0000 "
@@ -442,7 +458,8 @@ const struct good_vector good_vectors[] = {
 	 * seq 3165495247:3165495261, ack 2913044011, win 115, options [nop,nop,TS val 1238301615
 	 * ecr 78720795], length 14
 	 */
-	{"IPv6 authentication header", LINK_ETHERNET, CHECKSUM_VERIFY, 0, 52, 0x00, 0x0000, false, 0xbeef1,
+	{"IPv6 authentication header",
+	 LINK_ETHERNET, CHECKSUM_VERIFY, 0, 52, 0x00, 0x0000, false, 0xbeef1,
 	 "[fd00:90::114:82]:33800 > [fd00:90::111:142]:6379 [P.] seq 3165495247:3165495261"
 	 " ack 2913044011 win 115 <nop,nop,TS val 1238301615 ecr 78720795> len 14",
 	 "0200 0000 0002 0200 0000 0001 86dd 600b eef1 0046 3334 fd00 0090 0000 0000 0000 "
@@ -450,7 +467,8 @@ const struct good_vector good_vectors[] = {
 	 "0002 5a5a 5a5a 5a5a 5a5a 5a5a 5a5a 8408 18eb bcad 9fcf ada1 862b 8018 0073 7c4d "
 	 "0000 0101 080a 49ce fbaf 04b1 2f1b 2a31 0d0a 2434 0d0a 7069 6e67 0d0a"},
 	/* total length 0, 130386 bytes on the wire */
-	{"BIG TCP, IPv4: total length 0", LINK_ETHERNET, CHECKSUM_PARTIAL, 130386, 52, 0x00, 0x6447, true, 0x00000,
+	{"BIG TCP, IPv4: total length 0",
+	 LINK_ETHERNET, CHECKSUM_PARTIAL, 130386, 52, 0x00, 0x6447, true, 0x00000,
 	 "10.90.114.82:33800 > 10.90.111.142:6379 [P.] seq 3165495247:3165625567 ack "
 	 "2913044011 win 115 <nop,nop,TS val 1238301615 ecr 78720795> len 130320 captured "
 	 "14",
@@ -458,7 +476,8 @@ const struct good_vector good_vectors[] = {
 	 "6f8e 8408 18eb bcad 9fcf ada1 862b 8018 0073 84f1 0000 0101 080a 49ce fbaf 04b1 "
 	 "2f1b 2a31 0d0a 2434 0d0a 7069 6e67 0d0a"},
 	/* payload length 0, jumbo payload 130360 */
-	{"BIG TCP, IPv6: jumbo payload", LINK_ETHERNET, CHECKSUM_PARTIAL, 130414, 52, 0x00, 0x0000, false, 0xbeef1,
+	{"BIG TCP, IPv6: jumbo payload",
+	 LINK_ETHERNET, CHECKSUM_PARTIAL, 130414, 52, 0x00, 0x0000, false, 0xbeef1,
 	 "[fd00:90::114:82]:33800 > [fd00:90::111:142]:6379 [P.] seq 3165495247:3165625567"
 	 " ack 2913044011 win 115 <nop,nop,TS val 1238301615 ecr 78720795> len 130320 "
 	 "captured 14",
@@ -467,7 +486,8 @@ const struct good_vector good_vectors[] = {
 	 "18eb bcad 9fcf ada1 862b 8018 0073 7c4d 0000 0101 080a 49ce fbaf 04b1 2f1b 2a31 "
 	 "0d0a 2434 0d0a 7069 6e67 0d0a"},
 	/* payload length 0, 130406 bytes on the wire */
-	{"BIG TCP, IPv6: length 0 without jumbo option", LINK_ETHERNET, CHECKSUM_PARTIAL, 130406, 52, 0x00, 0x0000, false, 0xbeef1,
+	{"BIG TCP, IPv6: length 0 without jumbo option",
+	 LINK_ETHERNET, CHECKSUM_PARTIAL, 130406, 52, 0x00, 0x0000, false, 0xbeef1,
 	 "[fd00:90::114:82]:33800 > [fd00:90::111:142]:6379 [P.] seq 3165495247:3165625567"
 	 " ack 2913044011 win 115 <nop,nop,TS val 1238301615 ecr 78720795> len 130320 "
 	 "captured 14",

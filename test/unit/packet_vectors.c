@@ -1,5 +1,6 @@
 /*
- * What the tests of the packet library share: bytes from hex, and a repeatable source of randomness.
+ * What the tests of the packet library share: bytes from hex, and a repeatable source of
+ * randomness.
  */
 #include "packet_vectors.h"
 

@@ -34,7 +34,10 @@ extern const size_t n_bad_vectors;
 
 const struct good_vector *good_vector(const char *name);
 
-/* Bytes of "4500 003c ..." in a heap block of exactly their size, for the sanitizer to watch; free() it. */
+/*
+ * Bytes of "4500 003c ..." in a heap block of exactly their size, for the sanitizer to
+ * watch; free() it.
+ */
 uint8_t *hex_bytes(const char *hex, size_t *len);
 
 /* The vector as a source would deliver it; free() p.data. */

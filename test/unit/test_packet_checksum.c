@@ -1,6 +1,6 @@
 /*
- * The checksum against a reference that follows RFC 1071's words literally, at every small length and alignment, and
- * the incremental update against full sums, with the edges of RFC 1624.
+ * The checksum against a reference that follows RFC 1071's words literally, at every small length
+ * and alignment, and the incremental update against full sums, with the edges of RFC 1624.
  */
 #include <stdarg.h>
 #include <setjmp.h>
@@ -116,7 +116,8 @@ static void pseudo_headers(void **state)
 				 reference(h, 14, 0));
 
 		memset(h, 0, sizeof(h));
-		assert_true(addr_parse(&a, "fd00:90::114:82") && addr_parse(&b, "fd00:90::111:142"));
+		assert_true(addr_parse(&a, "fd00:90::114:82") &&
+			    addr_parse(&b, "fd00:90::111:142"));
 		memcpy(h, a.b, 16);
 		memcpy(h + 16, b.b, 16);
 		put_be32(h + 32, lens[i]);

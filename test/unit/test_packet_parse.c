@@ -1,6 +1,7 @@
 /*
- * parse_packet() against packets from the wire. Each vector lies in a heap block of its exact size, so that under
- * AddressSanitizer a read past the end is a failure; the truncation tests repeat that at every length.
+ * parse_packet() against packets from the wire. Each vector lies in a heap block of its exact size,
+ * so that under AddressSanitizer a read past the end is a failure; the truncation tests repeat that
+ * at every length.
  */
 #include <stdarg.h>
 #include <setjmp.h>
@@ -80,7 +81,10 @@ static void every_reason_has_a_name_of_its_own(void **state)
 	assert_string_equal(parse_reason_name(PARSE_REASON_COUNT), "?");
 }
 
-/* The capture ends anywhere: headers cut are a "short" reason, payload cut is a smaller s.captured. */
+/*
+ * The capture ends anywhere: headers cut are a "short" reason, payload cut is a smaller
+ * s.captured.
+ */
 static void every_capture_length_is_survived(void **state)
 {
 	size_t i;
@@ -130,7 +134,8 @@ static void every_wire_length_is_survived(void **state)
 			continue;
 		}
 		assert_int_equal(parse_packet(&whole, &p), PARSE_OK);
-		for (cut.len = 0; cut.len < (size_t)(whole.payload - p.data) + whole.len; cut.len++) {
+		for (cut.len = 0; cut.len < (size_t)(whole.payload - p.data) + whole.len;
+		     cut.len++) {
 			uint8_t *exact = malloc(cut.len ? cut.len : 1);
 			struct segment s;
 
@@ -213,7 +218,10 @@ static void options_reach_the_segment(void **state)
 	free((void *)(uintptr_t)p.data);
 }
 
-/* One changed byte anywhere under the checksums is noticed; with the kernel vouching it is not looked for. */
+/*
+ * One changed byte anywhere under the checksums is noticed; with the kernel vouching it
+ * is not looked for.
+ */
 static void damage_is_noticed_only_when_asked(void **state)
 {
 	struct raw_packet p = good_packet(good_vector("IPv6 data"));
