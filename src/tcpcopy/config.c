@@ -257,7 +257,7 @@ static const struct args_program program = {
 		   "on an assistant "
 		   "server, returns the headers of the target's answers.",
 	.closing = "Example: tcpcopy -x 6379-10.90.109.143:6379 -s 10.90.110.143 -d\n"
-		   "IPv6:    tcpcopy -x '[fd90::142]:6379-[fd90::143]:6379' -s '[fd90::110]'\n"
+		   "IPv6:    tcpcopy -x '6379-[fd90::109:143]:6379' -s '[fd90::110:143]'\n"
 		   "More:    man 8 tcpcopy\n",
 	.options = options,
 	.count = ARRAY_SIZE(options),
