@@ -1,0 +1,335 @@
+"""The walk-through, typed into the four hosts of a lab; started by ./demo.
+
+Every command stands here as its operator would type it and goes to a shell on
+its host. What the hosts print appears as it comes. tcpdump runs on all four;
+from its files comes the table of one request as the online server received it
+and as the target received the copy, and the verdict on each field.
+"""
+
+import decimal
+import os
+import pathlib
+import subprocess
+import sys
+import threading
+import time
+
+from labnet import Lab, LabError
+
+TOP = pathlib.Path(__file__).resolve().parent.parent
+PORT = 6379
+PATIENCE = 5        # seconds for the target to execute what the online server has executed
+FIELDS = ("frame.time_epoch", "ip.src", "tcp.srcport", "ip.dst", "tcp.dstport", "ip.id", "ip.ttl",
+          "ip.len", "tcp.seq_raw", "tcp.ack_raw", "tcp.window_size_value",
+          "tcp.options.timestamp.tsval", "tcp.options.timestamp.tsecr", "tcp.len", "tcp.flags.syn",
+          "tcp.flags.fin", "tcp.payload", "ip.checksum.status", "tcp.checksum.status")
+CHECKSUM_GOOD = "1"     # tshark's notation
+
+
+class Failure(Exception):
+    """What did not come out as it should."""
+
+
+class Screen:
+    """Lines of several hosts, one at a time, each with its host in front."""
+
+    COLOURS = {"client": 36, "online": 32, "target": 33, "assistant": 35}
+
+    def __init__(self):
+        self._lock = threading.Lock()
+        self._colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
+
+    def say(self, text=""):
+        with self._lock:
+            print(text, flush=True)
+
+    def title(self, text):
+        self.say(f"\n\033[1m{text}\033[0m" if self._colour else f"\n{text}")
+
+    def host(self, name, text, mark="|"):
+        front = f"{name:>9} {mark}"
+        if self._colour:
+            front = f"\033[{self.COLOURS[name]}m{front}\033[0m"
+        self.say(f"{front} {text}")
+
+
+class Terminal:
+    """A shell on one host, in a directory, and what comes out of it."""
+
+    def __init__(self, host, screen, directory=TOP):
+        self.host = host
+        self.screen = screen
+        self.directory = directory
+
+    def _start(self, command):
+        self.screen.host(self.host.name, command, mark="#")
+        process = self.host.popen(["bash", "-c", command], cwd=self.directory,
+                                  stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        lines = []
+        reader = threading.Thread(target=self._read, args=(process.stdout, lines), daemon=True)
+        reader.start()
+        return process, lines, reader
+
+    def _read(self, stream, lines):
+        for line in stream:
+            lines.append(line.rstrip("\n"))
+            self.screen.host(self.host.name, lines[-1])
+
+    def type(self, command):
+        """Run a command to its end; a daemon that it leaves behind is not waited for."""
+        process, lines, reader = self._start(command)
+        if status := process.wait(timeout=60):
+            reader.join(timeout=1)
+            raise Failure(f"{self.host.name}: `{command}` ended with status {status}")
+        reader.join(timeout=0.3)
+        return lines
+
+    def keep_running(self, command):
+        """Start a command and return the list that its lines are appended to."""
+        return self._start(command)[1]
+
+
+def wait_for(condition, timeout=PATIENCE):
+    deadline = time.monotonic() + timeout
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.01)
+    return True
+
+
+def walk_through(lab, screen):
+    """Type the commands; return the captures by host, and the monitors' two lines."""
+    client_directory = lab.directory / "client-home"
+    client_directory.mkdir()
+    (client_directory / "redis-cli").symlink_to("/usr/bin/redis-cli")
+    terminals = {name: Terminal(host, screen, client_directory if name == "client" else TOP)
+                 for name, host in lab.hosts.items()}
+    client, online, target, assistant = (terminals[name] for name in
+                                         ("client", "online", "target", "assistant"))
+
+    screen.title("Redis runs on the online server and on the target; monitor shows what each executes.")
+    for name in "online", "target":
+        lab.redis(name)
+    monitors = {terminal.host.name: terminal.keep_running("redis-cli monitor")
+                for terminal in (online, target)}
+    if not wait_for(lambda: all("OK" in lines for lines in monitors.values())):
+        raise Failure("redis-cli monitor does not start")
+
+    screen.title("The target's responses to the client are to go to the assistant.")
+    target.type("sudo route add -host 10.90.114.82 gw 10.90.110.143")
+    screen.title("The assistant takes their headers, and is a black hole for the rest.")
+    assistant.type("./intercept -i eth0 -F tcp and src port 6379 -d")
+    screen.title("The online server copies what arrives at its port 6379 to the target.")
+    online.type("./tcpcopy -x 6379-10.90.109.143:6379 -s 10.90.110.143 -d")
+
+    screen.title("A client sets a key on the online server, and knows of nothing else.")
+    captures = {name: host.capture(f"tcp port {PORT}") for name, host in lab.hosts.items()}
+    client.type('./redis-cli -h 10.90.111.142 set date $(date +"%m-%d-%Y")')
+    executed = {name: lambda name=name: [line for line in monitors[name] if '"date"' in line]
+                for name in monitors}
+    for name in executed:
+        if not wait_for(executed[name]):
+            raise Failure(f"{name}: redis has not executed the command within {PATIENCE} s")
+    # the connection's end is replicated too; a copy too many would show by then
+    wait_for(lambda: len(executed["target"]()) > 1, timeout=1)
+    for name in captures:
+        captures[name].stop()
+    return captures, {name: executed[name]() for name in executed}
+
+
+def number(packet, field):
+    return int(packet[field], 0)
+
+
+def end_of(packet):
+    """The sequence number after the segment."""
+    return (number(packet, "tcp.seq_raw") + number(packet, "tcp.len") +
+            (packet["tcp.flags.syn"] in ("1", "True")) +
+            (packet["tcp.flags.fin"] in ("1", "True"))) % 2**32
+
+
+def later(a, b):
+    """Whether a comes after b on the circle of 32-bit numbers (RFC 9293, 3.4)."""
+    return 0 < (a - b) % 2**32 < 2**31
+
+
+def latest(numbers):
+    result = None
+    for each in numbers:
+        if result is None or later(each, result):
+            result = each
+    return result
+
+
+def one_packet(packets, host, what):
+    found = [packet for packet in packets if what(packet)]
+    if len(found) != 1:
+        raise Failure(f"{host}: tcpdump has {len(found)} packets with the request, 1 was expected")
+    return found[0]
+
+
+def readable(payload):
+    return bytes.fromhex(payload).decode(errors="replace").replace("\r\n", " ").strip()
+
+
+def compare(lab, packets):
+    """The table's rows: (field, online's copy, target's copy, verdict, whether it is right)."""
+    client, online, target = (lab.host(name) for name in ("client", "online", "target"))
+
+    def is_request(packet):
+        return (packet["ip.src"] == client.ip4 and number(packet, "tcp.dstport") == PORT
+                and b"\r\ndate\r\n" in bytes.fromhex(packet["tcp.payload"]))
+
+    original = one_packet(packets["online"], "online", lambda packet: is_request(packet) and
+                          packet["ip.dst"] == online.ip4)
+    replica = one_packet(packets["target"], "target", is_request)
+    before = [packet for packet in packets["target"]
+              if packet["ip.src"] == target.ip4 and packet["ip.dst"] == client.ip4 and
+              packet["tcp.dstport"] == replica["tcp.srcport"] and
+              decimal.Decimal(packet["frame.time_epoch"]) <= decimal.Decimal(replica["frame.time_epoch"])]
+    target_edge = latest(end_of(packet) for packet in before)
+    target_clock = latest(number(packet, "tcp.options.timestamp.tsval") for packet in before
+                          if packet["tcp.options.timestamp.tsval"])
+
+    def kept(name, value):
+        same = value(original) == value(replica)
+        return name, value(original), value(replica), "kept" if same else "NOT KEPT", same
+
+    def rewritten(name, value, expected, meaning):
+        right = value(replica) == expected
+        verdict = meaning if right else f"WRONG, expected {expected}"
+        return name, value(original), value(replica), verdict, right
+
+    def hexadecimal(field, digits):
+        def show(packet):
+            return f"0x{number(packet, field):0{digits}x}" if packet[field] else "none"
+        return show
+
+    def in_hex(value):
+        return "none" if value is None else f"0x{value:08x}"
+
+    good = [replica[f"{layer}.checksum.status"] == CHECKSUM_GOOD for layer in ("ip", "tcp")]
+    rows = [
+        kept("source address:port", lambda p: f"{p['ip.src']}:{p['tcp.srcport']}"),
+        rewritten("destination", lambda p: f"{p['ip.dst']}:{p['tcp.dstport']}",
+                  f"{target.ip4}:{PORT}", "rewritten: the target"),
+        kept("IP id", hexadecimal("ip.id", 4)),
+        kept("TTL", hexadecimal("ip.ttl", 2)),
+        kept("total length", lambda p: p["ip.len"]),
+        kept("sequence number", hexadecimal("tcp.seq_raw", 8)),
+        rewritten("acknowledgment number", hexadecimal("tcp.ack_raw", 8), in_hex(target_edge),
+                  "rewritten: the target's space"),
+        kept("window", hexadecimal("tcp.window_size_value", 4)),
+        kept("timestamp value (TSval)", hexadecimal("tcp.options.timestamp.tsval", 8)),
+        rewritten("timestamp echo (TSecr)", hexadecimal("tcp.options.timestamp.tsecr", 8),
+                  in_hex(target_clock), "rewritten: the target's clock"),
+        kept("payload", lambda p: readable(p["tcp.payload"])),
+        ("IP and TCP checksums", "-", " and ".join("right" if each else "wrong" for each in good),
+         "recomputed" if all(good) else "WRONG", all(good)),
+    ]
+    return rows, original, replica
+
+
+def show_table(screen, rows):
+    heads = ("field of the request", "online's copy", "target's copy", "")
+    widths = [max(len(str(row[column])) for row in [heads, *rows]) for column in range(4)]
+    for row in [heads, *rows]:
+        screen.say("  " + "  ".join(str(cell).ljust(width)
+                                    for cell, width in zip(row, widths)).rstrip())
+
+
+def judge_answers(lab, packets, replica):
+    """What became of the target's answer: a list of (sentence, whether it holds)."""
+    client, target = lab.host("client"), lab.host("target")
+
+    def answers(name):
+        return [packet for packet in packets[name]
+                if packet["ip.src"] == target.ip4 and packet["tcp.payload"] == b"+OK\r\n".hex()
+                and number(packet, "tcp.ack_raw") == end_of(replica)]
+
+    strays = sum(packet["ip.src"] == target.ip4 for packet in packets["client"])
+    edge = f"0x{end_of(replica):08x}"
+    return [(f"the target answers +OK to the copy (ack {edge})", bool(answers("target"))),
+            ("that answer arrives at the assistant", bool(answers("assistant"))),
+            (f"packets from the target that arrive at the client: {strays}", strays == 0),
+            (f"bad checksums counted by the target's kernel: {target.nstat()['TcpInCsumErrors']}",
+             target.nstat()["TcpInCsumErrors"] == 0),
+            ("packets from the online server arrive at the client",
+             any(packet["ip.src"] == lab.host("online").ip4 for packet in packets["client"])
+             and client.nstat()["TcpInErrs"] == 0)]
+
+
+def judge_monitors(lab, executed):
+    """Both servers executed one same command of one same client."""
+    said = {name: [line.split(" ", 1)[1] for line in lines] for name, lines in executed.items()}
+    delay = (decimal.Decimal(executed["target"][0].split(" ")[0]) -
+             decimal.Decimal(executed["online"][0].split(" ")[0]))
+    return [(f"both executed {said['online'][0]}, the target {delay * 1000:.3f} ms after the "
+             "online server", len(said["online"]) == 1 and said["online"] == said["target"])]
+
+
+def run(lab, screen):
+    screen.title("Four hosts, each a network namespace:")
+    for host in lab.hosts.values():
+        screen.host(host.name, f"{host.ip4:15} {host.ip6}")
+    captures, executed = walk_through(lab, screen)
+
+    screen.title("What tcpdump saw of the request:")
+    packets = {name: capture.fields(*FIELDS, options=("ip.check_checksum:TRUE",
+                                                      "tcp.check_checksum:TRUE"))
+               for name, capture in captures.items()}
+    rows, original, replica = compare(lab, packets)
+    show_table(screen, rows)
+    later_by = (decimal.Decimal(replica["frame.time_epoch"]) -
+                decimal.Decimal(original["frame.time_epoch"])) * 1000000
+    screen.say(f"\n  The copy reached the target {later_by:.0f} us after the request had reached the "
+               "online server.")
+    facts = judge_monitors(lab, executed) + judge_answers(lab, packets, replica)
+    for sentence, holds in facts:
+        screen.say(f"  {'ok ' if holds else 'NO '} {sentence}")
+    wrong = [row[0] for row in rows if not row[4]] + [fact for fact, holds in facts if not holds]
+    if wrong:
+        raise Failure("not as it should be: " + "; ".join(wrong))
+
+
+KEPT = """
+The hosts stay up. Some things to try (as root, in {top}):
+  lab/lab status
+  lab/lab exec client -- redis-cli -h 10.90.111.142 incr visits
+  lab/lab exec client -- redis-benchmark -h 10.90.111.142 -t set,get -n 10000 -q
+  lab/lab exec target -- redis-cli info commandstats
+  lab/lab exec target -- tcpdump -ni eth0 tcp port 6379
+  lab/lab loss target to 0.01         1 % of what goes to the target is lost
+  lab/lab delay target 5000           5 ms each way; without the number: off again
+  lab/lab --help
+Take them down with:
+  lab/lab down"""
+
+
+def main():
+    keep = "--keep" in sys.argv[1:]
+    screen = Screen()
+    started = time.monotonic()
+    try:
+        if keep:
+            lab = Lab("lab").up()
+            try:
+                run(lab, screen)
+            finally:
+                screen.say(KEPT.format(top=TOP))
+        else:
+            with Lab() as lab:
+                run(lab, screen)
+    except (Failure, LabError) as error:
+        screen.say(f"\ndemo: failed: {error}")
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    screen.say(f"\nEverything as it should be ({time.monotonic() - started:.0f} s)."
+               + ("" if keep else " The hosts are gone again."))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
