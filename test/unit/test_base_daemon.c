@@ -24,7 +24,7 @@
 
 static char directory[] = "/tmp/test_base_daemon.XXXXXX";
 static char path[64];
-static int to_test[2], to_daemon[2]; /* pipes */
+static int to_test[2] = { -1, -1 }, to_daemon[2] = { -1, -1 }; /* pipes */
 
 static int set_up(void **state)
 {
@@ -95,12 +95,24 @@ static pid_t start(void (*program)(void))
 	return pid;
 }
 
+/* Lets a waiting daemon go on, and waits for all. Also after a failure, or a daemon would be left.
+ */
 static void finish(void)
 {
-	close(to_test[0]);
-	close(to_daemon[1]); /* lets a waiting daemon go on */
+	if (to_test[0] >= 0)
+		close(to_test[0]);
+	if (to_daemon[1] >= 0)
+		close(to_daemon[1]);
+	to_test[0] = to_daemon[1] = -1;
 	while (wait(NULL) > 0)
 		;
+}
+
+static int finish_test(void **state)
+{
+	(void)state;
+	finish();
+	return 0;
 }
 
 static int exit_status(pid_t pid)
@@ -343,13 +355,13 @@ static void pid_file_of_a_child(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(ready),
-		cmocka_unit_test(failure),
-		cmocka_unit_test(foreground),
-		cmocka_unit_test(early_end),
-		cmocka_unit_test(interrupted),
-		cmocka_unit_test(pid_file),
-		cmocka_unit_test(pid_file_of_a_child),
+		cmocka_unit_test_teardown(ready, finish_test),
+		cmocka_unit_test_teardown(failure, finish_test),
+		cmocka_unit_test_teardown(foreground, finish_test),
+		cmocka_unit_test_teardown(early_end, finish_test),
+		cmocka_unit_test_teardown(interrupted, finish_test),
+		cmocka_unit_test_teardown(pid_file, finish_test),
+		cmocka_unit_test_teardown(pid_file_of_a_child, finish_test),
 	};
 
 	return cmocka_run_group_tests(tests, set_up, tear_down);
