@@ -105,6 +105,19 @@ static void wrong_sizes_are_unknown(void **state)
 	assert_false(parse_hex(&o, texts[i]));
 }
 
+/* Five blocks fit no header, but the walk takes any length. */
+static void sack_blocks_stay_in_their_array(void **state)
+{
+	uint8_t b[42] = {TCPOPT_SACKS, 42};
+	struct tcp_options *o = malloc(sizeof(*o));
+
+	(void)state;
+	assert_true(tcp_options_parse(o, b, sizeof(b)));
+	assert_int_equal(o->n_sack, 0);
+	assert_true(o->has_unknown);
+	free(o);
+}
+
 static void end_stops_the_walk(void **state)
 {
 	struct tcp_options o;
@@ -305,6 +318,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(values_of_all_kinds),
 		cmocka_unit_test(wrong_sizes_are_unknown),
+		cmocka_unit_test(sack_blocks_stay_in_their_array),
 		cmocka_unit_test(end_stops_the_walk),
 		cmocka_unit_test(malformed_keeps_what_came_before),
 		cmocka_unit_test(truncated_and_damaged_bytes),

@@ -158,6 +158,8 @@ static void captured_above_length_is_cut(void **state)
 	(void)state;
 	p.len = 20;
 	assert_int_equal(parse_packet(&s, &p), PARSE_IP_SHORT);
+	p.len = 10;
+	assert_int_equal(parse_packet(&s, &p), PARSE_LINK_SHORT);
 	free((void *)(uintptr_t)p.data);
 }
 
