@@ -14,6 +14,7 @@
 
 #include "base/log.h"
 #include "io/route.h"
+#include "io/source.h"
 #include "tcpcopy/config_parts.h"
 
 struct writer {
@@ -120,16 +121,18 @@ static void log_list(const char *what, const char *const *items, unsigned n, con
 static void log_sources(const struct config *c)
 {
 	const char *items[MAX(CONFIG_MAX_INTERFACES, CONFIG_MAX_POOL)];
-	char filter[CONFIG_FILTER_SIZE];
-	unsigned i, n = 0;
+	char filter[CONFIG_FILTER_SIZE], every[CONFIG_MAX_INTERFACES][16];
+	unsigned i, n = c->n_interfaces;
 
-	for (i = 0; i < c->n_interfaces; i++)
-		items[i] = c->interfaces[i];
-	log_list("captured on", items, c->n_interfaces, "every interface that is up");
+	if (n == 0)
+		n = capture_interfaces(every, CONFIG_MAX_INTERFACES, true);
+	for (i = 0; i < n; i++)
+		items[i] = c->n_interfaces ? c->interfaces[i] : every[i];
+	log_list("captured on", items, n, "nothing: no interface is up");
 	config_capture_filter(c, filter, sizeof(filter));
 	log_info("capture filter: %s", filter);
 
-	for (i = 0; i < c->n_pool; i++)
+	for (i = 0, n = 0; i < c->n_pool; i++)
 		if (i == 0 || c->pool_text[i] != c->pool_text[i - 1])
 			items[n++] = c->pool_text[i];
 	log_list("client addresses", items, n, "the clients' own");
