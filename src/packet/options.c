@@ -16,7 +16,8 @@
 
 void tcp_option_begin(struct tcp_option_iter *it, const uint8_t *options, size_t len)
 {
-	*it = (struct tcp_option_iter){.p = options, .end = options + len};
+	/* no options may come as no pointer, to which C allows nothing to be added */
+	*it = (struct tcp_option_iter){.p = options, .end = len ? options + len : options};
 }
 
 bool tcp_option_next(struct tcp_option_iter *it)

@@ -89,7 +89,7 @@ static void put_nops(struct line *l, const char **comma, const uint8_t *from, co
 
 static void put_options(struct line *l, const uint8_t *options, size_t len)
 {
-	const uint8_t *at = options, *end = options + len;
+	const uint8_t *at = options;
 	struct tcp_option_iter it;
 	const char *comma = "";
 
@@ -107,7 +107,7 @@ static void put_options(struct line *l, const uint8_t *options, size_t len)
 	put_nops(l, &comma, at, it.p);
 	if (it.malformed)
 		put(l, "%s[bad opt]", comma);
-	else if (it.p < end)
+	else if (it.p < it.end)
 		put(l, "%seol", comma);
 	put(l, ">");
 }
