@@ -128,7 +128,6 @@ static void on_loss(struct peer *p, const struct msg_loss *now)
 	sum->records_merged += d.records_merged;
 	sum->kernel_drops += d.kernel_drops;
 	sum->unowned += d.unowned;
-	p->all->h->loss(&d, p->all->arg);
 }
 
 static void on_message(struct channel_conn *c, const struct message *m, void *arg)

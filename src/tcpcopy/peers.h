@@ -19,8 +19,6 @@ struct peers_handler {
 	/* All assistants have been tried once. @failed: NULL when all are up, else why one of them is not. */
 	void (*first_round)(const char *failed, void *arg);
 	void (*response)(const struct response *r, void *arg);
-	/* What one assistant had to drop, since the last such message of its connection. */
-	void (*loss)(const struct msg_loss *delta, void *arg);
 	void (*batch_end)(void *arg);
 };
 

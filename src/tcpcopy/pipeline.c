@@ -96,12 +96,6 @@ static void on_response(const struct response *r, void *arg)
 	engine_response(p->engine, r, p->now);
 }
 
-static void on_loss(const struct msg_loss *delta, void *arg)
-{
-	(void)delta; /* summed up by peers; max(seq + len) makes single records dispensable */
-	(void)arg;
-}
-
 static void on_batch_end(void *arg)
 {
 	batch_done(arg);
@@ -137,7 +131,6 @@ int pipeline_start(struct pipeline *p)
 		.all_down = on_all_down,
 		.first_round = on_first_round,
 		.response = on_response,
-		.loss = on_loss,
 		.batch_end = on_batch_end,
 	};
 

@@ -27,7 +27,6 @@ struct pipeline {
 	uint64_t timer_at; /* ns, what the timer event is set to; UINT64_MAX: off */
 	uint64_t now;	   /* ns, of the batch in hand */
 	struct classify_counters classified;
-	struct msg_loss remote_loss;
 	void (*started)(const char *failed, void *arg); /* the first round of connections is over */
 	void *started_arg;
 };

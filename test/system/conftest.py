@@ -1,0 +1,128 @@
+"""What the system tests share: a lab for each test, and the two programs in it."""
+
+import os
+import pathlib
+import re
+import subprocess
+import sys
+import time
+
+import pytest
+
+TOP = pathlib.Path(__file__).resolve().parent.parent.parent
+sys.path.insert(0, str(TOP / "lab"))
+
+from labnet import Lab                                              # noqa: E402
+
+BIN = pathlib.Path(os.environ.get("TCPCOPY_BIN_DIR", TOP))
+
+
+@pytest.fixture
+def lab():
+    if os.geteuid():
+        pytest.skip("a lab needs root")
+    with Lab() as lab:
+        yield lab
+
+
+def wait_until(condition, timeout=20, step=0.05):
+    """True as soon as `condition()` is; False when it is not in `timeout` seconds."""
+    deadline = time.monotonic() + timeout
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(step)
+    return True
+
+
+class Program:
+    """One of our programs in a host, in the foreground, its log in a file of the lab."""
+
+    def __init__(self, host, name, *args):
+        self.log_path = host.lab.new_path(f"{host.name}-{name}.log")
+        self.name = name
+        with open(self.log_path, "w") as log:
+            self.process = host.popen([BIN / name, *args], stdout=log, stderr=log)
+
+    @property
+    def log(self):
+        return self.log_path.read_text()
+
+    def wait_ready(self):
+        assert wait_until(lambda: "ready" in self.log or self.process.poll() is not None)
+        assert self.process.poll() is None, self.log
+        return self
+
+    def stop(self):
+        """End it as its operator would; its whole log. The sanitizers' word is the exit status."""
+        self.process.terminate()
+        assert self.process.wait(timeout=30) == 0, self.log
+        assert "Sanitizer" not in self.log and "runtime error" not in self.log, self.log
+        return self.log
+
+
+class Account:
+    """The account that tcpcopy prints when it ends: rows by their text."""
+
+    def __init__(self, log):
+        self.log = log
+        self.rows = {}
+        for line in log[log.index("--- account ---"):].splitlines():
+            if m := re.match(r"tcpcopy: +(\d+)  (.*?),?$", line):
+                self.rows[m[2]] = self.rows.get(m[2], 0) + int(m[1])
+
+    def __call__(self, words):
+        """The sum of the rows that contain `words`."""
+        return sum(n for text, n in self.rows.items() if words in text)
+
+    def outcomes(self):
+        return {text.split(":")[0]: n for text, n in self.rows.items() if re.match(r"[a-z-]+: ", text)}
+
+    def balanced(self):
+        """The equations that must hold whatever happened."""
+        captured = self("payload bytes in them")
+        taken = self("payload bytes taken for the target")
+        ways = (taken + self("payload bytes captured again") + self("payload bytes outside of what") +
+                self("payload bytes of connections that are not") + self("payload bytes that the capture cut"))
+        ends = self("acknowledged by the target") - self("complete:") + self("given up with their session")
+        ends = (self.rows.get("of these, acknowledged by the target", 0) +
+                self.rows.get("of these, given up with their session (by outcome)", 0) +
+                self("still waiting for the target"))
+        assert captured == ways, self.log
+        assert taken == ends, self.log
+        assert sum(self.outcomes().values()) == self("sessions opened"), self.log
+        return True
+
+
+class Replay:
+    """intercept on the assistant, tcpcopy on the online server."""
+
+    def __init__(self, lab, port=6379, v6=False, tcpcopy=(), intercept=()):
+        self.lab = lab
+        target, assistant = lab.host("target"), lab.host("assistant")
+        rule = f"[{lab.host('online').ip6}]:{port}-[{target.ip6}]:{port}" if v6 else f"{port}-{target.ip4}:{port}"
+        server = assistant.ip6 if v6 else assistant.ip4
+        self.intercept = Program(assistant, "intercept", "-i", "eth0", "-F", "tcp", "and", "src", "port", port,
+                                 *intercept).wait_ready()
+        self.tcpcopy = Program(lab.host("online"), "tcpcopy", "-x", rule, "-s", server, *tcpcopy).wait_ready()
+
+    def stop(self):
+        """The account of tcpcopy; both programs have ended cleanly and the account balances."""
+        account = Account(self.tcpcopy.stop())
+        self.intercept_log = self.intercept.stop()
+        account.balanced()
+        return account
+
+
+@pytest.fixture
+def replay(lab):
+    """A function that starts the two programs: replay(port=80, v6=True, tcpcopy=["-W"])."""
+    return lambda **kwargs: Replay(lab, **kwargs)
+
+
+def run_all(host, commands, timeout=60):
+    """Run commands side by side in one host; all must succeed."""
+    running = [host.popen(c, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) for c in commands]
+    for process in running:
+        out, _ = process.communicate(timeout=timeout)
+        assert process.returncode == 0, out

@@ -1,0 +1,149 @@
+#!/usr/bin/python3
+"""The walk-through with real redis servers: every request once, as the client sent it, and nothing comes back."""
+
+import subprocess
+
+import pytest
+from conftest import Program, run_all, wait_until
+
+# What the target's kernel must not have seen from us.
+TROUBLE = ["TcpInCsumErrors", "TcpExtTCPChallengeACK", "TcpExtPAWSEstab", "TcpEstabResets", "TcpExtTCPAbortOnData",
+           "TcpExtTCPSynChallenge", "TcpExtTCPACKSkippedSeq", "TcpExtTCPACKSkippedPAWS", "TcpOutRsts"]
+
+
+def three_clients(lab, v6):
+    """Three clients, each with an address of its own."""
+    return [lab.host("client"), lab.add_host("client2", "10.90.114.83"), lab.add_host("client3", "10.90.114.84")]
+
+
+def commands_of(client, n):
+    """1000 commands of a client: the order matters to the result."""
+    lines = []
+    for i in range(n):
+        lines += [f"append log:{client} {i}.", f"incrby total:{client} {i}"][i % 2:][:1]
+    return "\n".join(lines) + "\n"
+
+
+def drain(online, target, timeout=20):
+    """Until the target has executed what the online server has."""
+    def same():
+        there, here = target.calls(), online.calls()
+        return all(there.get(k) == n for k, n in here.items() if k in ("append", "incrby", "set", "get"))
+    return wait_until(same, timeout)
+
+
+@pytest.mark.parametrize("v6", [False, True], ids=["ipv4", "ipv6"])
+def test_three_clients(lab, replay, v6):
+    clients = three_clients(lab, v6)
+    lab.route_to_assistant(*(c.name for c in clients))
+    online, target = lab.redis("online"), lab.redis("target")
+    r = replay(v6=v6)
+    before = lab.host("target").nstat()
+    captures = [c.capture(f"src host {lab.host('target').ip6 if v6 else lab.host('target').ip4}") for c in clients]
+    wire = lab.host("target").capture("tcp port 6379")
+    address = lab.host("online").ip6 if v6 else lab.host("online").ip4
+    running = []
+    for c in clients:
+        p = c.popen(["redis-cli", "-h", address], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
+        p.stdin.write(commands_of(c.name, 1000))
+        p.stdin.close()
+        running.append(p)
+    for p in running:
+        assert p.wait(60) == 0
+    assert drain(online, target)
+    calls = target.calls()
+    assert calls["append"] == calls["incrby"] == 1500
+    assert online.digest() == target.digest()
+    # nothing of the target's reaches a client
+    for capture in captures:
+        assert capture.fields("frame.number", "tcp.flags.str") == []
+    # what the target's kernel says
+    after = lab.host("target").nstat()
+    assert {k: after.get(k, 0) - before.get(k, 0) for k in TROUBLE if after.get(k, 0) != before.get(k, 0)} == {}
+    # what Wireshark says
+    flagged = wire.fields(
+        "frame.number", "tcp.analysis.flags", "_ws.col.Info", display_filter="ip.checksum.status == 0 || (ip.dst == 10.90.109.143 || ipv6.dst == fd90::109:143) && "
+        "(tcp.checksum.status == 0 || tcp.analysis.ack_lost_segment || tcp.analysis.retransmission || "
+        "tcp.analysis.out_of_order || tcp.analysis.lost_segment)", options=["tcp.check_checksum:TRUE"])
+    assert flagged == []
+    account = r.stop()
+    assert account.outcomes() == {"complete": 3}
+
+
+def test_daemons_as_typed(lab):
+    """The post's own command lines, with -d, unquoted filter and all."""
+    lab.route_to_assistant("client")
+    online, target = lab.redis("online"), lab.redis("target")
+    from conftest import BIN
+    intercept = lab.host("assistant").sh("./intercept -i eth0 -F tcp and src port 6379 -d", cwd=BIN)
+    assert intercept.returncode == 0, intercept.stderr
+    tcpcopy = lab.host("online").sh("./tcpcopy -x 6379-10.90.109.143:6379 -s 10.90.110.143 -d", cwd=BIN)
+    assert tcpcopy.returncode == 0, tcpcopy.stderr
+    there = target.monitor()
+    here = online.monitor()
+    lab.host("client").check_output(["redis-cli", "-h", "10.90.111.142", "set", "date", "04-22-2015"])
+
+    def request(monitor):
+        for line in monitor.stdout:
+            if '"set"' in line:
+                return line.split(" ", 1)[1]  # without the time
+    first = request(here)
+    assert request(there) == first
+    assert '10.90.114.82:' in first and '"date" "04-22-2015"' in first
+    here.terminate()
+    there.terminate()
+
+
+def test_five_megabytes(lab, replay):
+    """One value of 5 MB in one go, offloads as the kernel has them."""
+    lab.route_to_assistant("client")
+    online, target = lab.redis("online"), lab.redis("target")
+    r = replay()
+    value = lab.new_path("value")
+    value.write_bytes(bytes((i * 7 + (i >> 8)) & 0xff for i in range(5_000_000)))
+    done = lab.host("client").sh(f"redis-cli -h 10.90.111.142 -x set big < {value}")
+    assert "OK" in done.stdout
+    assert drain(online, target)
+    assert online.digest() == target.digest()
+    assert lab.host("target").check_output(["redis-cli", "strlen", "big"]).strip() == "5000000"
+    r.stop()
+
+
+def test_many_connections_at_once(lab, replay):
+    lab.route_to_assistant("client")
+    online, target = lab.redis("online"), lab.redis("target")
+    r = replay()
+    run_all(lab.host("client"), [["redis-benchmark", "-h", "10.90.111.142", "-t", "set,get", "-n", "5000", "-c", "50",
+                                  "-r", "100000", "-q"]])
+    assert drain(online, target)
+    assert online.digest() == target.digest()
+    account = r.stop()
+    assert account.outcomes()["complete"] == account("sessions opened by a SYN")
+
+
+def test_intercept_comes_back(lab, replay):
+    """tcpcopy never ends for a lost assistant, connects again within a second and announces its live sessions."""
+    lab.route_to_assistant("client")
+    online, target = lab.redis("online"), lab.redis("target")
+    r = replay()
+    client = lab.host("client").popen(["redis-cli", "-h", "10.90.111.142"], stdin=subprocess.PIPE,
+                                      stdout=subprocess.PIPE, bufsize=1)
+
+    def command(text):
+        client.stdin.write(text + "\n")
+        client.stdin.flush()
+        return client.stdout.readline().strip()
+    assert command("append k 1") == "1"
+    assert drain(online, target)
+    r.intercept.process.kill()
+    r.intercept.process.wait()
+    assert wait_until(lambda: "connection lost" in r.tcpcopy.log)
+    assert command("append k 2") == "2"
+    r.intercept = Program(lab.host("assistant"), "intercept", "-i", "eth0", "-F", "tcp and src port 6379").wait_ready()
+    assert wait_until(lambda: r.tcpcopy.log.count("connected (") == 2, timeout=3)
+    assert command("append k 3") == "3"
+    assert drain(online, target, timeout=5)
+    client.stdin.close()
+    client.wait(10)
+    assert target.cli("get", "k") == "123"
+    r.stop()
