@@ -129,19 +129,31 @@ cmocka:
 
 check: unit layers
 
+# Programs that the system tests drive.
+build/tools/%.o: $(SRCDIR)/test/tools/%.c config.mk
+	@mkdir -p $(@D)
+	$(compile) -c -o $@ $<
+
+build/tools/iotool: build/tools/iotool.o $(call archives,$(below_io),build)
+	$(link) -o $@ $^ $(package_libs) $(LIBS)
+
 # --- checks of the source -------------------------------------------------------------------------------------------
 layers: $(call archives,packet tcpcopy,build)
 	$(SRCDIR)/test/layers $(SRCDIR) $(if $(INSTRUMENT),,build)
 
 lint_sources = $(foreach f,$(folders),$(wildcard $(SRCDIR)/src/$f/*.c)) $(wildcard $(SRCDIR)/lab/*.c)
 lint: config.mk
-	@if command -v cppcheck >/dev/null; then \
+	@status=0; \
+	if command -v cppcheck >/dev/null; then \
 		cppcheck -q --std=c11 -D_GNU_SOURCE -D__linux__ $(includes) --inline-suppr --error-exitcode=1 \
-			--enable=warning,performance,portability --suppress=missingIncludeSystem $(lint_sources); \
-	else echo 'lint: no cppcheck (apt-get install cppcheck)'; fi
-	@if command -v clang-tidy >/dev/null; then \
-		clang-tidy --quiet --warnings-as-errors='*' $(lint_sources) -- $(language) $(includes) $(package_cflags); \
-	else echo 'lint: no clang-tidy (apt-get install clang-tidy)'; fi
+			--enable=warning,performance,portability --suppress=missingIncludeSystem \
+			$(lint_sources) || status=1; \
+	else echo 'lint: no cppcheck (apt-get install cppcheck)'; fi; \
+	if command -v clang-tidy >/dev/null; then \
+		clang-tidy --quiet --warnings-as-errors='*' $(lint_sources) -- \
+			$(language) $(includes) $(package_cflags) || status=1; \
+	else echo 'lint: no clang-tidy (apt-get install clang-tidy)'; fi; \
+	exit $$status
 
 # --- fuzzers and benchmarks -----------------------------------------------------------------------------------------
 FUZZ_CC ?= clang
@@ -208,7 +220,7 @@ uninstall:
 	-[ ! -d $(DESTDIR)$(docdir) ] || rmdir $(DESTDIR)$(docdir)
 
 clean:
-	rm -rf build/obj build/test build/fuzz build/bench build/man build/*.a build/*.list tcpcopy intercept lab/relay
+	rm -rf build/obj build/test build/tools build/fuzz build/bench build/man build/*.a build/*.list tcpcopy intercept lab/relay
 
 distclean: clean
 	rm -rf build config.mk
@@ -217,4 +229,4 @@ distclean: clean
 .PHONY: all help install uninstall unit cmocka check layers lint fuzz bench clean distclean always
 .SECONDARY:
 
--include $(wildcard build/obj/*/*.d build/test/*.d build/fuzz/*.d build/fuzz/obj/*/*.d build/bench/*.d)
+-include $(wildcard build/obj/*/*.d build/test/*.d build/fuzz/*.d build/fuzz/obj/*/*.d build/bench/*.d build/tools/*.d)

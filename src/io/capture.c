@@ -52,7 +52,7 @@
 #define PACKET_IGNORE_OUTGOING 23
 #endif
 #ifndef PACKET_FANOUT_FLAG_IGNORE_OUTGOING
-#define PACKET_FANOUT_FLAG_IGNORE_OUTGOING 0x4000
+#define PACKET_FANOUT_FLAG_IGNORE_OUTGOING 0x4000u
 #endif
 #define BATCH 32u
 #define SLOT_BYTES                                                                                 \
@@ -366,9 +366,9 @@ static int set_up(struct capture *c, const struct capture_options *o, char *err,
 	struct sockaddr_ll ll = { .sll_family = AF_PACKET, .sll_protocol = htons(ETH_P_ALL) };
 	unsigned ifindex;
 	/* Upper half: type and flags. Lower half: the number, chosen by the kernel. */
-	int group =
-		(int)((PACKET_FANOUT_CPU | PACKET_FANOUT_FLAG_UNIQUEID | PACKET_FANOUT_FLAG_DEFRAG)
-		      << 16);
+	unsigned group =
+		(0u | PACKET_FANOUT_CPU | PACKET_FANOUT_FLAG_UNIQUEID | PACKET_FANOUT_FLAG_DEFRAG)
+		<< 16;
 	int fd;
 
 	fd = c->source.fd = socket(AF_PACKET, SOCK_RAW | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
@@ -394,7 +394,7 @@ static int set_up(struct capture *c, const struct capture_options *o, char *err,
 	if (c->direction != CAPTURE_BOTH) {
 		/* Spares a clone of what is sent; the filter drops it where this is unknown. */
 		setsockopt(fd, SOL_PACKET, PACKET_IGNORE_OUTGOING, &on, sizeof(on));
-		group = (int)((unsigned)group | PACKET_FANOUT_FLAG_IGNORE_OUTGOING << 16);
+		group |= PACKET_FANOUT_FLAG_IGNORE_OUTGOING << 16;
 	}
 	size_buffer(c, o->buffer_bytes);
 	if (!make_slots(c))
@@ -407,7 +407,7 @@ static int set_up(struct capture *c, const struct capture_options *o, char *err,
 		return fail(err, err_size, c, "bind");
 	/* Older kernels know fewer flags; without the group only fragments are missed. */
 	if (setsockopt(fd, SOL_PACKET, PACKET_FANOUT, &group, sizeof(group)) < 0) {
-		group = (int)((unsigned)group & ~(PACKET_FANOUT_FLAG_IGNORE_OUTGOING << 16));
+		group &= ~(PACKET_FANOUT_FLAG_IGNORE_OUTGOING << 16);
 		setsockopt(fd, SOL_PACKET, PACKET_FANOUT, &group, sizeof(group));
 	}
 	return capture_filter_attach(fd, &c->program, c->direction, err, err_size);

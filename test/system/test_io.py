@@ -1,0 +1,488 @@
+#!/usr/bin/python3
+"""Capture, injection and routes (src/io) against a real kernel.
+
+Two hosts, each a network namespace, with one veth link between them:
+
+    a (10.91.0.1, fd91::1) a0 <--> b0 b (10.91.0.2, fd91::2)
+
+Packets are sent and captured by build/tools/iotool; what arrives is judged by tcpdump and tshark.
+"""
+import os
+import re
+import shutil
+import signal
+import subprocess
+import time
+
+import pytest
+
+ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", ".."))
+PYTHON = "/usr/bin/python3"
+CLIENT = "10.90.114.82"
+CLIENT6 = "fd90::82"
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="network namespaces need root")
+
+
+@pytest.fixture(scope="session")
+def iotool():
+    made = os.environ.get("IOTOOL")
+    if made:
+        return made
+    subprocess.run(["make", "-s", "build/tools/iotool"], cwd=ROOT, check=True)
+    return os.path.join(ROOT, "build/tools/iotool")
+
+
+class Host:
+    def __init__(self, name, tool):
+        self.name = name
+        self.tool = tool
+        self.started = []
+
+    def start(self, *command):
+        p = subprocess.Popen(["ip", "netns", "exec", self.name, *map(str, command)],
+                             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        self.started.append(p)
+        return p
+
+    def run(self, *command):
+        p = self.start(*command)
+        out, err = p.communicate(timeout=60)
+        assert p.returncode == 0, f"{command}: {out}{err}"
+        return out
+
+    def ip(self, words):
+        return self.run("ip", *words.split())
+
+    def python(self, program):
+        return self.run(PYTHON, "-c", program)
+
+    def capture(self, interface, text, packets, seconds, *options):
+        """A capture that is ready; give it to results()."""
+        p = self.start(self.tool, "capture", interface, text, packets, seconds, *options)
+        line = p.stdout.readline()
+        assert line == "ready\n", line + p.stderr.read()
+        return p
+
+    def send(self, *words):
+        return fields(self.run(self.tool, "send", *words).splitlines()[-1])
+
+    def close(self):
+        for p in self.started:
+            if p.poll() is None:
+                p.kill()
+            p.wait()
+            p.stdout.close()
+            p.stderr.close()
+        subprocess.run(["ip", "netns", "del", self.name], check=False)
+
+
+def fields(line):
+    """name=value words as a dict, numbers as int; "text" is the whole line."""
+    found = {k: int(v) if re.fullmatch(r"-?\d+", v) else v
+             for k, v in re.findall(r"([a-z_-]+)=(\S+)", line)}
+    found["text"] = line
+    return found
+
+
+def results(p):
+    out, err = p.communicate(timeout=60)
+    assert p.returncode == 0, out + err
+    lines = out.splitlines()
+    return [fields(x) for x in lines if x.startswith("packet ")], fields(lines[-1])
+
+
+@pytest.fixture
+def hosts(iotool):
+    a, b = (Host(f"io-{os.getpid()}-{x}", iotool) for x in "ab")
+    try:
+        for h in (a, b):
+            subprocess.run(["ip", "netns", "add", h.name], check=True)
+        subprocess.run(["ip", "link", "add", "a0", "netns", a.name, "type", "veth",
+                        "peer", "name", "b0", "netns", b.name], check=True)
+        for h, dev, n in ((a, "a0", 1), (b, "b0", 2)):
+            h.ip("link set lo up")
+            h.ip(f"addr add 10.91.0.{n}/24 dev {dev}")
+            h.ip(f"addr add fd91::{n}/64 dev {dev} nodad")
+            h.ip(f"link set {dev} up")
+        yield a, b
+    finally:
+        a.close()
+        b.close()
+
+
+@pytest.fixture
+def wire(hosts, tmp_path):
+    """A function: run sending(), return what tshark says of the packets that host b saw."""
+    _, b = hosts
+    path = str(tmp_path / "wire.pcap")
+
+    def watch(sending, names, count):
+        dump = subprocess.Popen(["ip", "netns", "exec", b.name, "tcpdump", "-Z", "root", "-U",
+                                 "-n", "-i", "b0", "-c", str(count), "-w", path,
+                                 "tcp and dst port 6379"], stderr=subprocess.PIPE, text=True)
+        try:
+            assert "listening" in dump.stderr.readline()
+            sending()
+            dump.wait(timeout=10)
+        finally:
+            if dump.poll() is None:
+                dump.send_signal(signal.SIGTERM)
+                dump.wait()
+            dump.stderr.close()
+        command = ["tshark", "-r", path, "-T", "fields", "-E", "separator=|",
+                   "-o", "tcp.check_checksum:TRUE", "-o", "ip.check_checksum:TRUE"]
+        for n in names:
+            command += ["-e", n]
+        out = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+        return [line.split("|") for line in out.splitlines()]
+
+    return watch
+
+
+TRANSFER = """
+import socket, sys, threading
+family, address, size = socket.{family}, "{address}", {size}
+if "{role}" == "server":
+    s = socket.socket(family)
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    s.bind((address, 6379)); s.listen()
+    print("up", flush=True)
+    c, _ = s.accept()
+    n = 0
+    while n < size:
+        n += len(c.recv(1 << 20))
+else:
+    c = socket.create_connection((address, 6379))
+    c.sendall(b"x" * size)
+    c.close()
+"""
+
+
+def transfer(a, b, family, address, size):
+    server = b.start(PYTHON, "-c", TRANSFER.format(family=family, address=address, size=size,
+                                                   role="server"))
+    assert server.stdout.readline() == "up\n"
+    a.python(TRANSFER.format(family=family, address=address, size=size, role="client"))
+    server.communicate(timeout=30)
+
+
+@pytest.mark.parametrize("family,address", [("AF_INET", "10.91.0.2"), ("AF_INET6", "fd91::2")])
+def test_super_packets_are_whole(hosts, family, address):
+    a, b = hosts
+    cap = b.capture("b0", "tcp dst port 6379", 0, 3, "incoming")
+    transfer(a, b, family, address, 2000000)
+    packets, counters = results(cap)
+    assert counters["truncated"] == counters["drops"] == counters["errors"] == 0
+    data = [p for p in packets if not p["payload"].startswith("0/")]
+    assert sum(p["len"] - p["captured"] for p in packets) == 0
+    assert sum(int(p["payload"].split("/")[0]) for p in data) >= 2000000
+    largest = max(data, key=lambda p: p["len"])
+    assert largest["len"] > 60000
+    assert 1300 < largest["gso"] <= 1460
+    assert all(p["sum"] == "partial" for p in data)
+    assert all("reason=" not in p["text"] for p in packets)
+
+
+def test_snaplen_keeps_the_wire_length(hosts):
+    a, b = hosts
+    cap = b.capture("b0", "tcp dst port 6379", 0, 3, "incoming", "snaplen=94")
+    transfer(a, b, "AF_INET", "10.91.0.2", 2000000)
+    packets, counters = results(cap)
+    assert max(p["captured"] for p in packets) == 94
+    assert max(p["len"] for p in packets) > 60000
+    assert max(p["gso"] for p in packets) > 1300
+    assert counters["truncated"] == counters["errors"] == 0
+    assert sum(int(p["payload"].split("/")[1]) for p in packets) >= 2000000
+
+
+def test_inject_v4_keeps_the_fields(hosts, wire):
+    a, b = hosts
+    names = ["ip.src", "ip.dst", "ip.id", "ip.ttl", "ip.dsfield", "ip.flags.df", "ip.len",
+             "tcp.srcport", "tcp.seq_raw", "tcp.ack_raw", "tcp.window_size_value",
+             "ip.checksum.status", "tcp.checksum.status"]
+
+    def sending():
+        for df, ident, tos in ((1, 0x6447, 0x10), (0, 0xffff, 0), (1, 0, 0x28)):
+            got = a.send(CLIENT, 33800, "10.91.0.2", 6379, 40, f"id={ident}", f"tos={tos}",
+                         "seq=3165495247", *([] if df else ["nodf"]))
+            assert got["packets"] == 1 and got["bytes"] == 80
+    common = ["33800", "3165495247", "7", "115", "1", "1"]
+    seen = wire(sending, names, 3)
+    assert [r[:2] + r[3:4] + r[6:] for r in seen] == [[CLIENT, "10.91.0.2", "52", "80"] + common] * 3
+    assert [int(r[2], 16) for r in seen] == [0x6447, 0xffff, 0]
+    assert [int(r[4], 16) for r in seen] == [0x10, 0, 0x28]
+    assert [r[5] in ("1", "True") for r in seen] == [True, False, True]
+
+
+def test_inject_v6_keeps_the_fields(hosts, wire):
+    a, _ = hosts
+    seen = wire(lambda: a.send(CLIENT6, 33800, "fd91::2", 6379, 41, "ttl=57", "tos=40"),
+                ["ipv6.src", "ipv6.dst", "ipv6.hlim", "tcp.srcport", "tcp.len",
+                 "tcp.checksum.status"], 1)
+    assert seen == [[CLIENT6, "fd91::2", "57", "33800", "41", "1"]]
+
+
+def test_a_super_packet_is_cut(hosts, wire):
+    a, b = hosts
+    length, mss = 64000, 1448
+    pieces = -(-length // mss)
+    cap = b.capture("b0", "tcp dst port 6379", pieces, 10, "incoming")
+
+    def sending():
+        got = a.send(CLIENT, 33800, "10.91.0.2", 6379, length, f"gso={mss}", "id=65530",
+                     "seq=4294960000")
+        assert (got["segments"], got["packets"]) == (1, pieces)
+        assert got["bytes"] == length + pieces * 40
+    seen = wire(sending, ["ip.id", "tcp.seq_raw", "tcp.len", "tcp.flags.push",
+                          "ip.checksum.status", "tcp.checksum.status"], pieces)
+    assert [int(r[0], 16) for r in seen] == [(65530 + i) % 65536 for i in range(pieces)]
+    assert [int(r[1]) for r in seen] == [(4294960000 + i * mss) % 2**32 for i in range(pieces)]
+    assert [int(r[2]) for r in seen] == [mss] * (pieces - 1) + [length - mss * (pieces - 1)]
+    assert [r[3] in ("1", "True") for r in seen] == [False] * (pieces - 1) + [True]
+    assert all(r[4:] == ["1", "1"] for r in seen)
+    packets, _ = results(cap)
+    assert len(packets) == pieces
+
+
+def test_payload_arrives_unchanged(hosts):
+    a, b = hosts
+    for source, to in ((CLIENT, "10.91.0.2"), (CLIENT6, "fd91::2")):
+        cap = b.capture("b0", "tcp dst port 6379", 45, 10, "incoming")
+        a.send(source, 33800, to, 6379, 64000, "gso=1428")
+        packets, _ = results(cap)
+        assert len(packets) == 45 and all(p["wrong"] == 0 for p in packets)
+        assert all(0 <= p["age_us"] < 1000000 for p in packets)
+
+
+def test_kernel_drops_are_counted(hosts):
+    a, b = hosts
+    cap = b.capture("b0", "tcp dst port 6379", 0, 3, "incoming", "stall=1500", "buffer=100000",
+                    "quiet")
+    got = a.send(CLIENT, 33800, "10.91.0.2", 6379, 96, "count=5000")
+    assert got["packets"] == 5000
+    _, counters = results(cap)
+    assert counters["drops"] > 1000
+    assert counters["packets"] + counters["drops"] == 5000
+
+
+def test_incoming_only(hosts):
+    a, b = hosts
+    both = a.capture("a0", "tcp port 6379", 0, 2)
+    incoming = a.capture("a0", "tcp port 6379", 0, 2, "incoming")
+    a.send("10.91.0.1", 33800, "10.91.0.2", 6379, 10, "count=3")
+    time.sleep(0.2)
+    seen = [p["type"] for p in results(both)[0]]
+    assert seen.count(4) == 3 and seen.count(0) == 3  # the host answered each by a RST
+    packets, _ = results(incoming)
+    assert len(packets) == 3 and all("10.91.0.2:6379 >" in p["text"] for p in packets)
+
+
+@pytest.mark.parametrize("option", [[], ["incoming"]])
+def test_loopback_gives_each_packet_once(hosts, option):
+    a, _ = hosts
+    cap = a.capture("lo", "tcp dst port 6379", 0, 1.5, *option)
+    a.send("127.0.0.1", 33800, "127.0.0.1", 6379, 10, "count=5")
+    a.send("::1", 33800, "::1", 6379, 10, "count=5")
+    packets, _ = results(cap)
+    assert len(packets) == 10 and all(p["type"] == 0 for p in packets)
+
+
+def test_a_refused_packet_does_not_hold_the_others(hosts):
+    a, b = hosts
+    a.ip("addr add 10.91.1.1/24 dev a0")
+    b.ip("addr add 10.91.1.2/24 dev b0")
+    a.run("nft", "add table inet t")
+    a.run("nft", "add chain inet t o { type filter hook output priority 0 ; }")
+    a.run("nft", "add rule inet t o ip daddr 10.91.1.2 drop")
+    cap = b.capture("b0", "tcp dst port 6379", 0, 1.5, "incoming")
+    got = a.send(CLIENT, 33800, "10.91.0.2", 6379, 10, "count=64", "also=10.91.1.2")
+    assert got["not-permitted"] == 32 and got["packets"] == 32 and got["errno"] == 1
+    packets, _ = results(cap)
+    assert [p["id"] for p in packets] == [25671 + i for i in range(0, 64, 2)]
+
+
+def test_each_error_is_counted_by_kind(hosts):
+    a, _ = hosts
+    for source, to in ((CLIENT, "10.91.0.2"), (CLIENT6, "fd91::2")):
+        for length in (3000, 65535, 200000):
+            got = a.send(source, 33800, to, 6379, length)
+            assert got["too-big"] == 1 and got["packets"] == 0
+    for source, to in ((CLIENT, "10.99.0.2"), (CLIENT6, "fd99::2")):
+        assert a.send(source, 33800, to, 6379, 10)["unreachable"] == 1
+    for to in ("10.91.0.2", "fd91::2"):  # what waits for the neighbour's address is not refused
+        a.send("10.91.0.1" if "." in to else "fd91::1", 33800, to, 6379, 10)
+    time.sleep(0.3)
+    a.run("tc", "qdisc", "add", "dev", "a0", "root", "pfifo", "limit", "0")
+    for source, to in ((CLIENT, "10.91.0.2"), (CLIENT6, "fd91::2")):
+        assert a.send(source, 33800, to, 6379, 10, "count=3")["no-buffers"] == 3
+
+
+SCAPY = "from scapy.all import *; conf.verb = 0\n"
+TO_B = """
+mac = "{mac}"
+p = IP(src="10.90.114.82", dst="10.91.0.2") / TCP(sport=33800, dport=6379, seq=0, flags="PA")
+p = p / Raw(bytes(i % 251 for i in range(3000)))
+"""
+
+
+def mac_of(host, dev):
+    return re.search(r"link/ether (\S+)", host.ip(f"link show {dev}")).group(1)
+
+
+def test_fragments_pass_a_port_filter_whole(hosts):
+    a, b = hosts
+    cap = b.capture("b0", "tcp dst port 6379", 1, 5, "incoming")
+    a.python(SCAPY + TO_B.format(mac=mac_of(b, "b0")) +
+             "sendp([Ether(dst=mac) / f for f in fragment(p, 1200)], iface='a0')")
+    packets, _ = results(cap)
+    assert [p["payload"] for p in packets] == ["3000/3000"] and packets[0]["wrong"] == 0
+
+
+def test_tagged_packets_pass_an_untagged_filter(hosts):
+    a, b = hosts
+    cap = b.capture("b0", "tcp dst port 6379", 1, 5)
+    a.python(SCAPY + TO_B.format(mac=mac_of(b, "b0")) +
+             "p[Raw].load = p[Raw].load[:100]; sendp(Ether(dst=mac) / Dot1Q(vlan=5) / p, iface='a0')")
+    packets, _ = results(cap)
+    assert [p["payload"] for p in packets] == ["100/100"]
+
+
+TUN = """
+import fcntl, os, struct, subprocess, sys
+from scapy.all import IP, IPv6, TCP, Raw
+t = os.open("/dev/net/tun", os.O_RDWR)
+fcntl.ioctl(t, 0x400454ca, struct.pack("16sH", b"tun0", 0x1001))
+subprocess.run(["ip", "link", "set", "tun0", "up"], check=True)
+subprocess.run(["ip", "addr", "add", "10.92.0.1/24", "dev", "tun0"], check=True)
+c = subprocess.Popen([sys.argv[1], "capture", "tun0", "tcp dst port 6379", "2", "5", "incoming"],
+                     stdout=subprocess.PIPE, text=True)
+assert c.stdout.readline() == "ready\\n"
+seg = TCP(sport=1, dport=6379, seq=0, flags="PA") / Raw(bytes(range(100)))
+os.write(t, bytes(IP(src="10.92.0.2", dst="10.92.0.1") / seg))
+os.write(t, bytes(IPv6(src="fd92::2", dst="fd92::1") / seg))
+print(c.communicate()[0])
+"""
+
+
+def test_tunnels_have_no_link_layer(hosts):
+    if not os.path.exists("/dev/net/tun"):
+        pytest.skip("no /dev/net/tun")
+    a, _ = hosts
+    out = a.run(PYTHON, "-c", TUN, a.tool)
+    packets = [fields(x) for x in out.splitlines() if x.startswith("packet ")]
+    assert [(p["link"], p["payload"], p["wrong"]) for p in packets] == [(12, "100/100", 0)] * 2
+
+
+def test_a_new_filter_holds_for_what_is_queued(hosts):
+    a, b = hosts
+    cap = b.capture("b0", "tcp dst port 6379 or 6380", 0, 3, "incoming", "stall=1000",
+                    "refilter=tcp dst port 6380 or 6381")
+    for port in (6379, 6380, 6381):
+        a.send(CLIENT, 33800, "10.91.0.2", port, 10)
+    time.sleep(1.2)
+    for port in (6379, 6380, 6381):
+        a.send(CLIENT, 33800, "10.91.0.2", port, 10)
+    packets, _ = results(cap)
+    assert [re.search(r"10\.91\.0\.2:(\d+)", p["text"]).group(1) for p in packets] == \
+        ["6380", "6380", "6381"]
+
+
+def test_an_interface_may_go_down_and_come_back(hosts):
+    a, b = hosts
+    cap = b.capture("b0", "tcp dst port 6379", 0, 4, "incoming")
+    a.send(CLIENT, 33800, "10.91.0.2", 6379, 10)
+    b.ip("link set b0 down")
+    time.sleep(0.3)
+    b.ip("link set b0 up")
+    time.sleep(0.5)
+    a.send(CLIENT, 33800, "10.91.0.2", 6379, 10)
+    packets, counters = results(cap)
+    assert len(packets) == 2
+    assert counters["errors"] == 1 and "Network is down" in counters["text"]
+
+
+def test_the_raw_sockets_receive_nothing(hosts):
+    a, b = hosts
+    send = b.start(b.tool, "send", CLIENT, 1, "10.91.0.1", 6379, 0, "count=300000")
+    time.sleep(0.2)
+    a.python(SCAPY + f"mac = '{mac_of(b, 'b0')}'\n"
+             "ps = [Ether(dst=mac) / IP(src='10.91.0.1', dst='10.91.0.2', proto=255) / Raw(b'x' * 99),"
+             " Ether(dst=mac) / IP(src='10.91.0.1', dst='10.91.0.2') / TCP(dport=6379)]\n"
+             "sendp(ps * 20, iface='a0')")
+    raw = b.run("cat", "/proc/net/raw", "/proc/net/raw6")
+    assert send.poll() is None, "the sender ended before it was looked at"
+    send.kill()
+    queued = [line.split()[4] for line in raw.splitlines() if ":00FF" in line]
+    assert len(queued) == 2 and all(q.split(":")[1] == "00000000" for q in queued)
+
+
+def test_routes(hosts):
+    a, _ = hosts
+    a.ip("route add blackhole 10.98.0.0/16")
+    a.ip("route add prohibit 10.97.0.0/16")
+    a.ip("-6 route add unreachable fd98::/16")
+    a.ip("route add 10.96.0.0/16 via 10.91.0.2 mtu 1300")
+    a.ip("route add 10.95.0.0/16 via inet6 fd91::2")
+    a.ip("route add local 10.94.0.0/16 dev lo")
+    asked = ["10.91.0.1", "fd91::1", "127.0.0.1", "10.94.1.1", "10.91.0.2", "fd91::2", "10.96.0.1",
+             "10.95.0.1", "10.98.0.1", "10.97.0.1", "fd98::1", "10.99.0.1"]
+    got = dict(zip(asked, map(fields, a.run(a.tool, "route", *asked).splitlines())))
+    for x in asked[:4]:
+        assert got[x]["local"] == got[x]["mine"] == 1
+    for x in asked[4:]:
+        assert got[x]["local"] == got[x]["mine"] == 0
+    assert all(got[x]["unreachable"] == (x in asked[8:]) for x in asked)
+    assert got["10.91.0.2"]["interface"] == "a0" and got["10.91.0.2"]["gateway"] == "-"
+    assert got["10.91.0.2"]["mtu"] == 1500
+    assert got["10.96.0.1"]["gateway"] == "10.91.0.2" and got["10.96.0.1"]["mtu"] == 1300
+    assert got["10.95.0.1"]["gateway"] == "fd91::2"
+    assert got["10.91.0.2"]["source"] == "10.91.0.1" and got["fd91::2"]["source"] == "fd91::1"
+    a.ip("link set a0 down")
+    down = fields(a.run(a.tool, "route", "10.91.0.1"))
+    assert down["mine"] == 1
+
+
+def test_any_is_each_packet_once(hosts):
+    a, _ = hosts
+    a.ip("link add br0 type bridge")
+    a.ip("link set br0 up")
+    for name in ("p", "q", "down"):
+        a.ip(f"link add {name}0 type veth peer name {name}1")
+        if name != "down":
+            a.ip(f"link set {name}0 up")
+            a.ip(f"link set {name}1 up")
+    a.ip("link set p0 master br0")
+    assert sorted(a.run(a.tool, "interfaces").split()) == ["a0", "br0", "lo", "p1", "q0", "q1"]
+
+
+def test_files_hold_what_was_sent(hosts, tmp_path):
+    a, _ = hosts
+    path = str(tmp_path / "sent.pcap")
+    got = a.send(CLIENT, 33800, "10.91.0.2", 6379, 5000, "gso=1448", f"file={path}")
+    assert got["packets"] == 4
+    lines = a.run(a.tool, "read", path, "tcp dst port 6379").splitlines()
+    packets = [fields(x) for x in lines if x.startswith("packet ")]
+    assert len(packets) == 4 and all(p["wrong"] == 0 and p["sum"] == "verify" for p in packets)
+    shown = subprocess.run(["tshark", "-r", path, "-o", "tcp.check_checksum:TRUE", "-T", "fields",
+                            "-e", "tcp.checksum.status"], check=True, capture_output=True, text=True)
+    assert shown.stdout.split() == ["1"] * 4
+
+
+def test_messages(hosts):
+    a, _ = hosts
+
+    def refused(*command):
+        p = a.start(*command)
+        _, err = p.communicate(timeout=10)
+        assert p.returncode == 1
+        return err
+    assert "interface nope0 does not exist; there are: lo, a0" in \
+        refused(a.tool, "capture", "nope0", "tcp", 1, 1)
+    assert "16" not in refused(a.tool, "capture", "x" * 16, "tcp", 1, 1).split("characters")[1]
+    assert 'filter "tcp and"' in refused(a.tool, "capture", "a0", "tcp and", 1, 1)
+    assert "vlan" in refused(a.tool, "capture", "a0", "vlan 5 and tcp", 1, 1)
+    if shutil.which("setpriv"):
+        bare = ["setpriv", "--bounding-set=-net_raw", "--inh-caps=-net_raw", a.tool]
+        assert "CAP_NET_RAW" in refused(*bare, "capture", "a0", "tcp", 1, 1)
+        assert "CAP_NET_RAW" in refused(*bare, "send", CLIENT, 1, "10.91.0.2", 2, 3)

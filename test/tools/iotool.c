@@ -1,0 +1,268 @@
+/* clang-format off */
+/*
+ * The sources, sinks and routes at the command line, for the system tests and for looking at a host
+ * by hand. One command a run:
+ *
+ *   capture INTERFACE FILTER PACKETS SECONDS [incoming] [snaplen=N] [buffer=N] [stall=MS]
+ *           [refilter=FILTER] [quiet]
+ *       Prints "ready", then a line for each packet, then the counters. PACKETS 0: no limit.
+ *       "stall" sleeps before reading; "refilter" replaces the filter after that; "quiet" prints
+ *       only the counters. Of a payload byte that is not its sequence number mod 251, as "send"
+ *       makes them, it says "wrong".
+ *   read FILE FILTER
+ *       The same from a pcap file.
+ *   send FROM PORT TO PORT LEN [gso=N] [ttl=N] [id=N] [tos=N] [seq=N] [nodf] [count=N] [batch=N]
+ *        [also=TO2] [file=FILE]
+ *       "count" segments of LEN bytes, flushed after each "batch", then the counters. Every second
+ *       segment goes to TO2.
+ *   route ADDRESS...
+ *       What the routing says.
+ *   interfaces
+ *       What "any" stands for.
+ */
+/* clang-format on */
+#include <inttypes.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/util.h"
+#include "io/route.h"
+#include "io/sink.h"
+#include "io/source.h"
+#include "packet/text.h"
+
+static char err[512];
+
+static int usage(void)
+{
+	fprintf(stderr, "usage: see the head of iotool.c\n");
+	return 2;
+}
+
+static int failed(void)
+{
+	fprintf(stderr, "%s\n", err);
+	return 1;
+}
+
+/* The value of argument "name=value" or the bare "name" (then ""), or NULL. */
+static const char *option(char **argv, const char *name)
+{
+	size_t len = strlen(name);
+
+	for (; *argv; argv++) {
+		if (strncmp(*argv, name, len) == 0 && (*argv)[len] == '=')
+			return *argv + len + 1;
+		if (strcmp(*argv, name) == 0)
+			return "";
+	}
+	return NULL;
+}
+
+static unsigned long number(char **argv, const char *name, unsigned long otherwise)
+{
+	const char *v = option(argv, name);
+
+	return v ? strtoul(v, NULL, 0) : otherwise;
+}
+
+static uint64_t now_ns(clockid_t id)
+{
+	struct timespec t;
+
+	clock_gettime(id, &t);
+	return (uint64_t)t.tv_sec * NS_PER_SEC + (uint64_t)t.tv_nsec;
+}
+
+static void print_packet(const struct raw_packet *p, void *arg)
+{
+	static const char *const sums[] = { "verify", "partial", "trusted" };
+	char text[SEGMENT_TEXT_LEN];
+	enum parse_reason r;
+	struct segment s;
+	uint64_t wrong = 0;
+
+	if (*(bool *)arg)
+		return;
+	r = parse_packet(&s, p);
+	if (r != PARSE_OK) {
+		printf("packet len=%u captured=%u reason=%s\n", p->len, p->captured,
+		       parse_reason_name(r));
+		return;
+	}
+	for (uint32_t i = 0; i < s.captured; i++)
+		wrong += s.payload[i] != (s.seq + i) % 251;
+	printf("packet len=%u captured=%u gso=%u sum=%s type=%u link=%d payload=%u/%u wrong=%" PRIu64
+	       " ttl=%u id=%u tos=%u age_us=%" PRId64 " %s\n",
+	       p->len, p->captured, p->gso_size, sums[p->checksum], p->pkttype, (int)p->link,
+	       s.captured, s.len, wrong, s.ttl, s.ip_id, s.tos,
+	       (int64_t)(now_ns(CLOCK_MONOTONIC) - p->time) / 1000,
+	       segment_format(text, sizeof(text), &s));
+}
+
+static void print_source(struct source *s, uint64_t cpu)
+{
+	struct source_counters c;
+
+	source_counters(s, &c);
+	printf("counters packets=%" PRIu64 " bytes=%" PRIu64 " truncated=%" PRIu64 " drops=%" PRIu64
+	       " errors=%" PRIu64 " cpu_ns_each=%" PRIu64 "%s%s\n",
+	       c.packets, c.bytes, c.truncated, c.kernel_drops, c.errors,
+	       c.packets ? cpu / c.packets : 0, s->error[0] ? " error: " : "", s->error);
+}
+
+static int run_capture(char **argv)
+{
+	struct capture_options o = { .interface = argv[0], .filter = argv[1] };
+	uint64_t limit = strtoull(argv[2], NULL, 10), taken = 0, cpu;
+	uint64_t end = now_ns(CLOCK_MONOTONIC) + (uint64_t)(atof(argv[3]) * 1e9);
+	unsigned long stall = number(argv + 4, "stall", 0);
+	const char *refilter = option(argv + 4, "refilter");
+	bool quiet = option(argv + 4, "quiet");
+	struct source *s;
+	struct pollfd p;
+
+	o.incoming_only = option(argv + 4, "incoming");
+	o.snaplen = (unsigned)number(argv + 4, "snaplen", 0);
+	o.buffer_bytes = number(argv + 4, "buffer", 0);
+	s = capture_open(&o, err, sizeof(err));
+	if (!s)
+		return failed();
+	printf("ready\n");
+	fflush(stdout);
+	if (stall)
+		poll(NULL, 0, (int)stall);
+	if (refilter && capture_set_filter(s, refilter, err, sizeof(err)) < 0)
+		return failed();
+	p = (struct pollfd){ .fd = s->fd, .events = POLLIN };
+	cpu = now_ns(CLOCK_PROCESS_CPUTIME_ID);
+	while ((!limit || taken < limit) && now_ns(CLOCK_MONOTONIC) < end) {
+		poll(&p, 1, 50);
+		taken += source_poll(s,
+				     limit && limit - taken < 256 ? (unsigned)(limit - taken) : 256,
+				     print_packet, &quiet);
+		fflush(stdout);
+	}
+	print_source(s, now_ns(CLOCK_PROCESS_CPUTIME_ID) - cpu);
+	source_close(s);
+	return 0;
+}
+
+static int run_read(char **argv)
+{
+	struct source *s = source_file_open(argv[0], argv[1], err, sizeof(err));
+	bool quiet = false;
+
+	if (!s)
+		return failed();
+	while (!s->at_end)
+		source_poll(s, 64, print_packet, &quiet);
+	print_source(s, 0);
+	source_close(s);
+	return 0;
+}
+
+static int run_send(char **argv)
+{
+	const char *file = option(argv + 5, "file"), *also = option(argv + 5, "also");
+	unsigned long count = number(argv + 5, "count", 1), batch = number(argv + 5, "batch", 64);
+	struct tx_segment t = { .flags = TCPF_ACK | TCPF_PSH, .ack = 7, .window = 115 };
+	struct addr to[2];
+	struct sink *s;
+	uint8_t *payload;
+	uint64_t cpu;
+
+	t.len = (uint32_t)strtoul(argv[4], NULL, 10);
+	payload = malloc(t.len + 1);
+	if (!payload || !addr_parse(&t.tuple.src.addr, argv[0]) || !addr_parse(&to[0], argv[2]))
+		return usage();
+	to[1] = to[0];
+	if (also && !addr_parse(&to[1], also))
+		return usage();
+	t.payload = payload;
+	t.tuple.src.port = (uint16_t)atoi(argv[1]);
+	t.tuple.dst.port = (uint16_t)atoi(argv[3]);
+	t.seq = (uint32_t)number(argv + 5, "seq", 1000);
+	for (uint32_t i = 0; i < t.len; i++)
+		payload[i] = (uint8_t)((t.seq + i) % 251);
+	t.ttl = (uint8_t)number(argv + 5, "ttl", 52);
+	t.tos = (uint8_t)number(argv + 5, "tos", 0);
+	t.ip_id = (uint16_t)number(argv + 5, "id", 25671);
+	t.gso_size = (uint16_t)number(argv + 5, "gso", 0);
+	t.df = !option(argv + 5, "nodf");
+	s = file ? sink_file_open(file, err, sizeof(err)) : sink_raw_open(err, sizeof(err));
+	if (!s)
+		return failed();
+	cpu = now_ns(CLOCK_PROCESS_CPUTIME_ID);
+	for (unsigned long i = 0; i < count; i++) {
+		t.tuple.dst.addr = to[i % 2];
+		sink_send(s, &t);
+		if (i % batch == batch - 1)
+			sink_flush(s);
+		t.seq += t.len;
+		t.ip_id = (uint16_t)(t.ip_id + 1);
+	}
+	sink_flush(s);
+	cpu = now_ns(CLOCK_PROCESS_CPUTIME_ID) - cpu;
+	printf("counters segments=%" PRIu64 " packets=%" PRIu64 " bytes=%" PRIu64,
+	       s->counters.segments, s->counters.packets, s->counters.bytes);
+	for (int e = 0; e < SINK_ERROR_COUNT; e++)
+		printf(" %s=%" PRIu64, sink_error_name(e), s->counters.errors[e]);
+	printf(" errno=%d cpu_ns_each=%" PRIu64 "\n", s->counters.last_errno,
+	       cpu / (count ? count : 1));
+	sink_close(s);
+	free(payload);
+	return 0;
+}
+
+static int run_route(char **argv)
+{
+	char gateway[ADDR_TEXT_LEN], source[ADDR_TEXT_LEN];
+	struct route_info r;
+	struct addr a;
+
+	for (; *argv; argv++) {
+		if (!addr_parse(&a, *argv))
+			return usage();
+		if (route_lookup(&r, &a) < 0) {
+			perror(*argv);
+			return 1;
+		}
+		printf("%s local=%d mine=%d unreachable=%d interface=%s mtu=%u gateway=%s source=%s\n",
+		       *argv, r.local, route_is_local(&a), r.unreachable,
+		       r.interface[0] ? r.interface : "-", r.mtu,
+		       r.has_gateway ? addr_format(gateway, sizeof(gateway), &r.gateway) : "-",
+		       r.has_source ? addr_format(source, sizeof(source), &r.source) : "-");
+	}
+	return 0;
+}
+
+static int run_interfaces(void)
+{
+	char names[64][16];
+	unsigned n = capture_interfaces(names, 64, true);
+
+	for (unsigned i = 0; i < n; i++)
+		printf("%s\n", names[i]);
+	return 0;
+}
+
+int main(int argc, char **argv)
+{
+	const char *command = argc > 1 ? argv[1] : "";
+
+	if (!strcmp(command, "capture") && argc >= 6)
+		return run_capture(argv + 2);
+	if (!strcmp(command, "read") && argc == 4)
+		return run_read(argv + 2);
+	if (!strcmp(command, "send") && argc >= 7)
+		return run_send(argv + 2);
+	if (!strcmp(command, "route") && argc >= 3)
+		return run_route(argv + 2);
+	if (!strcmp(command, "interfaces"))
+		return run_interfaces();
+	return usage();
+}
