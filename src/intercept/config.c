@@ -1,0 +1,176 @@
+/*
+ * The command line of intercept.
+ *
+ * In: argv. Out: a struct config whose strings live in argv, or one line on stderr that names the option, the value as
+ * typed and what would be accepted. Values are judged here as far as that needs no privilege; what the kernel says to
+ * them (the port is in use, no right to capture) comes when they are used.
+ */
+#include "intercept/config.h"
+
+#include <net/if.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/args.h"
+#include "base/number.h"
+#include "build/config.h"
+#include "channel/message.h"
+#include "io/source.h"
+
+static const char *no_such_interface(const char *name)
+{
+	struct if_nameindex *list = if_nameindex(), *i;
+	char names[256] = "";
+	size_t n = 0;
+
+	for (i = list; i && i->if_index && n < sizeof(names); i++)
+		n += (size_t)snprintf(names + n, sizeof(names) - n, "%s%s", n ? ", " : "", i->if_name);
+	if (list)
+		if_freenameindex(list);
+	return args_wrong("interface %s does not exist; there are: %s", name, names);
+}
+
+static const char *add_interface(struct config *c, const char *name)
+{
+	if (!*name)
+		return "a name is missing";
+	if (strlen(name) >= sizeof(c->interfaces[0]) || !if_nametoindex(name))
+		return no_such_interface(name);
+	for (unsigned i = 0; i < c->n_interfaces; i++)
+		if (!strcmp(c->interfaces[i], name))
+			return args_wrong("interface %s is named twice", name);
+	if (c->n_interfaces == CONFIG_MAX_INTERFACES)
+		return args_wrong("more than %d interfaces", CONFIG_MAX_INTERFACES);
+	strcpy(c->interfaces[c->n_interfaces++], name);
+	return NULL;
+}
+
+static const char *set_interface(void *into, const char *value)
+{
+	struct config *c = into;
+	char name[64];
+	const char *wrong;
+
+	if (!strcmp(value, "any"))
+		return NULL;
+	for (;;) {
+		size_t len = strcspn(value, ",");
+
+		snprintf(name, sizeof(name), "%.*s", (int)len, value);
+		wrong = add_interface(c, name);
+		if (wrong || !value[len])
+			return wrong;
+		value += len + 1;
+	}
+}
+
+static const char *set_filter(void *into, const char *value)
+{
+	struct config *c = into;
+	char err[512], prefix[256];
+
+	if (!value[strspn(value, " \t\n")])
+		return "it is empty";
+	if (capture_check_filter(value, err, sizeof(err))) {
+		/* The option and its value stand in the message already. */
+		size_t n = (size_t)snprintf(prefix, sizeof(prefix), "filter \"%s\": ", value);
+
+		return args_wrong("%s", n < sizeof(prefix) && !strncmp(err, prefix, n) ? err + n : err);
+	}
+	c->filter = value;
+	return NULL;
+}
+
+static const char *set_bind(void *into, const char *value)
+{
+	struct config *c = into;
+	struct addr a;
+
+	if (!addr_parse(&a, value))
+		return "this is no address";
+	if (addr_is_multicast(&a))
+		return "a multicast address";
+	if (c->n_binds == CONFIG_MAX_BINDS)
+		return args_wrong("more than %d addresses", CONFIG_MAX_BINDS);
+	for (unsigned i = 0; i < c->n_binds; i++)
+		if (addr_eq(&c->binds[i], &a))
+			return "the address is given twice";
+	c->binds[c->n_binds++] = a;
+	return NULL;
+}
+
+static const char *set_port(void *into, const char *value)
+{
+	uint64_t port;
+	const char *wrong = number_parse(value, 1, 65535, &port);
+
+	if (!wrong)
+		((struct config *)into)->port = (uint16_t)port;
+	return wrong;
+}
+
+static const char *set_daemon(void *into, const char *value)
+{
+	(void)value;
+	((struct config *)into)->daemon = true;
+	return NULL;
+}
+
+static const char *set_guard(void *into, const char *value)
+{
+	(void)value;
+	((struct config *)into)->guard = true;
+	return NULL;
+}
+
+static const char *set_log(void *into, const char *value)
+{
+	((struct config *)into)->log_file = value;
+	return *value ? NULL : "it is empty";
+}
+
+static const char *set_pid(void *into, const char *value)
+{
+	((struct config *)into)->pid_file = value;
+	return *value ? NULL : "it is empty";
+}
+
+static const struct args_option options[] = {
+	{ 'i', "interface", "NAME[,NAME...]", ARGS_REPEAT,
+	  "capture on these interfaces; without it, on all that are up, loopback excepted",
+	  "names of interfaces of this host, separated by commas, or any", set_interface },
+	{ 'F', "filter", "FILTER", ARGS_GREEDY,
+	  "what the responses of the target are, e.g. tcp and src port 6379; quotes are not needed. "
+	  "Without it, what the connected tcpcopys announce",
+	  "a filter expression as in pcap-filter(7)", set_filter },
+	{ 'b', "bind", "ADDRESS", ARGS_REPEAT,
+	  "listen for tcpcopy on this address of this host; without it, on all of them",
+	  "an IPv4 or IPv6 address", set_bind },
+	{ 'p', "port", "PORT", 0, "listen for tcpcopy on this port; 36524 without it", "1 to 65535",
+	  set_port },
+	{ 0, "guard", NULL, 0,
+	  "drop responses that the kernel of this host would forward (nft); for hosts on which IP "
+	  "forwarding cannot be switched off",
+	  NULL, set_guard },
+	{ 'd', "daemon", NULL, 0, "run as a daemon; return once it works", NULL, set_daemon },
+	{ 'l', "log", "FILE", 0, "log to this file; without it to stderr, or to syslog with -d",
+	  "a file name", set_log },
+	{ 'P', "pid", "FILE", 0, "write the process id to this file", "a file name", set_pid },
+};
+
+static const struct args_program program = {
+	.name = "intercept",
+	.version = VERSION,
+	.summary = "Takes the responses of a target server, hands their headers to tcpcopy and "
+		   "forwards nothing.",
+	.closing = "Example, on the assistant server, with a redis as the target:\n"
+		   "  intercept -i eth0 -F tcp and src port 6379 -d\n",
+	.options = options,
+	.count = ARRAY_SIZE(options),
+};
+
+int config_parse(struct config *c, int argc, char **argv)
+{
+	*c = (struct config){ .port = CHANNEL_PORT };
+	return args_parse(&program, argc, argv, c);
+}

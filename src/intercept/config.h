@@ -1,0 +1,30 @@
+#ifndef INTERCEPT_CONFIG_H
+#define INTERCEPT_CONFIG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "packet/addr.h"
+
+#define CONFIG_MAX_INTERFACES 32
+#define CONFIG_MAX_BINDS 16
+
+struct config {
+	char interfaces[CONFIG_MAX_INTERFACES][16];
+	unsigned n_interfaces;
+	const char *filter;			 /* of -F; NULL: what tcpcopy announces */
+	struct addr binds[CONFIG_MAX_BINDS];	 /* none: all addresses, IPv4 and IPv6 */
+	unsigned n_binds;
+	uint16_t port;
+	bool daemon, guard;
+	const char *log_file, *pid_file; /* NULL: none */
+};
+
+/*
+ * Fill *c from the command line. Returns -1 when the program is to go on, else its exit status (0 after -h and -v, 2
+ * after an error, which has been printed).
+ */
+int config_parse(struct config *c, int argc, char **argv);
+
+#endif

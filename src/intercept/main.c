@@ -1,0 +1,142 @@
+/*
+ * intercept: the black hole for the responses of replicated requests.
+ *
+ * The order of the start: command line, daemon, pid file, log, then everything that may fail for reasons of this host. Until
+ * the daemon is ready, all of it fails in the foreground. Afterwards signals are all that ends the program.
+ */
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <event2/event.h>
+
+#include "base/args.h"
+#include "base/daemon.h"
+#include "base/log.h"
+#include "build/config.h"
+#include "intercept/pipeline.h"
+
+struct program {
+	struct event_base *base;
+	struct pipeline *pipeline;
+};
+
+static void on_end(evutil_socket_t number, short what, void *arg)
+{
+	struct program *program = arg;
+
+	(void)what;
+	log_info("ends: %s", strsignal((int)number));
+	event_base_loopbreak(program->base);
+}
+
+static void on_hup(evutil_socket_t number, short what, void *arg)
+{
+	(void)number;
+	(void)what;
+	(void)arg;
+	if (log_reopen())
+		log_err("the log cannot be opened again: %s", strerror(errno));
+	else
+		log_info("log opened again");
+}
+
+static void on_usr1(evutil_socket_t number, short what, void *arg)
+{
+	(void)number;
+	(void)what;
+	pipeline_report(((struct program *)arg)->pipeline);
+}
+
+static void take_pid_file(const char *path)
+{
+	pid_t holder;
+
+	if (!path || !pid_file_take(path, &holder))
+		return;
+	if (errno == EBUSY)
+		daemon_fail(1, "option -P \"%s\": in use by process %ld; accepted: a file that no running "
+			    "intercept has", path, (long)holder);
+	daemon_fail(1, "option -P \"%s\": %s", path, strerror(errno));
+}
+
+static void open_log(const struct config *c)
+{
+	if (c->log_file) {
+		if (log_to_file(c->log_file))
+			daemon_fail(1, "option -l \"%s\": %s", c->log_file, strerror(errno));
+	} else if (c->daemon) {
+		log_info("no -l: the log goes to syslog");
+		log_to_syslog();
+	}
+}
+
+static void log_facts(const struct config *c, const char *where)
+{
+	char interfaces[CONFIG_MAX_INTERFACES * 18] = "";
+	bool open = !c->n_binds;
+	size_t n = 0;
+
+	for (unsigned i = 0; i < c->n_interfaces; i++)
+		n += (size_t)snprintf(interfaces + n, sizeof(interfaces) - n, "%s%s", n ? ", " : "",
+				      c->interfaces[i]);
+	for (unsigned i = 0; i < c->n_binds; i++)
+		open |= !addr_is_loopback(&c->binds[i]);
+	log_info("intercept " VERSION " captures %s on %s, listens for tcpcopy on %s, %s",
+		 c->filter ? c->filter : "what tcpcopy announces", interfaces, where,
+		 c->guard ? "drops what the kernel would forward" : "forwards nothing");
+	if (open)
+		log_warn("the channel is not protected by a secret: whoever reaches %s can ask for headers of "
+			 "responses; keep it inside a trusted network", where);
+}
+
+static void catch(struct program *program)
+{
+	static const struct {
+		int number;
+		event_callback_fn fn;
+	} signals[] = { { SIGTERM, on_end }, { SIGINT, on_end }, { SIGHUP, on_hup }, { SIGUSR1, on_usr1 } };
+
+	signal(SIGPIPE, SIG_IGN);
+	for (unsigned i = 0; i < ARRAY_SIZE(signals); i++) {
+		struct event *e = evsignal_new(program->base, signals[i].number, signals[i].fn, program);
+
+		if (!e || event_add(e, NULL))
+			daemon_fail(1, "signals cannot be caught");
+	}
+}
+
+int main(int argc, char **argv)
+{
+	struct program program;
+	struct config config;
+	char where[512], err[1024];
+	int status = config_parse(&config, argc, argv);
+
+	if (status >= 0)
+		return status;
+	log_init("intercept", LOGL_INFO);
+	if (config.daemon && daemon_begin("intercept"))
+		daemon_fail(1, "option -d: %s", strerror(errno));
+	take_pid_file(config.pid_file);
+	open_log(&config);
+	program.base = event_base_new();
+	if (!program.base)
+		daemon_fail(1, "the event loop: %s", strerror(errno));
+	catch(&program);
+	program.pipeline = pipeline_open(program.base, &config, where, sizeof(where), err, sizeof(err));
+	if (!program.pipeline)
+		daemon_fail(1, "%s", err);
+	log_facts(&config, where);
+	if (daemon_ready())
+		status = 1;
+	else
+		event_base_dispatch(program.base);
+	pipeline_report(program.pipeline);
+	pipeline_close(program.pipeline);
+	args_free();
+	log_close();
+	return status > 0;
+}

@@ -1,0 +1,299 @@
+/*
+ * The connections of tcpcopy workers: listening, accepting, and their messages by kind.
+ *
+ * In: what the channel delivers. Out: calls of the pipeline's handlers. A peer is allocated when its socket is accepted
+ * and freed when the channel says that the connection is down; what the pipeline and the relay hang on it is taken off by
+ * the pipeline's down() before. A fault of one connection ends that one only. The number of connections is bounded, and
+ * who says no HELLO loses its place after three seconds (channel/conn.c).
+ */
+#include "intercept/peers.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <event2/event.h>
+
+#include "base/log.h"
+#include "build/config.h"
+
+#define ACCEPT_AT_ONCE 64
+#define ACCEPT_PAUSE_S 1 /* when there are no descriptors left */
+
+struct listener {
+	int fd;
+	struct event *event;
+};
+
+struct peers {
+	struct event_base *base;
+	const struct peers_handler *handler;
+	void *arg;
+	struct peer *first;
+	unsigned count;
+	struct listener listeners[CONFIG_MAX_BINDS + 2];
+	unsigned n_listeners;
+	struct event *resume;
+};
+
+static const struct channel_options channel_options = { .program = "intercept", .release = VERSION };
+
+static void drop(struct peer *p)
+{
+	struct peers *all = p->peers;
+
+	if (p->prev)
+		p->prev->next = p->next;
+	else
+		all->first = p->next;
+	if (p->next)
+		p->next->prev = p->prev;
+	all->count--;
+	free(p);
+}
+
+static void on_up(struct channel_conn *conn, const struct msg_hello *hello, uint16_t version, void *arg)
+{
+	struct peer *p = arg;
+	char at[ENDPOINT_TEXT_LEN];
+
+	endpoint_format(at, sizeof(at), channel_conn_peer(conn));
+	snprintf(p->name, sizeof(p->name), "%s %s", hello->program, at);
+	p->up = true;
+	log_info("%s connected: release %s, worker %u, protocol version %u", p->name, hello->release,
+		 hello->worker, version);
+	p->peers->handler->up(p, p->peers->arg);
+}
+
+static void on_message(struct channel_conn *conn, const struct message *m, void *arg)
+{
+	struct peer *p = arg;
+	const struct peers_handler *h = p->peers->handler;
+
+	(void)conn;
+	if (m->type == MSG_WATCH)
+		h->watch(p, &m->watch, p->peers->arg);
+	else if (m->type == MSG_UNWATCH)
+		h->unwatch(p, m->watch.id, p->peers->arg);
+	else if (m->type == MSG_TARGET)
+		h->target(p, &m->target, p->peers->arg);
+}
+
+static void on_batch_end(struct channel_conn *conn, void *arg)
+{
+	struct peer *p = arg;
+
+	(void)conn;
+	p->peers->handler->batch_end(p->peers->arg);
+}
+
+static void on_drained(struct channel_conn *conn, void *arg)
+{
+	struct peer *p = arg;
+
+	(void)conn;
+	p->peers->handler->drained(p, p->peers->arg);
+}
+
+static void on_down(struct channel_conn *conn, const char *why, void *arg)
+{
+	struct peer *p = arg;
+
+	(void)conn;
+	if (p->up) {
+		log_info("%s disconnected: %s", p->name, why);
+		p->peers->handler->down(p, p->peers->arg);
+	} else {
+		log_limited(LOGL_WARN, "connection from %s refused: %s", p->name, why);
+	}
+	drop(p);
+}
+
+static const struct channel_handler handler = {
+	.up = on_up,
+	.message = on_message,
+	.batch_end = on_batch_end,
+	.drained = on_drained,
+	.down = on_down,
+};
+
+static void take(struct peers *all, int fd)
+{
+	struct peer *p = all->count < PEERS_MAX ? calloc(1, sizeof(*p)) : NULL;
+	char at[ENDPOINT_TEXT_LEN];
+
+	if (!p) {
+		log_limited(LOGL_WARN, "a connection was refused: there are %u", all->count);
+		close(fd);
+		return;
+	}
+	p->peers = all;
+	p->conn = channel_accept(all->base, fd, &channel_options, &handler, p);
+	if (!p->conn) {
+		free(p);
+		return;
+	}
+	endpoint_format(at, sizeof(at), channel_conn_peer(p->conn));
+	snprintf(p->name, sizeof(p->name), "%s", at);
+	p->next = all->first;
+	if (p->next)
+		p->next->prev = p;
+	all->first = p;
+	all->count++;
+}
+
+static void on_acceptable(evutil_socket_t fd, short what, void *arg)
+{
+	struct peers *all = arg;
+
+	(void)what;
+	for (unsigned i = 0; i < ACCEPT_AT_ONCE; i++) {
+		int conn = accept4(fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+
+		if (conn >= 0) {
+			take(all, conn);
+		} else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
+			/* The socket stays readable: without a pause the loop would spin on it. */
+			log_limited(LOGL_ERROR, "a connection cannot be accepted: %s", strerror(errno));
+			for (unsigned j = 0; j < all->n_listeners; j++)
+				event_del(all->listeners[j].event);
+			event_add(all->resume, &(struct timeval){ ACCEPT_PAUSE_S, 0 });
+			return;
+		} else if (errno == EAGAIN) {
+			return;
+		}
+	}
+}
+
+static void on_resume(evutil_socket_t fd, short what, void *arg)
+{
+	struct peers *all = arg;
+
+	(void)fd;
+	(void)what;
+	for (unsigned i = 0; i < all->n_listeners; i++)
+		event_add(all->listeners[i].event, NULL);
+}
+
+/* 0, or errno. */
+static int listen_on(struct peers *all, const struct endpoint *e, bool v6)
+{
+	const int on = 1;
+	struct sockaddr_storage ss;
+	socklen_t len = addr_to_sockaddr(&ss, &e->addr, e->port);
+	struct listener *l = &all->listeners[all->n_listeners];
+	int error;
+
+	l->fd = socket(v6 ? AF_INET6 : AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	if (l->fd < 0)
+		return errno;
+	setsockopt(l->fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+	if (v6)
+		setsockopt(l->fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof(on));
+	if (bind(l->fd, (struct sockaddr *)&ss, len) || listen(l->fd, 128)) {
+		error = errno;
+		close(l->fd);
+		return error;
+	}
+	l->event = event_new(all->base, l->fd, EV_READ | EV_PERSIST, on_acceptable, all);
+	if (!l->event || event_add(l->event, NULL)) {
+		close(l->fd);
+		return ENOMEM;
+	}
+	all->n_listeners++;
+	return 0;
+}
+
+static void words_for(int error, const struct endpoint *e, char *err, size_t err_size)
+{
+	char at[ENDPOINT_TEXT_LEN], addr[ADDR_TEXT_LEN];
+
+	endpoint_format(at, sizeof(at), e);
+	addr_format(addr, sizeof(addr), &e->addr);
+	if (error == EADDRINUSE)
+		snprintf(err, err_size,
+			 "port %u is in use (%s); \"ss -ltnp sport = :%u\" shows by whom; "
+			 "-p chooses another one, which tcpcopy -s must then name",
+			 e->port, at, e->port);
+	else if (error == EADDRNOTAVAIL)
+		snprintf(err, err_size, "option -b \"%s\": this is no address of this host; accepted: "
+			 "those that \"ip address\" shows", addr);
+	else if (error == EACCES)
+		snprintf(err, err_size, "listening on %s is not permitted: ports below 1024 need root", at);
+	else
+		snprintf(err, err_size, "listening on %s: %s", at, strerror(error));
+}
+
+struct peers *peers_open(struct event_base *base, const struct config *c, const struct peers_handler *h,
+			 void *arg, char *where, size_t where_size, char *err, size_t err_size)
+{
+	static const struct addr any6;
+	struct peers *all = calloc(1, sizeof(*all));
+	struct addr binds[CONFIG_MAX_BINDS + 2];
+	unsigned n_binds = c->n_binds;
+	char at[ENDPOINT_TEXT_LEN];
+	size_t n = 0;
+
+	memcpy(binds, c->binds, sizeof(c->binds));
+	if (!n_binds) {
+		binds[n_binds++] = addr_from_v4("\0\0\0\0");
+		binds[n_binds++] = any6;
+	}
+	if (all) {
+		all->base = base;
+		all->handler = h;
+		all->arg = arg;
+		all->resume = event_new(base, -1, 0, on_resume, all);
+	}
+	if (!all || !all->resume) {
+		snprintf(err, err_size, "out of memory");
+		free(all);
+		return NULL;
+	}
+	for (unsigned i = 0; i < n_binds; i++) {
+		const struct endpoint e = { binds[i], c->port };
+		int error = listen_on(all, &e, !addr_is_v4(&e.addr));
+
+		/* Without IPv6 on this host, "all addresses" are those of IPv4. */
+		if ((error == EAFNOSUPPORT || error == EADDRNOTAVAIL) && !c->n_binds && i)
+			continue;
+		if (error) {
+			words_for(error, &e, err, err_size);
+			peers_close(all, "");
+			return NULL;
+		}
+		if (n < where_size)
+			n += (size_t)snprintf(where + n, where_size - n, "%s%s", n ? ", " : "",
+					      endpoint_format(at, sizeof(at), &e));
+	}
+	return all;
+}
+
+void peers_close(struct peers *all, const char *why)
+{
+	if (!all)
+		return;
+	while (all->first) {
+		channel_conn_close(all->first->conn, why);
+		drop(all->first);
+	}
+	for (unsigned i = 0; i < all->n_listeners; i++) {
+		event_free(all->listeners[i].event);
+		close(all->listeners[i].fd);
+	}
+	event_free(all->resume);
+	free(all);
+}
+
+struct peer *peers_next(const struct peers *all, const struct peer *after)
+{
+	struct peer *p = after ? after->next : all->first;
+
+	while (p && !p->up)
+		p = p->next;
+	return p;
+}

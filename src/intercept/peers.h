@@ -1,0 +1,59 @@
+#ifndef INTERCEPT_PEERS_H
+#define INTERCEPT_PEERS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "channel/conn.h"
+#include "intercept/config.h"
+
+struct event_base;
+struct peers;
+struct watch;
+
+#define PEERS_MAX 1024u
+#define PEER_MAX_TARGETS 256u
+
+/* One connected tcpcopy worker. */
+struct peer {
+	struct channel_conn *conn;
+	struct peers *peers;
+	struct peer *prev, *next;
+	char name[80]; /* "tcpcopy 10.90.111.142:51234" */
+	bool up;
+
+	struct watch *watches;				/* the pipeline's */
+	struct endpoint targets[PEER_MAX_TARGETS];	/* announced by TARGET */
+	unsigned n_targets;
+
+	struct watch *blocked_first, *blocked_last;	/* the relay's: watches that hold records */
+	uint64_t dropped, merged;			/* records of this connection */
+	uint64_t kernel_drops_before, unowned_before;	/* totals when it came up */
+	struct msg_loss told;
+};
+
+/* What connections bring. */
+struct peers_handler {
+	void (*up)(struct peer *p, void *arg);
+	void (*watch)(struct peer *p, const struct msg_watch *w, void *arg);
+	void (*unwatch)(struct peer *p, uint64_t id, void *arg);
+	void (*target)(struct peer *p, const struct endpoint *e, void *arg);
+	void (*batch_end)(void *arg);		  /* after the messages that one read brought */
+	void (*drained)(struct peer *p, void *arg); /* its output has room again */
+	void (*down)(struct peer *p, void *arg);  /* gone; only for one that was up */
+};
+
+/*
+ * Listen as @c says. NULL with words in @err ("port 36524 is in use: ..."). @where says where, for the line of facts.
+ */
+struct peers *peers_open(struct event_base *base, const struct config *c, const struct peers_handler *h,
+			 void *arg, char *where, size_t where_size, char *err, size_t err_size);
+
+/* BYE with @why to all; no handler is called. */
+void peers_close(struct peers *p, const char *why);
+
+/* Those that are up, in turn: NULL begins and ends. */
+struct peer *peers_next(const struct peers *p, const struct peer *after);
+
+#endif

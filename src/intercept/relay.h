@@ -1,0 +1,30 @@
+#ifndef INTERCEPT_RELAY_H
+#define INTERCEPT_RELAY_H
+
+#include "channel/message.h"
+#include "intercept/peers.h"
+#include "intercept/route.h"
+#include "intercept/stats.h"
+
+/* Records of one watch held for a slow reader (doc/PROTOCOL.md, "Merging"), and bytes for all of them together. */
+#define RELAY_MAX_HELD 16u
+#define RELAY_MAX_BYTES (64u << 20)
+
+struct relay;
+
+struct relay *relay_new(struct stats *stats);
+void relay_free(struct relay *r);
+
+/* Send @record to the owner of @w (the id is put in), or hold it, merged with what is held already. */
+void relay_deliver(struct relay *r, struct watch *w, const struct response *record);
+
+/* The connection of @p takes more: send what is held for it. */
+void relay_flush(struct relay *r, struct peer *p);
+
+/* @w goes: what is held for it goes too. */
+void relay_forget(struct relay *r, struct watch *w);
+
+/* Tell @p what it lost, if that has changed. @kernel_drops and @unowned: totals of this process. */
+void relay_report_loss(struct peer *p, uint64_t kernel_drops, uint64_t unowned);
+
+#endif

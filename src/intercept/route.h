@@ -1,0 +1,61 @@
+#ifndef INTERCEPT_ROUTE_H
+#define INTERCEPT_ROUTE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/siphash.h"
+#include "packet/addr.h"
+#include "packet/segment.h"
+
+struct peer;
+struct held;
+
+/* Remembered fingerprints of a watch's latest segments: how far apart two copies of one packet may be captured. */
+#define WATCH_COPIES 8
+
+/* Who wants the responses of a tuple. Belongs to its peer; freed when that goes, by UNWATCH, or by a newer watch of the tuple. */
+struct watch {
+	struct tuple tuple; /* src: the target */
+	uint64_t id;	    /* of the peer's choice */
+	struct peer *peer;
+	struct watch *next_by_tuple, *next_by_id;
+	struct watch *peer_prev, *peer_next; /* the peer's list */
+
+	/* The relay's: records that wait for a slow reader, in order. */
+	struct held *held_first, *held_last;
+	unsigned n_held;
+	struct watch *blocked_prev, *blocked_next; /* the peer's watches that hold something */
+
+	uint32_t print[WATCH_COPIES];
+	uint16_t side[WATCH_COPIES]; /* 0: nothing here */
+	uint8_t print_at;
+};
+
+struct route;
+
+/* @key must stay valid. NULL: no memory. */
+struct route *route_new(const struct siphash_key *key);
+void route_free(struct route *r);
+
+struct watch *route_find(const struct route *r, const struct tuple *t);
+struct watch *route_find_id(const struct route *r, const struct peer *p, uint64_t id);
+
+/* A new watch; the tuple and the id of @p must be free. NULL: no memory, or ROUTE_MAX_WATCHES. */
+#define ROUTE_MAX_WATCHES (1u << 20)
+struct watch *route_add(struct route *r, struct peer *p, uint64_t id, const struct tuple *t);
+
+/* Its held records must be gone. */
+void route_remove(struct route *r, struct watch *w);
+
+unsigned route_count(const struct route *r);
+
+/*
+ * Was @s, a segment of @w, captured before on another side? A side is an interface (@ifindex) and a direction (@pkttype, as
+ * in struct raw_packet). Segments that are equal in seq, len, ack, flags, window, IP id and TSval are copies if they come from
+ * different sides; each copy is matched once, so that duplicate ACKs that the target really sent are told from copies of one.
+ */
+bool route_is_copy(struct route *r, struct watch *w, const struct segment *s, int ifindex, uint8_t pkttype);
+
+#endif

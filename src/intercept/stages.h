@@ -1,0 +1,36 @@
+#ifndef INTERCEPT_STAGES_H
+#define INTERCEPT_STAGES_H
+
+#include "base/siphash.h"
+#include "intercept/announce.h"
+#include "intercept/early.h"
+#include "intercept/peers.h"
+#include "intercept/relay.h"
+#include "intercept/route.h"
+#include "intercept/stats.h"
+
+struct event;
+
+/* Everything that a running intercept has. pipeline.c says in which order its parts are called. */
+struct pipeline {
+	struct config *config;
+	struct siphash_key key;
+	struct stats stats;
+	struct captures *captures;
+	struct route *route;
+	struct early *early;
+	struct relay *relay;
+	struct peers *peers;
+	struct guard *guard;
+	struct announce announce;
+	struct event *tick;
+	bool leaks;	 /* the kernel was found forwarding; said once */
+};
+
+/* watch.c: the connections' messages, as peers.h has them; @arg is the pipeline. */
+extern const struct peers_handler watch_handler;
+void watch_release_all(struct pipeline *p, struct peer *peer);
+
+uint64_t now_ns(void); /* CLOCK_MONOTONIC */
+
+#endif

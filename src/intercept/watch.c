@@ -1,0 +1,143 @@
+/*
+ * Watches: what tcpcopys want, and what becomes of it when they end.
+ *
+ * In: WATCH, UNWATCH, TARGET and the ends of connections. Out: the route table and the announced targets follow, and what came early is
+ * delivered. A watch is in the table by tuple and by id, and in its connection's list: forget() takes it out of all of them, and
+ * is the only way out.
+ */
+#include "intercept/stages.h"
+
+#include <time.h>
+
+#include "base/log.h"
+
+uint64_t now_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * NS_PER_SEC + (uint64_t)t.tv_nsec;
+}
+
+static void forget(struct pipeline *p, struct watch *w)
+{
+	relay_forget(p->relay, w);
+	announce_release(&p->announce, &w->tuple.src, now_ns());
+	if (w->peer_prev)
+		w->peer_prev->peer_next = w->peer_next;
+	else
+		w->peer->watches = w->peer_next;
+	if (w->peer_next)
+		w->peer_next->peer_prev = w->peer_prev;
+	route_remove(p->route, w);
+}
+
+struct delivery {
+	struct pipeline *pipeline;
+	struct watch *watch;
+};
+
+static void deliver_early(const struct response *r, void *arg)
+{
+	struct delivery *d = arg;
+
+	d->pipeline->stats.early++;
+	relay_deliver(d->pipeline->relay, d->watch, r);
+}
+
+static void on_watch(struct peer *peer, const struct msg_watch *m, void *arg)
+{
+	struct pipeline *p = arg;
+	struct watch *w = route_find_id(p->route, peer, m->id);
+
+	if (w && tuple_eq(&w->tuple, &m->response))
+		return;
+	if (w)
+		forget(p, w);
+	w = route_find(p->route, &m->response);
+	if (w) {
+		p->stats.replaced++;
+		forget(p, w);
+	}
+	w = route_add(p->route, peer, m->id, &m->response);
+	if (!w) {
+		p->stats.refused++;
+		log_limited(LOGL_ERROR, "a session of %s cannot be served: there are %u watches", peer->name,
+			    route_count(p->route));
+		return;
+	}
+	p->stats.watches++;
+	w->peer_next = peer->watches;
+	if (w->peer_next)
+		w->peer_next->peer_prev = w;
+	peer->watches = w;
+	announce_use(&p->announce, &m->response.src);
+	early_take(p->early, &m->response, now_ns(), deliver_early, &(struct delivery){ p, w });
+}
+
+static void on_unwatch(struct peer *peer, uint64_t id, void *arg)
+{
+	struct pipeline *p = arg;
+	struct watch *w = route_find_id(p->route, peer, id);
+
+	if (w)
+		forget(p, w);
+}
+
+static void on_target(struct peer *peer, const struct endpoint *e, void *arg)
+{
+	struct pipeline *p = arg;
+
+	for (unsigned i = 0; i < peer->n_targets; i++)
+		if (endpoint_eq(&peer->targets[i], e))
+			return;
+	if (peer->n_targets == PEER_MAX_TARGETS)
+		return; /* its WATCHes announce it, a little later */
+	peer->targets[peer->n_targets++] = *e;
+	announce_use(&p->announce, e);
+}
+
+static void on_batch_end(void *arg)
+{
+	announce_apply(&((struct pipeline *)arg)->announce);
+}
+
+static void on_up(struct peer *peer, void *arg)
+{
+	struct pipeline *p = arg;
+
+	p->stats.connections++;
+	peer->kernel_drops_before = captures_counters(p->captures).kernel_drops;
+	peer->unowned_before = p->stats.unowned;
+}
+
+static void on_drained(struct peer *peer, void *arg)
+{
+	relay_flush(((struct pipeline *)arg)->relay, peer);
+}
+
+void watch_release_all(struct pipeline *p, struct peer *peer)
+{
+	while (peer->watches)
+		forget(p, peer->watches);
+	while (peer->n_targets)
+		announce_release(&p->announce, &peer->targets[--peer->n_targets], now_ns());
+}
+
+static void on_down(struct peer *peer, void *arg)
+{
+	if (peer->dropped || peer->merged)
+		log_warn("%s read too slowly: %llu records merged, %llu dropped", peer->name,
+			 (unsigned long long)peer->merged, (unsigned long long)peer->dropped);
+	watch_release_all(arg, peer);
+}
+
+const struct peers_handler watch_handler = {
+	.up = on_up,
+	.watch = on_watch,
+	.unwatch = on_unwatch,
+	.target = on_target,
+	.batch_end = on_batch_end,
+	.drained = on_drained,
+	.down = on_down,
+};
