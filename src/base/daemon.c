@@ -37,7 +37,7 @@ struct report {
 	char text[2000];
 };
 
-static const char *program = "tcpcopy";
+static const char *program; /* NULL: as it was called */
 static int channel = -1; /* to the starter */
 
 static _Noreturn void starter(int fd, pid_t daemon)
@@ -146,7 +146,7 @@ void daemon_fail(int status, const char *fmt, ...)
 	if (len >= (int)sizeof(r.text))
 		len = (int)sizeof(r.text) - 1;
 	if (channel < 0 || tell(&r, (size_t)len) < 0)
-		fprintf(stderr, "%s: %s\n", program, r.text);
+		fprintf(stderr, "%s: %s\n", program ? program : program_invocation_short_name, r.text);
 	exit(status);
 }
 
