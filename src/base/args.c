@@ -269,7 +269,7 @@ static const char *join(struct parse *p, const char *first)
 {
 	size_t len = strlen(first) + 1;
 	struct joined *j;
-	char **w;
+	char **w, *to;
 
 	for (w = p->word; w < p->end && !looks_like_option(*w); w++)
 		len += strlen(*w) + 1;
@@ -282,10 +282,10 @@ static const char *join(struct parse *p, const char *first)
 	}
 	j->next = all_joined;
 	all_joined = j;
-	strcpy(j->text, first);
+	to = stpcpy(j->text, first);
 	for (; p->word < w; p->word++) {
-		strcat(j->text, " ");
-		strcat(j->text, *p->word);
+		*to++ = ' ';
+		to = stpcpy(to, *p->word);
 	}
 	return j->text;
 }
