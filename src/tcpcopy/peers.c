@@ -32,6 +32,7 @@ struct peer {
 
 struct peers {
 	struct event_base *base;
+	const struct config *config;
 	const struct peers_handler *h;
 	void *arg;
 	struct peers_counters n;
@@ -71,11 +72,24 @@ static void retry_later(struct peer *p)
 	event_add(p->retry, &tv);
 }
 
+/* Before any session's: the assistant's filter and guard are then ready for the first response. */
+static void announce_targets(const struct peer *p)
+{
+	const struct config *config = p->all->config;
+
+	for (unsigned i = 0; i < config->n_rules; i++) {
+		struct message m = { .type = MSG_TARGET, .target = config->rules[i].target };
+
+		channel_conn_send(p->conn, &m);
+	}
+}
+
 static void on_up(struct channel_conn *c, const struct msg_hello *hello, uint16_t version, void *arg)
 {
 	struct peer *p = arg;
 
 	(void)c;
+	announce_targets(p);
 	p->up = true;
 	p->retry_ms = RETRY_MIN_MS;
 	p->seen = (struct msg_loss){ 0 };
@@ -185,6 +199,7 @@ struct peers *peers_new(struct event_base *base, const struct config *c, const s
 	if (!all)
 		return NULL;
 	all->base = base;
+	all->config = c;
 	all->h = h;
 	all->arg = arg;
 	all->count = c->n_peers;
