@@ -18,9 +18,12 @@
 #include "build/config.h"
 #include "intercept/pipeline.h"
 
+#define N_SIGNALS 4
+
 struct program {
 	struct event_base *base;
 	struct pipeline *pipeline;
+	struct event *signals[N_SIGNALS];
 };
 
 static void on_end(evutil_socket_t number, short what, void *arg)
@@ -57,20 +60,19 @@ static void take_pid_file(const char *path)
 	if (!path || !pid_file_take(path, &holder))
 		return;
 	if (errno == EBUSY)
-		daemon_fail(1, "option -P \"%s\": in use by process %ld; accepted: a file that no running "
-			    "intercept has", path, (long)holder);
-	daemon_fail(1, "option -P \"%s\": %s", path, strerror(errno));
+		daemon_fail(1, "option -P \"%s\": in use by process %ld; end that one, or name another file",
+			    path, (long)holder);
+	daemon_fail(1, "option -P \"%s\": %s; accepted: a file in a directory that exists and may be written",
+		    path, strerror(errno));
 }
 
 static void open_log(const struct config *c)
 {
-	if (c->log_file) {
-		if (log_to_file(c->log_file))
-			daemon_fail(1, "option -l \"%s\": %s", c->log_file, strerror(errno));
-	} else if (c->daemon) {
-		log_info("no -l: the log goes to syslog");
-		log_to_syslog();
-	}
+	if (c->log_file && log_to_file(c->log_file))
+		daemon_fail(1, "option -l \"%s\": %s; accepted: a file in a directory that exists and may be "
+			    "written", c->log_file, strerror(errno));
+	if (c->daemon && !c->log_file)
+		log_info("option -d without -l: further messages go to syslog");
 }
 
 static void log_facts(const struct config *c, const char *where)
@@ -97,13 +99,12 @@ static void catch(struct program *program)
 	static const struct {
 		int number;
 		event_callback_fn fn;
-	} signals[] = { { SIGTERM, on_end }, { SIGINT, on_end }, { SIGHUP, on_hup }, { SIGUSR1, on_usr1 } };
+	} wanted[N_SIGNALS] = { { SIGTERM, on_end }, { SIGINT, on_end }, { SIGHUP, on_hup }, { SIGUSR1, on_usr1 } };
 
 	signal(SIGPIPE, SIG_IGN);
-	for (unsigned i = 0; i < ARRAY_SIZE(signals); i++) {
-		struct event *e = evsignal_new(program->base, signals[i].number, signals[i].fn, program);
-
-		if (!e || event_add(e, NULL))
+	for (unsigned i = 0; i < N_SIGNALS; i++) {
+		program->signals[i] = evsignal_new(program->base, wanted[i].number, wanted[i].fn, program);
+		if (!program->signals[i] || event_add(program->signals[i], NULL))
 			daemon_fail(1, "signals cannot be caught");
 	}
 }
@@ -120,8 +121,8 @@ int main(int argc, char **argv)
 	log_init("intercept", LOGL_INFO);
 	if (config.daemon && daemon_begin("intercept"))
 		daemon_fail(1, "option -d: %s", strerror(errno));
-	take_pid_file(config.pid_file);
 	open_log(&config);
+	take_pid_file(config.pid_file);
 	program.base = event_base_new();
 	if (!program.base)
 		daemon_fail(1, "the event loop: %s", strerror(errno));
@@ -130,13 +131,18 @@ int main(int argc, char **argv)
 	if (!program.pipeline)
 		daemon_fail(1, "%s", err);
 	log_facts(&config, where);
+	log_info("ready");
 	if (daemon_ready())
-		status = 1;
-	else
-		event_base_dispatch(program.base);
+		daemon_fail(1, "option -d: %s", strerror(errno));
+	if (config.daemon && !config.log_file)
+		log_to_syslog();
+	event_base_dispatch(program.base);
 	pipeline_report(program.pipeline);
 	pipeline_close(program.pipeline);
+	for (unsigned i = 0; i < N_SIGNALS; i++)
+		event_free(program.signals[i]);
+	event_base_free(program.base);
 	args_free();
 	log_close();
-	return status > 0;
+	return 0;
 }
