@@ -62,7 +62,6 @@ class Terminal:
         self.directory = directory
 
     def _start(self, command):
-        self.screen.host(self.host.name, command, mark="#")
         process = self.host.popen(["bash", "-c", command], cwd=self.directory,
                                   stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         lines = []
@@ -77,6 +76,7 @@ class Terminal:
 
     def type(self, command):
         """Run a command to its end; a daemon that it leaves behind is not waited for."""
+        self.screen.host(self.host.name, command, mark="#")
         process, lines, reader = self._start(command)
         if status := process.wait(timeout=60):
             reader.join(timeout=1)
@@ -85,8 +85,9 @@ class Terminal:
         return lines
 
     def keep_running(self, command):
-        """Start a command and return the list that its lines are appended to."""
-        return self._start(command)[1]
+        """Start a command; return its process and the list that its lines are appended to."""
+        self.screen.host(self.host.name, command, mark="#")
+        return self._start(f"exec {command}")[:2]
 
 
 def wait_for(condition, timeout=PATIENCE):
@@ -111,8 +112,10 @@ def walk_through(lab, screen):
     screen.title("Redis runs on the online server and on the target; monitor shows what each executes.")
     for name in "online", "target":
         lab.redis(name)
-    monitors = {terminal.host.name: terminal.keep_running("redis-cli monitor")
-                for terminal in (online, target)}
+    processes, monitors = {}, {}
+    for terminal in online, target:
+        name = terminal.host.name
+        processes[name], monitors[name] = terminal.keep_running("redis-cli monitor")
     if not wait_for(lambda: all("OK" in lines for lines in monitors.values())):
         raise Failure("redis-cli monitor does not start")
 
@@ -133,8 +136,10 @@ def walk_through(lab, screen):
             raise Failure(f"{name}: redis has not executed the command within {PATIENCE} s")
     # the connection's end is replicated too; a copy too many would show by then
     wait_for(lambda: len(executed["target"]()) > 1, timeout=1)
-    for name in captures:
-        captures[name].stop()
+    for process in processes.values():
+        process.terminate()
+    for capture in captures.values():
+        capture.stop()
     return captures, {name: executed[name]() for name in executed}
 
 
