@@ -167,11 +167,12 @@ def latest(numbers):
     return result
 
 
-def one_packet(packets, host, what):
+def find(packets, host, what):
+    """The packets that are the request: the first, and perhaps retransmissions of it."""
     found = [packet for packet in packets if what(packet)]
-    if len(found) != 1:
-        raise Failure(f"{host}: tcpdump has {len(found)} packets with the request, 1 was expected")
-    return found[0]
+    if not found:
+        raise Failure(f"{host}: tcpdump has not seen the request")
+    return found
 
 
 def readable(payload):
@@ -179,16 +180,19 @@ def readable(payload):
 
 
 def compare(lab, packets):
-    """The table's rows: (field, online's copy, target's copy, verdict, whether it is right)."""
+    """The table's rows (field, online's copy, target's copy, verdict, whether it is right),
+    the request and its copies.
+    """
     client, online, target = (lab.host(name) for name in ("client", "online", "target"))
 
     def is_request(packet):
         return (packet["ip.src"] == client.ip4 and number(packet, "tcp.dstport") == PORT
                 and b"\r\ndate\r\n" in bytes.fromhex(packet["tcp.payload"]))
 
-    original = one_packet(packets["online"], "online", lambda packet: is_request(packet) and
-                          packet["ip.dst"] == online.ip4)
-    replica = one_packet(packets["target"], "target", is_request)
+    original = find(packets["online"], "online", lambda packet: is_request(packet) and
+                    packet["ip.dst"] == online.ip4)[0]
+    replicas = find(packets["target"], "target", is_request)
+    replica = replicas[0]
     before = [packet for packet in packets["target"]
               if packet["ip.src"] == target.ip4 and packet["ip.dst"] == client.ip4 and
               packet["tcp.dstport"] == replica["tcp.srcport"] and
@@ -233,7 +237,7 @@ def compare(lab, packets):
         ("IP and TCP checksums", "-", " and ".join("right" if each else "wrong" for each in good),
          "recomputed" if all(good) else "WRONG", all(good)),
     ]
-    return rows, original, replica
+    return rows, original, replicas
 
 
 def show_table(screen, rows):
@@ -244,8 +248,9 @@ def show_table(screen, rows):
                                     for cell, width in zip(row, widths)).rstrip())
 
 
-def judge_answers(lab, packets, replica):
-    """What became of the target's answer: a list of (sentence, whether it holds)."""
+def judge_answers(lab, packets, replicas):
+    """What became of the copy and its answer: a list of (sentence, whether it holds)."""
+    replica = replicas[0]
     client, target = lab.host("client"), lab.host("target")
 
     def answers(name):
@@ -255,7 +260,8 @@ def judge_answers(lab, packets, replica):
 
     strays = sum(packet["ip.src"] == target.ip4 for packet in packets["client"])
     edge = f"0x{end_of(replica):08x}"
-    return [(f"the target answers +OK to the copy (ack {edge})", bool(answers("target"))),
+    return [(f"copies of the request that arrived at the target: {len(replicas)}", len(replicas) == 1),
+            (f"the target answers +OK to the copy (ack {edge})", bool(answers("target"))),
             ("that answer arrives at the assistant", bool(answers("assistant"))),
             (f"packets from the target that arrive at the client: {strays}", strays == 0),
             (f"bad checksums counted by the target's kernel: {target.nstat()['TcpInCsumErrors']}",
@@ -284,13 +290,13 @@ def run(lab, screen):
     packets = {name: capture.fields(*FIELDS, options=("ip.check_checksum:TRUE",
                                                       "tcp.check_checksum:TRUE"))
                for name, capture in captures.items()}
-    rows, original, replica = compare(lab, packets)
+    rows, original, replicas = compare(lab, packets)
     show_table(screen, rows)
-    later_by = (decimal.Decimal(replica["frame.time_epoch"]) -
+    later_by = (decimal.Decimal(replicas[0]["frame.time_epoch"]) -
                 decimal.Decimal(original["frame.time_epoch"])) * 1000000
     screen.say(f"\n  The copy reached the target {later_by:.0f} us after the request had reached the "
                "online server.")
-    facts = judge_monitors(lab, executed) + judge_answers(lab, packets, replica)
+    facts = judge_monitors(lab, executed) + judge_answers(lab, packets, replicas)
     for sentence, holds in facts:
         screen.say(f"  {'ok ' if holds else 'NO '} {sentence}")
     wrong = [row[0] for row in rows if not row[4]] + [fact for fact, holds in facts if not holds]
