@@ -303,16 +303,15 @@ def test_a_refused_packet_does_not_hold_the_others(hosts):
 
 
 def test_each_error_is_counted_by_kind(hosts):
-    a, _ = hosts
+    a, b = hosts
     for source, to in ((CLIENT, "10.91.0.2"), (CLIENT6, "fd91::2")):
         for length in (3000, 65535, 200000):
             got = a.send(source, 33800, to, 6379, length)
             assert got["too-big"] == 1 and got["packets"] == 0
     for source, to in ((CLIENT, "10.99.0.2"), (CLIENT6, "fd99::2")):
         assert a.send(source, 33800, to, 6379, 10)["unreachable"] == 1
-    for to in ("10.91.0.2", "fd91::2"):  # what waits for the neighbour's address is not refused
-        a.send("10.91.0.1" if "." in to else "fd91::1", 33800, to, 6379, 10)
-    time.sleep(0.3)
+    for to in ("10.91.0.2", "fd91::2"):  # what waits for a neighbour's address is not refused
+        a.ip(f"neigh replace {to} lladdr {mac_of(b, 'b0')} dev a0")
     a.run("tc", "qdisc", "add", "dev", "a0", "root", "pfifo", "limit", "0")
     for source, to in ((CLIENT, "10.91.0.2"), (CLIENT6, "fd91::2")):
         assert a.send(source, 33800, to, 6379, 10, "count=3")["no-buffers"] == 3
