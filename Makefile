@@ -88,18 +88,24 @@ lab/relay: $(SRCDIR)/lab/relay.c config.mk
 	$(call step,CC,$@) $(filter-out -D_GNU_SOURCE,$(compile)) -MF build/obj/lab/relay.d -MT $@ $(LINK_HARDENING) $(LDFLAGS) -o $@ $< $(LIBS)
 
 # --- unit tests -----------------------------------------------------------------------------------------------------
-# Files in test/unit that are not called test_* are shared by the tests.
+# Files in test/unit that are not called test_*, and the simulator in test/sim, are shared by the tests.
 T ?= *
 test_names := $(patsubst $(SRCDIR)/test/unit/%.c,%,$(wildcard $(SRCDIR)/test/unit/test_*.c))
 test_wanted := $(sort $(foreach t,$(T),$(patsubst $(SRCDIR)/test/unit/%.c,%,$(wildcard $(SRCDIR)/test/unit/test_$t.c))))
 test_shared := $(patsubst $(SRCDIR)/test/unit/%.c,build/test/%.o,$(filter-out $(SRCDIR)/test/unit/test_%,\
 	$(wildcard $(SRCDIR)/test/unit/*.c)))
+sim_shared := $(patsubst $(SRCDIR)/test/sim/%.c,build/sim/%.o,$(filter-out %/main.c,$(wildcard $(SRCDIR)/test/sim/*.c)))
+test_includes = -I$(SRCDIR)/test/unit -I$(SRCDIR)/test # "capture.h", "sim/sim.h"
+
+build/sim/%.o: $(SRCDIR)/test/sim/%.c config.mk
+	@mkdir -p $(@D)
+	$(call step,CC,$@) $(compile) $(test_includes) -c -o $@ $<
 
 build/test/%.o: $(SRCDIR)/test/unit/%.c config.mk
 	@mkdir -p $(@D)
-	$(call step,CC,$@) $(compile) $(CMOCKA_CFLAGS) -I$(SRCDIR)/test/unit -DTEST_DIR='"$(abspath $(SRCDIR))/test"' -c -o $@ $<
+	$(call step,CC,$@) $(compile) $(CMOCKA_CFLAGS) $(test_includes) -DTEST_DIR='"$(abspath $(SRCDIR))/test"' -c -o $@ $<
 
-build/test/libshared.a: $(test_shared)
+build/test/libshared.a: $(test_shared) $(sim_shared)
 	@mkdir -p $(@D)
 	@rm -f $@
 	$(call step,AR,$@) $(AR) rcs $@ $^
@@ -127,15 +133,20 @@ cmocka:
 	@[ "$(HAVE_CMOCKA)" = 1 ] || { echo 'The unit tests need cmocka: apt-get install libcmocka-dev,' \
 		'then ./configure' >&2; exit 1; }
 
+# The simulator as a program of its own, where it has a main.c.
+sim: $(if $(wildcard $(SRCDIR)/test/sim/main.c),build/sim/sim)
+build/sim/sim: build/sim/main.o $(sim_shared) $(call archives,$(below_tcpcopy),build)
+	$(call step,LINK,$@) $(link) -o $@ $^ $(package_libs) $(LIBS)
+
 check: unit layers
 
 # Programs that the system tests drive.
 build/tools/%.o: $(SRCDIR)/test/tools/%.c config.mk
 	@mkdir -p $(@D)
-	$(compile) -c -o $@ $<
+	$(call step,CC,$@) $(compile) -c -o $@ $<
 
 build/tools/iotool: build/tools/iotool.o $(call archives,$(below_io),build)
-	$(link) -o $@ $^ $(package_libs) $(LIBS)
+	$(call step,LINK,$@) $(link) -o $@ $^ $(package_libs) $(LIBS)
 
 # --- checks of the source -------------------------------------------------------------------------------------------
 layers: $(call archives,packet tcpcopy,build)
@@ -226,7 +237,7 @@ distclean: clean
 	rm -rf build config.mk
 	$(if $(filter-out .,$(SRCDIR)),rm -f Makefile)
 
-.PHONY: all help install uninstall unit cmocka check layers lint fuzz bench clean distclean always
+.PHONY: all help install uninstall unit sim cmocka check layers lint fuzz bench clean distclean always
 .SECONDARY:
 
--include $(wildcard build/obj/*/*.d build/test/*.d build/fuzz/*.d build/fuzz/obj/*/*.d build/bench/*.d build/tools/*.d)
+-include $(wildcard build/obj/*/*.d build/test/*.d build/sim/*.d build/tools/*.d build/fuzz/*.d build/fuzz/obj/*/*.d build/bench/*.d build/tools/*.d)

@@ -199,7 +199,7 @@ static void foreground(void **state)
 	pid = start(fails_in_foreground);
 	assert_int_equal(exit_status(pid), 1);
 	finish();
-	assert_string_equal(capture_end(), "tcpcopy: no\n");
+	assert_string_equal(capture_end(), "test_base_daemon: no\n"); /* by its file */
 }
 
 static void exits(void)
