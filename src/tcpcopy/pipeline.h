@@ -6,6 +6,7 @@
 #include "tcpcopy/classify.h"
 #include "tcpcopy/config.h"
 #include "tcpcopy/mapping.h"
+#include "tcpcopy/online.h"
 #include "tcpcopy/peers.h"
 #include "tcpcopy/session.h"
 
@@ -22,6 +23,7 @@ struct pipeline {
 	struct sink *sink;
 	struct peers *peers;
 	struct mapping *mapping;
+	struct online *online;
 	struct engine *engine;
 	struct event *timer;
 	uint64_t timer_at; /* ns, what the timer event is set to; UINT64_MAX: off */

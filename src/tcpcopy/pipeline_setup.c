@@ -65,12 +65,20 @@ static void op_source_give(void *arg, const struct flow_key *key, const struct e
 	mapping_give(p->mapping, key, source);
 }
 
+static bool op_online_received(void *arg, const struct flow_key *key, uint64_t *bytes)
+{
+	struct pipeline *p = arg;
+
+	return p->online && online_received(p->online, &key->client, &key->online, bytes);
+}
+
 static const struct engine_ops ops = {
 	.emit = op_emit,
 	.watch = op_watch,
 	.unwatch = op_unwatch,
 	.source_take = op_source_take,
 	.source_give = op_source_give,
+	.online_received = op_online_received,
 };
 
 static int open_sources(struct pipeline *p, char *err, size_t err_size)
@@ -154,6 +162,7 @@ int pipeline_open(struct pipeline *p, const struct config *c, struct event_base 
 	}
 	if (add_targets(p, err, err_size) || open_sources(p, err, err_size))
 		return -1;
+	p->online = online_open(); /* without it holes are waited out */
 	p->sink = sink_raw_open(err, err_size);
 	return p->sink ? 0 : -1;
 }
@@ -181,6 +190,7 @@ void pipeline_close(struct pipeline *p)
 		event_free(p->timer);
 	if (p->sink)
 		sink_close(p->sink);
+	online_close(p->online);
 	engine_free(p->engine);
 	mapping_free(p->mapping);
 }

@@ -147,6 +147,11 @@ struct engine_ops {
 	/* Choose the source for a new session; false: none is free. NULL op: the client's own endpoint. */
 	bool (*source_take)(void *arg, const struct flow_key *key, struct endpoint *source);
 	void (*source_give)(void *arg, const struct flow_key *key, const struct endpoint *source);
+	/*
+	 * How many bytes the online server's socket of this connection has received in order; false: it cannot be asked. NULL op: it never can. Asked only
+	 * while captured bytes are missing.
+	 */
+	bool (*online_received)(void *arg, const struct flow_key *key, uint64_t *bytes);
 	/* A session has its outcome. May be NULL. */
 	void (*ended)(void *arg, const struct session *s, enum session_outcome o);
 };

@@ -39,22 +39,6 @@ static bool queue_failed(struct engine *e, struct session *s, enum queue_result 
 	return true;
 }
 
-/* A hole opens, is filled, or moves on to the next one. */
-static void watch_hole(struct engine *e, struct session *s, uint32_t old_cap_nxt, uint64_t now)
-{
-	bool moved = s->cap_nxt != old_cap_nxt;
-
-	if (s->in_hole && moved)
-		e->n.holes_filled++;
-	if (s->ooo && (!s->in_hole || moved)) {
-		e->n.holes++;
-		timer_set(e, s, TIMER_HOLE, now + HOLE_PATIENCE);
-	} else if (!s->ooo) {
-		timer_off(s, TIMER_HOLE);
-	}
-	s->in_hole = s->ooo != NULL;
-}
-
 static void open_by_syn(struct engine *e, struct session *s, const struct segment *g, uint64_t now)
 {
 	begin_at(s, g->seq);
@@ -157,7 +141,7 @@ static void join(struct engine *e, struct session *s, const struct segment *g, u
 	old = s->cap_nxt;
 	if (queue_failed(e, s, queue_put(e, s, g), now))
 		return;
-	watch_hole(e, s, old, now);
+	hole_watch(e, s, old, now);
 	session_start(e, s, now);
 }
 
@@ -254,7 +238,7 @@ static void client_segment(struct engine *e, struct session *s, const struct seg
 	if (g->captured || g->flags & TCPF_FIN) {
 		if (queue_failed(e, s, queue_put(e, s, g), now))
 			return;
-		watch_hole(e, s, old, now);
+		hole_watch(e, s, old, now);
 	}
 	session_step(e, s, now);
 }
@@ -263,6 +247,7 @@ void engine_captured(struct engine *e, const struct flow_key *k, const struct se
 {
 	struct session *s = flow_table_find(e->flows, k);
 
+	e->captured_until = MAX(e->captured_until, g->time);
 	e->n.captured_segments++;
 	e->n.captured_bytes += g->len;
 	e->n.truncated_bytes += g->len - g->captured;

@@ -10,7 +10,7 @@
  *        each of them ends in
  *   session_step()     session_output.c   release turns, send what may be sent, acknowledge, finish
  *
- * session_queue.c holds the client's bytes in order, session_turn.c decides when a turn may go, session_loss.c finds and repairs
+ * session_queue.c holds the client's bytes in order, session_hole.c watches what is missing of them, session_turn.c decides when a turn may go, session_loss.c finds and repairs
  * losses, session.c owns the life of sessions: the one mutator of events, end and free.
  */
 #include "base/util.h"
@@ -124,6 +124,8 @@ struct session {
 	uint32_t rst_expect;	  /* answer bytes that the client had read before it reset; valid with EV_CLIENT_RST */
 	uint64_t rst_at;	  /* ns, capture of the RST */
 	uint64_t captured_last;	  /* ns, newest segment of the client */
+	uint64_t hole_since;	  /* ns; 0: no hole */
+	uint64_t hole_proof;	  /* ns, when the online server was found to have what is missing; 0: not */
 	uint64_t opened_at;	  /* ns */
 	uint32_t client_ack;	  /* highest seen */
 
@@ -162,7 +164,7 @@ struct session {
 	uint8_t leftover_resets;
 	bool df : 1, client_ts : 1, client_ws : 1, client_sack : 1;
 	bool ts_ok : 1, ws_ok : 1, sack_ok : 1; /* negotiated with the target */
-	bool ack_now : 1, psh_seen : 1, tlp_armed : 1, tlp_out : 1, syn_resent : 1, has_turn_ack : 1, in_hole : 1,
+	bool ack_now : 1, psh_seen : 1, tlp_armed : 1, tlp_out : 1, syn_resent : 1, has_turn_ack : 1,
 		half_open_counted : 1, watched : 1, has_source : 1;
 	uint32_t flow_label;
 	uint8_t syn_options_len;
@@ -183,6 +185,7 @@ struct engine {
 	unsigned n_targets;
 	unsigned live, lingering, observed, half_open;
 	uint64_t started_at, live_bytes;
+	uint64_t captured_until; /* ns, capture time of the newest segment processed */
 	bool channel;
 	struct qseg *limbo; /* given up, but perhaps emitted and not flushed yet */
 	struct engine_counters n;
@@ -216,6 +219,10 @@ void turn_linked(struct engine *e, struct session *s, struct qseg *q); /* q was 
 void turn_response(struct session *s, const struct response *r, uint32_t new_bytes, uint64_t now);
 void turn_check(struct engine *e, struct session *s, uint64_t now);
 bool turn_rst_may_go(const struct engine *e, const struct session *s, uint64_t now);
+
+/* session_hole.c */
+void hole_watch(struct engine *e, struct session *s, uint32_t old_cap_nxt, uint64_t now);
+void hole_timeout(struct engine *e, struct session *s, uint64_t now);
 
 /* session_output.c */
 void session_step(struct engine *e, struct session *s, uint64_t now);

@@ -61,8 +61,8 @@ static bool expired(struct engine *e, struct session *s, enum session_timer t, u
 	case TIMER_PAUSE:
 		return false; /* session_step() looks at the turn */
 	case TIMER_HOLE:
-		session_end(e, s, OUTCOME_CAPTURE_HOLE, now);
-		return true;
+		hole_timeout(e, s, now);
+		return s->events & EV_ENDED;
 	case TIMER_WAIT:
 		/* the predecessor had its time; its end starts this session */
 		if (s->pred && !(s->pred->events & EV_ENDED))

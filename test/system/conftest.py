@@ -101,7 +101,7 @@ class Replay:
         self.lab = lab
         target, assistant = lab.host("target"), lab.host("assistant")
         rule = f"[{lab.host('online').ip6}]:{port}-[{target.ip6}]:{port}" if v6 else f"{port}-{target.ip4}:{port}"
-        server = assistant.ip6 if v6 else assistant.ip4
+        server = f"[{assistant.ip6}]" if v6 else assistant.ip4
         self.intercept = Program(assistant, "intercept", "-i", "eth0", "-F", "tcp", "and", "src", "port", port,
                                  *intercept).wait_ready()
         self.tcpcopy = Program(lab.host("online"), "tcpcopy", "-x", rule, "-s", server, *tcpcopy).wait_ready()

@@ -39,7 +39,7 @@ def test_three_clients(lab, replay, v6):
     online, target = lab.redis("online"), lab.redis("target")
     r = replay(v6=v6)
     before = lab.host("target").nstat()
-    captures = [c.capture(f"src host {lab.host('target').ip6 if v6 else lab.host('target').ip4}") for c in clients]
+    captures = [c.capture(f"tcp and src host {lab.host('target').ip6 if v6 else lab.host('target').ip4}") for c in clients]
     wire = lab.host("target").capture("tcp port 6379")
     address = lab.host("online").ip6 if v6 else lab.host("online").ip4
     running = []

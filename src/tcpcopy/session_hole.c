@@ -1,0 +1,63 @@
+/*
+ * Session holes - theory of operation
+ *
+ * Captured bytes are missing. Either the client's packet was lost before it came here: then the client sends it again, and waiting is right. Or capture lost it: then the
+ * online server has it, nobody sends it again, and waiting for ever was what made other tools grow in memory and fall behind. The two are told apart without capturing
+ * answers: the online server's socket is asked how many bytes it has received in order (ops->online_received). If that is past the hole, the bytes were there.
+ *
+ * The server may know more than we because the refill is still on its way through the capture buffer. So a proof counts only once something that was captured
+ * after the question has been processed, or a second has gone by. Where the socket cannot be asked (mirror port, file, a joined session whose first byte the
+ * server's count does not tell), the hole has HOLE_PATIENCE to be filled.
+ *
+ * A lost session ends by RST and gives its memory back; the connection is joined again at its next turn.
+ */
+#include "tcpcopy/session_impl.h"
+
+#define ASK_FIRST (10 * NS_PER_MS) /* reordering on the way here is over by then */
+#define ASK_AGAIN (100 * NS_PER_MS)
+#define PROOF_AGE (1000 * NS_PER_MS)
+
+/* After captured data was queued: a hole opens, is filled, or moves on to the next one. */
+void hole_watch(struct engine *e, struct session *s, uint32_t old_cap_nxt, uint64_t now)
+{
+	bool was = s->hole_since != 0, moved = s->cap_nxt != old_cap_nxt;
+
+	if (was && moved)
+		e->n.holes_filled++;
+	if (!s->ooo) {
+		s->hole_since = s->hole_proof = 0;
+		timer_off(s, TIMER_HOLE);
+	} else if (!was || moved) {
+		e->n.holes++;
+		s->hole_since = now;
+		s->hole_proof = 0;
+		timer_set(e, s, TIMER_HOLE, now + ASK_FIRST);
+	}
+}
+
+/* Has the online server received the byte at cap_nxt? */
+static bool server_is_past(struct engine *e, const struct session *s)
+{
+	uint64_t bytes;
+
+	if (!e->ops->online_received || s->events & EV_JOINED)
+		return false;
+	if (!e->ops->online_received(e->arg, &s->key, &bytes))
+		return false;
+	return seq_gt(s->iss + 1 + (uint32_t)bytes, s->cap_nxt);
+}
+
+/* TIMER_HOLE fired. */
+void hole_timeout(struct engine *e, struct session *s, uint64_t now)
+{
+	if (!s->hole_proof && server_is_past(e, s)) {
+		s->hole_proof = now;
+	} else if (s->hole_proof && (e->captured_until > s->hole_proof || now >= s->hole_proof + PROOF_AGE)) {
+		session_end(e, s, OUTCOME_CAPTURE_HOLE, now);
+		return;
+	} else if (now >= s->hole_since + HOLE_PATIENCE) {
+		session_end(e, s, OUTCOME_CAPTURE_HOLE, now);
+		return;
+	}
+	timer_set(e, s, TIMER_HOLE, MIN(now + ASK_AGAIN, MAX(s->hole_since + HOLE_PATIENCE, now + NS_PER_MS)));
+}
