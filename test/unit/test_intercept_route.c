@@ -1,0 +1,144 @@
+/* The table of watches: finding, replacing, growing and shrinking; and telling copies of a segment. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <linux/if_packet.h>
+
+#include <cmocka.h>
+
+#include "intercept/peers.h"
+#include "intercept/route.h"
+
+static const struct siphash_key key = { 1, 2 };
+
+static struct tuple tuple(unsigned n)
+{
+	const uint8_t client[4] = { 10, (uint8_t)(n >> 24), (uint8_t)(n >> 16), (uint8_t)(n >> 8) };
+
+	return (struct tuple){ { addr_from_v4("\x0a\x5a\x6d\x8f"), 6379 },
+			       { addr_from_v4(client), (uint16_t)(1024 + n % 256) } };
+}
+
+static void watches_are_found_by_tuple_and_by_id(void **state)
+{
+	struct route *r = route_new(&key);
+	struct peer a, b;
+	struct tuple t1 = tuple(1), t2 = tuple(2), t3 = tuple(3);
+	struct watch *w1 = route_add(r, &a, 7, &t1), *w2 = route_add(r, &b, 7, &t2);
+
+	(void)state;
+	assert_ptr_equal(route_find(r, &t1), w1);
+	assert_ptr_equal(route_find(r, &t2), w2);
+	assert_null(route_find(r, &t3));
+	assert_ptr_equal(route_find_id(r, &a, 7), w1); /* ids are those of a connection */
+	assert_ptr_equal(route_find_id(r, &b, 7), w2);
+	assert_null(route_find_id(r, &a, 8));
+	route_remove(r, w1);
+	assert_null(route_find(r, &t1));
+	assert_null(route_find_id(r, &a, 7));
+	assert_ptr_equal(route_find(r, &t2), w2);
+	route_remove(r, w2);
+	assert_int_equal(route_count(r), 0);
+	route_free(r);
+}
+
+static void the_table_grows_and_shrinks(void **state)
+{
+	const unsigned n = 20000;
+	struct route *r = route_new(&key);
+	struct peer p;
+
+	(void)state;
+	for (unsigned i = 0; i < n; i++) {
+		struct tuple t = tuple(i);
+
+		assert_non_null(route_add(r, &p, i, &t));
+	}
+	assert_int_equal(route_count(r), n);
+	for (unsigned i = 0; i < n; i++) {
+		struct tuple t = tuple(i);
+		struct watch *w = route_find(r, &t);
+
+		assert_non_null(w);
+		assert_int_equal(w->id, i);
+		assert_ptr_equal(route_find_id(r, &p, i), w);
+		if (i % 100)
+			route_remove(r, w);
+	}
+	assert_int_equal(route_count(r), n / 100);
+	for (unsigned i = 0; i < n; i += 100) {
+		struct tuple t = tuple(i);
+
+		assert_non_null(route_find(r, &t));
+		route_remove(r, route_find_id(r, &p, i));
+	}
+	assert_int_equal(route_count(r), 0);
+	route_free(r);
+}
+
+static void copies_from_another_side_are_told(void **state)
+{
+	struct route *r = route_new(&key);
+	struct peer p;
+	struct tuple t = tuple(1);
+	struct watch *w = route_add(r, &p, 1, &t);
+	struct segment dup = { .seq = 1, .ack = 2, .flags = TCPF_ACK, .window = 3 }, other = dup;
+
+	(void)state;
+	other.ack = 4;
+	/* While there is one side only, nothing is a copy. */
+	assert_false(route_is_copy(r, w, &dup, 2, PACKET_HOST));
+	assert_false(route_is_copy(r, w, &dup, 2, PACKET_HOST));
+	assert_false(route_is_copy(r, w, &other, 2, PACKET_OUTGOING));
+	/* Three duplicate ACKs come in, then go out: three, not six. */
+	for (unsigned i = 0; i < 3; i++)
+		assert_false(route_is_copy(r, w, &dup, 2, PACKET_HOST));
+	for (unsigned i = 0; i < 3; i++)
+		assert_true(route_is_copy(r, w, &dup, 2, PACKET_OUTGOING));
+	assert_false(route_is_copy(r, w, &dup, 2, PACKET_OUTGOING));
+	/* On another interface. */
+	assert_true(route_is_copy(r, w, &dup, 3, PACKET_HOST));
+	route_remove(r, w);
+	route_free(r);
+}
+
+static void what_differs_is_no_copy(void **state)
+{
+	struct route *r = route_new(&key);
+	struct peer p;
+	struct tuple t = tuple(1);
+	struct watch *w = route_add(r, &p, 1, &t);
+	const struct segment s = { .seq = 1, .ack = 2, .flags = TCPF_ACK, .window = 3, .ip_id = 5 };
+	struct segment v[7] = { s, s, s, s, s, s, s };
+
+	(void)state;
+	v[0].seq++;
+	v[1].ack++;
+	v[2].window++;
+	v[3].ip_id++;
+	v[4].opt.tsval++;
+	v[5].flags |= TCPF_PSH;
+	v[6].len++;
+	route_is_copy(r, w, &v[0], 1, PACKET_HOST);
+	route_is_copy(r, w, &v[0], 2, PACKET_HOST);
+	assert_false(route_is_copy(r, w, &s, 1, PACKET_HOST));
+	for (unsigned i = 0; i < 7; i++)
+		assert_false(route_is_copy(r, w, &v[i], 2, PACKET_HOST));
+	assert_true(route_is_copy(r, w, &s, 2, PACKET_HOST));
+	route_remove(r, w);
+	route_free(r);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(watches_are_found_by_tuple_and_by_id),
+		cmocka_unit_test(the_table_grows_and_shrinks),
+		cmocka_unit_test(copies_from_another_side_are_told),
+		cmocka_unit_test(what_differs_is_no_copy),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
