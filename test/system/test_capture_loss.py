@@ -1,0 +1,64 @@
+#!/usr/bin/python3
+"""Bytes that capture never saw. A filter by length makes them: what it leaves out, the online server has all the same."""
+
+import contextlib
+import socket
+import time
+
+from conftest import wait_until
+
+
+@contextlib.contextmanager
+def connection(lab, timeout=5):
+    with lab.host("client").inside():
+        with socket.create_connection((lab.host("online").ip4, 6379), timeout) as s:
+            s.settimeout(timeout)
+            yield s
+
+
+def ask(s, text):
+    s.sendall(text.encode() + b"\r\n")
+    answer = b""
+    while not answer.endswith(b"\r\n"):
+        answer += s.recv(65536)
+    return answer
+
+
+def test_lost_request_ends_the_session_soon_and_the_next_turn_joins(lab, replay):
+    lab.route_to_assistant("client")
+    online, target = lab.redis("online"), lab.redis("target")
+    r = replay(tcpcopy=["-F", "less", "600"])
+    with connection(lab) as s:
+        ask(s, "append k 1")
+        assert wait_until(lambda: target.cli("get", "k") == "1")
+        ask(s, "set big " + "x" * 900)      # not captured
+        ask(s, "append k 2")                # captured behind a hole: never sent
+        time.sleep(1)                       # far less than the 3 s that a hole could wait
+        ask(s, "append k 3")                # its connection is joined here
+        assert wait_until(lambda: target.cli("get", "k") == "13", timeout=2)
+        assert online.cli("get", "k") == "123"
+    assert target.cli("get", "big") == ""
+    account = r.stop()
+    assert account.outcomes()["capture-hole"] == 1
+    assert account("sessions opened in mid-stream") == 1
+    assert account("given up with their session") == len("append k 2\r\n")
+
+
+def test_the_clients_own_loss_is_waited_for(lab, replay):
+    """Lost between client and server: the client sends again, and nothing may be given up."""
+    lab.route_to_assistant("client")
+    online, target = lab.redis("online"), lab.redis("target")
+    r = replay()
+    lab.loss("online", "to", 0.05, match="ip saddr 10.90.114.82")
+    with connection(lab, timeout=30) as s:
+        for i in range(300):
+            s.sendall(f"append k {i}.\r\n".encode())
+        deadline = time.monotonic() + 30
+        got = b""
+        while got.count(b"\r\n") < 300 and time.monotonic() < deadline:
+            got += s.recv(65536)
+    assert lab.loss_counters()[("online", "to")].dropped > 0
+    assert wait_until(lambda: online.digest() == target.digest())
+    account = r.stop()
+    assert account.outcomes() == {"complete": 1}
+    assert account("given up with their session") == 0
