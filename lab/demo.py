@@ -109,7 +109,7 @@ def walk_through(lab, screen):
     client, online, target, assistant = (terminals[name] for name in
                                          ("client", "online", "target", "assistant"))
 
-    screen.title("Redis runs on the online server and on the target; monitor shows what each executes.")
+    screen.title("Redis runs on the online server and on the target; monitor shows what each does.")
     for name in "online", "target":
         lab.redis(name)
     processes, monitors = {}, {}
@@ -145,6 +145,10 @@ def walk_through(lab, screen):
 
 def number(packet, field):
     return int(packet[field], 0)
+
+
+def seconds(packet):
+    return decimal.Decimal(packet["frame.time_epoch"])
 
 
 def end_of(packet):
@@ -196,7 +200,7 @@ def compare(lab, packets):
     before = [packet for packet in packets["target"]
               if packet["ip.src"] == target.ip4 and packet["ip.dst"] == client.ip4 and
               packet["tcp.dstport"] == replica["tcp.srcport"] and
-              decimal.Decimal(packet["frame.time_epoch"]) <= decimal.Decimal(replica["frame.time_epoch"])]
+              seconds(packet) <= seconds(replica)]
     target_edge = latest(end_of(packet) for packet in before)
     target_clock = latest(number(packet, "tcp.options.timestamp.tsval") for packet in before
                           if packet["tcp.options.timestamp.tsval"])
@@ -260,7 +264,8 @@ def judge_answers(lab, packets, replicas):
 
     strays = sum(packet["ip.src"] == target.ip4 for packet in packets["client"])
     edge = f"0x{end_of(replica):08x}"
-    return [(f"copies of the request that arrived at the target: {len(replicas)}", len(replicas) == 1),
+    return [(f"copies of the request that arrived at the target: {len(replicas)}",
+             len(replicas) == 1),
             (f"the target answers +OK to the copy (ack {edge})", bool(answers("target"))),
             ("that answer arrives at the assistant", bool(answers("assistant"))),
             (f"packets from the target that arrive at the client: {strays}", strays == 0),
@@ -292,10 +297,9 @@ def run(lab, screen):
                for name, capture in captures.items()}
     rows, original, replicas = compare(lab, packets)
     show_table(screen, rows)
-    later_by = (decimal.Decimal(replicas[0]["frame.time_epoch"]) -
-                decimal.Decimal(original["frame.time_epoch"])) * 1000000
-    screen.say(f"\n  The copy reached the target {later_by:.0f} us after the request had reached the "
-               "online server.")
+    later_by = (seconds(replicas[0]) - seconds(original)) * 1000000
+    screen.say(f"\n  The copy reached the target {later_by:.0f} us after the request had reached "
+               "the online server.")
     facts = judge_monitors(lab, executed) + judge_answers(lab, packets, replicas)
     for sentence, holds in facts:
         screen.say(f"  {'ok ' if holds else 'NO '} {sentence}")

@@ -20,9 +20,10 @@ namespaces of each carry its prefix, and no interface is ever created outside.
         print(lab.loss_counters(), lab.relay("target").counters())
 
 Lab       add_host, host, route_to_assistant, loss, loss_off, loss_counters,
-          delay, faults, relay, delay_off, offload, redis, nginx, directory
+          delay, faults, relay, delay_off, offload, redis, nginx, postgresql, memcached, directory
 Host      run, check_output, sh, popen, argv, inside, nstat, listening, capture
 Redis     cli, monitor, digest, calls        Nginx   status, requests, root
+PostgreSQL  sql, bench_tables             Memcached  ask, stats
 Capture   stop, fields, path
 
 On leaving the `with` block, by whatever way, everything is gone again; a
@@ -34,6 +35,7 @@ from .host import Host
 from .lab import Lab
 from .links import LossCount, Relay
 from .netns import LabError
-from .servers import Nginx, Redis, Server
+from .servers import Memcached, Nginx, PostgreSQL, Redis, Server
 
-__all__ = ["Capture", "Host", "Lab", "LabError", "LossCount", "Nginx", "Redis", "Relay", "Server"]
+__all__ = ["Capture", "Host", "Lab", "LabError", "LossCount", "Memcached", "Nginx", "PostgreSQL",
+           "Redis", "Relay", "Server"]

@@ -21,7 +21,7 @@ class Capture:
         # -Z root: the default user could not write into the lab's directory
         self._tcpdump = host.popen(
             ["tcpdump", "-i", interface, "-n", "-s", snaplen, "-B", "32768", "-U",
-             "--immediate-mode", "-Z", "root", "-w", self.path, *([expression] if expression else [])],
+             "--immediate-mode", "-Z", "root", "-w", self.path, *filter(None, [expression])],
             stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
         said = []
         for line in self._tcpdump.stderr:
@@ -37,7 +37,7 @@ class Capture:
             self._tcpdump.terminate()
             said = self._tcpdump.communicate(timeout=20)[1]
             self.captured, self.dropped = (
-                int(found.group(1)) if (found := re.search(rf"(\d+) packets? {what}", said)) else None
+                int(re.search(rf"(\d+) packets? {what}", said).group(1))
                 for what in ("captured", "dropped by kernel"))
         return self
 

@@ -11,7 +11,7 @@ import tempfile
 from . import links, netns
 from .host import Host
 from .netns import LabError, namespaces, sweep, tool
-from .servers import Nginx, Redis
+from .servers import Memcached, Nginx, PostgreSQL, Redis
 
 HOSTS = {
     "client": "10.90.114.82",
@@ -132,14 +132,14 @@ class Lab:
                 continue
             self.prefix, self.directory = prefix, directory
             return
-        raise LabError(f"a lab {self.prefix!r} is up already, or {lab_directory(self.prefix)} is left "
-                       f"of one: `lab/lab down --prefix {self.prefix}` removes it")
+        raise LabError(f"a lab {self.prefix!r} is up already, or {lab_directory(self.prefix)} "
+                       f"is left of one: `lab/lab down --prefix {self.prefix}` removes it")
 
     def _start_watchdog(self):
         reading, self._lifeline = os.pipe()
         self._watchdog = subprocess.Popen(
-            [sys.executable, "-m", "labnet.watchdog", self.prefix, str(self.directory), str(reading),
-             str(os.getpid())],
+            [sys.executable, "-m", "labnet.watchdog", self.prefix, str(self.directory),
+             str(reading), str(os.getpid())],
             env=dict(os.environ, PYTHONPATH=str(PACKAGE_ROOT)), cwd="/", pass_fds=[reading],
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
             start_new_session=True)
@@ -175,7 +175,8 @@ class Lab:
     def add_host(self, name, ip4, ip6=None):
         """A further host on the same bridge, in 10.90.0.0/16 and fd90::/64."""
         if not netns.HOST_PATTERN.fullmatch(name) or name == SWITCH or name in self.hosts:
-            raise LabError(f"host {name!r}: a new name of lower-case letters and digits, 10 at most")
+            raise LabError(f"host {name!r}: a new name of lower-case letters and digits, "
+                           "10 at most")
         host = Host(self, name, ip4, ip6 or ipv6_twin(ip4))
         self._add_namespace(host)
         # rp_filter stays what the machine has, as it would on a server that nobody prepared
@@ -232,7 +233,8 @@ class Lab:
 
     def loss_off(self, name=None):
         """No more losses on this host's link, or on any; what was counted stays."""
-        self._load_loss({key: rule for key, rule in self._loss.items() if name not in (None, key[0])})
+        self._load_loss({key: rule for key, rule in self._loss.items()
+                         if name not in (None, key[0])})
 
     def loss_counters(self):
         """{(host, direction): LossCount(seen, dropped)} of the packets that loss rules met."""
@@ -298,6 +300,14 @@ class Lab:
     def nginx(self, name, port=80, workers=1, access_log=True):
         """A running Nginx server on this host."""
         return Nginx(self.host(name), port, workers, access_log).start()
+
+    def postgresql(self, name, port=5432):
+        """A running PostgreSQL server on this host."""
+        return PostgreSQL(self.host(name), port).start()
+
+    def memcached(self, name, port=11211):
+        """A running Memcached server on this host."""
+        return Memcached(self.host(name), port).start()
 
     def new_path(self, name):
         """A path of this name in the lab's directory, numbered if it is taken."""

@@ -71,7 +71,8 @@ def fault_text(faults):
     """The relay's notation of {"delay": 1000, ...}; microseconds, fractions, bits per second."""
     unknown = set(faults) - set(FAULTS)
     if unknown:
-        raise LabError(f"no such fault: {', '.join(sorted(unknown))}; there are {', '.join(FAULTS)}")
+        raise LabError(f"no such fault: {', '.join(sorted(unknown))}; "
+                       f"there are {', '.join(FAULTS)}")
     return ",".join(f"{name}={value}" for name, value in faults.items() if value)
 
 

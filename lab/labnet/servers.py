@@ -7,8 +7,13 @@ what a test asks of it. start() returns when its port answers.
 
 import http.client
 import os
+import pathlib
 import resource
+import shutil
+import signal
+import socket
 import subprocess
+import time
 
 from .netns import LabError
 
@@ -70,8 +75,8 @@ class Redis(Server):
         self.args = args
 
     def command(self):
-        return ["redis-server", "--port", self.port, "--bind", "*", "-::*", "--protected-mode", "no",
-                "--enable-debug-command", "local", "--save", "", "--appendonly", "no",
+        return ["redis-server", "--port", self.port, "--bind", "*", "-::*",
+                "--protected-mode", "no", "--enable-debug-command", "local", "--save", "", "--appendonly", "no",
                 "--dir", self.directory, "--logfile", self.log, *self.args]
 
     def cli(self, *args, **kwargs):
@@ -162,8 +167,9 @@ class Nginx(Server):
         (self.root / "index.html").write_text("it is answering")
         files = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
         (self.directory / "nginx.conf").write_text(NGINX_CONF.format(
-            workers=self.workers, files=files, connections=min(files, 16384), directory=self.directory, log=self.log, port=self.port,
-            root=self.root, access=f"{self.access} lab" if self.access else "off"))
+            workers=self.workers, files=files, connections=min(files, 16384),
+            directory=self.directory, log=self.log, port=self.port, root=self.root,
+            access=f"{self.access} lab" if self.access else "off"))
 
     def command(self):
         return ["nginx", "-p", self.directory, "-e", self.log,
@@ -184,3 +190,91 @@ class Nginx(Server):
     def requests(self):
         """The lines of the access log so far."""
         return self.access.read_text().splitlines() if self.access.exists() else []
+
+
+class PostgreSQL(Server):
+    """PostgreSQL with databases of its own, trusting everybody, without TLS, writing nothing safely."""
+
+    kind = "postgresql"
+
+    def __init__(self, host, port=5432):
+        super().__init__(host, port)
+        found = sorted(pathlib.Path("/usr/lib/postgresql").glob("*/bin"), key=lambda p: int(p.parent.name))
+        if not found:
+            raise LabError("PostgreSQL is not installed")
+        self.bin = found[-1]
+        self.data = self.directory / "data"
+
+    def _as_owner(self, *argv):
+        """It refuses to run as root. Its System V memory goes with the namespace, however it ends."""
+        return ["unshare", "--ipc", "setpriv", "--reuid", "postgres", "--regid", "postgres", "--clear-groups",
+                "env", "LC_ALL=C", *argv]
+
+    def prepare(self):
+        self.host.lab.directory.chmod(0o711)    # its user passes through, and sees nothing
+        shutil.chown(self.directory, "postgres", "postgres")
+        self.host.check_output(self._as_owner(
+            self.bin / "initdb", "-D", self.data, "-A", "trust", "-U", "postgres", "-E", "UTF8", "-N"),
+            cwd=self.directory)
+        with open(self.data / "pg_hba.conf", "a") as hba:
+            hba.write("host all all 10.90.0.0/16 trust\nhost all all fd90::/64 trust\n")
+
+    def command(self):
+        settings = {"listen_addresses": "*", "unix_socket_directories": self.directory, "fsync": "off",
+                    "ssl": "off", "shared_buffers": "32MB", "autovacuum": "off", "max_connections": "100"}
+        return self._as_owner(self.bin / "postgres", "-D", self.data, "-p", self.port,
+                              *(word for name, value in settings.items() for word in ("-c", f"{name}={value}")))
+
+    def start(self):
+        super().start()
+        deadline = time.monotonic() + 20
+        while self.host.run([self.bin / "pg_isready", "-h", self.directory, "-p", self.port]).returncode:
+            if time.monotonic() > deadline:
+                raise LabError(f"{self.host.name}: PostgreSQL does not start: {self.log.read_text()}")
+            time.sleep(0.05)
+        return self
+
+    def stop(self):
+        self.process.send_signal(signal.SIGINT)     # by SIGTERM it would wait for its clients
+        self.process.wait(timeout=20)
+
+    def sql(self, text):
+        """The rows of a query, "|" between columns; asked through its local socket."""
+        return self.host.check_output([self.bin / "psql", "-h", self.directory, "-p", self.port, "-U", "postgres",
+                                       "-X", "-A", "-t", "-q", "-c", text]).splitlines()
+
+    def bench_tables(self, scale=1):
+        """The tables of pgbench, fresh."""
+        self.host.check_output([self.bin / "pgbench", "-h", self.directory, "-p", self.port, "-U", "postgres",
+                                "-i", "-q", "-s", scale, "postgres"])
+
+
+class Memcached(Server):
+    """memcached with one thread and room for 256 MB."""
+
+    kind = "memcached"
+
+    def __init__(self, host, port=11211):
+        super().__init__(host, port)
+
+    def command(self):
+        return ["memcached", "-u", "root", "-p", self.port, "-U", "0", "-l", "0.0.0.0,::", "-m", "256",
+                "-t", "1", "-c", "4096", "-I", "8m"]
+
+    def ask(self, text, end=b"END\r\n"):
+        """What it answers to a command of its text protocol, up to `end`; asked over its loopback."""
+        with self.host.inside():
+            connection = socket.create_connection(("127.0.0.1", self.port), timeout=10)
+        with connection:
+            connection.sendall(text.encode() + b"\r\n")
+            answer = b""
+            while not answer.endswith(end):
+                piece = connection.recv(1 << 16)
+                if not piece:
+                    break
+                answer += piece
+        return answer
+
+    def stats(self):
+        return {words[1]: words[2] for line in self.ask("stats").decode().splitlines()
+                if (words := line.split(" "))[0] == "STAT"}
