@@ -76,7 +76,8 @@ class Redis(Server):
 
     def command(self):
         return ["redis-server", "--port", self.port, "--bind", "*", "-::*",
-                "--protected-mode", "no", "--enable-debug-command", "local", "--save", "", "--appendonly", "no",
+                "--protected-mode", "no", "--enable-debug-command", "local",
+                "--save", "", "--appendonly", "no",
                 "--dir", self.directory, "--logfile", self.log, *self.args]
 
     def cli(self, *args, **kwargs):
