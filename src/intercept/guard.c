@@ -148,7 +148,7 @@ static int run(const char *nft, const struct script *script, char *err, size_t e
 {
 	char said[400];
 	bool ended;
-	int out, status, rc;
+	int out = -1, status, rc;
 	pid_t pid;
 
 	rc = start(nft, script, &pid, &out);
@@ -220,7 +220,7 @@ struct guard *guard_open(char *err, size_t err_size)
 	struct script script;
 	char why[512];
 	struct guard *g;
-	pid_t holder;
+	pid_t holder = 0;
 	int lock;
 
 	if (!nft) {
