@@ -16,6 +16,10 @@ def connection(lab, timeout=5):
             yield s
 
 
+def established(host):
+    return host.check_output(["ss", "-Htn", "state", "established", "sport", "=", ":6379", "dst", "10.90.114.82"])
+
+
 def ask(s, text):
     s.sendall(text.encode() + b"\r\n")
     answer = b""
@@ -59,6 +63,7 @@ def test_the_clients_own_loss_is_waited_for(lab, replay):
             got += s.recv(65536)
     assert lab.loss_counters()[("online", "to")].dropped > 0
     assert wait_until(lambda: online.digest() == target.digest())
+    assert wait_until(lambda: not established(lab.host("target"))) # a lost FIN takes its time
     account = r.stop()
     assert account.outcomes() == {"complete": 1}
     assert account("given up with their session") == 0
