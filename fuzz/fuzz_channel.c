@@ -1,6 +1,7 @@
 /*
- * The channel's decoder against arbitrary streams. What decodes must encode to a frame that decodes to the same message, and
- * merging neighbours must keep its promises. Build with clang -fsanitize=fuzzer,address,undefined.
+ * The channel's decoder against arbitrary streams. What decodes must encode to a frame that decodes
+ * to the same message, and merging neighbours must keep its promises. Build with clang
+ * -fsanitize=fuzzer,address,undefined.
  */
 #include <stdint.h>
 #include <stdlib.h>
@@ -11,10 +12,10 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-#define CHECK(x)                \
-	do {                    \
-		if (!(x))       \
-			abort(); \
+#define CHECK(x)                                                                                   \
+	do {                                                                                       \
+		if (!(x))                                                                          \
+			abort();                                                                   \
 	} while (0)
 
 static void round_trip(const struct message *m)
@@ -44,7 +45,8 @@ static void merge(const struct response *older, const struct response *newer)
 	CHECK(!((older->flags | newer->flags | m.flags) & (TCPF_SYN | TCPF_FIN | TCPF_RST)));
 	CHECK(m.merged == older->merged + newer->merged + 1);
 	CHECK(m.opt.n_sack <= TCP_MAX_SACK_BLOCKS);
-	CHECK(seq_ge(m.seq + m.len, older->seq + older->len) && seq_ge(m.seq + m.len, newer->seq + newer->len));
+	CHECK(seq_ge(m.seq + m.len, older->seq + older->len) &&
+	      seq_ge(m.seq + m.len, newer->seq + newer->len));
 	CHECK(seq_le(m.seq, older->seq) && seq_le(m.seq, newer->seq));
 	round_trip(&(struct message){ .type = MSG_RESPONSE, .response = m });
 }

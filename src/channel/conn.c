@@ -1,17 +1,20 @@
 /*
- * One end of a channel connection: HELLO, frames, PING, bounded output (doc/PROTOCOL.md, "A connection").
+ * One end of a channel connection: HELLO, frames, PING, bounded output (doc/PROTOCOL.md, "A
+ * connection").
  *
- * In comes a socket, out come whole messages by callback, and the words for the end. The connection owns its
- * bufferevent, its timer and its socket; the caller owns nothing but the pointer, and that until down() has returned or
- * it has called channel_conn_close(). Both may happen inside any callback, so the memory goes when the outermost
- * callback is left (busy, dead).
+ * In comes a socket, out come whole messages by callback, and the words for the end. The connection
+ * owns its bufferevent, its timer and its socket; the caller owns nothing but the pointer, and that
+ * until down() has returned or it has called channel_conn_close(). Both may happen inside any
+ * callback, so the memory goes when the outermost callback is left (busy, dead).
  *
- * Everything that a callback sends lies in the bufferevent's output until the loop finds the socket writable, which is
- * how the messages of one turn leave in one write. Time needs no clock: one timer runs, first as the deadline of
- * HELLO, then ticking at the PING interval and looking whether anything was heard since the tick before. A process that was
- * stopped for a minute therefore misses one tick, and does not take its peers for dead.
+ * Everything that a callback sends lies in the bufferevent's output until the loop finds the socket
+ * writable, which is how the messages of one turn leave in one write. Time needs no clock: one
+ * timer runs, first as the deadline of HELLO, then ticking at the PING interval and looking whether
+ * anything was heard since the tick before. A process that was stopped for a minute therefore
+ * misses one tick, and does not take its peers for dead.
  *
- * The bufferevent is made in one place, bufferevent_of(), where a TLS filter can be put around the socket.
+ * The bufferevent is made in one place, bufferevent_of(), where a TLS filter can be put around the
+ * socket.
  */
 #include "channel/conn.h"
 
@@ -33,7 +36,7 @@
 
 #define DEFAULT_MAX_OUTPUT (1u << 20)
 #define CONTROL_RESERVE 4096u /* PING, PONG and BYE find room above the bound */
-#define READ_AT_ONCE 65536u   /* bytes that one callback takes in: the loop's other work waits no longer */
+#define READ_AT_ONCE 65536u   /* bytes of one callback: other work waits no longer */
 
 struct channel_timing channel_timing = { .hello_ms = 3000, .ping_ms = 5000, .silent_pings = 3 };
 
@@ -46,9 +49,9 @@ struct channel_conn {
 	struct channel_timing timing;
 	size_t max_output;
 	bool connected; /* TCP is through */
-	bool up;	/* HELLO was exchanged */
-	bool blocked;	/* a send was refused: drained() is owed */
-	bool heard;	/* since the last tick */
+	bool up;        /* HELLO was exchanged */
+	bool blocked;   /* a send was refused: drained() is owed */
+	bool heard;     /* since the last tick */
 	bool dead;
 	unsigned busy; /* callbacks on the stack */
 	unsigned quiet_ticks;
@@ -114,8 +117,9 @@ static void put_control(struct channel_conn *c, const struct message *m)
 }
 
 /*
- * BYE, and one attempt to hand it to the kernel: the bufferevent is about to go, and with it what it still holds. Its own
- * writing freezes the front of its buffer, which is lifted here for the last time.
+ * BYE, and one attempt to hand it to the kernel: the bufferevent is about to go, and with it what
+ * it still holds. Its own writing freezes the front of its buffer, which is lifted here for the
+ * last time.
  */
 static void put_bye(struct channel_conn *c, const char *why)
 {
@@ -143,14 +147,16 @@ static void hello(struct channel_conn *c, const struct msg_hello *h)
 	char why[128];
 
 	if (version < h->version_min || version < CHANNEL_VERSION_MIN) {
-		snprintf(why, sizeof(why), "no common protocol version: %u to %u here, %u to %u at the peer",
+		snprintf(why, sizeof(why),
+			 "no common protocol version: %u to %u here, %u to %u at the peer",
 			 CHANNEL_VERSION_MIN, CHANNEL_VERSION_MAX, h->version_min, h->version_max);
 		fault(c, why);
 		return;
 	}
 	c->up = true;
 	event_del(c->timer);
-	event_add(c->timer, &(struct timeval){ c->timing.ping_ms / 1000, c->timing.ping_ms % 1000 * 1000 });
+	event_add(c->timer,
+		  &(struct timeval){ c->timing.ping_ms / 1000, c->timing.ping_ms % 1000 * 1000 });
 	c->handler->up(c, h, version, c->arg);
 }
 
@@ -182,7 +188,7 @@ static size_t take_frames(struct channel_conn *c, const uint8_t *data, size_t le
 	char text[160];
 
 	while (!c->dead) {
-		/* Judged by its first byte, so that a stray HTTP or TLS client is not waited for. */
+		/* Judged by its first byte: a stray HTTP or TLS client is not waited for. */
 		if (!c->up && done < len && data[done] != MSG_HELLO && data[done] != MSG_BYE) {
 			fault(c, "bad frame: the peer does not begin with HELLO");
 			return done;
@@ -221,7 +227,8 @@ static void on_read(struct bufferevent *bev, void *arg)
 			evbuffer_drain(in, used);
 			continue;
 		}
-		/* A frame that is cut by the edge of a chunk is made whole; one that has not come whole is waited for. */
+		/* A frame that is cut by the edge of a chunk is made whole; one that has not come
+		 * whole is waited for. */
 		if (piece == len || piece >= MESSAGE_MAX_LEN)
 			break;
 		if (!evbuffer_pullup(in, (ev_ssize_t)MIN(len, MESSAGE_MAX_LEN)))
@@ -284,13 +291,15 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 	} else if (!c->up) {
 		unsigned ms = c->timeout_ms ? c->timeout_ms : c->timing.hello_ms;
 
-		snprintf(why, sizeof(why), c->connected ? "no HELLO within %g s" : "no answer within %g s", ms / 1e3);
+		snprintf(why, sizeof(why),
+			 c->connected ? "no HELLO within %g s" : "no answer within %g s", ms / 1e3);
 		fault(c, why);
 	} else if (c->heard) {
 		c->heard = false;
 		c->quiet_ticks = 0;
 	} else if (++c->quiet_ticks >= c->timing.silent_pings) {
-		snprintf(why, sizeof(why), "silent for %g s", c->timing.ping_ms * c->timing.silent_pings / 1e3);
+		snprintf(why, sizeof(why), "silent for %g s",
+			 c->timing.ping_ms * c->timing.silent_pings / 1e3);
 		fault(c, why);
 	} else {
 		ping.ping = ++c->pings;
@@ -304,16 +313,19 @@ static struct bufferevent *bufferevent_of(struct event_base *base, int fd)
 {
 	const int on = 1;
 
-	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)); /* refused by the socketpairs of tests, harmlessly */
+	/* Fails, harmlessly, on the socketpairs of tests. */
+	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
 	return bufferevent_socket_new(base, fd, BEV_OPT_CLOSE_ON_FREE);
 }
 
 /* @fd is consumed, also on failure. */
 static struct channel_conn *conn_new(struct event_base *base, int fd, unsigned first_timer_ms,
-				     const struct channel_options *o, const struct channel_handler *h, void *arg)
+				     const struct channel_options *o,
+				     const struct channel_handler *h, void *arg)
 {
 	struct channel_conn *c = calloc(1, sizeof(*c));
-	struct msg_hello me = { .version_min = CHANNEL_VERSION_MIN, .version_max = CHANNEL_VERSION_MAX,
+	struct msg_hello me = { .version_min = CHANNEL_VERSION_MIN,
+				.version_max = CHANNEL_VERSION_MAX,
 				.worker = o->worker };
 
 	if (!c) {
@@ -338,7 +350,8 @@ static struct channel_conn *conn_new(struct event_base *base, int fd, unsigned f
 	bufferevent_setwatermark(c->bev, EV_WRITE, c->max_output / 2, 0);
 	bufferevent_set_max_single_read(c->bev, READ_AT_ONCE);
 	bufferevent_set_max_single_write(c->bev, READ_AT_ONCE);
-	event_add(c->timer, &(struct timeval){ first_timer_ms / 1000, first_timer_ms % 1000 * 1000 });
+	event_add(c->timer,
+		  &(struct timeval){ first_timer_ms / 1000, first_timer_ms % 1000 * 1000 });
 	snprintf(me.program, sizeof(me.program), "%s", o->program);
 	snprintf(me.release, sizeof(me.release), "%s", o->release);
 	greet(c, &me);
@@ -346,7 +359,8 @@ static struct channel_conn *conn_new(struct event_base *base, int fd, unsigned f
 	return c;
 }
 
-struct channel_conn *channel_accept(struct event_base *base, int fd, const struct channel_options *o,
+struct channel_conn *channel_accept(struct event_base *base, int fd,
+				    const struct channel_options *o,
 				    const struct channel_handler *h, void *arg)
 {
 	struct sockaddr_storage ss;
@@ -355,15 +369,17 @@ struct channel_conn *channel_accept(struct event_base *base, int fd, const struc
 
 	if (!c)
 		return NULL;
-	if (getpeername(fd, (struct sockaddr *)&ss, &len) || !addr_from_sockaddr(&c->peer, (struct sockaddr *)&ss))
+	if (getpeername(fd, (struct sockaddr *)&ss, &len) ||
+	    !addr_from_sockaddr(&c->peer, (struct sockaddr *)&ss))
 		memset(&c->peer, 0, sizeof(c->peer));
 	c->connected = true;
 	bufferevent_enable(c->bev, EV_READ | EV_WRITE);
 	return c;
 }
 
-struct channel_conn *channel_connect(struct event_base *base, const struct endpoint *to, unsigned timeout_ms,
-				     const struct channel_options *o, const struct channel_handler *h, void *arg)
+struct channel_conn *channel_connect(struct event_base *base, const struct endpoint *to,
+				     unsigned timeout_ms, const struct channel_options *o,
+				     const struct channel_handler *h, void *arg)
 {
 	struct sockaddr_storage ss;
 	socklen_t len = addr_to_sockaddr(&ss, &to->addr, to->port);

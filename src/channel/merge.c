@@ -1,10 +1,11 @@
 /*
  * From a captured segment to a RESPONSE record, and from two records to one.
  *
- * When tcpcopy reads more slowly than responses come, intercept keeps one record for a session and folds newer ones
- * into it. What a session engine takes from responses is cumulative (the edge seq + len, the newest ack, window, TSval and
- * SACK blocks, how many duplicate ACKs), so a merged record tells it the same as the single ones told later. What is an
- * event by itself (SYN, FIN, RST) is never merged. The rules are those of doc/PROTOCOL.md, "Merging".
+ * When tcpcopy reads more slowly than responses come, intercept keeps one record for a session and
+ * folds newer ones into it. What a session engine takes from responses is cumulative (the edge seq
+ * + len, the newest ack, window, TSval and SACK blocks, how many duplicate ACKs), so a merged
+ * record tells it the same as the single ones told later. What is an event by itself (SYN, FIN,
+ * RST) is never merged. The rules are those of doc/PROTOCOL.md, "Merging".
  */
 #include "channel/message.h"
 
@@ -14,9 +15,12 @@
 #include "packet/seq.h"
 
 #define EVENTS (TCPF_SYN | TCPF_FIN | TCPF_RST)
-#define MAX_SPAN (1u << 30) /* of sequence space in one record: the receiver believes nothing farther away */
+#define MAX_SPAN                                                                                   \
+	(1u << 30) /* of sequence space in one record: the receiver believes nothing farther away  \
+		    */
 
-/* The newer @b acknowledges nothing new and carries no data (RFC 5681 2; with SACK the window may differ, RFC 6675 2). */
+/* The newer @b acknowledges nothing new and carries no data (RFC 5681 2; with SACK the window may
+ * differ, RFC 6675 2). */
 static bool is_duplicate_ack(const struct response *a, const struct response *b)
 {
 	return (a->flags & b->flags & TCPF_ACK) && !b->len && a->ack == b->ack &&
@@ -77,7 +81,8 @@ struct response response_from_segment(uint64_t id, const struct segment *s)
 		.opt = s->opt,
 	};
 
-	/* What a segment without SYN says of these is void (RFC 9293 3.2, RFC 7323 2.2, RFC 2018 2), and the rest is not carried. */
+	/* What a segment without SYN says of these is void (RFC 9293 3.2, RFC 7323 2.2, RFC 2018
+	 * 2), and the rest is not carried. */
 	if (!(s->flags & TCPF_SYN)) {
 		r.opt.mss = 0;
 		r.opt.has_wscale = r.opt.has_sack_permitted = false;

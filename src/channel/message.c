@@ -1,13 +1,15 @@
 /*
  * The codec of the channel: doc/PROTOCOL.md in code.
  *
- * In goes a struct message, out come the bytes of one frame, and back. Nothing is kept between calls and nothing is
- * allocated; the caller owns both buffers. Bytes are read only through a cursor that fails for good at the first byte
- * that is not there, so a decoder reads all its fields and asks once, at the end, whether they were there.
+ * In goes a struct message, out come the bytes of one frame, and back. Nothing is kept between
+ * calls and nothing is allocated; the caller owns both buffers. Bytes are read only through a
+ * cursor that fails for good at the first byte that is not there, so a decoder reads all its fields
+ * and asks once, at the end, whether they were there.
  *
- * A body has exactly the length of its type: a peer that is newer speaks our version once it has read our HELLO, so an
- * unexpected length is a fault and not an extension. HELLO alone may be longer, because it is read before
- * a version is agreed. Text from the peer ends in logs and terminals, so whatever is not printable becomes '?' here.
+ * A body has exactly the length of its type: a peer that is newer speaks our version once it has
+ * read our HELLO, so an unexpected length is a fault and not an extension. HELLO alone may be
+ * longer, because it is read before a version is agreed. Text from the peer ends in logs and
+ * terminals, so whatever is not printable becomes '?' here.
  */
 #include "channel/message.h"
 
@@ -78,7 +80,8 @@ static void put_text(uint8_t **p, const char *text, size_t size)
 	*p += size;
 }
 
-/* Of @len bytes at @text keep what stands before the first zero, printable, and end it by a zero. */
+/* Of @len bytes at @text keep what stands before the first zero, printable, and end it by a zero.
+ */
 static void clean_text(char *text, size_t len)
 {
 	size_t i;
@@ -112,8 +115,8 @@ static bool endpoint_usable(const struct endpoint *e)
 static void put_response(uint8_t **p, const struct response *r)
 {
 	const struct tcp_options *o = &r->opt;
-	unsigned bits = (o->has_wscale ? OPT_WSCALE : 0) | (o->has_sack_permitted ? OPT_SACK_PERMITTED : 0) |
-			(o->has_ts ? OPT_TS : 0);
+	unsigned bits = (o->has_wscale ? OPT_WSCALE : 0) |
+			(o->has_sack_permitted ? OPT_SACK_PERMITTED : 0) | (o->has_ts ? OPT_TS : 0);
 
 	assert(o->n_sack <= TCP_MAX_SACK_BLOCKS);
 	put(p, r->id, 8);
@@ -310,12 +313,15 @@ static const char *get_body(struct message *m, struct reader *in)
 		return get_bye(m->bye, sizeof(m->bye), in);
 	case MSG_TARGET:
 		m->target = get_endpoint(in);
-		return in->failed || endpoint_usable(&m->target) ? NULL : "TARGET with an unusable address or port 0";
+		return in->failed || endpoint_usable(&m->target)
+			       ? NULL
+			       : "TARGET with an unusable address or port 0";
 	}
 	return NULL;
 }
 
-enum message_result message_decode(struct message *m, const uint8_t *in, size_t len, size_t *used, const char **why)
+enum message_result message_decode(struct message *m, const uint8_t *in, size_t len, size_t *used,
+				   const char **why)
 {
 	struct reader header = { in, in + MIN(len, MESSAGE_HEADER_LEN), false };
 	struct reader body;

@@ -8,13 +8,15 @@
 #include "packet/segment.h"
 
 /*
- * The messages of the channel between tcpcopy and intercept: values in, bytes out, and back. The normative text is doc/PROTOCOL.md. Pure: no
- * socket here. Every message is a frame: a fixed header (type, length of the body), then the body, all big-endian.
+ * The messages of the channel between tcpcopy and intercept: values in, bytes out, and back. The
+ * normative text is doc/PROTOCOL.md. Pure: no socket here. Every message is a frame: a fixed header
+ * (type, length of the body), then the body, all big-endian.
  */
 #define CHANNEL_PORT 36524
 #define CHANNEL_VERSION_MIN 1
 #define CHANNEL_VERSION_MAX 1
-#define MESSAGE_MAX_LEN 512 /* largest frame of version 1, header included; a longer one is a protocol error */
+#define MESSAGE_MAX_LEN                                                                            \
+	512 /* largest frame of version 1, header included; a longer one is a protocol error */
 #define MESSAGE_HEADER_LEN 4
 
 enum message_type {
@@ -25,8 +27,9 @@ enum message_type {
 	MSG_LOSS = 5,
 	MSG_PING = 6,
 	MSG_PONG = 7,
-	MSG_BYE = 8, /* a reason in words, before the sender closes */
-	MSG_TARGET = 9, /* an endpoint whose responses will be watched: intercept adds it to its filter and guard before the first WATCH */
+	MSG_BYE = 8,    /* a reason in words, before the sender closes */
+	MSG_TARGET = 9, /* an endpoint whose responses will be watched: intercept adds it to its
+			   filter and guard before the first WATCH */
 };
 
 struct msg_hello {
@@ -37,33 +40,36 @@ struct msg_hello {
 	char release[24];  /* "1.0.0" */
 };
 
-/* Session ids are chosen by tcpcopy and opaque to intercept; an id is never used for two incarnations of a session. */
+/* Session ids are chosen by tcpcopy and opaque to intercept; an id is never used for two
+ * incarnations of a session. */
 struct msg_watch {
 	uint64_t id;
 	struct tuple response; /* src: the target; dst: the (mapped) client */
 };
 
 /*
- * The header of one response segment, or of several merged into one under pressure: then seq + len is the highest edge seen, the other fields are the newest,
- * dup_acks how many duplicate ACKs it stands for, flags the OR of PSH and ECE (a record with SYN, FIN or RST is never merged).
+ * The header of one response segment, or of several merged into one under pressure: then seq + len
+ * is the highest edge seen, the other fields are the newest, dup_acks how many duplicate ACKs it
+ * stands for, flags the OR of PSH and ECE (a record with SYN, FIN or RST is never merged).
  */
 struct response {
 	uint64_t id;
 	uint32_t seq, ack;
-	uint32_t len; /* payload bytes; 32 bits: super-packets */
-	uint16_t window; /* raw */
-	uint8_t flags;	 /* TCPF_ */
-	uint8_t dup_acks;  /* further duplicate ACKs merged into this record */
-	uint16_t merged;   /* further records merged into this record */
-	struct tcp_options opt; /* MSS, window scale, SACK permitted in SYN records; timestamps and SACK blocks in all */
+	uint32_t len;           /* payload bytes; 32 bits: super-packets */
+	uint16_t window;        /* raw */
+	uint8_t flags;          /* TCPF_ */
+	uint8_t dup_acks;       /* further duplicate ACKs merged into this record */
+	uint16_t merged;        /* further records merged into this record */
+	struct tcp_options opt; /* MSS, window scale, SACK permitted in SYN records; timestamps and
+				   SACK blocks in all */
 };
 
 /* What the sender had to drop (cumulative since the connection came up). */
 struct msg_loss {
 	uint64_t records_dropped; /* bounded output full */
 	uint64_t records_merged;
-	uint64_t kernel_drops;	  /* capture drops of the sender's kernel: responses that nobody saw */
-	uint64_t unowned;	  /* responses for which no WATCH came */
+	uint64_t kernel_drops; /* capture drops of the sender's kernel: responses that nobody saw */
+	uint64_t unowned;      /* responses for which no WATCH came */
 };
 
 struct message {
@@ -79,18 +85,21 @@ struct message {
 	};
 };
 
-/* Frame @m into @out (MESSAGE_MAX_LEN bytes). Returns the length. @m must be valid by doc/PROTOCOL.md (asserted where it matters). */
+/* Frame @m into @out (MESSAGE_MAX_LEN bytes). Returns the length. @m must be valid by
+ * doc/PROTOCOL.md (asserted where it matters). */
 size_t message_encode(uint8_t out[MESSAGE_MAX_LEN], const struct message *m);
 
 enum message_result { MESSAGE_OK, MESSAGE_MORE, MESSAGE_BAD, MESSAGE_UNKNOWN };
 /*
- * Take one frame from the @len bytes at @in. MESSAGE_OK: *m filled, *used bytes consumed. MESSAGE_MORE: no whole frame yet.
- * MESSAGE_UNKNOWN: a well-formed frame of a type from a newer version: skip *used bytes. MESSAGE_BAD: close the connection, *why says
- * what was wrong.
+ * Take one frame from the @len bytes at @in. MESSAGE_OK: *m filled, *used bytes consumed.
+ * MESSAGE_MORE: no whole frame yet. MESSAGE_UNKNOWN: a well-formed frame of a type from a newer
+ * version: skip *used bytes. MESSAGE_BAD: close the connection, *why says what was wrong.
  */
-enum message_result message_decode(struct message *m, const uint8_t *in, size_t len, size_t *used, const char **why);
+enum message_result message_decode(struct message *m, const uint8_t *in, size_t len, size_t *used,
+				   const char **why);
 
-/* May @b (newer) be folded into @a, and do so: see struct response. False when the rules forbid it. */
+/* May @b (newer) be folded into @a, and do so: see struct response. False when the rules forbid it.
+ */
 bool response_merge(struct response *a, const struct response *b);
 
 /* Header fields of a captured segment as a record. */

@@ -1,8 +1,9 @@
 /*
  * What follows from an announced target.
  *
- * In: uses and releases of endpoints by watches and connections. Out: the filter of the captures and the elements of the guard's
- * sets. Both cost milliseconds, so new endpoints are gathered and put in force once, at the end of the batch of messages that brought them.
+ * In: uses and releases of endpoints by watches and connections. Out: the filter of the captures
+ * and the elements of the guard's sets. Both cost milliseconds, so new endpoints are gathered and
+ * put in force once, at the end of the batch of messages that brought them.
  */
 #include "intercept/announce.h"
 
@@ -13,8 +14,10 @@ static void guard_fresh(struct announce *a)
 	char err[512];
 
 	if (a->guard && a->n_fresh && guard_add(a->guard, a->fresh, a->n_fresh, err, sizeof(err)))
-		log_limited(LOGL_ERROR, "the guard does not know of a new target, whose responses are "
-			    "therefore forwarded to the clients: %s", err);
+		log_limited(LOGL_ERROR,
+			    "the guard does not know of a new target, whose responses are "
+			    "therefore forwarded to the clients: %s",
+			    err);
 	a->n_fresh = 0;
 }
 
@@ -28,7 +31,8 @@ void announce_use(struct announce *a, const struct endpoint *e)
 		if (a->n_fresh == ANNOUNCE_MAX_FRESH)
 			guard_fresh(a);
 	} else if (a->targets.refused != refused) {
-		log_limited(LOGL_ERROR, "more than %u targets were announced; further ones are not served",
+		log_limited(LOGL_ERROR,
+			    "more than %u targets were announced; further ones are not served",
 			    TARGETS_MAX);
 	}
 }
@@ -52,7 +56,8 @@ void announce_apply(struct announce *a)
 	if (captures_set_filter(a->captures, filter, err, sizeof(err)))
 		log_err("the capture filter could not be changed to \"%s\": %s", filter, err);
 	else
-		log_info("captures %s", a->targets.count ? filter : "nothing: no target is announced");
+		log_info("captures %s",
+			 a->targets.count ? filter : "nothing: no target is announced");
 }
 
 void announce_expire(struct announce *a, uint64_t now)

@@ -7,13 +7,14 @@
 
 #define ANNOUNCE_MAX_FRESH 256u
 
-/* The targets that tcpcopys announced, and what follows from them: the capture filter, where -F gives none, and the guard's drops. */
+/* The targets that tcpcopys announced, and what follows from them: the capture filter, where -F
+ * gives none, and the guard's drops. */
 struct announce {
 	struct targets targets;
-	bool own_filter;	   /* no -F */
-	struct captures *captures; /* not owned */
-	struct guard *guard;	   /* NULL: none; not owned */
-	bool stale;		   /* the filter is behind the targets */
+	bool own_filter;                           /* no -F */
+	struct captures *captures;                 /* not owned */
+	struct guard *guard;                       /* NULL: none; not owned */
+	bool stale;                                /* the filter is behind the targets */
 	struct endpoint fresh[ANNOUNCE_MAX_FRESH]; /* not yet guarded */
 	unsigned n_fresh;
 };

@@ -1,13 +1,14 @@
 /*
  * Is this host a black hole for what is not addressed to it?
  *
- * The target's responses are addressed to the clients and only pass by here. If the kernel forwarded them, the clients would
- * answer segments of connections they do not have by RST, and end the replicated sessions. In: the names
- * of the capturing interfaces. Out: the kernel's own switches, as they stand in /proc of this network namespace.
+ * The target's responses are addressed to the clients and only pass by here. If the kernel
+ * forwarded them, the clients would answer segments of connections they do not have by RST, and end
+ * the replicated sessions. In: the names of the capturing interfaces. Out: the kernel's own
+ * switches, as they stand in /proc of this network namespace.
  *
- * For IPv4 the switch of the interface that a packet arrives on decides (net.ipv4.ip_forward only sets them
- * all). For IPv6 it is the one of "all", or, from Linux 6.17 on, force_forwarding of the interface. Nothing is
- * forwarded from loopback.
+ * For IPv4 the switch of the interface that a packet arrives on decides (net.ipv4.ip_forward only
+ * sets them all). For IPv6 it is the one of "all", or, from Linux 6.17 on, force_forwarding of the
+ * interface. Nothing is forwarded from loopback.
  */
 #include "intercept/blackhole.h"
 
@@ -38,10 +39,10 @@ static bool leaks(const char *family, const char *conf, const char *name, const 
 	if (!is_on(family, conf, name))
 		return false;
 	snprintf(why, size,
-		 "this host forwards %s packets that arrive on %s (net.%s.conf.%s.%s is on), so the "
-		 "target's responses would reach the clients, which would reset the replicated "
-		 "connections; either switch forwarding off: \"sysctl -w %s\", or let intercept drop "
-		 "the responses: --guard",
+		 "this host forwards %s packets that arrive on %s (net.%s.conf.%s.%s is on), so "
+		 "the target's responses would reach the clients, which would reset the "
+		 "replicated connections; either switch forwarding off: \"sysctl -w %s\", or let "
+		 "intercept drop the responses: --guard",
 		 strcmp(family, "ipv4") ? "IPv6" : "IPv4", interface, family, conf, name, cure);
 	return true;
 }
@@ -52,8 +53,10 @@ static bool interface_leaks(const char *interface, char *why, size_t size)
 
 	snprintf(force, sizeof(force), "net.ipv6.conf.%s.force_forwarding=0", interface);
 	return strcmp(interface, "lo") &&
-	       (leaks("ipv4", interface, "forwarding", interface, "net.ipv4.ip_forward=0", why, size) ||
-		leaks("ipv6", "all", "forwarding", interface, "net.ipv6.conf.all.forwarding=0", why, size) ||
+	       (leaks("ipv4", interface, "forwarding", interface, "net.ipv4.ip_forward=0", why,
+		      size) ||
+		leaks("ipv6", "all", "forwarding", interface, "net.ipv6.conf.all.forwarding=0", why,
+		      size) ||
 		leaks("ipv6", interface, "force_forwarding", interface, force, why, size));
 }
 

@@ -6,10 +6,12 @@
 
 #include "intercept/config.h"
 
-/* Would this host's kernel forward packets that arrive on one of the interfaces of @c? Then *why says so, with the cures. */
+/* Would this host's kernel forward packets that arrive on one of the interfaces of @c? Then *why
+ * says so, with the cures. */
 bool blackhole_leaks(const struct config *c, char *why, size_t size);
 
-/* The same while running: container run-times switch forwarding on. Logs when it begins; *leaks remembers. */
+/* The same while running: container run-times switch forwarding on. Logs when it begins; *leaks
+ * remembers. */
 void blackhole_watch(const struct config *c, bool *leaks);
 
 #endif

@@ -1,10 +1,11 @@
 /*
  * The capture sources of intercept, one for each interface.
  *
- * In: names of interfaces and a filter. Out: packets, by the caller's function. Of a packet only the headers are wanted, so
- * the kernel cuts it to a few of the bytes that it would have to copy. Both directions are captured: on a gateway
- * responses come in and go out, on the target itself they only go out. A turn of the loop takes a bounded number of packets from each
- * interface, so that the channel is never starved.
+ * In: names of interfaces and a filter. Out: packets, by the caller's function. Of a packet only
+ * the headers are wanted, so the kernel cuts it to a few of the bytes that it would have to copy.
+ * Both directions are captured: on a gateway responses come in and go out, on the target itself
+ * they only go out. A turn of the loop takes a bounded number of packets from each interface, so
+ * that the channel is never starved.
  */
 #include "intercept/captures.h"
 
@@ -45,7 +46,9 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
 static int open_one(struct captures *all, struct event_base *base, const char *interface,
 		    const char *filter, char *err, size_t err_size)
 {
-	const struct capture_options o = { .interface = interface, .filter = filter, .snaplen = SNAPLEN };
+	const struct capture_options o = { .interface = interface,
+					   .filter = filter,
+					   .snaplen = SNAPLEN };
 	struct one *one = &all->list[all->n];
 
 	one->all = all;
@@ -63,8 +66,8 @@ static int open_one(struct captures *all, struct event_base *base, const char *i
 	return 0;
 }
 
-struct captures *captures_open(struct event_base *base, struct config *c, const char *filter, source_fn fn,
-			       void *arg, char *err, size_t err_size)
+struct captures *captures_open(struct event_base *base, struct config *c, const char *filter,
+			       source_fn fn, void *arg, char *err, size_t err_size)
 {
 	struct captures *all;
 

@@ -1,9 +1,10 @@
 /*
  * The command line of intercept.
  *
- * In: argv. Out: a struct config whose strings live in argv, or one line on stderr that names the option, the value as
- * typed and what would be accepted. Values are judged here as far as that needs no privilege; what the kernel says to
- * them (the port is in use, no right to capture) comes when they are used.
+ * In: argv. Out: a struct config whose strings live in argv, or one line on stderr that names the
+ * option, the value as typed and what would be accepted. Values are judged here as far as that
+ * needs no privilege; what the kernel says to them (the port is in use, no right to capture) comes
+ * when they are used.
  */
 #include "intercept/config.h"
 
@@ -24,7 +25,8 @@ static const char *no_such_interface(const char *name)
 	size_t n = 0;
 
 	for (i = list; i && i->if_index && n < sizeof(names); i++)
-		n += (size_t)snprintf(names + n, sizeof(names) - n, "%s%s", n ? ", " : "", i->if_name);
+		n += (size_t)snprintf(names + n, sizeof(names) - n, "%s%s", n ? ", " : "",
+				      i->if_name);
 	if (list)
 		if_freenameindex(list);
 	return args_wrong("interface %s does not exist; there are: %s", name, names);
@@ -75,7 +77,8 @@ static const char *set_filter(void *into, const char *value)
 		/* The option and its value stand in the message already. */
 		size_t n = (size_t)snprintf(prefix, sizeof(prefix), "filter \"%s\": ", value);
 
-		return args_wrong("%s", n < sizeof(prefix) && !strncmp(err, prefix, n) ? err + n : err);
+		return args_wrong("%s",
+				  n < sizeof(prefix) && !strncmp(err, prefix, n) ? err + n : err);
 	}
 	c->filter = value;
 	return NULL;
@@ -140,8 +143,8 @@ static const struct args_option options[] = {
 	  "capture on these interfaces; without it, on all that are up, loopback excepted",
 	  "names of interfaces of this host, separated by commas, or any", set_interface },
 	{ 'F', "filter", "FILTER", ARGS_GREEDY,
-	  "what the responses of the target are, e.g. tcp and src port 6379; quotes are not needed. "
-	  "Without it, what the connected tcpcopys announce",
+	  "what the responses of the target are, e.g. tcp and src port 6379; quotes are not "
+	  "needed. Without it, what the connected tcpcopys announce",
 	  "a filter expression as in pcap-filter(7)", set_filter },
 	{ 'b', "bind", "ADDRESS", ARGS_REPEAT,
 	  "listen for tcpcopy on this address of this host; without it, on all of them",

@@ -13,8 +13,8 @@
 struct config {
 	char interfaces[CONFIG_MAX_INTERFACES][16];
 	unsigned n_interfaces;
-	const char *filter;			 /* of -F; NULL: what tcpcopy announces */
-	struct addr binds[CONFIG_MAX_BINDS];	 /* none: all addresses, IPv4 and IPv6 */
+	const char *filter;                  /* of -F; NULL: what tcpcopy announces */
+	struct addr binds[CONFIG_MAX_BINDS]; /* none: all addresses, IPv4 and IPv6 */
 	unsigned n_binds;
 	uint16_t port;
 	bool daemon, guard;
@@ -22,8 +22,8 @@ struct config {
 };
 
 /*
- * Fill *c from the command line. Returns -1 when the program is to go on, else its exit status (0 after -h and -v, 2
- * after an error, which has been printed).
+ * Fill *c from the command line. Returns -1 when the program is to go on, else its exit status (0
+ * after -h and -v, 2 after an error, which has been printed).
  */
 int config_parse(struct config *c, int argc, char **argv);
 

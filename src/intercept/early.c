@@ -1,12 +1,14 @@
 /*
  * Responses that are here before their WATCH.
  *
- * A WATCH goes over TCP to this host, the SYN that it announces over another way to the target: either may be first. In: segments
- * without an owner. Out: the same as records, when their WATCH comes; or a call that says that one was given up.
+ * A WATCH goes over TCP to this host, the SYN that it announces over another way to the target:
+ * either may be first. In: segments without an owner. Out: the same as records, when their WATCH
+ * comes; or a call that says that one was given up.
  *
- * Entries lie in a ring in the order of capture, so the oldest is at its head, and those that have waited too long are a
- * prefix. Those of one bucket of tuples are also chained in that order, so what leaves the ring at its head is always
- * the first of its chain. An entry taken out of the middle stays in the ring, marked, until the head passes it.
+ * Entries lie in a ring in the order of capture, so the oldest is at its head, and those that have
+ * waited too long are a prefix. Those of one bucket of tuples are also chained in that order, so
+ * what leaves the ring at its head is always the first of its chain. An entry taken out of the
+ * middle stays in the ring, marked, until the head passes it.
  */
 #include "intercept/early.h"
 
@@ -22,7 +24,7 @@ struct entry {
 	struct tuple tuple;
 	struct response record;
 	uint64_t time;
-	uint16_t next;	 /* of its bucket; NONE: the last */
+	uint16_t next; /* of its bucket; NONE: the last */
 	uint16_t bucket;
 	bool taken;
 };
@@ -36,8 +38,8 @@ struct early {
 	struct entry ring[EARLY_MAX];
 };
 
-struct early *early_new(const struct siphash_key *key, void (*given_up)(const struct tuple *t, void *arg),
-			void *arg)
+struct early *early_new(const struct siphash_key *key,
+			void (*given_up)(const struct tuple *t, void *arg), void *arg)
 {
 	struct early *e = calloc(1, sizeof(*e));
 
@@ -99,8 +101,11 @@ void early_hold(struct early *e, const struct segment *s, uint64_t now)
 	if (e->count == EARLY_MAX)
 		pop(e);
 	at = (e->head + e->count++) % EARLY_MAX;
-	e->ring[at] = (struct entry){ .tuple = s->tuple, .record = response_from_segment(0, s),
-				      .time = now, .next = NONE, .bucket = bucket };
+	e->ring[at] = (struct entry){ .tuple = s->tuple,
+				      .record = response_from_segment(0, s),
+				      .time = now,
+				      .next = NONE,
+				      .bucket = bucket };
 	if (e->last[bucket] == NONE)
 		e->first[bucket] = (uint16_t)at;
 	else

@@ -14,13 +14,14 @@
 struct early;
 
 /* @given_up is called for each segment that found no owner in time. */
-struct early *early_new(const struct siphash_key *key, void (*given_up)(const struct tuple *t, void *arg),
-			void *arg);
+struct early *early_new(const struct siphash_key *key,
+			void (*given_up)(const struct tuple *t, void *arg), void *arg);
 void early_free(struct early *e); /* what is held is given up */
 
 void early_hold(struct early *e, const struct segment *s, uint64_t now);
 
-/* Give what is held for @t to @fn, in order, and forget it. The records carry id 0. Returns how many. */
+/* Give what is held for @t to @fn, in order, and forget it. The records carry id 0. Returns how
+ * many. */
 unsigned early_take(struct early *e, const struct tuple *t, uint64_t now,
 		    void (*fn)(const struct response *r, void *arg), void *arg);
 

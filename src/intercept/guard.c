@@ -1,18 +1,21 @@
 /*
  * --guard: drop the target's responses on a host whose kernel forwards.
  *
- * In: endpoints of targets, as tcpcopys announce them. Out: rules of the kernel in an nft table of our own, made by the nft
- * command from a script on its stdin.
+ * In: endpoints of targets, as tcpcopys announce them. Out: rules of the kernel in an nft table of
+ * our own, made by the nft command from a script on its stdin.
  *
- * The chain lies at prerouting, and so behind the taps that capture, before conntrack, and before routing. At
- * the forward hook it would be too late: the kernel has then already sent the target an ICMP redirect to the client's
- * own router. What is addressed to this host (the channel!) passes, whoever sends it. What this host sends never comes by
- * there, so it does no harm on the target itself.
+ * The chain lies at prerouting, and so behind the taps that capture, before conntrack, and before
+ * routing. At the forward hook it would be too late: the kernel has then already sent the target an
+ * ICMP redirect to the client's own router. What is addressed to this host (the channel!) passes,
+ * whoever sends it. What this host sends never comes by there, so it does no harm on the target
+ * itself.
  *
- * An endpoint is never taken out while we run: a target goes on retransmitting for minutes after its session's end.
+ * An endpoint is never taken out while we run: a target goes on retransmitting for minutes after
+ * its session's end.
  *
- * One intercept at a time: the table's owner holds an abstract unix socket, which exists once in a network namespace and ends
- * with its process. A table whose socket is not held was left by a crash.
+ * One intercept at a time: the table's owner holds an abstract unix socket, which exists once in a
+ * network namespace and ends with its process. A table whose socket is not held was left by a
+ * crash.
  */
 #include "intercept/guard.h"
 
@@ -90,7 +93,8 @@ static bool collect(int fd, char *out, size_t size)
 		if (n == 0)
 			return false;
 		if (n > 0)
-			n = len + 1 < size ? read(fd, out + len, size - 1 - len) : read(fd, rest, sizeof(rest));
+			n = len + 1 < size ? read(fd, out + len, size - 1 - len)
+					   : read(fd, rest, sizeof(rest));
 		if (n < 0 && errno != EINTR)
 			return false;
 		if (n == 0)
@@ -102,7 +106,8 @@ static bool collect(int fd, char *out, size_t size)
 	}
 }
 
-/* Start nft with @script waiting on its stdin; its stdout and stderr come from *@out. errno value or 0. */
+/* Start nft with @script waiting on its stdin; its stdout and stderr come from *@out. errno value
+ * or 0. */
 static int start(const char *nft, const struct script *script, pid_t *pid, int *out)
 {
 	char name[] = "nft", from[] = "-f", standard_input[] = "-";
@@ -178,7 +183,8 @@ static int take_lock(pid_t *holder)
 {
 	static const char name[] = "\0" GUARD_TABLE ".guard";
 	struct sockaddr_un un = { .sun_family = AF_UNIX };
-	const socklen_t len = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + sizeof(name) - 1);
+	const socklen_t len =
+		(socklen_t)(offsetof(struct sockaddr_un, sun_path) + sizeof(name) - 1);
 	struct ucred cred = { 0 };
 	socklen_t cred_len = sizeof(cred);
 	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
@@ -202,7 +208,8 @@ static int take_lock(pid_t *holder)
 static void table(struct script *s)
 {
 	s->len = 0;
-	/* Declared first, so that deleting succeeds where there is none; all of it is one transaction. */
+	/* Declared first, so that deleting succeeds where there is none; all of it is one
+	 * transaction. */
 	add(s, "table inet " GUARD_TABLE "\ndelete table inet " GUARD_TABLE "\n");
 	add(s, "table inet " GUARD_TABLE " {\n");
 	add(s, "comment \"intercept --guard, pid %ld\"\n", (long)getpid());
@@ -230,7 +237,8 @@ struct guard *guard_open(char *err, size_t err_size)
 	lock = take_lock(&holder);
 	if (lock < 0) {
 		if (errno == EADDRINUSE)
-			snprintf(err, err_size, "--guard: another intercept (pid %ld) guards this host already",
+			snprintf(err, err_size,
+				 "--guard: another intercept (pid %ld) guards this host already",
 				 (long)holder);
 		else
 			snprintf(err, err_size, "--guard: %s", strerror(errno));
@@ -239,7 +247,8 @@ struct guard *guard_open(char *err, size_t err_size)
 	script.len = 0;
 	add(&script, "list table inet " GUARD_TABLE "\n");
 	if (!run(nft, &script, why, sizeof(why)))
-		log_warn("nft table inet " GUARD_TABLE " was left by an intercept that did not end properly; "
+		log_warn("nft table inet " GUARD_TABLE
+			 " was left by an intercept that did not end properly; "
 			 "it is replaced");
 	table(&script);
 	g = malloc(sizeof(*g));
@@ -263,8 +272,8 @@ int guard_add(struct guard *g, const struct endpoint *e, unsigned n, char *err, 
 		script.len = 0;
 		for (; n && script.len + 2 * ELEMENT_SIZE + sizeof(addr) < SCRIPT_SIZE; n--, e++)
 			add(&script, "add element inet " GUARD_TABLE " targets%c { %s . %u }\n",
-			    addr_is_v4(&e->addr) ? '4' : '6', addr_format(addr, sizeof(addr), &e->addr),
-			    e->port);
+			    addr_is_v4(&e->addr) ? '4' : '6',
+			    addr_format(addr, sizeof(addr), &e->addr), e->port);
 		if (run(g->nft, &script, err, err_size))
 			return -1;
 	}

@@ -1,8 +1,9 @@
 /*
  * intercept: the black hole for the responses of replicated requests.
  *
- * The order of the start: command line, daemon, pid file, log, then everything that may fail for reasons of this host. Until
- * the daemon is ready, all of it fails in the foreground. Afterwards signals are all that ends the program.
+ * The order of the start: command line, daemon, pid file, log, then everything that may fail for
+ * reasons of this host. Until the daemon is ready, all of it fails in the foreground. Afterwards
+ * signals are all that ends the program.
  */
 #include <errno.h>
 #include <signal.h>
@@ -60,17 +61,24 @@ static void take_pid_file(const char *path)
 	if (!path || !pid_file_take(path, &holder))
 		return;
 	if (errno == EBUSY)
-		daemon_fail(1, "option -P \"%s\": in use by process %ld; end that one, or name another file",
-			    path, (long)holder);
-	daemon_fail(1, "option -P \"%s\": %s; accepted: a file in a directory that exists and may be written",
+		daemon_fail(
+			1,
+			"option -P \"%s\": in use by process %ld; end that one, or name another "
+			"file",
+			path, (long)holder);
+	daemon_fail(1,
+		    "option -P \"%s\": %s; accepted: a file in a directory that exists and "
+		    "may be written",
 		    path, strerror(errno));
 }
 
 static void open_log(const struct config *c)
 {
 	if (c->log_file && log_to_file(c->log_file))
-		daemon_fail(1, "option -l \"%s\": %s; accepted: a file in a directory that exists and may be "
-			    "written", c->log_file, strerror(errno));
+		daemon_fail(1,
+			    "option -l \"%s\": %s; accepted: a file in a directory that exists "
+			    "and may be written",
+			    c->log_file, strerror(errno));
 	if (c->daemon && !c->log_file)
 		log_info("option -d without -l: further messages go to syslog");
 }
@@ -90,20 +98,24 @@ static void log_facts(const struct config *c, const char *where)
 		 c->filter ? c->filter : "what tcpcopy announces", interfaces, where,
 		 c->guard ? "drops what the kernel would forward" : "forwards nothing");
 	if (open)
-		log_warn("the channel is not protected by a secret: whoever reaches %s can ask for headers of "
-			 "responses; keep it inside a trusted network", where);
+		log_warn("the channel is not protected by a secret: whoever reaches %s can ask "
+			 "for headers of responses; keep it inside a trusted network",
+			 where);
 }
 
-static void catch(struct program *program)
+static void catch_signals(struct program *program)
 {
 	static const struct {
 		int number;
 		event_callback_fn fn;
-	} wanted[N_SIGNALS] = { { SIGTERM, on_end }, { SIGINT, on_end }, { SIGHUP, on_hup }, { SIGUSR1, on_usr1 } };
+	} wanted[N_SIGNALS] = {
+		{ SIGTERM, on_end }, { SIGINT, on_end }, { SIGHUP, on_hup }, { SIGUSR1, on_usr1 }
+	};
 
 	signal(SIGPIPE, SIG_IGN);
 	for (unsigned i = 0; i < N_SIGNALS; i++) {
-		program->signals[i] = evsignal_new(program->base, wanted[i].number, wanted[i].fn, program);
+		program->signals[i] =
+			evsignal_new(program->base, wanted[i].number, wanted[i].fn, program);
 		if (!program->signals[i] || event_add(program->signals[i], NULL))
 			daemon_fail(1, "signals cannot be caught");
 	}
@@ -126,8 +138,9 @@ int main(int argc, char **argv)
 	program.base = event_base_new();
 	if (!program.base)
 		daemon_fail(1, "the event loop: %s", strerror(errno));
-	catch(&program);
-	program.pipeline = pipeline_open(program.base, &config, where, sizeof(where), err, sizeof(err));
+	catch_signals(&program);
+	program.pipeline =
+		pipeline_open(program.base, &config, where, sizeof(where), err, sizeof(err));
 	if (!program.pipeline)
 		daemon_fail(1, "%s", err);
 	log_facts(&config, where);

@@ -1,10 +1,11 @@
 /*
  * The connections of tcpcopy workers: listening, accepting, and their messages by kind.
  *
- * In: what the channel delivers. Out: calls of the pipeline's handlers. A peer is allocated when its socket is accepted
- * and freed when the channel says that the connection is down; what the pipeline and the relay hang on it is taken off by
- * the pipeline's down() before. A fault of one connection ends that one only. The number of connections is bounded, and
- * who says no HELLO loses its place after three seconds (channel/conn.c).
+ * In: what the channel delivers. Out: calls of the pipeline's handlers. A peer is allocated when
+ * its socket is accepted and freed when the channel says that the connection is down; what the
+ * pipeline and the relay hang on it is taken off by the pipeline's down() before. A fault of one
+ * connection ends that one only. The number of connections is bounded, and who says no HELLO loses
+ * its place after three seconds (channel/conn.c).
  */
 #include "intercept/peers.h"
 
@@ -40,7 +41,8 @@ struct peers {
 	struct event *resume;
 };
 
-static const struct channel_options channel_options = { .program = "intercept", .release = VERSION };
+static const struct channel_options channel_options = { .program = "intercept",
+							.release = VERSION };
 
 static void drop(struct peer *p)
 {
@@ -56,7 +58,8 @@ static void drop(struct peer *p)
 	free(p);
 }
 
-static void on_up(struct channel_conn *conn, const struct msg_hello *hello, uint16_t version, void *arg)
+static void on_up(struct channel_conn *conn, const struct msg_hello *hello, uint16_t version,
+		  void *arg)
 {
 	struct peer *p = arg;
 	char at[ENDPOINT_TEXT_LEN];
@@ -64,8 +67,8 @@ static void on_up(struct channel_conn *conn, const struct msg_hello *hello, uint
 	endpoint_format(at, sizeof(at), channel_conn_peer(conn));
 	snprintf(p->name, sizeof(p->name), "%s %s", hello->program, at);
 	p->up = true;
-	log_info("%s connected: release %s, worker %u, protocol version %u", p->name, hello->release,
-		 hello->worker, version);
+	log_info("%s connected: release %s, worker %u, protocol version %u", p->name,
+		 hello->release, hello->worker, version);
 	p->peers->handler->up(p, p->peers->arg);
 }
 
@@ -156,9 +159,11 @@ static void on_acceptable(evutil_socket_t fd, short what, void *arg)
 
 		if (conn >= 0) {
 			take(all, conn);
-		} else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
+		} else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS ||
+			   errno == ENOMEM) {
 			/* The socket stays readable: without a pause the loop would spin on it. */
-			log_limited(LOGL_ERROR, "a connection cannot be accepted: %s", strerror(errno));
+			log_limited(LOGL_ERROR, "a connection cannot be accepted: %s",
+				    strerror(errno));
 			for (unsigned j = 0; j < all->n_listeners; j++)
 				event_del(all->listeners[j].event);
 			event_add(all->resume, &(struct timeval){ ACCEPT_PAUSE_S, 0 });
@@ -220,16 +225,20 @@ static void words_for(int error, const struct endpoint *e, char *err, size_t err
 			 "-p chooses another one, which tcpcopy -s must then name",
 			 e->port, at, e->port);
 	else if (error == EADDRNOTAVAIL)
-		snprintf(err, err_size, "option -b \"%s\": this is no address of this host; accepted: "
-			 "those that \"ip address\" shows", addr);
+		snprintf(err, err_size,
+			 "option -b \"%s\": this is no address of this host; accepted: "
+			 "those that \"ip address\" shows",
+			 addr);
 	else if (error == EACCES)
-		snprintf(err, err_size, "listening on %s is not permitted: ports below 1024 need root", at);
+		snprintf(err, err_size,
+			 "listening on %s is not permitted: ports below 1024 need root", at);
 	else
 		snprintf(err, err_size, "listening on %s: %s", at, strerror(error));
 }
 
-struct peers *peers_open(struct event_base *base, const struct config *c, const struct peers_handler *h,
-			 void *arg, char *where, size_t where_size, char *err, size_t err_size)
+struct peers *peers_open(struct event_base *base, const struct config *c,
+			 const struct peers_handler *h, void *arg, char *where, size_t where_size,
+			 char *err, size_t err_size)
 {
 	static const struct addr any6;
 	struct peers *all = calloc(1, sizeof(*all));

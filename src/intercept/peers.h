@@ -23,13 +23,13 @@ struct peer {
 	char name[80]; /* "tcpcopy 10.90.111.142:51234" */
 	bool up;
 
-	struct watch *watches;				/* the pipeline's */
-	struct endpoint targets[PEER_MAX_TARGETS];	/* announced by TARGET */
+	struct watch *watches;                     /* the pipeline's */
+	struct endpoint targets[PEER_MAX_TARGETS]; /* announced by TARGET */
 	unsigned n_targets;
 
-	struct watch *blocked_first, *blocked_last;	/* the relay's: watches that hold records */
-	uint64_t dropped, merged;			/* records of this connection */
-	uint64_t kernel_drops_before, unowned_before;	/* totals when it came up */
+	struct watch *blocked_first, *blocked_last;   /* the relay's: watches that hold records */
+	uint64_t dropped, merged;                     /* records of this connection */
+	uint64_t kernel_drops_before, unowned_before; /* totals when it came up */
 	struct msg_loss told;
 };
 
@@ -39,16 +39,18 @@ struct peers_handler {
 	void (*watch)(struct peer *p, const struct msg_watch *w, void *arg);
 	void (*unwatch)(struct peer *p, uint64_t id, void *arg);
 	void (*target)(struct peer *p, const struct endpoint *e, void *arg);
-	void (*batch_end)(void *arg);		  /* after the messages that one read brought */
+	void (*batch_end)(void *arg);               /* after the messages that one read brought */
 	void (*drained)(struct peer *p, void *arg); /* its output has room again */
-	void (*down)(struct peer *p, void *arg);  /* gone; only for one that was up */
+	void (*down)(struct peer *p, void *arg);    /* gone; only for one that was up */
 };
 
 /*
- * Listen as @c says. NULL with words in @err ("port 36524 is in use: ..."). @where says where, for the line of facts.
+ * Listen as @c says. NULL with words in @err ("port 36524 is in use: ..."). @where says where, for
+ * the line of facts.
  */
-struct peers *peers_open(struct event_base *base, const struct config *c, const struct peers_handler *h,
-			 void *arg, char *where, size_t where_size, char *err, size_t err_size);
+struct peers *peers_open(struct event_base *base, const struct config *c,
+			 const struct peers_handler *h, void *arg, char *where, size_t where_size,
+			 char *err, size_t err_size);
 
 /* BYE with @why to all; no handler is called. */
 void peers_close(struct peers *p, const char *why);

@@ -1,13 +1,14 @@
 /*
  * The stages of intercept, in the order in which they are called.
  *
- *     captures ─> parse ─> route ─┬─> copies? ─> relay ─> the owner's connection
- *                                 └─> early ─┐               │
- *                                            └─ watch <──────┘ WATCH, UNWATCH, TARGET
- *                                                 └─> announce ─> filter of the captures, guard
+ *   captures -> parse -> route -+-> copies? -> relay -> the owner's connection
+ *                               +-> early -+               | WATCH, UNWATCH, TARGET
+ *                                          +- watch <------+
+ *                                               +-> announce -> filter of the captures, guard
  *
- * One loop, one thread. In: packets from the captures, messages from the connections. Out: records. Nothing that comes in is ever sent
- * on as a packet: this host is a black hole, and blackhole.c and guard.c see to it that its kernel is one too.
+ * One loop, one thread. In: packets from the captures, messages from the connections. Out:
+ * records. Nothing that comes in is ever sent on as a packet: this host is a black hole, and
+ * blackhole.c and guard.c see to it that its kernel is one too.
  */
 #include "intercept/pipeline.h"
 
@@ -85,8 +86,8 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
 		blackhole_watch(p->config, &p->leaks);
 }
 
-struct pipeline *pipeline_open(struct event_base *base, struct config *c, char *where, size_t where_size,
-			       char *err, size_t err_size)
+struct pipeline *pipeline_open(struct event_base *base, struct config *c, char *where,
+			       size_t where_size, char *err, size_t err_size)
 {
 	struct pipeline *p = calloc(1, sizeof(*p));
 	const char *filter = c->filter;
@@ -105,7 +106,8 @@ struct pipeline *pipeline_open(struct event_base *base, struct config *c, char *
 	p->announce.own_filter = !filter;
 	if (!filter)
 		filter = targets_filter(&p->announce.targets, none);
-	p->captures = p->announce.captures = captures_open(base, c, filter, on_packet, p, err, err_size);
+	p->captures = p->announce.captures =
+		captures_open(base, c, filter, on_packet, p, err, err_size);
 	if (!p->captures || (!c->guard && blackhole_leaks(c, err, err_size)))
 		goto failed;
 	p->peers = peers_open(base, c, &watch_handler, p, where, where_size, err, err_size);

@@ -7,11 +7,12 @@ struct event_base;
 struct pipeline;
 
 /*
- * Open everything and hang it into @base: captures, channel, guard. @c must stay valid; interfaces that it leaves open are filled in. @where
- * says where the channel listens. NULL with words in @err.
+ * Open everything and hang it into @base: captures, channel, guard. @c must stay valid; interfaces
+ * that it leaves open are filled in. @where says where the channel listens. NULL with words in
+ * @err.
  */
-struct pipeline *pipeline_open(struct event_base *base, struct config *c, char *where, size_t where_size,
-			       char *err, size_t err_size);
+struct pipeline *pipeline_open(struct event_base *base, struct config *c, char *where,
+			       size_t where_size, char *err, size_t err_size);
 void pipeline_report(struct pipeline *p); /* to the log */
 void pipeline_close(struct pipeline *p);
 

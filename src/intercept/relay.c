@@ -1,11 +1,12 @@
 /*
  * From the owner's watch to the owner: sending, and what happens when the owner reads too slowly.
  *
- * In: records in the order of capture, each with its watch. Out: RESPONSE messages on the watch's connection. When the
- * connection refuses one (its output is full), the record is held at its watch, and those after it are merged into it or
- * queue behind it, so that nothing overtakes. A connection keeps its watches that hold something in a list, in the order
- * in which they began to; when it drains, they are sent from the front. So memory is bounded by the number of
- * watches and a limit for all, a reader that catches up hears the newest of every session, and none is starved.
+ * In: records in the order of capture, each with its watch. Out: RESPONSE messages on the watch's
+ * connection. When the connection refuses one (its output is full), the record is held at its
+ * watch, and those after it are merged into it or queue behind it, so that nothing overtakes. A
+ * connection keeps its watches that hold something in a list, in the order in which they began to;
+ * when it drains, they are sent from the front. So memory is bounded by the number of watches and a
+ * limit for all, a reader that catches up hears the newest of every session, and none is starved.
  */
 #include "intercept/relay.h"
 
@@ -155,8 +156,9 @@ void relay_report_loss(struct peer *p, uint64_t kernel_drops, uint64_t unowned)
 	const struct message m = { .type = MSG_LOSS, .loss = now };
 	const struct msg_loss *told = &p->told;
 
-	if (now.records_dropped == told->records_dropped && now.records_merged == told->records_merged &&
-	    now.kernel_drops == told->kernel_drops && now.unowned == told->unowned)
+	if (now.records_dropped == told->records_dropped &&
+	    now.records_merged == told->records_merged && now.kernel_drops == told->kernel_drops &&
+	    now.unowned == told->unowned)
 		return;
 	if (channel_conn_send(p->conn, &m))
 		p->told = now;

@@ -6,7 +6,8 @@
 #include "intercept/route.h"
 #include "intercept/stats.h"
 
-/* Records of one watch held for a slow reader (doc/PROTOCOL.md, "Merging"), and bytes for all of them together. */
+/* Records of one watch held for a slow reader (doc/PROTOCOL.md, "Merging"), and bytes for all of
+ * them together. */
 #define RELAY_MAX_HELD 16u
 #define RELAY_MAX_BYTES (64u << 20)
 
@@ -15,7 +16,8 @@ struct relay;
 struct relay *relay_new(struct stats *stats);
 void relay_free(struct relay *r);
 
-/* Send @record to the owner of @w (the id is put in), or hold it, merged with what is held already. */
+/* Send @record to the owner of @w (the id is put in), or hold it, merged with what is held already.
+ */
 void relay_deliver(struct relay *r, struct watch *w, const struct response *record);
 
 /* The connection of @p takes more: send what is held for it. */

@@ -1,15 +1,17 @@
 /*
  * Whose is this response? The table of watches.
  *
- * In: WATCH and UNWATCH of the connections, tuples of captured segments. Out: the watch, that is connection and session id.
- * A watch is found by its tuple for each segment, and by connection and id for each UNWATCH; so it hangs in two chained
- * hash tables of one size. Clients choose the tuples, so the hash is keyed. The tables double when there are
- * more watches than buckets and halve when there are an eighth, so memory falls again after a burst; watches come
- * from a pool for the same reason. The number of watches is bounded.
+ * In: WATCH and UNWATCH of the connections, tuples of captured segments. Out: the watch, that is
+ * connection and session id. A watch is found by its tuple for each segment, and by connection and
+ * id for each UNWATCH; so it hangs in two chained hash tables of one size. Clients choose the
+ * tuples, so the hash is keyed. The tables double when there are more watches than buckets and
+ * halve when there are an eighth, so memory falls again after a burst; watches come from a pool for
+ * the same reason. The number of watches is bounded.
  *
- * Copies: where intercept sees a packet twice (coming in and going out of a gateway, on two interfaces), the second copy
- * must not become a second duplicate ACK. The two copies may be captured some packets apart, because each interface is read
- * by itself; so a watch remembers fingerprints of its last few segments.
+ * Copies: where intercept sees a packet twice (coming in and going out of a gateway, on two
+ * interfaces), the second copy must not become a second duplicate ACK. The two copies may be
+ * captured some packets apart, because each interface is read by itself; so a watch remembers
+ * fingerprints of its last few segments.
  */
 #include "intercept/route.h"
 
@@ -32,7 +34,7 @@ struct route {
 	struct bucket *buckets;
 	unsigned n_buckets; /* a power of two */
 	unsigned count;
-	uint16_t side;	 /* the only side that segments came from so far; 0: none yet */
+	uint16_t side;   /* the only side that segments came from so far; 0: none yet */
 	bool many_sides; /* or there are several, and copies are looked for */
 };
 
@@ -161,17 +163,20 @@ unsigned route_count(const struct route *r)
 	return r->count;
 }
 
-/* Not an identity: a collision between two of the last eight segments of one connection costs one record. */
+/* Not an identity: a collision between two of the last eight segments of one connection costs one
+ * record. */
 static uint32_t fingerprint(const struct segment *s)
 {
 	static const struct siphash_key key;
-	const uint32_t fields[6] = { s->seq, s->ack, s->len, (uint32_t)s->window << 16 | s->ip_id,
+	const uint32_t fields[6] = { s->seq,   s->ack,
+				     s->len,   (uint32_t)s->window << 16 | s->ip_id,
 				     s->flags, s->opt.tsval };
 
 	return (uint32_t)siphash(&key, fields, sizeof(fields));
 }
 
-bool route_is_copy(struct route *r, struct watch *w, const struct segment *s, int ifindex, uint8_t pkttype)
+bool route_is_copy(struct route *r, struct watch *w, const struct segment *s, int ifindex,
+		   uint8_t pkttype)
 {
 	const uint16_t side = (uint16_t)(ifindex << 1 | (pkttype == PACKET_OUTGOING));
 	uint32_t print;

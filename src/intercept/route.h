@@ -12,13 +12,15 @@
 struct peer;
 struct held;
 
-/* Remembered fingerprints of a watch's latest segments: how far apart two copies of one packet may be captured. */
+/* Remembered fingerprints of a watch's latest segments: how far apart two copies of one packet may
+ * be captured. */
 #define WATCH_COPIES 8
 
-/* Who wants the responses of a tuple. Belongs to its peer; freed when that goes, by UNWATCH, or by a newer watch of the tuple. */
+/* Who wants the responses of a tuple. Belongs to its peer; freed when that goes, by UNWATCH, or by
+ * a newer watch of the tuple. */
 struct watch {
 	struct tuple tuple; /* src: the target */
-	uint64_t id;	    /* of the peer's choice */
+	uint64_t id;        /* of the peer's choice */
 	struct peer *peer;
 	struct watch *next_by_tuple, *next_by_id;
 	struct watch *peer_prev, *peer_next; /* the peer's list */
@@ -52,10 +54,12 @@ void route_remove(struct route *r, struct watch *w);
 unsigned route_count(const struct route *r);
 
 /*
- * Was @s, a segment of @w, captured before on another side? A side is an interface (@ifindex) and a direction (@pkttype, as
- * in struct raw_packet). Segments that are equal in seq, len, ack, flags, window, IP id and TSval are copies if they come from
- * different sides; each copy is matched once, so that duplicate ACKs that the target really sent are told from copies of one.
+ * Was @s, a segment of @w, captured before on another side? A side is an interface (@ifindex) and a
+ * direction (@pkttype, as in struct raw_packet). Segments that are equal in seq, len, ack, flags,
+ * window, IP id and TSval are copies if they come from different sides; each copy is matched once,
+ * so that duplicate ACKs that the target really sent are told from copies of one.
  */
-bool route_is_copy(struct route *r, struct watch *w, const struct segment *s, int ifindex, uint8_t pkttype);
+bool route_is_copy(struct route *r, struct watch *w, const struct segment *s, int ifindex,
+		   uint8_t pkttype);
 
 #endif

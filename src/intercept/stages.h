@@ -24,7 +24,7 @@ struct pipeline {
 	struct guard *guard;
 	struct announce announce;
 	struct event *tick;
-	bool leaks;	 /* the kernel was found forwarding; said once */
+	bool leaks; /* the kernel was found forwarding; said once */
 };
 
 /* watch.c: the connections' messages, as peers.h has them; @arg is the pipeline. */

@@ -5,7 +5,8 @@
 
 #include "packet/segment.h"
 
-/* What happened to segments, records and watches. One table: field and its words in the final report. */
+/* What happened to segments, records and watches. One table: field and its words in the final
+ * report. */
 #define STATS(X)                                                                                   \
 	X(segments, "segments captured")                                                           \
 	X(forwarded, "records sent")                                                               \

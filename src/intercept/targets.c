@@ -1,9 +1,10 @@
 /*
  * Which endpoints are targets?
  *
- * In: the sources of WATCH and TARGET messages. Out: whether a segment's source is a target, so that an unowned segment is worth holding
- * or counting as lost; and, for a start without -F, the capture filter. An endpoint counts its users and stays for a
- * minute without any, so that the filter, which costs a compilation, does not come and go with short connections.
+ * In: the sources of WATCH and TARGET messages. Out: whether a segment's source is a target, so
+ * that an unowned segment is worth holding or counting as lost; and, for a start without -F, the
+ * capture filter. An endpoint counts its users and stays for a minute without any, so that the
+ * filter, which costs a compilation, does not come and go with short connections.
  */
 #include "intercept/targets.h"
 

@@ -9,12 +9,13 @@
 
 /* Endpoints that the connected tcpcopys have announced as targets. */
 #define TARGETS_MAX 4096u
-#define TARGETS_FILTER_PAIRS 64u  /* up to here the filter names address and port */
-#define TARGETS_LINGER_NS (60 * NS_PER_SEC) /* an endpoint without a watch is kept so long: last retransmissions */
+#define TARGETS_FILTER_PAIRS 64u /* up to here the filter names address and port */
+#define TARGETS_LINGER_NS                                                                          \
+	(60 * NS_PER_SEC) /* an endpoint without a watch is kept so long: last retransmissions */
 
 struct target {
 	struct endpoint endpoint;
-	unsigned users;	  /* watches, and connections that announced it by TARGET: not yet used up */
+	unsigned users; /* watches, and connections that announced it by TARGET: not yet used up */
 	uint64_t idle_at; /* ns, when users became 0 */
 };
 
@@ -31,7 +32,8 @@ bool targets_has(const struct targets *t, const struct endpoint *e);
 /* Forget those that are idle for long. True when there were any. */
 bool targets_expire(struct targets *t, uint64_t now);
 
-/* A pcap filter for all responses of the targets, as narrow as its length allows; one that matches nothing when there are none. Returns @buf. */
+/* A pcap filter for all responses of the targets, as narrow as its length allows; one that matches
+ * nothing when there are none. Returns @buf. */
 #define TARGETS_FILTER_SIZE 8192
 char *targets_filter(const struct targets *t, char buf[TARGETS_FILTER_SIZE]);
 

@@ -1,9 +1,9 @@
 /*
  * Watches: what tcpcopys want, and what becomes of it when they end.
  *
- * In: WATCH, UNWATCH, TARGET and the ends of connections. Out: the route table and the announced targets follow, and what came early is
- * delivered. A watch is in the table by tuple and by id, and in its connection's list: forget() takes it out of all of them, and
- * is the only way out.
+ * In: WATCH, UNWATCH, TARGET and the ends of connections. Out: the route table and the announced
+ * targets follow, and what came early is delivered. A watch is in the table by tuple and by id, and
+ * in its connection's list: forget() takes it out of all of them, and is the only way out.
  */
 #include "intercept/stages.h"
 
@@ -62,8 +62,8 @@ static void on_watch(struct peer *peer, const struct msg_watch *m, void *arg)
 	w = route_add(p->route, peer, m->id, &m->response);
 	if (!w) {
 		p->stats.refused++;
-		log_limited(LOGL_ERROR, "a session of %s cannot be served: there are %u watches", peer->name,
-			    route_count(p->route));
+		log_limited(LOGL_ERROR, "a session of %s cannot be served: there are %u watches",
+			    peer->name, route_count(p->route));
 		return;
 	}
 	p->stats.watches++;

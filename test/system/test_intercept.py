@@ -2,14 +2,15 @@
 """intercept against a real target kernel, seen by a tcpcopy that is played here, byte by byte.
 
 The lab's online server sends segments with the client's address to the target, whose kernel answers; the route to
-the client leads to the assistant. The channel is spoken by hand, from doc/PROTOCOL.md, so that the test does not share the codec
-of what it tests.
+the client leads to the assistant. The channel is spoken by hand, from doc/PROTOCOL.md, so that the test does not
+share the codec of what it tests.
 """
 
 import ipaddress
 import itertools
 import os
 import random
+import re
 import shutil
 import signal
 import socket
@@ -18,7 +19,7 @@ import subprocess
 import time
 
 import pytest
-from conftest import BIN, Program, wait_until
+from conftest import BIN, TOP, Program, wait_until
 
 INTERCEPT = BIN / "intercept"
 CHANNEL_PORT = 36524
@@ -98,7 +99,8 @@ class FakeTcpcopy:
 
     def watch(self, flow, number=None):
         number = number or next(self.ids)
-        self.send(WATCH, struct.pack(">Q", number) + endpoint(flow.target, flow.port) + endpoint(flow.client, flow.source))
+        self.send(WATCH, struct.pack(">Q", number) + endpoint(flow.target, flow.port) +
+                  endpoint(flow.client, flow.source))
         return number
 
     def unwatch(self, number):
@@ -419,7 +421,7 @@ def test_guard(forwarding, v6):
     net, assistant, client = forwarding, forwarding.host("assistant"), forwarding.host("client")
     before = received(client)
     Flow(net, v6).syn()
-    assert wait_until(lambda: received(client) > before), "without the guard it is forwarded, or this test proves nothing"
+    assert wait_until(lambda: received(client) > before), "or this test proves nothing"
 
     intercept = start(net, "-i", "eth0", "--guard")
     assert nft(assistant, "list table inet tcpcopy_intercept").returncode == 0
@@ -437,8 +439,8 @@ def test_guard(forwarding, v6):
         flow.send(ACK)
     assert received(client) == before
     assert net.host("target").nstat()["TcpEstabResets"] == resets
-    assert "counter packets 0 " not in [line for line in nft(
-        assistant, "list table inet tcpcopy_intercept").stdout.splitlines() if f"targets{6 if v6 else 4} fib" in line][0]
+    rules = nft(assistant, "list table inet tcpcopy_intercept").stdout.splitlines()
+    assert all("counter packets 0 " not in line for line in rules if f"targets{6 if v6 else 4} fib" in line)
 
     # What is no target's response is forwarded as before.
     other = Echo(net, PORT + 1)
@@ -573,7 +575,11 @@ def test_help_and_version(lab):
     for option in ("-h", "--help"):
         done = subprocess.run([INTERCEPT, option], capture_output=True, text=True, timeout=10)
         assert done.returncode == 0
-        for word in ("--interface", "--filter", "--bind", "--port", "--guard", "--daemon", "--log", "--pid", "--version"):
-            assert word in done.stdout
+        pairs = re.findall(r"^ +(-\w)?(?:, | {4,})?(--[\w-]+)?", done.stdout, re.MULTILINE)
+        options = [word for pair in pairs for word in pair if word]
+        assert {"-i", "-F", "-b", "-p", "-d", "-l", "-P", "-h", "-v", "--guard", "--filter"} <= set(options)
+        manual = (TOP / "man/intercept.8").read_text()
+        for word in options:
+            assert f".It Fl {word[1:]}" in manual or f" , Fl {word[1:]}" in manual, word
     done = subprocess.run([INTERCEPT, "--version"], capture_output=True, text=True, timeout=10)
     assert done.returncode == 0 and done.stdout.startswith("intercept ")

@@ -1,6 +1,6 @@
 /*
- * Connections of the channel over socketpairs and loopback: HELLO and its versions, silence, garbage, a reader that
- * does not read, and ends in the middle of a callback. Times are shortened.
+ * Connections of the channel over socketpairs and loopback: HELLO and its versions, silence,
+ * garbage, a reader that does not read, and ends in the middle of a callback. Times are shortened.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -53,7 +53,9 @@ static void on_message(struct channel_conn *c, const struct message *m, void *ar
 	struct end *e = arg;
 
 	e->messages++;
-	e->last_id = m->type == MSG_WATCH ? m->watch.id : m->type == MSG_RESPONSE ? m->response.id : 0;
+	e->last_id = m->type == MSG_WATCH      ? m->watch.id
+		     : m->type == MSG_RESPONSE ? m->response.id
+					       : 0;
 	if (e->close_on_message) {
 		channel_conn_close(c, "enough");
 		e->conn = NULL;
@@ -82,9 +84,13 @@ static void on_down(struct channel_conn *c, const char *why, void *arg)
 	snprintf(e->why, sizeof(e->why), "%s", why);
 }
 
-static const struct channel_handler handler = { on_up, on_message, on_batch_end, on_drained, on_down };
-static const struct channel_options intercept_options = { .program = "intercept", .release = "1.0.0" };
-static const struct channel_options tcpcopy_options = { .program = "tcpcopy", .release = "1.0.0", .worker = 3 };
+static const struct channel_handler handler = { on_up, on_message, on_batch_end, on_drained,
+						on_down };
+static const struct channel_options intercept_options = { .program = "intercept",
+							  .release = "1.0.0" };
+static const struct channel_options tcpcopy_options = { .program = "tcpcopy",
+							.release = "1.0.0",
+							.worker = 3 };
 static const struct message watch = {
 	.type = MSG_WATCH,
 	.watch = { .id = 77, .response = { { { { 1, 2 } }, 80 }, { { { 3, 4 } }, 90 } } },
@@ -121,7 +127,9 @@ static void say(int fd, const struct message *m)
 
 static void say_hello(int fd, uint16_t min, uint16_t max)
 {
-	struct message m = { .type = MSG_HELLO, .hello = { .version_min = min, .version_max = max, .program = "test" } };
+	struct message m = { .type = MSG_HELLO,
+			     .hello = {
+				     .version_min = min, .version_max = max, .program = "test" } };
 
 	say(fd, &m);
 }
@@ -386,7 +394,9 @@ static void idle_ends_keep_each_other_up(void **state)
 
 static void a_slow_reader_costs_bounded_memory(void **state)
 {
-	const struct channel_options o = { .program = "intercept", .release = "1", .max_output = 20000 };
+	const struct channel_options o = { .program = "intercept",
+					   .release = "1",
+					   .max_output = 20000 };
 	static uint8_t sink[65536];
 	unsigned sent = 0, refused = 0;
 	struct end e;
@@ -420,7 +430,9 @@ static void a_slow_reader_costs_bounded_memory(void **state)
 /* A peer that sends PINGs and reads no PONGs must not grow our output either. */
 static void pings_of_a_slow_reader_cost_bounded_memory(void **state)
 {
-	const struct channel_options o = { .program = "intercept", .release = "1", .max_output = 20000 };
+	const struct channel_options o = { .program = "intercept",
+					   .release = "1",
+					   .max_output = 20000 };
 	uint8_t frame[MESSAGE_MAX_LEN];
 	struct message ping = { .type = MSG_PING };
 	size_t len = message_encode(frame, &ping);
@@ -484,7 +496,8 @@ static void the_peers_end_is_told(void **state)
 
 static int listen_on_loopback(struct endpoint *at, int backlog)
 {
-	struct sockaddr_in sin = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	struct sockaddr_in sin = { .sin_family = AF_INET,
+				   .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
 	socklen_t len = sizeof(sin);
 	int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
 

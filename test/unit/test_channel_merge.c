@@ -12,12 +12,15 @@
 
 static struct response data(uint32_t seq, uint32_t len, uint32_t ack)
 {
-	return (struct response){ .id = 1, .seq = seq, .len = len, .ack = ack, .window = 100, .flags = TCPF_ACK };
+	return (struct response){
+		.id = 1, .seq = seq, .len = len, .ack = ack, .window = 100, .flags = TCPF_ACK
+	};
 }
 
 static void the_highest_edge_counts(void **state)
 {
-	struct response a = data(1000, 100, 5), b = data(1100, 50, 5), hole = data(2000, 10, 5), old = data(900, 20, 5);
+	struct response a = data(1000, 100, 5), b = data(1100, 50, 5), hole = data(2000, 10, 5),
+			old = data(900, 20, 5);
 
 	(void)state;
 	assert_true(response_merge(&a, &b));
@@ -45,7 +48,8 @@ static void the_edge_wraps(void **state)
 static void far_apart_is_refused(void **state)
 {
 	struct response a = data(0, 10, 5), b = data(0x40000001, 0, 5), c = data(0x80000000, 0, 5),
-			d = data(0xbfffffff, 0, 5), e = data(0, 0x40000001, 5), f = data(0x40000000, 0, 5);
+			d = data(0xbfffffff, 0, 5), e = data(0, 0x40000001, 5),
+			f = data(0x40000000, 0, 5);
 
 	(void)state;
 	assert_false(response_merge(&a, &b));
@@ -88,9 +92,17 @@ static void window_timestamps_and_sack_are_the_newest(void **state)
 	struct response a = data(1, 0, 5), b = data(1, 0, 9);
 
 	(void)state;
-	a.opt = (struct tcp_options){ .has_ts = true, .tsval = 0xfffffffe, .tsecr = 10, .n_sack = 1, .sack = { { 20, 30 } } };
+	a.opt = (struct tcp_options){ .has_ts = true,
+				      .tsval = 0xfffffffe,
+				      .tsecr = 10,
+				      .n_sack = 1,
+				      .sack = { { 20, 30 } } };
 	b.window = 0;
-	b.opt = (struct tcp_options){ .has_ts = true, .tsval = 3, .tsecr = 12, .n_sack = 2, .sack = { { 40, 50 }, { 20, 30 } } };
+	b.opt = (struct tcp_options){ .has_ts = true,
+				      .tsval = 3,
+				      .tsecr = 12,
+				      .n_sack = 2,
+				      .sack = { { 40, 50 }, { 20, 30 } } };
 	assert_true(response_merge(&a, &b));
 	assert_int_equal(a.ack, 9);
 	assert_int_equal(a.window, 0);
@@ -108,7 +120,9 @@ static void an_older_ack_does_not_turn_back(void **state)
 	(void)state;
 	a.opt = (struct tcp_options){ .has_ts = true, .tsval = 50, .tsecr = 10 };
 	b.window = 7;
-	b.opt = (struct tcp_options){ .has_ts = true, .tsval = 49, .tsecr = 9, .n_sack = 1, .sack = { { 6, 7 } } };
+	b.opt = (struct tcp_options){
+		.has_ts = true, .tsval = 49, .tsecr = 9, .n_sack = 1, .sack = { { 6, 7 } }
+	};
 	assert_true(response_merge(&a, &b));
 	assert_int_equal(a.ack, 9);
 	assert_int_equal(a.window, 100);
@@ -120,8 +134,8 @@ static void an_older_ack_does_not_turn_back(void **state)
 
 static void duplicate_acks_are_counted(void **state)
 {
-	struct response a = data(1, 0, 5), dup = data(1, 0, 5), update = data(1, 0, 5), with_data = data(1, 9, 5),
-			sacked = data(1, 0, 5), newer = data(1, 0, 6);
+	struct response a = data(1, 0, 5), dup = data(1, 0, 5), update = data(1, 0, 5),
+			with_data = data(1, 9, 5), sacked = data(1, 0, 5), newer = data(1, 0, 6);
 
 	(void)state;
 	assert_true(response_merge(&a, &dup));
@@ -175,8 +189,15 @@ static void a_segment_becomes_a_record(void **state)
 	struct response r;
 
 	(void)state;
-	s.opt = (struct tcp_options){ .mss = 1460, .has_wscale = true, .wscale = 7, .has_sack_permitted = true,
-				      .has_ts = true, .tsval = 1, .has_mptcp = true, .has_tfo = true, .has_unknown = true };
+	s.opt = (struct tcp_options){ .mss = 1460,
+				      .has_wscale = true,
+				      .wscale = 7,
+				      .has_sack_permitted = true,
+				      .has_ts = true,
+				      .tsval = 1,
+				      .has_mptcp = true,
+				      .has_tfo = true,
+				      .has_unknown = true };
 	r = response_from_segment(3, &s);
 	assert_int_equal(r.id, 3);
 	assert_int_equal(r.seq, 7);
@@ -184,7 +205,8 @@ static void a_segment_becomes_a_record(void **state)
 	assert_int_equal(r.len, 100000);
 	assert_int_equal(r.window, 9);
 	assert_true(r.opt.has_ts);
-	assert_false(r.opt.mss || r.opt.has_wscale || r.opt.wscale || r.opt.has_sack_permitted); /* no SYN */
+	assert_false(r.opt.mss || r.opt.has_wscale || r.opt.wscale ||
+		     r.opt.has_sack_permitted); /* no SYN */
 	assert_false(r.opt.has_mptcp || r.opt.has_tfo || r.opt.has_unknown);
 	s.flags |= TCPF_SYN;
 	r = response_from_segment(3, &s);

@@ -1,6 +1,6 @@
 /*
- * The channel's codec against literal bytes: each message as doc/PROTOCOL.md lays it out, every truncation of it, and bodies
- * that lie about their length or content.
+ * The channel's codec against literal bytes: each message as doc/PROTOCOL.md lays it out, every
+ * truncation of it, and bodies that lie about their length or content.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -15,6 +15,7 @@
 
 #define V4(a, b, c, d) 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, a, b, c, d
 
+/* clang-format off */
 /* version 1..1, features 0, worker 2, "tcpcopy", "1.0.0" */
 static const uint8_t hello_bytes[] = {
 	1, 0, 0, 62, 'T', 'C', 'P', 'C', 0, 1, 0, 1, 0, 0, 0, 0, 0, 2,
@@ -26,10 +27,14 @@ static const uint8_t watch_bytes[] = {
 	V4(10, 90, 109, 143), 0x18, 0xeb, V4(10, 90, 114, 82), 0x84, 0x08,
 };
 static const uint8_t unwatch_bytes[] = { 3, 0, 0, 8, 0, 0, 0, 7, 0, 0, 0, 9 };
-/* id 9, seq 0x14c7ee83, ack 0xbcad9ff7, len 70000, window 115, merged 3, ACK|PSH, 2 dups, TS, two SACK blocks */
+/*
+ * id 9, seq 0x14c7ee83, ack 0xbcad9ff7, len 70000, window 115, merged 3, ACK|PSH, 2 dups, TS, two
+ * SACK blocks
+ */
 static const uint8_t response_bytes[] = {
-	4, 0, 0, 56, 0, 0, 0, 0, 0, 0, 0, 9, 0x14, 0xc7, 0xee, 0x83, 0xbc, 0xad, 0x9f, 0xf7, 0, 1, 0x11, 0x70,
-	0, 0x73, 0, 3, 0x18, 2, 4, 2, 0, 0, 0, 0, 0x04, 0xb0, 0x9b, 0x4a, 0x49, 0xce, 0xfb, 0xaf,
+	4, 0, 0, 56, 0, 0, 0, 0, 0, 0, 0, 9, 0x14, 0xc7, 0xee, 0x83, 0xbc, 0xad, 0x9f, 0xf7,
+	0, 1, 0x11, 0x70, 0, 0x73, 0, 3, 0x18, 2, 4, 2, 0, 0, 0, 0,
+	0x04, 0xb0, 0x9b, 0x4a, 0x49, 0xce, 0xfb, 0xaf,
 	0, 0, 0, 1, 0, 0, 0, 2, 0xff, 0xff, 0xff, 0xff, 0, 0, 0, 5,
 };
 /* a SYN-ACK: MSS 1460, window scale 7, SACK permitted, no timestamps */
@@ -38,7 +43,8 @@ static const uint8_t synack_bytes[] = {
 	0xff, 0xff, 0, 0, 0x12, 0, 3, 0, 0x05, 0xb4, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0,
 };
 static const uint8_t loss_bytes[] = {
-	5, 0, 0, 32, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 3, 1, 0, 0, 0, 0, 0, 0, 4,
+	5, 0, 0, 32, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 2,
+	0, 0, 0, 0, 0, 0, 0, 3, 1, 0, 0, 0, 0, 0, 0, 4,
 };
 static const uint8_t ping_bytes[] = { 6, 0, 0, 8, 1, 2, 3, 4, 5, 6, 7, 8 };
 static const uint8_t pong_bytes[] = { 7, 0, 0, 8, 1, 2, 3, 4, 5, 6, 7, 8 };
@@ -47,13 +53,17 @@ static const uint8_t target_bytes[] = {
 	9, 0, 0, 18, 0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x43, 0x18, 0xeb,
 };
 
+/* clang-format on */
 static const struct {
 	const uint8_t *bytes;
 	size_t len;
 } frames[] = {
-#define F(a) { a, sizeof(a) }
-	F(hello_bytes), F(watch_bytes), F(unwatch_bytes), F(response_bytes), F(synack_bytes), F(loss_bytes),
-	F(ping_bytes), F(pong_bytes), F(bye_bytes), F(target_bytes),
+#define F(a)                                                                                       \
+	{                                                                                          \
+		a, sizeof(a)                                                                       \
+	}
+	F(hello_bytes), F(watch_bytes), F(unwatch_bytes), F(response_bytes), F(synack_bytes),
+	F(loss_bytes),  F(ping_bytes),  F(pong_bytes),    F(bye_bytes),      F(target_bytes),
 #undef F
 };
 
@@ -66,7 +76,8 @@ static enum message_result decode(struct message *m, const void *in, size_t len)
 	memset(m, 0xa5, sizeof(*m));
 	r = message_decode(m, in, len, &used, &why);
 	if (r == MESSAGE_OK || r == MESSAGE_UNKNOWN)
-		assert_int_equal(used, 4 + ((const uint8_t *)in)[2] * 256 + ((const uint8_t *)in)[3]);
+		assert_int_equal(used,
+				 4 + ((const uint8_t *)in)[2] * 256 + ((const uint8_t *)in)[3]);
 	if (r == MESSAGE_BAD)
 		assert_non_null(why);
 	return r;
@@ -127,7 +138,8 @@ static void literal_bytes_decode(void **state)
 
 	assert_int_equal(decode(&m, synack_bytes, sizeof(synack_bytes)), MESSAGE_OK);
 	assert_int_equal(m.response.opt.mss, 1460);
-	assert_true(m.response.opt.has_wscale && m.response.opt.has_sack_permitted && !m.response.opt.has_ts);
+	assert_true(m.response.opt.has_wscale && m.response.opt.has_sack_permitted &&
+		    !m.response.opt.has_ts);
 	assert_int_equal(m.response.opt.wscale, 7);
 
 	assert_int_equal(decode(&m, loss_bytes, sizeof(loss_bytes)), MESSAGE_OK);
@@ -222,18 +234,18 @@ static void a_newer_hello_is_understood(void **state)
 static void impossible_contents_are_refused(void **state)
 {
 	(void)state;
-	refused(hello_bytes, sizeof(hello_bytes), 4, 'X');   /* magic */
-	refused(hello_bytes, sizeof(hello_bytes), 9, 0);     /* version 0 */
-	refused(hello_bytes, sizeof(hello_bytes), 9, 2);     /* 2 to 1 */
-	refused(hello_bytes, sizeof(hello_bytes), 41, 'x');  /* program without end */
-	refused(hello_bytes, sizeof(hello_bytes), 65, 'x');  /* release without end */
-	refused(watch_bytes, sizeof(watch_bytes), 22, 0);    /* one v4, one v6 */
-	refused(watch_bytes, sizeof(watch_bytes), 42, 224);  /* the client is multicast */
+	refused(hello_bytes, sizeof(hello_bytes), 4, 'X');         /* magic */
+	refused(hello_bytes, sizeof(hello_bytes), 9, 0);           /* version 0 */
+	refused(hello_bytes, sizeof(hello_bytes), 9, 2);           /* 2 to 1 */
+	refused(hello_bytes, sizeof(hello_bytes), 41, 'x');        /* program without end */
+	refused(hello_bytes, sizeof(hello_bytes), 65, 'x');        /* release without end */
+	refused(watch_bytes, sizeof(watch_bytes), 22, 0);          /* one v4, one v6 */
+	refused(watch_bytes, sizeof(watch_bytes), 42, 224);        /* the client is multicast */
 	refused(response_bytes, sizeof(response_bytes), 30, 0x0c); /* option bits */
 	refused(response_bytes, sizeof(response_bytes), 31, 5);    /* SACK blocks */
 	refused(response_bytes, sizeof(response_bytes), 31, 1);    /* fewer than there are */
 	refused(response_bytes, sizeof(response_bytes), 28, TCPF_FIN | TCPF_ACK); /* merged FIN */
-	refused(synack_bytes, sizeof(synack_bytes), 34, 15);       /* scale */
+	refused(synack_bytes, sizeof(synack_bytes), 34, 15);                      /* scale */
 }
 
 static void ports_and_addresses_of_watch_and_target(void **state)
@@ -260,7 +272,9 @@ static void text_is_made_printable(void **state)
 
 	(void)state;
 	assert_int_equal(decode(&m, bye, sizeof(bye)), MESSAGE_OK);
-	assert_string_equal(m.bye, "a" "??" "?!");
+	assert_string_equal(m.bye, "a"
+				   "??"
+				   "?!");
 	assert_int_equal(decode(&m, empty, sizeof(empty)), MESSAGE_BAD);
 	memset(longest + 4, 'x', 128);
 	assert_int_equal(decode(&m, longest, 4 + 127), MESSAGE_OK);

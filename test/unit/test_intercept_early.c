@@ -193,11 +193,14 @@ static void filters_are_as_narrow_as_may_be(void **state)
 	t = (struct targets){ 0 };
 	assert_int_equal(capture_check_filter(targets_filter(&t, buf), err, sizeof(err)), 0);
 	targets_use(&t, &e);
-	assert_string_equal(targets_filter(&t, buf), "tcp and ((src host 10.0.0.1 and src port 80))");
+	assert_string_equal(targets_filter(&t, buf),
+			    "tcp and ((src host 10.0.0.1 and src port 80))");
 	addr_parse(&e.addr, "fd90::1");
 	targets_use(&t, &e);
-	assert_string_equal(targets_filter(&t, buf),
-			    "tcp and ((src host 10.0.0.1 and src port 80) or (src host fd90::1 and src port 80))");
+	assert_string_equal(
+		targets_filter(&t, buf),
+		"tcp and ((src host 10.0.0.1 and src port 80) or "
+			    "(src host fd90::1 and src port 80))");
 	assert_int_equal(capture_check_filter(buf, err, sizeof(err)), 0);
 	addr_parse(&e.addr, "2001:db8:1111:2222:3333:4444:5555:6666");
 	for (e.port = 65000; t.count < TARGETS_FILTER_PAIRS; e.port++)
@@ -239,8 +242,10 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 #define T(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
-		T(held_ones_come_in_order_and_once), T(they_wait_half_a_second),
-		T(there_is_room_for_so_many),	     T(one_connection_does_not_fill_it),
+		T(held_ones_come_in_order_and_once),
+		T(they_wait_half_a_second),
+		T(there_is_room_for_so_many),
+		T(one_connection_does_not_fill_it),
 		T(none_is_lost_and_none_comes_twice),
 #undef T
 		cmocka_unit_test(targets_come_and_go),

@@ -1,6 +1,7 @@
 /*
- * The relay under pressure: a tcpcopy that does not read. Its records are merged, none overtakes another of its session, and
- * when it reads again it has been told everything that counts, or that it was not.
+ * The relay under pressure: a tcpcopy that does not read. Its records are merged, none overtakes
+ * another of its session, and when it reads again it has been told everything that counts, or that
+ * it was not.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -52,12 +53,17 @@ static void on_down(struct channel_conn *c, const char *why, void *arg)
 	fail_msg("down: %s", why);
 }
 
-static const struct channel_handler handler = { .up = on_up, .drained = on_drained, .down = on_down };
+static const struct channel_handler handler = { .up = on_up,
+						.drained = on_drained,
+						.down = on_down };
 
 static int setup(void **state)
 {
-	const struct channel_options o = { .program = "intercept", .release = "1", .max_output = BOUND };
-	const struct message hello = { .type = MSG_HELLO, .hello = { .version_min = 1, .version_max = 1 } };
+	const struct channel_options o = { .program = "intercept",
+					   .release = "1",
+					   .max_output = BOUND };
+	const struct message hello = { .type = MSG_HELLO,
+				       .hello = { .version_min = 1, .version_max = 1 } };
 	uint8_t frame[MESSAGE_MAX_LEN];
 	size_t len = message_encode(frame, &hello);
 	int pair[2], small = 4096;
@@ -77,7 +83,8 @@ static int setup(void **state)
 	while (!peer.up)
 		event_base_loop(base, EVLOOP_NONBLOCK);
 	for (unsigned i = 0; i < SESSIONS; i++) {
-		struct tuple t = { { addr_from_v4("\x0a\0\0\1"), 80 }, { addr_from_v4("\x0a\0\0\2"), (uint16_t)(i + 1) } };
+		struct tuple t = { { addr_from_v4("\x0a\0\0\1"), 80 },
+				   { addr_from_v4("\x0a\0\0\2"), (uint16_t)(i + 1) } };
 
 		watch[i] = route_add(route, &peer, i, &t);
 	}
@@ -109,7 +116,8 @@ static void deliver(unsigned session, uint32_t seq, uint32_t len, uint8_t flags)
 	event_base_loop(base, EVLOOP_NONBLOCK);
 }
 
-/* Read at most @most bytes once; each record in it to @fn. Returns the records, -1 when nothing was there. */
+/* Read at most @most bytes once; each record in it to @fn. Returns the records, -1 when nothing was
+ * there. */
 static int read_some(size_t most, void (*fn)(const struct response *r))
 {
 	ssize_t got = read(fd, input + have, MIN(most, sizeof(input) - have));
@@ -169,7 +177,8 @@ static void a_slow_reader_hears_everything_that_counts(void **state)
 	for (unsigned round = 0; round < 3000; round++, seq += 10)
 		for (unsigned i = 0; i < SESSIONS; i++) {
 			deliver(i, seq, 10, TCPF_ACK);
-			if (round % 100 > 50) { /* a little now and then: there is room, but others wait for it */
+			if (round % 100 >
+			    50) { /* a little now and then: there is room, but others wait for it */
 				int got = read_some(40, in_order);
 
 				n += got > 0 ? (unsigned)got : 0;
@@ -244,7 +253,8 @@ static void read_loss(void)
 	event_base_loop(base, EVLOOP_NONBLOCK);
 	event_base_loop(base, EVLOOP_NONBLOCK);
 	got = read(fd, buf, sizeof(buf));
-	while (got > 0 && message_decode(&m, buf + at, (size_t)got - at, &used, &why) == MESSAGE_OK) {
+	while (got > 0 &&
+	       message_decode(&m, buf + at, (size_t)got - at, &used, &why) == MESSAGE_OK) {
 		at += used;
 		if (m.type == MSG_LOSS) {
 			last_loss = m.loss;

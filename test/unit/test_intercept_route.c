@@ -1,4 +1,5 @@
-/* The table of watches: finding, replacing, growing and shrinking; and telling copies of a segment. */
+/* The table of watches: finding, replacing, growing and shrinking; and telling copies of a segment.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
