@@ -54,6 +54,7 @@ help:
 	@echo 'install uninstall  to sbindir, mandir, docdir of configure; DESTDIR is obeyed'
 	@echo 'unit               build and run the unit tests; T=base_wheel or T="base_*" for some of them'
 	@echo 'check              unit, layers'
+	@echo 'sim                run the session engine in simulated worlds; SEEDS=1-2000'
 	@echo 'layers             do includes go one way, and is the core pure?'
 	@echo 'lint               cppcheck and clang-tidy, where they are installed'
 	@echo 'fuzz bench         build fuzz/fuzz_*.c (clang) and bench/bench_*.c below build/'
@@ -148,6 +149,22 @@ build/tools/%.o: $(SRCDIR)/test/tools/%.c config.mk
 build/tools/iotool: build/tools/iotool.o $(call archives,$(below_io),build)
 	$(call step,LINK,$@) $(link) -o $@ $^ $(package_libs) $(LIBS)
 
+# --- simulator ------------------------------------------------------------------------------------------------------
+# A world of seeds around the session engine; SEEDS=1-20000 for a longer run.
+SEEDS ?= 1-2000
+sim_objects := $(patsubst $(SRCDIR)/test/sim/%.c,build/sim/%.o,$(wildcard $(SRCDIR)/test/sim/*.c))
+
+build/sim/%.o: $(SRCDIR)/test/sim/%.c config.mk
+	@mkdir -p $(@D)
+	$(call step,CC,$@) $(compile) -I$(SRCDIR)/test/sim -c -o $@ $<
+
+build/test/sim: $(sim_objects) $(call archives,$(below_tcpcopy),build)
+	@mkdir -p $(@D)
+	$(call step,LINK,$@) $(link) -o $@ $^ $(package_libs) $(LIBS)
+
+sim: build/test/sim
+	build/test/sim --seeds $(SEEDS) --jobs 2
+
 # --- checks of the source -------------------------------------------------------------------------------------------
 layers: $(call archives,packet tcpcopy,build)
 	$(SRCDIR)/test/layers $(SRCDIR) $(if $(INSTRUMENT),,build)
@@ -231,7 +248,7 @@ uninstall:
 	-[ ! -d $(DESTDIR)$(docdir) ] || rmdir $(DESTDIR)$(docdir)
 
 clean:
-	rm -rf build/obj build/test build/tools build/fuzz build/bench build/man build/*.a build/*.list tcpcopy intercept lab/relay
+	rm -rf build/obj build/sim build/test build/tools build/fuzz build/bench build/man build/*.a build/*.list tcpcopy intercept lab/relay
 
 distclean: clean
 	rm -rf build config.mk

@@ -1,0 +1,440 @@
+/*
+ * Simulator: the engine in its place - theory of operation
+ *
+ * What tcpcopy's pipeline and intercept do around the engine: captured segments go in, emitted ones are kept to the end of the
+ * batch and then leave as IP packets (built, and later parsed, by the packet library, so that lengths and checksums are judged
+ * too); the targets' answers are looked up among the watched tuples and come back over an ordered channel that may be slow,
+ * merge records, or be cut. Every step ends in engine_check() and in our own look at what was emitted.
+ */
+#include "sim.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "packet/build.h"
+#include "packet/options.h"
+#include "packet/seq.h"
+
+#define FLUSH_AT (7 * ARRAY_SIZE(w->copy.out) / 8)
+
+static void leave(struct world *w);
+
+/* --- what was emitted ------------------------------------------------------------------------ */
+
+static struct flow_state *flow_of(struct world *w, const struct endpoint *source, unsigned target)
+{
+	struct flow_state *f = w->copy.flow;
+
+	for (; f < w->copy.flow + ARRAY_SIZE(w->copy.flow); f++)
+		if (!f->used || (f->target == target && endpoint_eq(&f->source, source)))
+			break;
+	if (f == w->copy.flow + ARRAY_SIZE(w->copy.flow))
+		abort();
+	f->used = true;
+	f->source = *source;
+	f->target = target;
+	return f;
+}
+
+static unsigned target_at(const struct world *w, const struct endpoint *at)
+{
+	for (unsigned i = 0; i < w->copy.n_targets; i++)
+		if (endpoint_eq(&w->copy.target[i].at, at))
+			return i;
+	abort();
+}
+
+static void judge(struct world *w, const struct tx_segment *t)
+{
+	unsigned target = target_at(w, &t->tuple.dst);
+	struct flow_state *f = flow_of(w, &t->tuple.src, target);
+	struct tcp_options o;
+
+	if (t->options_len % 4 || !tcp_options_parse(&o, t->options, t->options_len))
+		fail(w, "malformed options were emitted");
+	if (t->flags & TCPF_SYN && (f->iss != t->seq || f->fresh)) {
+		f->iss = t->seq;
+		f->has_ts = f->has_edge = f->fresh = false;
+	}
+	if (t->flags & TCPF_RST)
+		return;
+	if (o.n_sack || o.has_mptcp || o.has_tfo || o.has_unknown)
+		fail(w, "an option was emitted that may not be");
+	if (o.has_ts && f->has_ts && seq_lt(o.tsval, f->ts))
+		fail(w, "TSval went back from %u to %u", f->ts, o.tsval);
+	if (o.has_ts) {
+		f->has_ts = true;
+		f->ts = o.tsval;
+	}
+	if (t->len + !!(t->flags & TCPF_FIN) && !(t->flags & TCPF_SYN)) {
+		uint32_t end = t->seq + t->len;
+
+		if (!f->has_edge || seq_gt(end, f->edge))
+			fail(w, "seq %u len %u was emitted beyond the target's window, which ends at %u",
+			     t->seq - f->iss, t->len, f->edge - f->iss);
+		for (unsigned i = 0; i < w->n_conns; i++) {
+			const struct conn *c = &w->conn[i];
+
+			if (c->started && endpoint_eq(&c->client, &t->tuple.src) &&
+			    t->seq - c->c.iss - 1 + t->len <= c->stream_len &&
+			    !content_equal(c, t->seq - c->c.iss - 1, t->payload, t->len))
+				fail(w, "wrong bytes were emitted for connection %u, seq %u len %u", i,
+				     t->seq - c->c.iss, t->len);
+		}
+	}
+}
+
+static void op_emit(void *arg, const struct tx_segment *t)
+{
+	struct world *w = arg;
+	struct copy *k = &w->copy;
+
+	judge(w, t);
+	if (k->n_out == ARRAY_SIZE(k->out))
+		fail(w, "%u segments were emitted in one batch", k->n_out);
+	k->out[k->n_out++] = *t;
+	k->emitted_now++;
+}
+
+static void flush(struct world *w)
+{
+	static uint8_t packet[1 << 16];
+	struct copy *k = &w->copy;
+
+	for (unsigned i = 0; i < k->n_out; i++) {
+		const struct tx_segment *t = &k->out[i];
+		unsigned target = target_at(w, &t->tuple.dst);
+		uint32_t mss = t->gso_size ? t->gso_size : MAX(t->len, 1u);
+		struct tx_segment piece;
+
+		for (uint32_t n = 0; build_piece(&piece, t, mss, n); n++) {
+			size_t len = build_packet(packet, sizeof(packet), &piece);
+			struct segment g = { .seq = piece.seq, .len = piece.len };
+
+			if (!len || len > k->mtu)
+				fail(w, "a packet of %zu bytes was emitted, the MTU is %u", len, k->mtu);
+			link_send(w, &k->to_target[target], &k->target[target], &g, packet, (uint32_t)len);
+		}
+	}
+	k->n_out = 0;
+	engine_flushed(k->e);
+}
+
+static void flush_time(struct world *w, void *arg, uint64_t n)
+{
+	(void)arg, (void)n;
+	w->copy.flush_due = false;
+	flush(w);
+}
+
+void to_target_input(struct world *w, void *to, const struct segment *g, const uint8_t *ip, uint32_t ip_len)
+{
+	(void)w, (void)g;
+	target_input(to, ip, ip_len);
+}
+
+/* --- channel and assistant ----------------------------------------------------------------------- */
+
+struct order { /* WATCH or UNWATCH on its way */
+	struct watched watched;
+	bool add;
+};
+
+static void response_arrives(struct world *w, void *arg, uint64_t epoch);
+
+static void channel_send(struct world *w, uint64_t id, const struct segment *g)
+{
+	struct response *r = malloc(sizeof(*r));
+
+	if (!r)
+		abort();
+	*r = response_from_segment(id, g);
+	at(w, w->now + w->copy.channel_delay, response_arrives, r, w->copy.channel_epoch);
+}
+
+static void order_arrives(struct world *w, void *arg, uint64_t epoch)
+{
+	struct order *o = arg;
+	struct copy *k = &w->copy;
+	unsigned i;
+
+	for (i = 0; i < k->n_watched; i++)
+		if (o->add ? tuple_eq(&k->watched[i].response, &o->watched.response)
+			   : k->watched[i].id == o->watched.id)
+			break;
+	if (epoch != k->channel_epoch) {
+		i = 0;
+	} else if (o->add) {
+		if (i == ARRAY_SIZE(k->watched))
+			abort();
+		k->watched[i] = o->watched;
+		k->n_watched = MAX(k->n_watched, i + 1);
+		for (unsigned n = 0; n < k->n_early; n++)
+			if (w->now <= k->early[n].until && tuple_eq(&k->early[n].g.tuple, &o->watched.response)) {
+				channel_send(w, o->watched.id, &k->early[n].g);
+				k->early[n].until = 0;
+			}
+	} else if (i < k->n_watched) {
+		k->watched[i] = k->watched[--k->n_watched];
+	}
+	free(o);
+}
+
+static void op_order(void *arg, uint64_t id, const struct tuple *response, bool add)
+{
+	struct world *w = arg;
+	struct order *o = malloc(sizeof(*o));
+
+	if (!o)
+		abort();
+	*o = (struct order){ { id, *response }, add };
+	at(w, w->now + w->copy.channel_delay, order_arrives, o, w->copy.channel_epoch);
+}
+
+static void op_watch(void *arg, uint64_t id, const struct tuple *response)
+{
+	op_order(arg, id, response, true);
+}
+
+static void op_unwatch(void *arg, uint64_t id, const struct tuple *response)
+{
+	op_order(arg, id, response, false);
+}
+
+static void deliver(struct world *w, const struct response *r)
+{
+	if (w->trace)
+		trace(w, "  response to session %llx: flags %02x ack %u seq %u len %u win %u merged %u",
+		      (unsigned long long)r->id, r->flags, r->ack, r->seq, r->len, r->window, r->merged);
+	engine_response(w->copy.e, r, w->now);
+	leave(w);
+}
+
+static void backlog_time(struct world *w, void *arg, uint64_t epoch)
+{
+	struct copy *k = &w->copy;
+	unsigned n = k->n_backlog;
+	static struct response r[ARRAY_SIZE(k->backlog)];
+
+	(void)arg;
+	k->backlog_due = false;
+	k->n_backlog = 0;
+	memcpy(r, k->backlog, n * sizeof(*r));
+	for (unsigned i = 0; i < n && epoch == k->channel_epoch; i++)
+		deliver(w, &r[i]);
+}
+
+static void response_arrives(struct world *w, void *arg, uint64_t epoch)
+{
+	struct response r = *(struct response *)arg;
+	struct copy *k = &w->copy;
+
+	free(arg);
+	if (epoch != k->channel_epoch)
+		return;
+	if (!k->merging) {
+		deliver(w, &r);
+		return;
+	}
+	for (unsigned i = k->n_backlog; i-- > 0;)
+		if (k->backlog[i].id == r.id) {
+			if (response_merge(&k->backlog[i], &r))
+				return;
+			break;
+		}
+	if (k->n_backlog == ARRAY_SIZE(k->backlog)) {
+		backlog_time(w, NULL, epoch);
+		k->backlog_due = true;
+	}
+	k->backlog[k->n_backlog++] = r;
+	if (!k->backlog_due) {
+		k->backlog_due = true;
+		at(w, w->now + k->merge_interval, backlog_time, NULL, epoch);
+	}
+}
+
+/* A target's packet, on its way to the assistant. */
+void target_output(struct target_host *h, const struct segment *g)
+{
+	struct flow_state *f = flow_of(h->w, &g->tuple.dst, h->index);
+	struct world *w = h->w;
+
+	trace_segment(w, "  target", g, f->irs, f->iss);
+	if (g->flags & TCPF_SYN) {
+		f->scale = g->opt.has_wscale ? g->opt.wscale : 0;
+		f->irs = g->seq;
+		f->has_edge = false;
+	}
+	if (!(g->flags & TCPF_RST)) {
+		uint32_t edge = g->ack + ((uint32_t)g->window << (g->flags & TCPF_SYN ? 0 : f->scale));
+
+		if (!f->has_edge || seq_gt(edge, f->edge))
+			f->edge = edge;
+		f->has_edge = true;
+	}
+	link_send(w, &w->copy.to_assistant[h->index], h, g, NULL, 0);
+}
+
+void to_assistant_input(struct world *w, void *to, const struct segment *g, const uint8_t *ip, uint32_t ip_len)
+{
+	struct copy *k = &w->copy;
+
+	(void)to, (void)ip, (void)ip_len;
+	if (!k->channel_up)
+		return;
+	for (unsigned i = 0; i < k->n_watched; i++)
+		if (tuple_eq(&k->watched[i].response, &g->tuple)) {
+			channel_send(w, k->watched[i].id, g);
+			return;
+		}
+	for (unsigned i = 0; i < ARRAY_SIZE(k->early); i++)
+		if (k->early[i].until < w->now) {
+			k->early[i] = (struct held){ *g, w->now + k->hold_early };
+			k->n_early = MAX(k->n_early, i + 1);
+			return;
+		}
+}
+
+/* --- the engine's calls ---------------------------------------------------------------------------- */
+
+static void engine_time(struct world *w, void *arg, uint64_t n)
+{
+	(void)arg;
+	if (w->copy.timer_at != n)
+		return;
+	w->copy.timer_at = 0;
+	engine_advance(w->copy.e, w->now);
+	leave(w);
+}
+
+/* After each call into the engine. */
+static void leave(struct world *w)
+{
+	struct copy *k = &w->copy;
+	uint64_t next;
+
+	if (++k->step % k->check_every == 0)
+		engine_check(k->e);
+	if (w->now == k->last_time) {
+		if (++k->same_time_steps > 20000)
+			fail(w, "%u steps without the time going on", k->same_time_steps);
+	} else {
+		k->same_time_steps = 0;
+		k->last_time = w->now;
+	}
+	if (k->emitted_now > 4096)
+		fail(w, "%u segments were emitted in one step", k->emitted_now);
+	k->emitted_now = 0;
+	if (k->n_out > FLUSH_AT || (k->n_out && !k->batch)) {
+		flush(w);
+	} else if (!k->flush_due) {
+		k->flush_due = true;
+		at(w, w->now + k->batch, flush_time, NULL, 0);
+	}
+	next = engine_next(k->e);
+	if (next != UINT64_MAX && (!k->timer_at || next < k->timer_at)) {
+		k->timer_at = MAX(next, w->now + 1);
+		at(w, k->timer_at, engine_time, NULL, k->timer_at);
+	}
+}
+
+void copy_captured(struct world *w, struct segment *g)
+{
+	struct flow_key key = { .client = g->tuple.src, .online = g->tuple.dst };
+
+	for (unsigned i = 0; i < w->copy.n_targets; i++) {
+		key.target = (uint16_t)i;
+		engine_captured(w->copy.e, &key, g, w->now);
+		if (w->trace) {
+			struct session *s = engine_find(w->copy.e, &key);
+			char line[400];
+
+			if (s)
+				trace(w, "  session %llx: %s", (unsigned long long)session_id(s),
+				      session_format(line, sizeof(line), s));
+		}
+	}
+	leave(w);
+}
+
+static bool op_online_received(void *arg, const struct flow_key *key, uint64_t *bytes)
+{
+	struct world *w = arg;
+
+	for (unsigned i = w->n_conns; i-- > 0;) {
+		const struct conn *c = &w->conn[i];
+
+		if (c->started && endpoint_eq(&c->client, &key->client) && c->o.state >= T_ESTABLISHED) {
+			*bytes = c->o.rcv_nxt - c->o.irs - 1 - c->o.fin_taken;
+			return true;
+		}
+	}
+	return false;
+}
+
+static void op_ended(void *arg, const struct session *s, enum session_outcome o)
+{
+	struct world *w = arg;
+
+	w->sum_ended[o]++;
+	trace(w, "session %llx ends: %s", (unsigned long long)session_id(s), session_outcome_name(o));
+}
+
+static const struct engine_ops ops_asking = {
+	.emit = op_emit, .watch = op_watch, .unwatch = op_unwatch, .ended = op_ended,
+	.online_received = op_online_received,
+};
+static const struct engine_ops ops_blind = {
+	.emit = op_emit, .watch = op_watch, .unwatch = op_unwatch, .ended = op_ended,
+};
+
+void copy_start(struct world *w)
+{
+	struct copy *k = &w->copy;
+
+	k->e = engine_new(&k->cfg, k->blind ? &ops_blind : &ops_asking, w, w->now);
+	if (!k->e)
+		abort();
+	for (unsigned i = 0; i < k->n_targets; i++)
+		if (engine_add_target(k->e, &k->target[i].at, k->mtu) != (int)i)
+			abort();
+	copy_restore_channel(w);
+}
+
+void copy_cut_channel(struct world *w)
+{
+	struct copy *k = &w->copy;
+
+	trace(w, "the channel is cut");
+	k->channel_epoch++;
+	k->channel_up = false;
+	k->n_watched = k->n_early = k->n_backlog = 0;
+	k->backlog_due = false;
+	engine_channel_down(k->e);
+	leave(w);
+}
+
+void copy_restore_channel(struct world *w)
+{
+	trace(w, "the channel is up");
+	w->copy.channel_up = true;
+	w->copy.channel_epoch++;
+	engine_channel_up(w->copy.e, w->now);
+	leave(w);
+}
+
+void copy_shutdown(struct world *w)
+{
+	engine_shutdown(w->copy.e, w->now);
+	leave(w);
+}
+
+void copy_free(struct world *w)
+{
+	/* what is on the channel still owns memory */
+	for (size_t i = 0; i < w->n_heap; i++)
+		if (w->heap[i].fn == response_arrives || w->heap[i].fn == order_arrives)
+			free(w->heap[i].arg);
+	engine_free(w->copy.e);
+}

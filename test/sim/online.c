@@ -1,0 +1,387 @@
+/*
+ * Simulator: client, online server and capture - theory of operation
+ *
+ * Each connection follows its script: the client sends request k when it has read `after` answers and has thought; the server
+ * answers a request when it has read all of it. Both speak through stack.c over two links with faults. What reaches the online
+ * server passes the capture first: merged to super-packets as GRO does, and perhaps lost, cut, repeated or late. Packets carry
+ * no bytes here: capture makes them from the connection's content.
+ */
+#include "stack.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "packet/options.h"
+
+#define CONTENT 65521u /* prime: shifted bytes are never equal */
+#define GRO_TIME (30 * NS_PER_US)
+#define GRO_MOST 65000u
+
+static uint8_t content[CONTENT + 1];
+
+static void content_make(void)
+{
+	uint64_t x = 88172645463325252ull;
+
+	for (unsigned i = 0; i < CONTENT; i++) {
+		x ^= x << 13;
+		x ^= x >> 7;
+		x ^= x << 17;
+		content[i] = (uint8_t)(x >> 24);
+	}
+	content[CONTENT] = 1;
+}
+
+void content_fill(const struct conn *c, uint32_t off, uint8_t *out, uint32_t n)
+{
+	uint32_t i = (c->key + off) % CONTENT, part;
+
+	if (!content[CONTENT])
+		content_make();
+	for (; n; n -= part, out += part, i = 0) {
+		part = MIN(n, CONTENT - i);
+		memcpy(out, content + i, part);
+	}
+}
+
+bool content_equal(const struct conn *c, uint32_t off, const uint8_t *data, uint32_t n)
+{
+	uint32_t i = (c->key + off) % CONTENT, part;
+
+	for (; n; n -= part, data += part, i = 0) {
+		part = MIN(n, CONTENT - i);
+		if (memcmp(data, content + i, part))
+			return false;
+	}
+	return true;
+}
+
+/* --- capture --------------------------------------------------------------------------------- */
+
+struct captured {
+	struct conn *c;
+	struct segment g;
+};
+
+static void capture_now(struct world *w, struct conn *c, const struct segment *captured)
+{
+	static uint8_t payload[1 << 18], options[TCP_MAX_OPTIONS_LEN];
+	struct segment g = *captured;
+
+	g.time = w->now;
+	if (g.len > sizeof(payload))
+		abort();
+	content_fill(c, g.seq - c->c.iss - 1, payload, g.len);
+	if (g.captured < g.len)
+		memset(payload + g.captured, 0xdb, g.len - g.captured);
+	g.payload = payload;
+	if (g.flags & TCPF_SYN) {
+		g.raw_options = options;
+		g.raw_options_len = tcp_options_syn_build(options, g.opt.mss, g.opt.has_wscale ? g.opt.wscale : -1,
+							  g.opt.has_sack_permitted, g.opt.has_ts, g.opt.tsval);
+	}
+	copy_captured(w, &g);
+}
+
+static void capture_late(struct world *w, void *arg, uint64_t n)
+{
+	struct captured *k = arg;
+
+	(void)n;
+	capture_now(w, k->c, &k->g);
+	k->c->late = NULL;
+	free(k);
+}
+
+static void capture(struct world *w, struct conn *c, const struct segment *g)
+{
+	struct capture *k = &w->capture;
+	struct segment s = *g;
+
+	if (rng_chance(w, k->loss)) {
+		k->lost++;
+		trace(w, "capture loses seq %u len %u", g->seq - c->c.iss, g->len);
+		return;
+	}
+	if (g->len && rng_chance(w, k->cut)) {
+		k->truncated++;
+		s.captured = (uint32_t)rng_below(w, s.len);
+	}
+	if (!c->late && rng_chance(w, k->reorder)) {
+		struct captured *late = malloc(sizeof(*late));
+
+		if (!late)
+			abort();
+		k->reordered++;
+		*late = (struct captured){ c, s };
+		c->late = late;
+		at(w, w->now + rng_range(w, 1000, 2 * NS_PER_MS), capture_late, late, 0);
+		return;
+	}
+	capture_now(w, c, &s);
+	if (rng_chance(w, k->dup)) {
+		k->duplicated++;
+		capture_now(w, c, &s);
+	}
+}
+
+static void gro_flush(struct world *w, struct conn *c)
+{
+	if (!c->gro_pending)
+		return;
+	c->gro_pending = false;
+	capture(w, c, &c->gro);
+}
+
+static void gro_time(struct world *w, void *arg, uint64_t order)
+{
+	struct conn *c = arg;
+
+	if (c->gro_pending && c->gro_order == order)
+		gro_flush(w, c);
+}
+
+/* Everything that reaches the online host comes by here. */
+static void tap(struct world *w, struct conn *c, const struct segment *g)
+{
+	struct segment *p = &c->gro;
+	bool plain = g->len && !(g->flags & ~(TCPF_ACK | TCPF_PSH));
+
+	if (w->now < w->capture.from) {
+		c->old = true;
+		return;
+	}
+	if (!w->capture.gro) {
+		capture(w, c, g);
+		return;
+	}
+	if (c->gro_pending && plain && p->seq + p->len == g->seq && p->ack == g->ack && p->len + g->len <= GRO_MOST &&
+	    g->len <= (p->gso_size ? p->gso_size : p->len)) {
+		if (!p->gso_size)
+			p->gso_size = (uint16_t)p->len;
+		p->len += g->len;
+		p->captured = p->len;
+		p->flags |= g->flags;
+		p->window = g->window;
+		if (g->flags & TCPF_PSH || g->len < p->gso_size)
+			gro_flush(w, c);
+		return;
+	}
+	gro_flush(w, c);
+	if (!plain || g->flags & TCPF_PSH) {
+		capture(w, c, g);
+		return;
+	}
+	*p = *g;
+	p->gso_size = 0;
+	c->gro_pending = true;
+	c->gro_order = ++w->order;
+	at(w, w->now + GRO_TIME, gro_time, c, c->gro_order);
+}
+
+/* --- the online server ------------------------------------------------------------------------- */
+
+static void online_serve(struct world *w, struct conn *c);
+
+static void online_answer(struct world *w, void *arg, uint64_t n)
+{
+	struct conn *c = arg;
+
+	(void)n;
+	c->serving = false;
+	if (c->o.state == T_CLOSED || c->o.fin_wanted)
+		return;
+	if (c->r[c->served_online].answer)
+		tcb_write(&c->o, c->r[c->served_online].answer);
+	c->served_online++;
+	if (c->served_online == c->n && c->ending == END_SERVER_FIN) {
+		tcb_close(&c->o);
+		return;
+	}
+	online_serve(w, c);
+}
+
+static void online_serve(struct world *w, struct conn *c)
+{
+
+	if (c->serving || c->o.fin_wanted || c->o.state == T_CLOSED)
+		return;
+	if (c->served_online < c->n && c->o.read_seq - c->o.irs - 1 - c->o.fin_taken >=
+					       c->r[c->served_online].start + c->r[c->served_online].size) {
+		c->serving = true;
+		at(w, w->now + c->r[c->served_online].service, online_answer, c, 0);
+	} else if (c->o.fin_taken) {
+		tcb_close(&c->o);
+	}
+}
+
+static void online_event(struct tcb *t, enum tcb_event e)
+{
+	struct conn *c = t->owner;
+
+	switch (e) {
+	case TCB_CONNECTED:
+		if (c->greeting)
+			tcb_write(t, c->greeting);
+		break;
+	case TCB_READABLE:
+		tcb_read(t, tcb_readable(t));
+		online_serve(t->w, c);
+		break;
+	case TCB_EOF:
+		t->read_seq = t->rcv_nxt;
+		online_serve(t->w, c);
+		break;
+	default:
+		break;
+	}
+}
+
+static void online_send(struct tcb *t, const struct segment *g)
+{
+	link_send(t->w, &t->w->down, t->owner, g, NULL, 0);
+}
+
+void online_input(struct world *w, void *to, const struct segment *g, const uint8_t *ip, uint32_t ip_len)
+{
+	struct conn *c = to;
+
+	(void)ip, (void)ip_len;
+	trace_segment(w, "client", g, c->c.iss, c->o.iss);
+	tap(w, c, g);
+	if (c->o.state == T_CLOSED && !c->o.w && g->flags & TCPF_SYN) {
+		tcb_init(&c->o, w, &w->online_p, &w->online, &c->client, (uint32_t)rng(w));
+		c->o.owner = c;
+		c->o.send = online_send;
+		c->o.event = online_event;
+		tcb_accept(&c->o, g);
+	} else if (c->o.w) {
+		tcb_input(&c->o, g);
+	}
+}
+
+/* --- the client -------------------------------------------------------------------------------- */
+
+static void client_next(struct world *w, struct conn *c);
+
+/* Answer bytes that came before answer @n. */
+static uint64_t answers_below(const struct conn *c, unsigned n)
+{
+	uint64_t sum = c->greeting;
+
+	for (unsigned i = 0; i < n; i++)
+		sum += c->r[i].answer;
+	return sum;
+}
+
+static void reuse(struct world *w, void *arg, uint64_t n)
+{
+	(void)n;
+	conn_start(w, arg);
+}
+
+static void client_over(struct world *w, struct conn *c)
+{
+	if (c->ended)
+		return;
+	c->ended = true;
+	if (c->reused_by)
+		at(w, w->now + c->reuse_gap, reuse, c->reused_by, 0);
+}
+
+static void client_write(struct world *w, void *arg, uint64_t n)
+{
+	struct conn *c = arg;
+
+	(void)n;
+	c->writing = false;
+	if (c->c.state != T_ESTABLISHED && c->c.state != T_CLOSE_WAIT)
+		return;
+	if (c->sent == c->n) { /* the end */
+		if (c->ending == END_RST || c->ending == END_RST_EARLY) {
+			tcb_abort(&c->c);
+			client_over(w, c);
+		} else if (c->ending == END_CLIENT_FIN || c->ending == END_HALF_CLOSE) {
+			tcb_close(&c->c);
+		}
+		return;
+	}
+	w->requests++;
+	tcb_write(&c->c, c->r[c->sent++].size);
+	client_next(w, c);
+}
+
+static void client_next(struct world *w, struct conn *c)
+{
+	uint64_t read = c->c.read_seq - c->c.irs - 1 - c->c.fin_taken;
+
+	if (c->writing || c->closing)
+		return;
+	if (c->sent < c->n) {
+		if (read < answers_below(c, c->r[c->sent].after))
+			return;
+		c->writing = true;
+		at(w, w->now + c->r[c->sent].think, client_write, c, 0);
+		return;
+	}
+	if (c->ending == END_OPEN || c->ending == END_SERVER_FIN)
+		return;
+	if (c->ending != END_HALF_CLOSE && c->ending != END_RST_EARLY && read < answers_below(c, c->n))
+		return;
+	c->closing = c->writing = true;
+	at(w, w->now + (c->ending == END_RST_EARLY ? c->r[0].think : rng_below(w, 3 * NS_PER_MS)), client_write, c, 0);
+}
+
+static void client_event(struct tcb *t, enum tcb_event e)
+{
+	struct conn *c = t->owner;
+
+	switch (e) {
+	case TCB_CONNECTED:
+	case TCB_ACKED:
+		client_next(t->w, c);
+		break;
+	case TCB_READABLE:
+		tcb_read(t, tcb_readable(t));
+		client_next(t->w, c);
+		break;
+	case TCB_EOF:
+		t->read_seq = t->rcv_nxt;
+		c->online_closed = true;
+		if (!t->fin_wanted)
+			tcb_close(t);
+		if (t->state == T_TIME_WAIT)
+			client_over(t->w, c);
+		break;
+	case TCB_RESET:
+	case TCB_CLOSED:
+		client_over(t->w, c);
+		break;
+	}
+}
+
+static void client_send(struct tcb *t, const struct segment *g)
+{
+	link_send(t->w, &t->w->up, t->owner, g, NULL, 0);
+}
+
+void client_input(struct world *w, void *to, const struct segment *g, const uint8_t *ip, uint32_t ip_len)
+{
+	struct conn *c = to;
+
+	(void)ip, (void)ip_len;
+	trace_segment(w, "online", g, c->o.iss, c->c.iss);
+	tcb_input(&c->c, g);
+}
+
+void conn_start(struct world *w, struct conn *c)
+{
+	tcb_init(&c->c, w, &w->client_p, &c->client, &w->online, c->c.iss);
+	c->c.owner = c;
+	c->c.send = client_send;
+	c->c.event = client_event;
+	c->started = true;
+	trace(w, "connection %u begins, ISS %u", c->index, c->c.iss);
+	tcb_connect(&c->c);
+}

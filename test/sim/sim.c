@@ -1,0 +1,416 @@
+/*
+ * The deterministic simulator of the session engine - theory of operation
+ *
+ * A seed makes a world (scenario.c): connections with their scripts (online.c) over links with faults (link.c), a capture, the
+ * engine with channel and assistant (copy.c) and targets that judge what reaches them (target.c on stack.c, or lwip.c). run()
+ * lets it live until all clients are done and the copies have had time to finish, then ends the engine and looks whether
+ * anything is left. Each property is checked where it can first be seen to be broken; fail() names the one command that shows
+ * the same run again with a trace.
+ *
+ *     sim --seed N [--trace]
+ *     sim --seeds A-B [--jobs N]
+ */
+#include "sim.h"
+
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define LIFE (1500 * NS_PER_SEC) /* of a run, until every client must be done */
+#define SETTLE (200 * NS_PER_SEC)
+#define END_OF_TIME (4 * 3600 * NS_PER_SEC)
+
+static uint64_t running; /* the seed, for the signal handler */
+static const char *program;
+
+struct totals {
+	uint64_t seed, done, failed;
+	uint64_t requests, executed, early, connections;
+	struct engine_counters n;
+	struct objections bad;
+	uint64_t links_lost, fair, strict, lwip;
+};
+
+static void say_how(void)
+{
+	fprintf(stderr, "replay: %s --seed %llu --trace\n", program, (unsigned long long)running);
+}
+
+void fail(struct world *w, const char *fmt, ...)
+{
+	va_list ap;
+
+	fflush(stdout);
+	fprintf(stderr, "seed %llu at %.6f s: ", (unsigned long long)w->seed, (double)w->now / 1e9);
+	va_start(ap, fmt);
+	vfprintf(stderr, fmt, ap);
+	va_end(ap);
+	fputc('\n', stderr);
+	say_how();
+	_exit(1);
+}
+
+static void aborted(int sig)
+{
+	fflush(stdout);
+	say_how();
+	signal(sig, SIG_DFL);
+	raise(sig);
+}
+
+void trace(struct world *w, const char *fmt, ...)
+{
+	va_list ap;
+
+	if (!w->trace)
+		return;
+	printf("%12.6f ms  ", (double)w->now / 1e6);
+	va_start(ap, fmt);
+	vprintf(fmt, ap);
+	va_end(ap);
+	putchar('\n');
+}
+
+void trace_segment(struct world *w, const char *who, const struct segment *g, uint32_t seq0, uint32_t ack0)
+{
+	char options[200] = "";
+	size_t n = 0;
+
+	if (!w->trace)
+		return;
+	if (g->opt.has_ts)
+		n = (size_t)snprintf(options, sizeof(options), " ts %u/%u", g->opt.tsval, g->opt.tsecr);
+	for (int i = 0; i < g->opt.n_sack; i++)
+		n += (size_t)snprintf(options + n, sizeof(options) - n, " sack %u-%u", g->opt.sack[i].start - ack0,
+				      g->opt.sack[i].end - ack0);
+	trace(w, "%s %u>%u %s%s%s%s%s seq %u len %u ack %u win %u%s", who, g->tuple.src.port, g->tuple.dst.port,
+	      g->flags & TCPF_SYN ? "S" : "", g->flags & TCPF_FIN ? "F" : "", g->flags & TCPF_RST ? "R" : "",
+	      g->flags & TCPF_PSH ? "P" : "", g->flags & TCPF_ACK ? "." : "", g->seq - seq0, g->len, g->ack - ack0,
+	      g->window, options);
+}
+
+static void begin(struct world *w, void *arg, uint64_t n)
+{
+	(void)n;
+	conn_start(w, arg);
+}
+
+static void cut(struct world *w, void *arg, uint64_t up)
+{
+	(void)arg;
+	if (up)
+		copy_restore_channel(w);
+	else
+		copy_cut_channel(w);
+}
+
+static bool clients_done(const struct world *w)
+{
+	for (unsigned i = 0; i < w->n_conns; i++) {
+		const struct conn *c = &w->conn[i];
+		bool over = c->ended || c->c.state == T_TIME_WAIT ||
+			    (c->ending == END_OPEN && c->sent == c->n && c->served_online == c->n &&
+			     c->c.snd_una == c->c.snd_max);
+
+		if (!c->started || !over)
+			return false;
+	}
+	return true;
+}
+
+/* Everything that the client's bytes went through is over: did they arrive? */
+static void check_complete(struct world *w)
+{
+	for (unsigned i = 0; i < w->n_conns; i++) {
+		const struct conn *c = &w->conn[i];
+		uint32_t got = c->o.w ? c->o.rcv_nxt - c->o.irs - 1 - c->o.fin_taken : 0;
+
+		for (unsigned t = 0; t < w->copy.n_targets; t++) {
+			if (w->copy.target[t].refuses)
+				continue;
+			if (!c->met[t] && (c->old || !got))
+				continue; /* a connection older than the capture may have had no further turn */
+			if (!c->met[t])
+				fail(w, "connection %u never reached target %u", i, t);
+			if (c->base[t] && !c->old)
+				fail(w, "connection %u was joined at %u", i, c->base[t]);
+			if (c->reached[t] != got)
+				fail(w, "connection %u: target %u has read up to %u of %u bytes", i, t, c->reached[t], got);
+		}
+	}
+}
+
+static void check_objections(struct world *w)
+{
+	for (unsigned i = 0; i < w->copy.n_targets; i++) {
+		const struct objections *b = &w->copy.target[i].bad;
+
+		if (b->no_ts || b->oversize)
+			fail(w, "target %u: %llu segments without timestamps, %llu over its MSS", i,
+			     (unsigned long long)b->no_ts, (unsigned long long)b->oversize);
+		if (!w->copy.to_target[i].dup && !w->copy.to_target[i].reorder && b->paws)
+			fail(w, "target %u dropped %llu segments by PAWS", i, (unsigned long long)b->paws);
+		if (w->fair.wires_clean && w->fair.complete && (b->challenge || b->ack_beyond || b->beyond_window))
+			fail(w, "target %u: %llu challenge ACKs, %llu ACKs above SND.NXT, %llu beyond its window", i,
+			     (unsigned long long)b->challenge, (unsigned long long)b->ack_beyond,
+			     (unsigned long long)b->beyond_window);
+	}
+}
+
+static void check_counters(struct world *w)
+{
+	const struct engine_counters *n = engine_counters(w->copy.e);
+	uint64_t waits = n->released_on_pause + n->released_on_deadline + n->released_on_close;
+
+	if (w->fair.equal_answers && w->early > waits)
+		fail(w, "%llu requests came early, only %llu turns were released without their answer",
+		     (unsigned long long)w->early, (unsigned long long)waits);
+	if (!w->odd && waits)
+		fail(w, "a plain run: %llu turns released on pause, %llu on deadline, %llu on close",
+		     (unsigned long long)n->released_on_pause, (unsigned long long)n->released_on_deadline,
+		     (unsigned long long)n->released_on_close);
+	if (!w->odd && (n->retransmitted_segments || n->responses_refused))
+		fail(w, "a plain run: %llu retransmissions, %llu responses refused",
+		     (unsigned long long)n->retransmitted_segments, (unsigned long long)n->responses_refused);
+}
+
+/* The engine has nothing left to do: nothing may be left of it. */
+static void check_nothing_left(struct world *w)
+{
+	struct engine *e = w->copy.e;
+
+	engine_check(e);
+	if (engine_sessions(e) || engine_lingering(e) || engine_observed(e))
+		fail(w, "at the end %u sessions live, %u linger, %u are observed", engine_sessions(e),
+		     engine_lingering(e), engine_observed(e));
+	engine_flushed(e);
+	if (engine_memory(e) || engine_live_bytes(e))
+		fail(w, "at the end %zu bytes of memory are in use", engine_memory(e));
+	for (unsigned i = 0; i < w->copy.n_targets; i++)
+		for (const struct served *v = w->copy.target[i].all; v; v = v->link)
+			if (w->fair.wires_clean && !w->cut_at && !v->closed && v->t.w && v->t.state != T_TIME_WAIT)
+				fail(w, "target %u still has connection %u, state %d", i, v->conn->index, v->t.state);
+}
+
+static void stop_clients(struct world *w)
+{
+	for (unsigned i = 0; i < w->n_conns; i++)
+		for (int t = 0; t < TT_COUNT; t++) {
+			w->conn[i].c.deadline[t] = 0;
+			w->conn[i].o.deadline[t] = 0;
+		}
+}
+
+static void add_up(struct world *w, struct totals *sum)
+{
+	const uint64_t *from = (const uint64_t *)engine_counters(w->copy.e);
+	uint64_t *to = (uint64_t *)&sum->n;
+
+	for (size_t i = 0; i < offsetof(struct engine_counters, capture_to_emit) / sizeof(*to); i++)
+		to[i] += from[i];
+	sum->requests += w->requests;
+	sum->executed += w->executed;
+	sum->early += w->early;
+	sum->connections += w->n_conns;
+	sum->fair += w->fair.complete;
+	sum->strict += w->fair.no_early;
+	for (unsigned i = 0; i < w->copy.n_targets; i++) {
+		const struct target_host *h = &w->copy.target[i];
+
+		sum->bad.paws += h->bad.paws;
+		sum->bad.no_ts += h->bad.no_ts;
+		sum->bad.beyond_window += h->bad.beyond_window;
+		sum->bad.challenge += h->bad.challenge;
+		sum->bad.ack_beyond += h->bad.ack_beyond;
+		sum->bad.bad_rst += h->bad.bad_rst;
+		sum->bad.oversize += h->bad.oversize;
+		sum->bad.old += h->bad.old;
+		sum->links_lost += w->copy.to_target[i].lost + w->copy.to_assistant[i].lost;
+	}
+	sum->done++;
+}
+
+static void run(uint64_t seed, bool show, struct totals *sum)
+{
+	struct world *w = calloc(1, sizeof(*w));
+	uint64_t until;
+
+	if (!w)
+		abort();
+	w->seed = w->rng_state = running = seed;
+	w->trace = show;
+	w->now = NS_PER_SEC;
+	scenario_make(w);
+	if (show)
+		scenario_print(w);
+	copy_start(w);
+	for (unsigned i = 0; i < w->n_conns; i++)
+		if (!w->conn[i].waits)
+			at(w, w->now + w->conn[i].start, begin, &w->conn[i], 0);
+	if (w->cut_at) {
+		at(w, w->now + w->cut_at, cut, NULL, 0);
+		at(w, w->now + w->cut_at + w->cut_for, cut, NULL, 1);
+	}
+	for (until = w->now + LIFE; !clients_done(w) && events_step(w, until);)
+		;
+	if (!clients_done(w))
+		fail(w, "the simulator's own clients are not done");
+	for (until = w->now + SETTLE; events_step(w, until);)
+		;
+	stop_clients(w);
+	if (w->fair.complete)
+		check_complete(w);
+	if (w->shutdown_at_end)
+		copy_shutdown(w);
+	while (events_step(w, END_OF_TIME))
+		;
+	check_counters(w);
+	check_objections(w);
+	check_nothing_left(w);
+	add_up(w, sum);
+	copy_free(w);
+	for (unsigned i = 0; i < w->copy.n_targets; i++)
+		target_free(&w->copy.target[i]);
+	events_free(w);
+	for (unsigned i = 0; i < w->n_conns; i++) {
+		tcb_free(&w->conn[i].c);
+		tcb_free(&w->conn[i].o);
+		free(w->conn[i].late);
+	}
+	free(w);
+}
+
+/* --- the command ------------------------------------------------------------------------------------- */
+
+#define MOST_FAILURES 10
+
+static pid_t work(struct totals *t, uint64_t from, uint64_t to, uint64_t step)
+{
+	pid_t child = fork();
+
+	if (child)
+		return child;
+	for (uint64_t seed = from; seed <= to; seed += step) {
+		t->seed = seed;
+		run(seed, false, t);
+	}
+	fflush(NULL);
+	_exit(0);
+}
+
+static void report(const struct totals *t, unsigned jobs)
+{
+	struct totals sum = { 0 };
+	const uint64_t *from;
+	uint64_t *to = (uint64_t *)&sum;
+	static const char *const names[] = {
+#define X(field, text) #field,
+		ENGINE_COUNTERS(X)
+#undef X
+	};
+
+	for (unsigned j = 0; j < jobs; j++) {
+		from = (const uint64_t *)&t[j];
+		for (size_t i = 0; i < sizeof(sum) / sizeof(*to); i++)
+			to[i] += from[i];
+	}
+	printf("%llu runs, %llu failed; %llu connections, %llu requests, %llu executed; %llu runs had to be complete, %llu had"
+	       " turns judged strictly, %llu met lwIP\n",
+	       (unsigned long long)sum.done, (unsigned long long)sum.failed, (unsigned long long)sum.connections,
+	       (unsigned long long)sum.requests, (unsigned long long)sum.executed, (unsigned long long)sum.fair,
+	       (unsigned long long)sum.strict, (unsigned long long)sum.lwip);
+	printf("early requests %llu; packets lost %llu; targets saw: old %llu, PAWS %llu, beyond window %llu, challenge %llu,"
+	       " ack above %llu, inexact RST %llu\n",
+	       (unsigned long long)sum.early, (unsigned long long)sum.links_lost, (unsigned long long)sum.bad.old,
+	       (unsigned long long)sum.bad.paws, (unsigned long long)sum.bad.beyond_window,
+	       (unsigned long long)sum.bad.challenge, (unsigned long long)sum.bad.ack_beyond,
+	       (unsigned long long)sum.bad.bad_rst);
+	to = (uint64_t *)&sum.n;
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+		printf("%s%s %llu", i ? ", " : "engine: ", names[i], (unsigned long long)to[i]);
+	printf("\nended:");
+	for (int o = 0; o < OUTCOME_COUNT; o++)
+		printf(" %s %llu", session_outcome_name((enum session_outcome)o), (unsigned long long)sum.n.ended[o]);
+	putchar('\n');
+}
+
+static int run_range(uint64_t from, uint64_t to, unsigned jobs)
+{
+	struct totals *t = mmap(NULL, jobs * sizeof(*t), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	uint64_t failures = 0;
+	pid_t child[64];
+
+	if (t == MAP_FAILED) {
+		perror("sim: mmap");
+		return 1;
+	}
+	fflush(stdout);
+	for (unsigned j = 0; j < jobs; j++)
+		child[j] = work(&t[j], from + j, to, jobs);
+	for (unsigned left = jobs; left;) {
+		int status;
+		pid_t pid = wait(&status);
+
+		for (unsigned j = 0; j < jobs; j++) {
+			if (child[j] != pid)
+				continue;
+			child[j] = -1;
+			if (!status) {
+				left--;
+				continue;
+			}
+			t[j].failed++;
+			if (++failures < MOST_FAILURES && t[j].seed + jobs <= to)
+				child[j] = work(&t[j], t[j].seed + jobs, to, jobs);
+			else
+				left--;
+		}
+	}
+	report(t, jobs);
+	return failures ? 1 : 0;
+}
+
+static int usage(void)
+{
+	fprintf(stderr, "usage: %s --seed N [--trace]\n       %s --seeds A-B [--jobs N]\n", program, program);
+	return 2;
+}
+
+int main(int argc, char **argv)
+{
+	unsigned long long from = 1, to = 0;
+	unsigned jobs = 1;
+	bool show = false;
+
+	program = argv[0];
+	setvbuf(stdout, NULL, _IOLBF, 0);
+	signal(SIGABRT, aborted);
+	signal(SIGILL, aborted);
+	for (int i = 1; i < argc; i++) {
+		if (!strcmp(argv[i], "--seed") && i + 1 < argc && sscanf(argv[i + 1], "%llu", &from) == 1)
+			to = from, i++;
+		else if (!strcmp(argv[i], "--seeds") && i + 1 < argc && sscanf(argv[i + 1], "%llu-%llu", &from, &to) == 2)
+			i++;
+		else if (!strcmp(argv[i], "--jobs") && i + 1 < argc && sscanf(argv[i + 1], "%u", &jobs) == 1)
+			i++;
+		else if (!strcmp(argv[i], "--trace"))
+			show = true;
+		else
+			return usage();
+	}
+	if (to < from || !jobs || jobs > 64)
+		return usage();
+	if (from == to) {
+		struct totals t = { 0 };
+
+		run(from, show, &t);
+		report(&t, 1);
+		return 0;
+	}
+	return run_range(from, to, jobs);
+}

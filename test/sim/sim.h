@@ -1,0 +1,330 @@
+#ifndef SIM_H
+#define SIM_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/util.h"
+#include "packet/segment.h"
+#include "tcpcopy/session.h"
+
+/*
+ * A deterministic world around the session engine: client, online server, capture, links, target, assistant and channel, all
+ * on one virtual clock. One seed decides everything; the same seed gives the same run. sim.c describes the whole.
+ */
+#define MAX_REQUESTS 32
+#define MAX_CONNS 24
+#define MILLION 1000000u
+
+struct world;
+
+/* rng.c: the only source of chance */
+uint64_t rng(struct world *w);
+uint64_t rng_below(struct world *w, uint64_t n);	      /* [0, n) */
+uint64_t rng_range(struct world *w, uint64_t lo, uint64_t hi); /* [lo, hi], small ones as likely as great ones */
+bool rng_chance(struct world *w, uint32_t ppm);
+
+/* events.c: the clock */
+void at(struct world *w, uint64_t time, void (*fn)(struct world *, void *, uint64_t), void *arg, uint64_t n);
+bool events_step(struct world *w, uint64_t until); /* false: nothing before @until */
+void events_free(struct world *w);
+
+struct event {
+	uint64_t time, order;
+	void (*fn)(struct world *, void *, uint64_t);
+	void *arg;
+	uint64_t n;
+};
+
+/* link.c: a wire with faults */
+struct link {
+	const char *name;
+	uint64_t delay, jitter; /* ns */
+	uint32_t loss, dup, reorder; /* ppm */
+	uint64_t rate;		     /* bytes/s; 0: no bottleneck */
+	uint64_t queue;		     /* most bytes that wait for the bottleneck */
+	uint64_t dead_from, dead_to; /* ns: all is lost in between */
+	uint64_t busy_until, last_arrival;
+	uint64_t sent, lost, duplicated, reordered;
+	void (*deliver)(struct world *w, void *to, const struct segment *g, const uint8_t *ip, uint32_t ip_len);
+};
+/* @g and/or the IP packet @ip; both are copied. */
+void link_send(struct world *w, struct link *l, void *to, const struct segment *g, const uint8_t *ip, uint32_t ip_len);
+bool link_clean(const struct link *l);
+
+/* stack.c: a small TCP of its own */
+struct stack_params {
+	uint16_t mss;
+	int wscale; /* -1: none */
+	bool ts, sack, dsack, nagle;
+	uint32_t rcvbuf;
+	uint64_t delack, min_rto, time_wait, keepalive; /* ns; keepalive 0: none */
+	bool keepalive_byte;
+	uint32_t ts_base;
+};
+
+enum tcb_state {
+	T_CLOSED, T_SYN_SENT, T_SYN_RCVD, T_ESTABLISHED, T_FIN_WAIT_1, T_FIN_WAIT_2, T_CLOSE_WAIT, T_CLOSING,
+	T_LAST_ACK, T_TIME_WAIT
+};
+enum tcb_event { TCB_CONNECTED, TCB_READABLE, TCB_EOF, TCB_RESET, TCB_CLOSED, TCB_ACKED };
+enum tcb_timer { TT_RTX, TT_PERSIST, TT_DELACK, TT_TIME_WAIT, TT_KEEPALIVE, TT_COUNT };
+
+/* What a strict receiver had to object to. */
+struct objections {
+	uint64_t paws, no_ts, beyond_window, challenge, ack_beyond, bad_rst, oversize, old;
+};
+
+struct range {
+	uint32_t start, end;
+};
+
+struct tcb {
+	struct world *w;
+	const struct stack_params *p;
+	struct endpoint local, peer;
+	enum tcb_state state;
+	void *owner;
+	void (*send)(struct tcb *t, const struct segment *g);
+	void (*event)(struct tcb *t, enum tcb_event e);
+	uint64_t deadline[TT_COUNT];
+
+	uint32_t iss, snd_una, snd_nxt, snd_max, snd_wnd, snd_wl1, snd_wl2, max_wnd;
+	uint32_t tx_end; /* sequence number behind what the application wrote */
+	bool fin_wanted;
+	uint32_t cwnd, ssthresh, dupacks, recover;
+	bool recovering;
+	unsigned backoff;
+	uint64_t srtt, rttvar, timed_at;
+	uint32_t timed_seq;
+	bool timing;
+
+	uint32_t irs, rcv_nxt, read_seq, adv_edge, last_ack_sent;
+	bool fin_seen, fin_taken;
+	uint32_t fin_seq;
+	struct range ooo[32];
+	unsigned n_ooo, last_ooo, unacked;
+	struct range dup_block;
+	bool has_dup_block;
+	uint8_t *rx; /* the bytes received, from IRS + 1 on, where packets carry content */
+	size_t rx_size;
+
+	bool ts_ok, sack_ok, ws_ok;
+	uint32_t ts_recent;
+	uint8_t snd_scale;
+	uint16_t snd_mss, ip_id;
+	struct objections bad;
+};
+
+void tcb_init(struct tcb *t, struct world *w, const struct stack_params *p, const struct endpoint *local,
+	      const struct endpoint *peer, uint32_t iss);
+void tcb_connect(struct tcb *t);
+void tcb_accept(struct tcb *t, const struct segment *syn); /* passive open */
+void tcb_input(struct tcb *t, const struct segment *g);
+void tcb_write(struct tcb *t, uint32_t n);
+void tcb_close(struct tcb *t);
+void tcb_abort(struct tcb *t);
+uint32_t tcb_readable(const struct tcb *t); /* bytes in order and not read yet */
+void tcb_read(struct tcb *t, uint32_t n);
+void tcb_free(struct tcb *t);
+
+/* script of a connection: scenario.c */
+enum ending { END_CLIENT_FIN, END_HALF_CLOSE, END_SERVER_FIN, END_RST, END_RST_EARLY, END_OPEN };
+struct request {
+	uint32_t start, size; /* place in the client's stream */
+	uint32_t answer, target_answer;
+	unsigned after; /* answers that the client has read before it sends this */
+	uint64_t think, service, target_service;
+};
+struct conn {
+	unsigned index;
+	struct endpoint client;
+	struct tcb c, o; /* the client's end, the online server's end */
+	struct request r[MAX_REQUESTS];
+	unsigned n;
+	uint32_t greeting, target_greeting, stream_len;
+	enum ending ending;
+	uint64_t start;
+	struct conn *reused_by; /* opens on the same port when this one is closed */
+	uint64_t reuse_gap;
+	bool waits; /* for the connection before on its port */
+	uint32_t key; /* its content */
+
+	/* client and online application */
+	unsigned sent, served_online;
+	bool started, writing, serving, closing, ended, online_closed;
+	/* capture */
+	bool old; /* began before the capture */
+	void *late;
+	struct segment gro;
+	bool gro_pending;
+	uint64_t gro_order;
+	/* what the targets did */
+	unsigned executed[2][MAX_REQUESTS];
+	bool met[2];		      /* the target has accepted it */
+	uint32_t base[2], reached[2]; /* stream offsets: first byte, behind the last one read */
+	unsigned incarnations[2];
+};
+
+struct fairness {
+	bool capture_whole; /* capture loses nothing */
+	bool wires_clean;   /* no loss, duplication or reordering between tcpcopy, target and assistant */
+	bool client_clean;  /* the same between client and online server */
+	bool complete;	    /* everything must arrive at the target */
+	bool equal_answers; /* the target's answers are the online server's */
+	bool no_early;	    /* turns may be judged strictly */
+};
+
+/* target.c: the application, and the stack under it */
+struct served {
+	struct world *w;
+	struct conn *conn;
+	unsigned target;
+	struct tcb t;
+	void *pcb;	      /* lwIP's */
+	bool greeted, serving, open, eof, closed, reading;
+	unsigned first, next; /* request: where it began, to execute */
+	unsigned arriving;    /* first request whose first byte has not come */
+	uint64_t ans_written; /* bytes */
+	uint64_t read;	      /* bytes, from base */
+	uint32_t base;	      /* place in the client's stream where it begins */
+	struct served *link;
+};
+
+struct target_host {
+	struct world *w;
+	unsigned index;
+	struct endpoint at;
+	struct stack_params p;
+	bool lwip;
+	uint32_t read_rate; /* bytes per ms; 0: at once */
+	uint64_t stop_from, stop_to;
+	bool closes; /* closes by itself where the online server does */
+	bool refuses;
+	uint32_t crash; /* ppm of requests after which it resets the connection */
+	struct served *all;
+	struct objections bad;
+	uint64_t resets_sent;
+};
+void target_input(struct target_host *h, const uint8_t *ip, uint32_t ip_len);
+void target_output(struct target_host *h, const struct segment *g); /* copy.c: to the assistant */
+struct served *served_new(struct target_host *h, const struct endpoint *peer, uint32_t irs);
+void served_data(struct served *v, const uint8_t *data, uint32_t len);
+void served_eof(struct served *v);
+void served_gone(struct served *v);
+uint64_t served_sent(const struct served *v); /* answer bytes on the wire */
+void served_write(struct served *v, uint32_t n);
+void served_close(struct served *v);
+void served_abort(struct served *v);
+void served_arrived(struct served *v, uint64_t bytes); /* in order, counted from the beginning of the replica */
+void target_free(struct target_host *h);
+
+/* lwip.c */
+bool lwip_start(struct world *w, struct target_host *h);
+void lwip_input(struct target_host *h, const uint8_t *ip, uint32_t ip_len);
+void lwip_write(struct served *v, uint32_t n);
+void lwip_close_served(struct served *v);
+void lwip_end(struct target_host *h);
+
+/* copy.c: engine, channel and assistant */
+struct watched {
+	uint64_t id;
+	struct tuple response;
+};
+struct held {
+	struct segment g;
+	uint64_t until;
+};
+struct flow_state { /* what was emitted for a session, by source and target */
+	struct endpoint source;
+	unsigned target;
+	uint32_t iss, irs, ts, edge;
+	uint8_t scale;
+	bool has_ts, has_edge, used, fresh;
+};
+struct copy {
+	struct engine *e;
+	struct engine_config cfg;
+	unsigned n_targets;
+	struct target_host target[2];
+	struct link to_target[2], to_assistant[2];
+	uint64_t channel_delay, hold_early;
+	bool channel_up, merging;
+	uint64_t channel_epoch, merge_interval;
+	struct watched watched[512];
+	unsigned n_watched;
+	struct held early[256];
+	unsigned n_early;
+	struct response backlog[256];
+	unsigned n_backlog;
+	bool backlog_due;
+	struct tx_segment out[8192];
+	unsigned n_out;
+	bool flush_due, blind; /* blind: the online server's socket cannot be asked */
+	uint64_t batch;	       /* ns */
+	uint32_t mtu;
+	unsigned emitted_now;
+	struct flow_state flow[256];
+	uint64_t step, check_every, timer_at;
+	unsigned same_time_steps;
+	uint64_t last_time;
+};
+void copy_start(struct world *w);
+void copy_captured(struct world *w, struct segment *g);
+void copy_cut_channel(struct world *w);
+void copy_restore_channel(struct world *w);
+void copy_shutdown(struct world *w);
+void copy_free(struct world *w);
+void to_target_input(struct world *w, void *to, const struct segment *g, const uint8_t *ip, uint32_t ip_len);
+void to_assistant_input(struct world *w, void *to, const struct segment *g, const uint8_t *ip, uint32_t ip_len);
+
+/* online.c: client, online server, capture */
+struct capture {
+	uint32_t loss, dup, reorder, cut; /* ppm */
+	bool gro;
+	uint64_t from; /* ns: the capture's beginning */
+	uint64_t lost, duplicated, reordered, truncated; /* counters */
+};
+void conn_start(struct world *w, struct conn *c);
+void online_input(struct world *w, void *to, const struct segment *g, const uint8_t *ip, uint32_t ip_len);
+void client_input(struct world *w, void *to, const struct segment *g, const uint8_t *ip, uint32_t ip_len);
+
+/* content of connection @c from stream offset @off on, into @out */
+void content_fill(const struct conn *c, uint32_t off, uint8_t *out, uint32_t n);
+bool content_equal(const struct conn *c, uint32_t off, const uint8_t *data, uint32_t n);
+
+struct world {
+	uint64_t seed, now, rng_state;
+	struct event *heap;
+	size_t n_heap, heap_size;
+	uint64_t order;
+	bool trace;
+
+	uint32_t odd; /* ppm: how probable everything unusual is */
+	bool v6;
+	struct endpoint online;
+	struct stack_params client_p, online_p;
+	struct link up, down; /* client -> online, online -> client */
+	struct capture capture;
+	struct conn conn[MAX_CONNS];
+	unsigned n_conns;
+	uint64_t cut_at, cut_for; /* of the channel */
+	bool shutdown_at_end;
+	struct fairness fair;
+	struct copy copy;
+	uint64_t early; /* requests that came before their time */
+	uint64_t strict_early;
+	uint64_t requests, executed;
+	uint64_t sum_ended[OUTCOME_COUNT];
+};
+
+void scenario_make(struct world *w);
+void scenario_print(const struct world *w);
+
+/* The run is wrong: say why and how to replay it, and stop. */
+void fail(struct world *w, const char *fmt, ...) PRINTF_LIKE(2, 3) __attribute__((noreturn));
+void trace(struct world *w, const char *fmt, ...) PRINTF_LIKE(2, 3);
+void trace_segment(struct world *w, const char *who, const struct segment *g, uint32_t seq0, uint32_t ack0);
+
+#endif
