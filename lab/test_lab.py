@@ -217,6 +217,19 @@ def test_servers_answer(lab):
         client.check_output(["redis-cli", "-h", target.ip4, "set", "date", "today"])
         assert '10.90.114.82:' in (line := monitor.stdout.readline()) and '"date" "today"' in line
         monitor.terminate()
+    memcached, postgresql = lab.memcached("target"), lab.postgresql("target")
+    postgresql.bench_tables()
+    client.check_output([postgresql.bin / "pgbench", "-h", target.ip4, "-U", "postgres", "-n",
+                         "-t", "10", "postgres"])
+    assert postgresql.sql("select count(*) from pgbench_history") == ["10"]
+    with client.inside():
+        connection = socket.create_connection((target.ip4, 11211), timeout=10)
+    connection.sendall(b"set k 0 0 3\r\nabc\r\n")
+    assert connection.recv(100) == b"STORED\r\n"
+    connection.close()
+    assert memcached.ask("get k") == b"VALUE k 0 3\r\nabc\r\nEND\r\n"
+    assert memcached.stats()["cmd_set"] == "1"
+    postgresql.stop()
     with pytest.raises(LabError, match="in use"):
         lab.redis("target")
     redis.stop()

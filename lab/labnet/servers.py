@@ -194,44 +194,49 @@ class Nginx(Server):
 
 
 class PostgreSQL(Server):
-    """PostgreSQL with databases of its own, trusting everybody, without TLS, writing nothing safely."""
+    """PostgreSQL, trusting everybody, without TLS, in no hurry to write to the disk."""
 
     kind = "postgresql"
 
     def __init__(self, host, port=5432):
         super().__init__(host, port)
-        found = sorted(pathlib.Path("/usr/lib/postgresql").glob("*/bin"), key=lambda p: int(p.parent.name))
+        found = sorted(pathlib.Path("/usr/lib/postgresql").glob("*/bin"),
+                       key=lambda path: int(path.parent.name))
         if not found:
             raise LabError("PostgreSQL is not installed")
         self.bin = found[-1]
         self.data = self.directory / "data"
 
     def _as_owner(self, *argv):
-        """It refuses to run as root. Its System V memory goes with the namespace, however it ends."""
-        return ["unshare", "--ipc", "setpriv", "--reuid", "postgres", "--regid", "postgres", "--clear-groups",
-                "env", "LC_ALL=C", *argv]
+        """It refuses to run as root. Its System V memory goes with its namespace of them."""
+        return ["unshare", "--ipc", "setpriv", "--reuid", "postgres", "--regid", "postgres",
+                "--clear-groups", "env", "LC_ALL=C", *argv]
 
     def prepare(self):
         self.host.lab.directory.chmod(0o711)    # its user passes through, and sees nothing
         shutil.chown(self.directory, "postgres", "postgres")
         self.host.check_output(self._as_owner(
-            self.bin / "initdb", "-D", self.data, "-A", "trust", "-U", "postgres", "-E", "UTF8", "-N"),
+            self.bin / "initdb", "-D", self.data, "-A", "trust", "-U", "postgres",
+            "-E", "UTF8", "-N"),
             cwd=self.directory)
         with open(self.data / "pg_hba.conf", "a") as hba:
             hba.write("host all all 10.90.0.0/16 trust\nhost all all fd90::/64 trust\n")
 
     def command(self):
-        settings = {"listen_addresses": "*", "unix_socket_directories": self.directory, "fsync": "off",
-                    "ssl": "off", "shared_buffers": "32MB", "autovacuum": "off", "max_connections": "100"}
+        settings = {"listen_addresses": "*", "unix_socket_directories": self.directory,
+                    "fsync": "off", "ssl": "off", "shared_buffers": "32MB", "autovacuum": "off"}
         return self._as_owner(self.bin / "postgres", "-D", self.data, "-p", self.port,
-                              *(word for name, value in settings.items() for word in ("-c", f"{name}={value}")))
+                              *(word for name, value in settings.items()
+                                for word in ("-c", f"{name}={value}")))
 
     def start(self):
         super().start()
         deadline = time.monotonic() + 20
-        while self.host.run([self.bin / "pg_isready", "-h", self.directory, "-p", self.port]).returncode:
+        ask = [self.bin / "pg_isready", "-h", self.directory, "-p", self.port]
+        while self.host.run(ask).returncode:
             if time.monotonic() > deadline:
-                raise LabError(f"{self.host.name}: PostgreSQL does not start: {self.log.read_text()}")
+                raise LabError(f"{self.host.name}: PostgreSQL does not start: "
+                               f"{self.log.read_text()}")
             time.sleep(0.05)
         return self
 
@@ -241,13 +246,15 @@ class PostgreSQL(Server):
 
     def sql(self, text):
         """The rows of a query, "|" between columns; asked through its local socket."""
-        return self.host.check_output([self.bin / "psql", "-h", self.directory, "-p", self.port, "-U", "postgres",
-                                       "-X", "-A", "-t", "-q", "-c", text]).splitlines()
+        return self.host.check_output([
+            self.bin / "psql", "-h", self.directory, "-p", self.port, "-U", "postgres",
+            "-X", "-A", "-t", "-q", "-c", text]).splitlines()
 
     def bench_tables(self, scale=1):
         """The tables of pgbench, fresh."""
-        self.host.check_output([self.bin / "pgbench", "-h", self.directory, "-p", self.port, "-U", "postgres",
-                                "-i", "-q", "-s", scale, "postgres"])
+        self.host.check_output([
+            self.bin / "pgbench", "-h", self.directory, "-p", self.port, "-U", "postgres",
+            "-i", "-q", "-s", scale, "postgres"])
 
 
 class Memcached(Server):
@@ -259,11 +266,11 @@ class Memcached(Server):
         super().__init__(host, port)
 
     def command(self):
-        return ["memcached", "-u", "root", "-p", self.port, "-U", "0", "-l", "0.0.0.0,::", "-m", "256",
-                "-t", "1", "-c", "4096", "-I", "8m"]
+        return ["memcached", "-u", "root", "-p", self.port, "-U", "0", "-l", "0.0.0.0,::",
+                "-m", "256", "-t", "1", "-c", "4096", "-I", "8m"]
 
     def ask(self, text, end=b"END\r\n"):
-        """What it answers to a command of its text protocol, up to `end`; asked over its loopback."""
+        """What it answers to a command of its text protocol, up to `end`; asked on its host."""
         with self.host.inside():
             connection = socket.create_connection(("127.0.0.1", self.port), timeout=10)
         with connection:
