@@ -57,7 +57,8 @@ static void open_by_syn(struct engine *e, struct session *s, const struct segmen
 	s->client_wscale = g->opt.wscale;
 	s->client_sack = g->opt.has_sack_permitted;
 	s->ts_emitted = g->opt.tsval;
-	s->syn_window = s->client_window = g->window;
+	s->syn_window = g->window;
+	s->client_window = (uint16_t)(g->window >> g->opt.wscale); /* as in all that follows a SYN */
 	s->syn_options_len =
 		tcp_options_syn_filter(s->syn_options, g->raw_options, g->raw_options_len, g->opt.tsval, 0);
 	timer_set(e, s, TIMER_LIFE, now + HALF_OPEN_LIFE);
@@ -67,6 +68,7 @@ static void open_by_syn(struct engine *e, struct session *s, const struct segmen
 		data.seq++;
 		data.flags &= (uint8_t)~TCPF_SYN;
 		data.ack = 0;
+		data.window = s->client_window;
 		if (queue_failed(e, s, queue_put(e, s, &data), now))
 			return;
 		s->has_turn_ack = false; /* a SYN's ack says nothing */
