@@ -1,0 +1,79 @@
+#ifndef SESSION_HARNESS_H
+#define SESSION_HARNESS_H
+
+#include "tcpcopy/session.h"
+
+/*
+ * A session engine under a virtual clock, with everything that it asks for recorded: for tests. After every step all
+ * invariants are checked (engine_check) and the batch is flushed, so that a payload touched too late is found.
+ */
+#define HARNESS_START (1000ull * 1000 * 1000 * 1000) /* the clock's first value, ns */
+#define HARNESS_TARGETS 4
+
+/* A segment that the engine emitted; @payload is a copy that belongs to the harness. */
+struct harness_emission {
+	struct harness_emission *next;
+	uint64_t at; /* ns */
+	struct tx_segment t;
+	uint8_t *payload;
+};
+
+struct harness_watch {
+	uint64_t id;
+	struct tuple response;
+	unsigned watched, unwatched; /* calls */
+};
+
+struct harness_outcome {
+	struct flow_key key;
+	enum session_outcome outcome;
+	bool taken; /* by the test */
+};
+
+struct harness {
+	struct engine_config config; /* to be changed before harness_start() */
+	struct endpoint target[HARNESS_TARGETS];
+	uint32_t mtu;
+	bool no_source; /* source_take refuses */
+
+	struct engine *engine;
+	uint64_t now;
+	struct harness_emission *first, **last; /* emitted and not taken yet */
+	struct harness_emission *batch;		/* emitted since the last flush: a list of copies of their structs */
+	struct harness_watch *watch;
+	unsigned n_watch, watch_calls, unwatch_calls;
+	struct harness_outcome *outcome;
+	unsigned n_outcome;
+	unsigned sources; /* taken and not given back */
+};
+
+/* Defaults: hold 3 s, 16 MB a session, MTU 1500, four targets 10.0.1.N:6379. */
+void harness_init(struct harness *h);
+void harness_start(struct harness *h, bool channel_up);
+
+/* One step each at h->now; the clock goes on with harness_advance() only. */
+void harness_captured(struct harness *h, const struct flow_key *k, const struct segment *s);
+void harness_response(struct harness *h, const struct response *r);
+void harness_channel(struct harness *h, bool up);
+void harness_shutdown(struct harness *h);
+
+/* Advance to @to as a program would that sleeps until engine_next(). False: the engine's time stands still. */
+bool harness_advance(struct harness *h, uint64_t to);
+
+/* The oldest emission not taken yet; NULL: none. The caller frees it by harness_emission_free(). */
+struct harness_emission *harness_take(struct harness *h);
+void harness_emission_free(struct harness_emission *m);
+
+/* Id of the session that was announced @age incarnations ago (0: the newest) for this tuple; 0: none. */
+uint64_t harness_watched(const struct harness *h, const struct tuple *response, unsigned age);
+
+/* The source of @k's copy as the mock's source_take chooses it: the client's own; copy n from 10.0.3.n. */
+struct endpoint harness_source(const struct flow_key *k);
+
+/*
+ * End all sessions, let all time pass, and free everything. Returns NULL when nothing was left behind (no session, no memory, no
+ * source, no announcement, no timer, nothing sent after the end but RSTs), else what was.
+ */
+const char *harness_finish(struct harness *h);
+
+#endif
