@@ -20,6 +20,7 @@
 #define DEFAULT_PEER_PORT 36524
 #define DEFAULT_HOLD (3 * NS_PER_SEC)
 #define DEFAULT_SESSION_BUFFER (16ull << 20)
+#define DEFAULT_MEMORY (128ull << 20)
 #define DEFAULT_STATS (10 * NS_PER_SEC)
 
 /* What the setters fill. */
@@ -117,6 +118,23 @@ static const char *set_mtu(void *into, const char *value)
 	return wrong;
 }
 
+static const char *set_inject(void *into, const char *value)
+{
+	static const char *const names[INJECT_COUNT] = {
+#define X(id, name) [INJECT_##id] = name,
+		CONFIG_INJECT(X)
+#undef X
+	};
+
+	for (int i = 0; i < INJECT_COUNT; i++) {
+		if (strcmp(value, names[i]) != 0)
+			continue;
+		((struct parsing *)into)->c->inject = (enum config_inject)i;
+		return NULL;
+	}
+	return "no such way to send";
+}
+
 static const char *set_no_join(void *into, const char *value)
 {
 	(void)value;
@@ -143,6 +161,12 @@ static const char *set_session_buffer(void *into, const char *value)
 {
 	return number_parse_size(value, 64ull << 10, 1ull << 30,
 				 &((struct parsing *)into)->c->session_buffer);
+}
+
+static const char *set_memory(void *into, const char *value)
+{
+	return number_parse_size(value, 1ull << 20, 1ull << 40,
+				 &((struct parsing *)into)->c->memory);
 }
 
 static const char *set_stats(void *into, const char *value)
@@ -231,6 +255,8 @@ static const struct args_option options[] = {
 	  "a filter in the words of pcap-filter(7), such as src net 192.0.2.0/24", set_filter },
 	{ 'M', "mtu", "BYTES", 0, "of the way to the targets (the route's)", "576 to 65535",
 	  set_mtu },
+	{ 0, "inject", "WAY", 0, "how packets are sent: link, raw, or auto for what is possible (auto)",
+	  "link, raw or auto", set_inject },
 	{ 'O', "no-join", NULL, 0, "leave out connections that are older than tcpcopy", NULL,
 	  set_no_join },
 	{ 0, "hold", "DURATION", 0,
@@ -240,6 +266,8 @@ static const struct args_option options[] = {
 	  set_never_hold },
 	{ 0, "session-buffer", "SIZE", 0, "the most that a session may hold for its target (16M)",
 	  "64K to 1G", set_session_buffer },
+	{ 'm', "memory", "SIZE", 0, "the most that all sessions may hold together (128M)",
+	  "1M to 1T", set_memory },
 	{ 0, "stats", "DURATION", 0, "between two lines of counters, 0 for none (10s)",
 	  "0, or 100ms to 24h", set_stats },
 	{ 'd', "daemon", NULL, 0, "run as a daemon; returns when it is ready", NULL, set_daemon },
@@ -273,6 +301,7 @@ int config_parse(struct config *c, int argc, char **argv)
 	c->peer_port = DEFAULT_PEER_PORT;
 	c->hold = DEFAULT_HOLD;
 	c->session_buffer = DEFAULT_SESSION_BUFFER;
+	c->memory = DEFAULT_MEMORY;
 	c->stats_interval = DEFAULT_STATS;
 	status = args_parse(&program, argc, argv, &p);
 	args_free(); /* the setters have copied what they want */

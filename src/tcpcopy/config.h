@@ -30,6 +30,18 @@ struct rule {
 	char text[160]; /* as typed */
 };
 
+/* --inject: how packets are sent. */
+#define CONFIG_INJECT(X)                                                                           \
+	X(AUTO, "auto") /* by the link layer where that is possible, by raw sockets elsewhere */   \
+	X(LINK, "link") /* the same, but it must be possible for every target */                   \
+	X(RAW, "raw")   /* by raw sockets */
+enum config_inject {
+#define X(id, name) INJECT_##id,
+	CONFIG_INJECT(X)
+#undef X
+		INJECT_COUNT
+};
+
 /* One -s element. */
 struct peer_address {
 	struct endpoint at;
@@ -53,7 +65,9 @@ struct config {
 	char log_path[4096], pid_path[4096]; /* absolute; "" none */
 	uint64_t hold;                       /* --hold, ns; 0: never wait (-W) */
 	uint64_t session_buffer; /* --session-buffer, bytes a session may hold for its target */
+	uint64_t memory;	 /* -m, bytes all sessions may hold together */
 	uint64_t stats_interval; /* --stats, ns; 0: none */
+	enum config_inject inject;
 	uint32_t mtu;            /* -M, bytes; 0: the route's */
 	bool no_join;            /* -O: connections older than tcpcopy are not joined */
 };

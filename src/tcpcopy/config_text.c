@@ -149,9 +149,9 @@ static void log_limits(const struct config *c)
 		log_info("a request waits for the answer before it: never");
 	if (c->mtu)
 		snprintf(mtu, sizeof(mtu), "%u bytes", c->mtu);
-	log_info("a session buffers at most %llu KiB; MTU towards targets: %s; older connections: "
-		 "%s",
-		 (unsigned long long)c->session_buffer >> 10, mtu,
+	log_info("a session buffers at most %llu KiB, all together %llu MiB; MTU towards targets: "
+		 "%s; older connections: %s",
+		 (unsigned long long)c->session_buffer >> 10, (unsigned long long)c->memory >> 20, mtu,
 		 c->no_join ? "not joined" : "joined");
 }
 

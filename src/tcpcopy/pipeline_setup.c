@@ -142,6 +142,7 @@ int pipeline_open(struct pipeline *p, const struct config *c, struct event_base 
 	struct engine_config ec = {
 		.hold = c->hold,
 		.session_buffer = c->session_buffer,
+		.max_memory = c->memory,
 		.max_half_open = MAX_HALF_OPEN,
 		.max_sessions = MAX_SESSIONS,
 		.no_join = c->no_join,

@@ -57,7 +57,8 @@ struct engine *engine_new(const struct engine_config *c, const struct engine_ops
 	e->arg = arg;
 	e->started_at = now;
 	e->generation = 1;
-	e->pool = pool_new(c->max_memory);
+	/* room above the limit for what one batch may bring and what waits to be flushed */
+	e->pool = pool_new(c->max_memory ? c->max_memory + c->max_memory / 4 : 0);
 	e->wheel = wheel_new(now);
 	e->flows = flow_table_new(&c->key);
 	hist_reset(&e->n.capture_to_emit);
@@ -236,6 +237,29 @@ void session_free(struct engine *e, struct session *s)
 	pool_put(e->pool, s, sizeof(*s));
 }
 
+/* Bytes in use, without what is free as soon as the batch is flushed. */
+static size_t memory_used(const struct engine *e)
+{
+	return pool_bytes_used(e->pool) - e->limbo_bytes;
+}
+
+/* Above the limit the one that holds most among the next few ends: its target is the slowest, and its end frees most. */
+void session_shed(struct engine *e, uint64_t now)
+{
+	struct session *most = NULL;
+
+	if (!e->cfg.max_memory || memory_used(e) <= e->cfg.max_memory)
+		return;
+	for (int looked = 0; looked < SHED_LOOK && (uint32_t)looked < e->n_slots; looked++) {
+		struct session *s = e->slot[e->shed_hand++ & (e->n_slots - 1)];
+
+		if (s && s->held && (!most || s->held > most->held))
+			most = s;
+	}
+	if (most)
+		session_end(e, most, OUTCOME_NO_MEMORY, now);
+}
+
 /*
  * From observing to opened: a place among the sessions and a source address. The caller has filled in what it knows of the client. False: declined and
  * counted; the session goes on observing.
@@ -248,6 +272,10 @@ bool session_open(struct engine *e, struct session *s, uint64_t now)
 	}
 	if (e->half_open >= e->cfg.max_half_open) {
 		e->n.declined_half_open++;
+		return false;
+	}
+	if (e->cfg.max_memory && memory_used(e) > e->cfg.max_memory / 8 * 7) {
+		e->n.declined_memory++;
 		return false;
 	}
 	s->source = s->key.client;

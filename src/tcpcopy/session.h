@@ -29,7 +29,7 @@ struct session;
 	X(TARGET_SILENT, "target-silent", "the target stopped answering in the middle of the connection")   \
 	X(CAPTURE_HOLE, "capture-hole", "captured bytes were missing and never came")                       \
 	X(BUFFER_FULL, "buffer-full", "the target was slower than --session-buffer allows")                 \
-	X(NO_MEMORY, "no-memory", "no memory for captured data")                                            \
+	X(NO_MEMORY, "no-memory", "shed: it held most for its target when --memory was used up")            \
 	X(HALF_OPEN, "half-open", "the client never completed its own handshake")                           \
 	X(TARGET_OPEN, "target-open", "the client closed, the target did not within a minute")             \
 	X(IDLE, "idle", "nothing was captured or answered for two hours")                                   \
@@ -125,7 +125,7 @@ struct engine_config {
 	uint64_t session_buffer;  /* most bytes of memory that one session may hold */
 	unsigned max_half_open;	  /* most sessions whose client has not completed its handshake */
 	unsigned max_sessions;
-	size_t max_memory;	  /* of the pool; 0: no limit */
+	size_t max_memory;	  /* bytes that sessions and their data may hold; 0: no limit */
 	bool no_join;		  /* decline connections older than the engine */
 	struct siphash_key key;	  /* random, for the flow table */
 };

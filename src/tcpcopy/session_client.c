@@ -247,9 +247,11 @@ static void client_segment(struct engine *e, struct session *s, const struct seg
 
 void engine_captured(struct engine *e, const struct flow_key *k, const struct segment *g, uint64_t now)
 {
-	struct session *s = flow_table_find(e->flows, k);
+	struct session *s;
 
 	e->captured_until = MAX(e->captured_until, g->time);
+	session_shed(e, now);
+	s = flow_table_find(e->flows, k);
 	e->n.captured_segments++;
 	e->n.captured_bytes += g->len;
 	e->n.truncated_bytes += g->len - g->captured;

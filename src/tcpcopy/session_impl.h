@@ -43,6 +43,7 @@
 #define JOIN_WSCALE 7
 #define JOIN_WINDOW 512 /* raw: 64 KB at scale 7 */
 #define MAX_SACKED 8
+#define SHED_LOOK 64 /* sessions compared for each one that is shed */
 #define BELIEVE_WITHIN (1u << 30)
 
 /* A piece of the client's stream, as captured (trimmed to what is new), up to 64 KB. */
@@ -188,6 +189,8 @@ struct engine {
 	uint64_t captured_until; /* ns, capture time of the newest segment processed */
 	bool channel;
 	struct qseg *limbo; /* given up, but perhaps emitted and not flushed yet */
+	size_t limbo_bytes;
+	uint32_t shed_hand;
 	struct engine_counters n;
 };
 
@@ -198,6 +201,7 @@ bool session_open(struct engine *e, struct session *s, uint64_t now); /* false: 
 void session_start(struct engine *e, struct session *s, uint64_t now);
 void session_end(struct engine *e, struct session *s, enum session_outcome o, uint64_t now);
 void session_free(struct engine *e, struct session *s);
+void session_shed(struct engine *e, uint64_t now); /* end someone if memory is short */
 struct session *session_by_id(const struct engine *e, uint64_t id);
 static inline bool session_observing(const struct session *s)
 {

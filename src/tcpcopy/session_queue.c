@@ -16,6 +16,7 @@
 static void qseg_free(struct engine *e, struct session *s, struct qseg *q)
 {
 	s->held -= q->cost;
+	e->limbo_bytes += pool_class_size(q->cost);
 	q->next = e->limbo;
 	e->limbo = q;
 }
@@ -28,6 +29,7 @@ void engine_flushed(struct engine *e)
 		e->limbo = q->next;
 		pool_put(e->pool, q, q->cost);
 	}
+	e->limbo_bytes = 0;
 }
 
 /* Append to the main queue; q->seq is cap_nxt. */

@@ -88,6 +88,7 @@ BAD_VALUES = [
     ("-M", "100", "576 to 65535"),
     ("--hold", "3", "unit"),
     ("--session-buffer", "1", "64K"),
+    ("-m", "1K", "1M"),
     ("--stats", "1ms", "100ms"),
     ("-l", "", "names no file"),
     ("-P", "/", "names no file"),
