@@ -121,6 +121,7 @@ struct session {
 	uint32_t iss;		  /* of the replicated SYN = the client's */
 	uint32_t cap_nxt;	  /* captured in order up to here */
 	uint32_t held;		  /* bytes of pool blocks in the queues */
+	uint32_t not_taken;	  /* captured bytes that found no room; the session ends in the same step */
 	uint32_t turn_ack;	  /* the client's ack when the newest turn opened */
 	uint32_t rst_expect;	  /* answer bytes that the client had read before it reset; valid with EV_CLIENT_RST */
 	uint64_t rst_at;	  /* ns, capture of the RST */

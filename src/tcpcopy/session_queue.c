@@ -163,7 +163,8 @@ enum queue_result queue_put(struct engine *e, struct session *s, const struct se
 		if (r == QUEUE_FULL || r == QUEUE_NO_MEMORY) {
 			/* the session ends of it: what was not taken is lost with it */
 			e->n.queued_bytes += end - at;
-			e->n.lost_bytes += end - at;
+			e->live_bytes += end - at;
+			s->not_taken = end - at;
 			return r;
 		}
 		if (result != QUEUE_NEW)
@@ -228,5 +229,8 @@ void queue_drop(struct engine *e, struct session *s)
 		s->ooo = q->next;
 		qseg_free(e, s, q);
 	}
+	e->n.lost_bytes += s->not_taken;
+	e->live_bytes -= s->not_taken;
+	s->not_taken = 0;
 	s->tail = s->next = s->hold = NULL;
 }
