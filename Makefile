@@ -158,7 +158,7 @@ build/sim/%.o: $(SRCDIR)/test/sim/%.c config.mk
 	@mkdir -p $(@D)
 	$(call step,CC,$@) $(compile) -I$(SRCDIR)/test/sim -c -o $@ $<
 
-build/test/sim: $(sim_objects) $(call archives,$(below_tcpcopy),build)
+build/test/sim: $(sim_objects) $(call archives,tcpcopy channel packet base,build)
 	@mkdir -p $(@D)
 	$(call step,LINK,$@) $(link) -o $@ $^ $(package_libs) $(LIBS)
 

@@ -25,13 +25,14 @@ uint64_t rng_below(struct world *w, uint64_t n)
 uint64_t rng_range(struct world *w, uint64_t lo, uint64_t hi)
 {
 	unsigned bits = 0;
-	uint64_t span = hi - lo;
+	uint64_t span = hi - lo, value;
 
 	while (bits < 63 && span >> bits)
 		bits++;
 	/* first the magnitude, then the value */
 	bits = (unsigned)rng_below(w, bits + 1);
-	return lo + MIN(span, rng_below(w, 1ull << bits));
+	value = rng_below(w, 1ull << bits);
+	return lo + MIN(span, value);
 }
 
 bool rng_chance(struct world *w, uint32_t ppm)

@@ -207,7 +207,7 @@ static void online_serve(struct world *w, struct conn *c)
 
 	if (c->serving || c->o.fin_wanted || c->o.state == T_CLOSED)
 		return;
-	if (c->served_online < c->n && c->o.read_seq - c->o.irs - 1 - c->o.fin_taken >=
+	if (c->served_online < c->n && c->o.read_seq - c->o.irs - 1 >=
 					       c->r[c->served_online].start + c->r[c->served_online].size) {
 		c->serving = true;
 		at(w, w->now + c->r[c->served_online].service, online_answer, c, 0);
@@ -230,7 +230,6 @@ static void online_event(struct tcb *t, enum tcb_event e)
 		online_serve(t->w, c);
 		break;
 	case TCB_EOF:
-		t->read_seq = t->rcv_nxt;
 		online_serve(t->w, c);
 		break;
 	default:
@@ -314,7 +313,7 @@ static void client_write(struct world *w, void *arg, uint64_t n)
 
 static void client_next(struct world *w, struct conn *c)
 {
-	uint64_t read = c->c.read_seq - c->c.irs - 1 - c->c.fin_taken;
+	uint64_t read = c->c.read_seq - c->c.irs - 1;
 
 	if (c->writing || c->closing)
 		return;
@@ -347,7 +346,6 @@ static void client_event(struct tcb *t, enum tcb_event e)
 		client_next(t->w, c);
 		break;
 	case TCB_EOF:
-		t->read_seq = t->rcv_nxt;
 		c->online_closed = true;
 		if (!t->fin_wanted)
 			tcb_close(t);

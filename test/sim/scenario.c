@@ -73,7 +73,7 @@ static void make_requests(struct world *w, struct conn *c, bool big)
 {
 	const struct fairness *f = &w->fair;
 	uint64_t pace = rng_range(w, 0, 100 * NS_PER_MS), work = rng_range(w, 0, 20 * NS_PER_MS);
-	unsigned pipelining = rng_below(w, 4) ? 0 : (unsigned)rng_range(w, 1, 8), slow = (unsigned)rng_below(w, 6);
+	unsigned ahead, pipelining = rng_below(w, 4) ? 0 : (unsigned)rng_range(w, 1, 8), slow = (unsigned)rng_below(w, 6);
 	uint32_t at = 0;
 
 	c->n = 1 + (unsigned)rng_below(w, big ? MAX_REQUESTS / 2 : MAX_REQUESTS);
@@ -86,7 +86,8 @@ static void make_requests(struct world *w, struct conn *c, bool big)
 		r->answer = (uint32_t)rng_range(w, rng_below(w, 8) == 0 ? 0 : 1,
 						rng_below(w, 8) ? 5000 : big ? 300 * 1024 : 30000);
 		r->target_answer = r->answer;
-		r->after = pipelining ? i - MIN(i, (unsigned)rng_below(w, pipelining + 1)) : i;
+		ahead = (unsigned)rng_below(w, pipelining + 1);
+		r->after = i - MIN(i, ahead);
 		if (i && r->after < c->r[i - 1].after)
 			r->after = c->r[i - 1].after;
 		r->think = rng_below(w, 4) ? rng_below(w, pace + 1) : 0;
@@ -228,6 +229,11 @@ static void decide_fairness(struct world *w)
 			lives = false;
 	}
 	f->complete = lives && !c->loss && !c->cut;
+	f->lockstep = true;
+	for (unsigned i = 0; i < w->n_conns; i++)
+		for (unsigned r = 0; r < w->conn[i].n; r++)
+			if (w->conn[i].r[r].after != r)
+				f->lockstep = false;
 	f->no_early = f->equal_answers && k->cfg.hold && !c->loss && !c->cut && !c->reorder && f->client_clean;
 }
 

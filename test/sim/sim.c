@@ -170,7 +170,7 @@ static void check_counters(struct world *w)
 	if (w->fair.equal_answers && w->early > waits)
 		fail(w, "%llu requests came early, only %llu turns were released without their answer",
 		     (unsigned long long)w->early, (unsigned long long)waits);
-	if (!w->odd && waits)
+	if (!w->odd && (n->released_on_deadline || (w->fair.lockstep && waits)))
 		fail(w, "a plain run: %llu turns released on pause, %llu on deadline, %llu on close",
 		     (unsigned long long)n->released_on_pause, (unsigned long long)n->released_on_deadline,
 		     (unsigned long long)n->released_on_close);

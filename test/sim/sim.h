@@ -173,6 +173,7 @@ struct fairness {
 	bool client_clean;  /* the same between client and online server */
 	bool complete;	    /* everything must arrive at the target */
 	bool equal_answers; /* the target's answers are the online server's */
+	bool lockstep;	    /* no client pipelines */
 	bool no_early;	    /* turns may be judged strictly */
 };
 

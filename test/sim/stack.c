@@ -62,7 +62,7 @@ static uint8_t our_scale(const struct tcb *t)
 /* The window to advertise: RFC 9293 3.8.6.2.2 against silly windows; the right edge never moves back. */
 static uint16_t window(struct tcb *t, bool syn)
 {
-	uint32_t used = t->rcv_nxt - t->read_seq, left = t->p->rcvbuf > used ? t->p->rcvbuf - used : 0;
+	uint32_t used = tcb_readable(t), left = t->p->rcvbuf > used ? t->p->rcvbuf - used : 0;
 	uint32_t edge = t->rcv_nxt + left, scale = syn ? 0 : our_scale(t), raw;
 	int32_t grown = (int32_t)(edge - t->adv_edge);
 
@@ -405,7 +405,7 @@ void tcb_read(struct tcb *t, uint32_t n)
 	t->read_seq += n;
 	/* a window that was nearly shut and has opened by a useful step is told at once */
 	if (small && t->state >= T_ESTABLISHED && t->state < T_LAST_ACK &&
-	    t->rcv_nxt + t->p->rcvbuf - (t->rcv_nxt - t->read_seq) - edge >=
+	    t->rcv_nxt + t->p->rcvbuf - tcb_readable(t) - edge >=
 		    MIN(2u * t->p->mss, t->p->rcvbuf / 2))
 		tcb_ack(t);
 }

@@ -210,10 +210,8 @@ static void read_some(struct world *w, void *arg, uint64_t n)
 			return;
 		}
 	}
-	if (t->fin_taken && !v->eof) {
-		t->read_seq = t->rcv_nxt;
+	if (t->fin_taken && !v->eof)
 		served_eof(v);
-	}
 }
 
 static void target_event(struct tcb *t, enum tcb_event e)
