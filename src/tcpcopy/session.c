@@ -382,8 +382,10 @@ void engine_shutdown(struct engine *e, uint64_t now)
 	for (uint32_t i = 0; i < e->n_slots; i++) {
 		struct session *s = e->slot[i];
 
-		if (s && s->succ && !(s->succ->events & EV_ENDED))
-			s->succ = NULL; /* nothing starts any more */
+		if (s && s->succ && !(s->succ->events & EV_ENDED)) {
+			s->succ->pred = NULL; /* nothing starts any more */
+			s->succ = NULL;
+		}
 		if (s && !session_observing(s) && !(s->events & EV_ENDED)) {
 			if (s->pred)
 				s->pred->succ = NULL;
