@@ -136,18 +136,24 @@ enum queue_result queue_put(struct engine *e, struct session *s, const struct se
 		e->n.keepalive_bytes += len;
 		return QUEUE_OLD;
 	}
-	if (seq_lt(at, s->cap_nxt)) {
-		uint32_t old = MIN(s->cap_nxt - at, len);
-
-		e->n.duplicate_bytes += old;
-		at += old;
-		if (fin && seq_lt(end, s->cap_nxt))
-			fin = false; /* lies before bytes that came later: not this stream's end */
-	}
 	while (seq_lt(at, end) || (fin && at == end)) {
-		const struct qseg *above = ooo_above(s, at);
+		const struct qseg *above;
 		uint32_t n = end - at;
 
+		if (seq_lt(at, s->cap_nxt)) { /* also what a piece before has drained */
+			uint32_t old = MIN(s->cap_nxt - at, n);
+
+			e->n.duplicate_bytes += old;
+			at += old;
+			if (seq_lt(end, s->cap_nxt))
+				fin = false; /* lies before bytes that came later: not this stream's end */
+			continue;
+		}
+		if (s->events & EV_CLIENT_FIN) { /* was waiting behind the hole */
+			e->n.keepalive_bytes += n;
+			return result;
+		}
+		above = ooo_above(s, at);
 		if (above && seq_le(above->seq, at) && seq_lt(at, qseg_end(above))) {
 			n = MIN(n, qseg_end(above) - at);
 			if (at == end)
