@@ -230,6 +230,7 @@ void queue_drop(struct engine *e, struct session *s)
 	while (s->ooo) {
 		struct qseg *q = s->ooo;
 
+		s->turn_ack = seq_max(s->turn_ack, q->ack); /* where the client stands, should it be joined again */
 		e->n.lost_bytes += q->len;
 		e->live_bytes -= q->len;
 		s->ooo = q->next;
