@@ -195,6 +195,8 @@ static void send_new(struct engine *e, struct session *s, uint64_t now)
 			hist_add(&e->n.capture_to_emit, now > q->captured_at ? now - q->captured_at : 0);
 		emit_data(e, s, q, off, n, fin, false);
 		sent = true;
+		if (s->snd_una == s->snd_nxt)
+			s->progress_at = now; /* the target's silence begins here, not at its last answer */
 		s->snd_nxt += n + (fin ? 1 : 0);
 		if (fin)
 			session_event(e, s, EV_FIN_SENT);
