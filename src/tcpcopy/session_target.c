@@ -120,6 +120,12 @@ static void take_data(struct engine *e, struct session *s, const struct response
 	e->n.response_bytes += r->len;
 	if (seq_lt(r->seq, s->rcv_nxt) || (end == r->seq && r->seq != s->rcv_nxt && seq_le(r->seq, s->rcv_nxt)))
 		s->ack_now = true; /* retransmission, keep-alive, window probe */
+	/*
+	 * A bare ACK from beyond RCV.NXT: what lies between was lost on its way to us. When we have closed, the last of it may be the target's FIN; only
+	 * its retransmission tells, and acknowledging it unseen would leave us to wait for it.
+	 */
+	if (end == r->seq && s->events & EV_FIN_SENT)
+		end--;
 	if (!seq_gt(end, s->rcv_nxt))
 		return;
 	fresh = end - s->rcv_nxt;
