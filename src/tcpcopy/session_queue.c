@@ -164,8 +164,11 @@ enum queue_result queue_put(struct engine *e, struct session *s, const struct se
 		}
 		if (above && seq_lt(above->seq, end))
 			n = above->seq - at;
-		if (n > QSEG_MAX_DATA) /* cut where the client's segments were */
-			n = g->gso_size ? QSEG_MAX_DATA - (QSEG_MAX_DATA + at - g->seq) % g->gso_size : QSEG_MAX_DATA;
+		if (n > QSEG_MAX_DATA) {
+			n = QSEG_MAX_DATA;
+			if (g->gso_size && g->gso_size <= n) /* cut where the client's segments were */
+				n -= (n + at - g->seq) % g->gso_size;
+		}
 		r = put_piece(e, s, g, at, n, fin && at + n == end);
 		if (r == QUEUE_FULL || r == QUEUE_NO_MEMORY) {
 			/* the session ends of it: what was not taken is lost with it */
