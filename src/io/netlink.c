@@ -7,14 +7,12 @@
  *
  * Each question has its own socket, so an answer can never be mistaken for that of an earlier
  * question which was given up. A receive timeout stands guard against a kernel that does not
- * answer.
+ * answer. Changes come by a socket that stays open.
  */
 #include "io/netlink.h"
 
 #include <assert.h>
 #include <errno.h>
-#include <stdbool.h>
-#include <stdint.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/time.h>
@@ -57,6 +55,17 @@ void netlink_attributes(const struct rtattr *table[], unsigned max, const void *
 	}
 }
 
+bool netlink_addr(struct addr *a, int family, const void *bytes, size_t len)
+{
+	if (family == AF_INET && len >= 4)
+		*a = addr_from_v4(bytes);
+	else if (family == AF_INET6 && len >= 16)
+		*a = addr_from_v6(bytes);
+	else
+		return false;
+	return true;
+}
+
 unsigned netlink_u32(const struct rtattr *a)
 {
 	uint32_t v = 0;
@@ -66,46 +75,55 @@ unsigned netlink_u32(const struct rtattr *a)
 	return v;
 }
 
+/* Take the first message off @len bytes at @buf. NULL at the end, or (bytes are left) when it is
+ * malformed. */
+static const struct nlmsghdr *take_message(const char **buf, size_t *len)
+{
+	const struct nlmsghdr *h = (const void *)*buf;
+	size_t step;
+
+	if (*len < sizeof(*h) || h->nlmsg_len < sizeof(*h) || h->nlmsg_len > *len)
+		return NULL;
+	step = MIN(NLMSG_ALIGN(h->nlmsg_len), *len);
+	*buf += step;
+	*len -= step;
+	return h;
+}
+
 /* Work through one datagram. *done is set at the end of the answer. */
 static int read_answer(const char *buf, size_t len, bool dump, netlink_fn fn, void *arg, bool *done)
 {
-	while (len >= sizeof(struct nlmsghdr)) {
-		const struct nlmsghdr *h = (const void *)buf;
-		size_t step = NLMSG_ALIGN(h->nlmsg_len);
-		int rc;
+	const struct nlmsghdr *h;
+	int rc;
 
-		if (h->nlmsg_len < sizeof(*h) || h->nlmsg_len > len) {
-			errno = EBADMSG;
-			return -1;
+	while ((h = take_message(&buf, &len))) {
+		if (h->nlmsg_seq != REQUEST_SEQ)
+			continue;
+		if (h->nlmsg_type == NLMSG_DONE) {
+			*done = true;
+			return 0;
 		}
-		if (h->nlmsg_seq == REQUEST_SEQ) {
-			if (h->nlmsg_type == NLMSG_DONE) {
-				*done = true;
-				return 0;
-			}
-			if (h->nlmsg_type == NLMSG_ERROR) {
-				int32_t code = -EBADMSG;
+		if (h->nlmsg_type == NLMSG_ERROR) {
+			int32_t code = -EBADMSG;
 
-				if (h->nlmsg_len >= NLMSG_LENGTH(sizeof(struct nlmsgerr)))
-					memcpy(&code, buf + NLMSG_HDRLEN, sizeof(code));
-				*done = true;
-				errno = -code;
-				return code ? -1 : 0;
-			}
-			rc = fn(h, arg);
-			if (rc)
-				return rc;
-			if (!dump) {
-				*done = true;
-				return 0;
-			}
+			if (h->nlmsg_len >= NLMSG_LENGTH(sizeof(struct nlmsgerr)))
+				memcpy(&code, (const char *)h + NLMSG_HDRLEN, sizeof(code));
+			*done = true;
+			errno = -code;
+			return code ? -1 : 0;
 		}
-		if (step >= len)
-			break;
-		buf += step;
-		len -= step;
+		rc = fn(h, arg);
+		if (rc)
+			return rc;
+		if (!dump) {
+			*done = true;
+			return 0;
+		}
 	}
-	return 0;
+	if (len < sizeof(*h))
+		return 0;
+	errno = EBADMSG;
+	return -1;
 }
 
 int netlink_ask(struct nlmsghdr *request, netlink_fn fn, void *arg)
@@ -140,4 +158,47 @@ out:
 	close(fd);
 	errno = saved;
 	return rc;
+}
+
+int netlink_subscribe(uint32_t groups)
+{
+	struct sockaddr_nl a = { .nl_family = AF_NETLINK, .nl_groups = groups };
+	int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_NONBLOCK | SOCK_CLOEXEC, NETLINK_ROUTE), saved;
+
+	if (fd >= 0 && bind(fd, (struct sockaddr *)&a, sizeof(a)) < 0) {
+		saved = errno;
+		close(fd);
+		errno = saved;
+		return -1;
+	}
+	return fd;
+}
+
+int netlink_changes(int fd, netlink_fn fn, void *arg)
+{
+	_Alignas(struct nlmsghdr) char buf[32768];
+	int rc = 0;
+
+	for (;;) {
+		struct sockaddr_nl from;
+		socklen_t from_len = sizeof(from);
+		ssize_t n = recvfrom(fd, buf, sizeof(buf), MSG_TRUNC, (void *)&from, &from_len);
+		const char *at = buf;
+		const struct nlmsghdr *h;
+		size_t left;
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0 && errno != ENOBUFS)
+			return rc;
+		if (n < 0 || n > (ssize_t)sizeof(buf)) {
+			rc = -1;
+			continue;
+		}
+		if (from_len < sizeof(from) || from.nl_pid != 0) /* not from the kernel */
+			continue;
+		left = (size_t)n;
+		while ((h = take_message(&at, &left)))
+			fn(h, arg);
+	}
 }

@@ -2,7 +2,11 @@
 #define IO_NETLINK_H
 
 #include <linux/rtnetlink.h>
+#include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
+
+#include "packet/addr.h"
 
 /* Called for each message of the answer. A return value other than 0 ends the reading. */
 typedef int (*netlink_fn)(const struct nlmsghdr *h, void *arg);
@@ -14,6 +18,15 @@ typedef int (*netlink_fn)(const struct nlmsghdr *h, void *arg);
  * that of the system call that failed, or the one the kernel answered.
  */
 int netlink_ask(struct nlmsghdr *request, netlink_fn fn, void *arg);
+
+/*
+ * A socket that hears of changes, does not block, and is to be read when it is readable: @groups is
+ * a mask of RTMGRP_. -1 with errno. The reading gives each message that waits to @fn (whose answer
+ * is ignored); 0, or -1 when the kernel had to drop messages, so that everything is to be asked
+ * anew.
+ */
+int netlink_subscribe(uint32_t groups);
+int netlink_changes(int fd, netlink_fn fn, void *arg);
 
 /* Append an attribute to @h, whose buffer has room for @size bytes. */
 void netlink_put(struct nlmsghdr *h, size_t size, unsigned short type, const void *data,
@@ -32,6 +45,9 @@ static inline size_t netlink_len(const struct rtattr *a)
 {
 	return a->rta_len - RTA_LENGTH(0);
 }
+
+/* An address as attributes hold it; false when @len or @family (AF_) does not fit. */
+bool netlink_addr(struct addr *a, int family, const void *bytes, size_t len);
 
 /* The attribute's value as u32 (host byte order); 0 when it is absent or too short. */
 unsigned netlink_u32(const struct rtattr *a);

@@ -21,20 +21,9 @@
 #include "base/util.h"
 #include "io/netlink.h"
 
-static bool get_addr(struct addr *a, int family, const void *bytes, size_t len)
-{
-	if (family == AF_INET && len >= 4)
-		*a = addr_from_v4(bytes);
-	else if (family == AF_INET6 && len >= 16)
-		*a = addr_from_v6(bytes);
-	else
-		return false;
-	return true;
-}
-
 static bool attribute_addr(struct addr *a, int family, const struct rtattr *attr)
 {
-	return attr && get_addr(a, family, netlink_value(attr), netlink_len(attr));
+	return attr && netlink_addr(a, family, netlink_value(attr), netlink_len(attr));
 }
 
 /* A gateway of the other family (RFC 5549): the family stands in front of the address. */
@@ -45,8 +34,8 @@ static bool via_addr(struct addr *a, const struct rtattr *attr)
 	if (!attr || netlink_len(attr) < sizeof(family))
 		return false;
 	memcpy(&family, netlink_value(attr), sizeof(family));
-	return get_addr(a, family, netlink_value(attr) + sizeof(family),
-			netlink_len(attr) - sizeof(family));
+	return netlink_addr(a, family, netlink_value(attr) + sizeof(family),
+			    netlink_len(attr) - sizeof(family));
 }
 
 static int read_route(const struct nlmsghdr *h, void *arg)
@@ -65,6 +54,7 @@ static int read_route(const struct nlmsghdr *h, void *arg)
 	r->ifindex = (int)netlink_u32(a[RTA_OIF]);
 	r->has_gateway = attribute_addr(&r->gateway, m->rtm_family, a[RTA_GATEWAY]) ||
 			 via_addr(&r->gateway, a[RTA_VIA]);
+	r->has_encapsulation = a[RTA_ENCAP];
 	r->has_source = attribute_addr(&r->source, m->rtm_family, a[RTA_PREFSRC]);
 	if (a[RTA_METRICS]) {
 		netlink_attributes(metrics, RTAX_MAX, netlink_value(a[RTA_METRICS]),

@@ -15,6 +15,7 @@ struct route_info {
 	char interface[16];
 	bool has_gateway;
 	struct addr gateway;
+	bool has_encapsulation; /* a tunnel without an interface (lwtunnel) */
 	bool has_source;
 	struct addr source; /* preferred source */
 	uint32_t mtu;       /* of the route if set (RTAX_MTU), else of the interface; 0: unknown */

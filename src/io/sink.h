@@ -8,8 +8,8 @@
 #include "packet/segment.h"
 
 /*
- * A sink takes segments to send: live injection (raw IP sockets; link layer with GSO later) and
- * pcap files. Sending never fails the caller: errors are counted by kind, and the engine's own
+ * A sink takes segments to send: live injection (link layer with GSO; raw IP sockets) and pcap
+ * files. Sending never fails the caller: errors are counted by kind, and the engine's own
  * timers repair what was lost.
  */
 #define SINK_ERRORS(X)                                                                             \
@@ -33,6 +33,7 @@ struct sink_counters {
 	uint64_t segments;                 /* asked to send (a super-packet counts once) */
 	uint64_t packets;                  /* wire packets handed to the kernel */
 	uint64_t bytes;                    /* IP bytes of those */
+	uint64_t fallback;                 /* packets: of those, by the raw socket of sink_link */
 	uint64_t errors[SINK_ERROR_COUNT]; /* packets not taken */
 	int last_errno;
 };
@@ -47,10 +48,16 @@ struct sink_ops {
 	/* Give everything taken so far to the kernel, going on behind a packet that fails. */
 	void (*flush)(struct sink *s);
 	void (*close)(struct sink *s);
+	/* All three or none, for a sink that follows routing; see sink_fd() and what is behind it.
+	 */
+	int (*fd)(struct sink *s);
+	void (*readable)(struct sink *s);
+	uint32_t (*mtu)(struct sink *s, const struct addr *to);
 };
 struct sink {
 	const struct sink_ops *ops;
 	struct sink_counters counters;
+	unsigned mtu_changes; /* grows when what sink_mtu() says has changed */
 };
 
 static inline void sink_send(struct sink *s, const struct tx_segment *t)
@@ -60,6 +67,20 @@ static inline void sink_send(struct sink *s, const struct tx_segment *t)
 static inline void sink_flush(struct sink *s)
 {
 	s->ops->flush(s);
+}
+/* To be watched for reading, then sink_readable(); -1: none. */
+static inline int sink_fd(struct sink *s)
+{
+	return s->ops->fd ? s->ops->fd(s) : -1;
+}
+static inline void sink_readable(struct sink *s)
+{
+	s->ops->readable(s);
+}
+/* MTU in bytes of the way to @to as it is now; 0: not known. */
+static inline uint32_t sink_mtu(struct sink *s, const struct addr *to)
+{
+	return s->ops->mtu ? s->ops->mtu(s, to) : 0;
 }
 /* Flushes nothing. */
 static inline void sink_close(struct sink *s)
@@ -72,6 +93,14 @@ static inline void sink_close(struct sink *s)
  * cannot be sent are counted as "other"). NULL with words in @err ("... needs CAP_NET_RAW ...").
  */
 struct sink *sink_raw_open(char *err, size_t err_size);
+
+/*
+ * Ethernet frames to the next hop, a super-packet as one GSO packet; by sink_raw what cannot be
+ * reached so, for as long as it cannot. NULL with words in @err, as sink_raw_open().
+ */
+struct sink *sink_link_open(char *err, size_t err_size);
+/* Of that sink: does @to lie behind an interface that takes Ethernet frames? */
+bool sink_link_reaches(struct sink *s, const struct addr *to);
 
 /*
  * A pcap file (link type raw IP, nanoseconds of the wall clock at which a segment was taken), as it

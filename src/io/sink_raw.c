@@ -7,13 +7,8 @@
  * own where the id is 0 and the packet may be fragmented.) Routing, neighbours and netfilter are
  * the kernel's, so this path works wherever the host can send at all.
  *
- * Each family has a socket and a batch: headers are built into the batch at once, payload is only
- * pointed to, and stays the caller's. A raw socket cannot send above the MTU, so what is longer
- * than gso_size is cut here, a piece a packet. sendmmsg() gives a batch to the kernel. It stops at
- * the first packet that fails and tells why only when that packet is the first one: so the call is
- * repeated from there, the failure counted, the packet skipped. Only a full socket buffer ends the
- * batch, because each of the others would meet it too. Nothing is sent twice or kept for later:
- * what was lost is repaired by the session's timers, as a loss on the wire is.
+ * Each family has a socket and a batch (sink_batch.h). A raw socket cannot send above the MTU, so
+ * what is longer than gso_size is cut here, a piece a packet.
  *
  * A raw socket reports a full device queue only with IP_RECVERR, which also queues a copy of some
  * errors to be read. Nobody reads them; the receive buffer is as small as it can be, which bounds
@@ -28,88 +23,43 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/uio.h>
 #include <unistd.h>
 
 #include "base/util.h"
 #include "io/capture_filter.h"
+#include "io/sink_batch.h"
 #include "packet/build.h"
 
 #ifndef IPV6_HDRINCL
 #define IPV6_HDRINCL 36
 #endif
 
-#define BATCH 64u
-#define SEND_BUFFER (8 << 20)
 #define IP_MAX_BYTES 65535u
-
-struct batch {
-	int fd; /* -1: this family cannot be sent */
-	unsigned n;
-	struct mmsghdr msg[BATCH];
-	struct iovec iov[BATCH][2];
-	struct sockaddr_storage to[BATCH];
-	uint8_t headers[BATCH][BUILD_MAX_HEADERS];
-};
 
 struct sink_raw {
 	struct sink sink;
-	struct batch v4, v6;
+	struct sink_batch v4, v6;
 };
 
-static size_t message_bytes(const struct mmsghdr *m)
+static void batch_add(struct sink *s, struct sink_batch *b, const struct tx_segment *piece)
 {
-	return m->msg_hdr.msg_iov[0].iov_len + m->msg_hdr.msg_iov[1].iov_len;
-}
+	size_t header_len = build_headers_len(piece);
+	socklen_t to_len;
 
-static void batch_flush(struct sink *s, struct batch *b)
-{
-	unsigned at = 0;
-
-	while (at < b->n) {
-		int sent = sendmmsg(b->fd, b->msg + at, b->n - at, MSG_DONTWAIT);
-
-		if (sent > 0) {
-			for (unsigned end = at + (unsigned)sent; at < end; at++)
-				s->counters.bytes += message_bytes(&b->msg[at]);
-			s->counters.packets += (unsigned)sent;
-		} else if (errno == EAGAIN) {
-			sink_count_error(s, EAGAIN, b->n - at);
-			break;
-		} else if (errno != EINTR) {
-			sink_count_error(s, errno, 1);
-			at++;
-		}
-	}
-	b->n = 0;
-}
-
-static void batch_add(struct sink *s, struct batch *b, const struct tx_segment *piece)
-{
-	struct msghdr *h;
-	unsigned i = b->n;
-
-	if (build_headers_len(piece) + piece->len > IP_MAX_BYTES) {
+	if (header_len + piece->len > IP_MAX_BYTES) {
 		sink_count_error(s, EMSGSIZE, 1);
 		return;
 	}
-	h = &b->msg[i].msg_hdr;
-	b->iov[i][0].iov_base = b->headers[i];
-	b->iov[i][0].iov_len = build_headers(b->headers[i], piece, BUILD_CHECKSUM_FULL);
-	b->iov[i][1].iov_base = (void *)(uintptr_t)piece->payload; /* only read */
-	b->iov[i][1].iov_len = piece->len;
-	h->msg_name = &b->to[i];
-	h->msg_namelen = addr_to_sockaddr(&b->to[i], &piece->tuple.dst.addr, 0);
-	h->msg_iov = b->iov[i];
-	h->msg_iovlen = piece->len ? 2 : 1;
-	if (++b->n == BATCH)
-		batch_flush(s, b);
+	build_headers(b->headers[b->n], piece, BUILD_CHECKSUM_FULL);
+	to_len = addr_to_sockaddr(&b->to[b->n], &piece->tuple.dst.addr, 0);
+	sink_batch_push(s, b, to_len, header_len, piece->payload, piece->len,
+			(uint32_t)header_len + piece->len, 1);
 }
 
 static void sink_raw_send(struct sink *s, const struct tx_segment *t)
 {
 	struct sink_raw *r = CONTAINER_OF(s, struct sink_raw, sink);
-	struct batch *b = addr_is_v4(&t->tuple.dst.addr) ? &r->v4 : &r->v6;
+	struct sink_batch *b = addr_is_v4(&t->tuple.dst.addr) ? &r->v4 : &r->v6;
 	struct tx_segment piece;
 
 	s->counters.segments++;
@@ -129,8 +79,8 @@ static void sink_raw_flush(struct sink *s)
 {
 	struct sink_raw *r = CONTAINER_OF(s, struct sink_raw, sink);
 
-	batch_flush(s, &r->v4);
-	batch_flush(s, &r->v6);
+	sink_batch_flush(s, &r->v4);
+	sink_batch_flush(s, &r->v6);
 }
 
 static void sink_raw_close(struct sink *s)
@@ -153,7 +103,7 @@ static const struct sink_ops sink_raw_ops = {
 /* The socket of one family, or -1 with errno. */
 static int open_family(int family)
 {
-	static const int on = 1, smallest = 1, send_buffer = SEND_BUFFER;
+	static const int on = 1, smallest = 1;
 	bool v4 = family == AF_INET;
 	int level = v4 ? IPPROTO_IP : IPPROTO_IPV6;
 	int fd = socket(family, SOCK_RAW | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_RAW);
@@ -170,8 +120,7 @@ static int open_family(int family)
 		errno = saved;
 		return -1;
 	}
-	if (setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, &send_buffer, sizeof(send_buffer)) < 0)
-		setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &send_buffer, sizeof(send_buffer));
+	sink_batch_enlarge_buffer(fd);
 	return fd;
 }
 
@@ -184,8 +133,8 @@ struct sink *sink_raw_open(char *err, size_t err_size)
 		return NULL;
 	}
 	r->sink.ops = &sink_raw_ops;
-	r->v4.fd = open_family(AF_INET);
-	r->v6.fd = open_family(AF_INET6);
+	sink_batch_init(&r->v4, open_family(AF_INET));
+	sink_batch_init(&r->v6, open_family(AF_INET6));
 	if (r->v4.fd < 0 && r->v6.fd < 0) {
 		if (errno == EPERM || errno == EACCES)
 			snprintf(err, err_size,

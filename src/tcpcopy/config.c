@@ -121,7 +121,7 @@ static const char *set_mtu(void *into, const char *value)
 static const char *set_inject(void *into, const char *value)
 {
 	static const char *const names[INJECT_COUNT] = {
-#define X(id, name) [INJECT_##id] = name,
+#define X(id, name, text) [INJECT_##id] = name,
 		CONFIG_INJECT(X)
 #undef X
 	};
@@ -255,7 +255,8 @@ static const struct args_option options[] = {
 	  "a filter in the words of pcap-filter(7), such as src net 192.0.2.0/24", set_filter },
 	{ 'M', "mtu", "BYTES", 0, "of the way to the targets (the route's)", "576 to 65535",
 	  set_mtu },
-	{ 0, "inject", "WAY", 0, "how packets are sent: link, raw, or auto for what is possible (auto)",
+	{ 0, "inject", "WAY", 0,
+	  "how packets are sent: link, raw, or auto for what is possible (auto)",
 	  "link, raw or auto", set_inject },
 	{ 'O', "no-join", NULL, 0, "leave out connections that are older than tcpcopy", NULL,
 	  set_no_join },

@@ -32,11 +32,11 @@ struct rule {
 
 /* --inject: how packets are sent. */
 #define CONFIG_INJECT(X)                                                                           \
-	X(AUTO, "auto") /* by the link layer where that is possible, by raw sockets elsewhere */   \
-	X(LINK, "link") /* the same, but it must be possible for every target */                   \
-	X(RAW, "raw")   /* by raw sockets */
+	X(AUTO, "auto", "link layer, raw sockets where it is not Ethernet")                        \
+	X(LINK, "link", "link layer") /* and every target must be reached over Ethernet */         \
+	X(RAW, "raw", "raw sockets")
 enum config_inject {
-#define X(id, name) INJECT_##id,
+#define X(id, name, text) INJECT_##id,
 	CONFIG_INJECT(X)
 #undef X
 		INJECT_COUNT
@@ -65,11 +65,11 @@ struct config {
 	char log_path[4096], pid_path[4096]; /* absolute; "" none */
 	uint64_t hold;                       /* --hold, ns; 0: never wait (-W) */
 	uint64_t session_buffer; /* --session-buffer, bytes a session may hold for its target */
-	uint64_t memory;	 /* -m, bytes all sessions may hold together */
+	uint64_t memory;         /* -m, bytes all sessions may hold together */
 	uint64_t stats_interval; /* --stats, ns; 0: none */
 	enum config_inject inject;
-	uint32_t mtu;            /* -M, bytes; 0: the route's */
-	bool no_join;            /* -O: connections older than tcpcopy are not joined */
+	uint32_t mtu; /* -M, bytes; 0: the route's */
+	bool no_join; /* -O: connections older than tcpcopy are not joined */
 };
 
 /*

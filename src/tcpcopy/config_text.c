@@ -140,6 +140,11 @@ static void log_sources(const struct config *c)
 
 static void log_limits(const struct config *c)
 {
+	static const char *const inject[INJECT_COUNT] = {
+#define X(id, name, text) [INJECT_##id] = text,
+		CONFIG_INJECT(X)
+#undef X
+	};
 	char mtu[48] = "the route's";
 
 	if (c->hold)
@@ -149,6 +154,7 @@ static void log_limits(const struct config *c)
 		log_info("a request waits for the answer before it: never");
 	if (c->mtu)
 		snprintf(mtu, sizeof(mtu), "%u bytes", c->mtu);
+	log_info("sent by: %s", inject[c->inject]);
 	log_info("a session buffers at most %llu KiB, all together %llu MiB; MTU towards targets: "
 		 "%s; older connections: %s",
 		 (unsigned long long)c->session_buffer >> 10, (unsigned long long)c->memory >> 20, mtu,

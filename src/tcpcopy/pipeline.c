@@ -26,6 +26,7 @@ static void batch_done(struct pipeline *p)
 
 	sink_flush(p->sink);
 	engine_flushed(p->engine);
+	pipeline_follow_mtu(p);
 	if (at == p->timer_at)
 		return;
 	p->timer_at = at;
@@ -144,5 +145,5 @@ int pipeline_start(struct pipeline *p)
 			return -1;
 	}
 	p->peers = peers_new(p->base, p->config, &handler, p);
-	return p->peers ? 0 : -1;
+	return p->peers ? pipeline_watch_routing(p) : -1;
 }

@@ -21,6 +21,8 @@ struct pipeline {
 	struct event *readable[CONFIG_MAX_INTERFACES];
 	unsigned n_sources;
 	struct sink *sink;
+	struct event *routing; /* the sink hears of changes; NULL: it does not listen */
+	unsigned mtu_changes;  /* of the sink's, those that the engine knows */
 	struct peers *peers;
 	struct mapping *mapping;
 	struct online *online;
@@ -43,6 +45,11 @@ int pipeline_start(struct pipeline *p);
 /* Reset what is open on the targets, say BYE to the assistants. The counters stay readable. */
 void pipeline_stop(struct pipeline *p);
 void pipeline_close(struct pipeline *p);
+
+/* Let the sink hear of changes of routing. -1: out of memory. */
+int pipeline_watch_routing(struct pipeline *p);
+/* Tell the engine the MTUs of its targets when they have changed, unless -M says what they are. */
+void pipeline_follow_mtu(struct pipeline *p);
 
 uint64_t pipeline_clock(void); /* CLOCK_MONOTONIC, ns */
 

@@ -137,6 +137,57 @@ static int add_targets(struct pipeline *p, char *err, size_t err_size)
 	return 0;
 }
 
+static int open_sink(struct pipeline *p, char *err, size_t err_size)
+{
+	const struct config *c = p->config;
+	char host[ADDR_TEXT_LEN];
+
+	p->sink = c->inject == INJECT_RAW ? sink_raw_open(err, err_size) : sink_link_open(err, err_size);
+	if (!p->sink)
+		return -1;
+	for (unsigned i = 0; i < c->n_rules && c->inject == INJECT_LINK; i++) {
+		if (sink_link_reaches(p->sink, &c->rules[i].target.addr))
+			continue;
+		snprintf(err, err_size,
+			 "option --inject \"link\": the way to the target %s is not Ethernet; accepted: raw, or auto",
+			 addr_format(host, sizeof(host), &c->rules[i].target.addr));
+		return -1;
+	}
+	return 0;
+}
+
+static void on_routing(evutil_socket_t fd, short what, void *arg)
+{
+	struct pipeline *p = arg;
+
+	(void)fd;
+	(void)what;
+	sink_readable(p->sink);
+}
+
+int pipeline_watch_routing(struct pipeline *p)
+{
+	if (sink_fd(p->sink) < 0)
+		return 0;
+	p->routing = event_new(p->base, sink_fd(p->sink), EV_READ | EV_PERSIST, on_routing, p);
+	return p->routing && !event_add(p->routing, NULL) ? 0 : -1;
+}
+
+void pipeline_follow_mtu(struct pipeline *p)
+{
+	const struct config *c = p->config;
+
+	if (p->mtu_changes == p->sink->mtu_changes)
+		return;
+	p->mtu_changes = p->sink->mtu_changes;
+	for (unsigned i = 0; i < c->n_rules && !c->mtu; i++) { /* rule [i] has target i */
+		uint32_t mtu = sink_mtu(p->sink, &c->rules[i].target.addr);
+
+		if (mtu)
+			engine_set_target_mtu(p->engine, i, mtu);
+	}
+}
+
 int pipeline_open(struct pipeline *p, const struct config *c, struct event_base *base, char *err, size_t err_size)
 {
 	struct engine_config ec = {
@@ -164,8 +215,7 @@ int pipeline_open(struct pipeline *p, const struct config *c, struct event_base 
 	if (add_targets(p, err, err_size) || open_sources(p, err, err_size))
 		return -1;
 	p->online = online_open(); /* without it holes are waited out */
-	p->sink = sink_raw_open(err, err_size);
-	return p->sink ? 0 : -1;
+	return open_sink(p, err, err_size);
 }
 
 void pipeline_stop(struct pipeline *p)
@@ -189,6 +239,8 @@ void pipeline_close(struct pipeline *p)
 	}
 	if (p->timer)
 		event_free(p->timer);
+	if (p->routing)
+		event_free(p->routing);
 	if (p->sink)
 		sink_close(p->sink);
 	online_close(p->online);

@@ -109,6 +109,8 @@ static void account_way_out(struct pipeline *p)
 
 	log_info("sent: %llu segments as %llu packets, %llu bytes", (unsigned long long)s->segments,
 		 (unsigned long long)s->packets, (unsigned long long)s->bytes);
+	row(s->fallback, "of these packets by raw sockets: the neighbour was not known, is to be asked again, or is "
+			 "not reached over Ethernet");
 	for (int i = 0; i < SINK_ERROR_COUNT; i++)
 		if (s->errors[i])
 			log_info("  %14llu  packets not taken by the kernel: %s", (unsigned long long)s->errors[i],

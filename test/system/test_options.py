@@ -86,6 +86,7 @@ BAD_VALUES = [
     ("-F", "", "empty"),
     ("-F", "tcp and flavour sweet", "syntax error"),
     ("-M", "100", "576 to 65535"),
+    ("--inject", "wire", "link, raw or auto"),
     ("--hold", "3", "unit"),
     ("--session-buffer", "1", "64K"),
     ("-m", "1K", "1M"),

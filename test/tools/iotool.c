@@ -12,9 +12,9 @@
  *   read FILE FILTER
  *       The same from a pcap file.
  *   send FROM PORT TO PORT LEN [gso=N] [ttl=N] [id=N] [tos=N] [seq=N] [nodf] [count=N] [batch=N]
- *        [also=TO2] [file=FILE]
- *       "count" segments of LEN bytes, flushed after each "batch", then the counters. Every second
- *       segment goes to TO2.
+ *        [interval=MS] [also=TO2] [file=FILE] [link]
+ *       "count" segments of LEN bytes, flushed after each "batch", with a pause then, and at the
+ *       end the counters. Every second segment goes to TO2. "link": by the link layer.
  *   route ADDRESS...
  *       What the routing says.
  *   interfaces
@@ -165,10 +165,22 @@ static int run_read(char **argv)
 	return 0;
 }
 
+static void flush(struct sink *s, unsigned long interval_ms)
+{
+	struct pollfd p = { .fd = sink_fd(s), .events = POLLIN };
+
+	sink_flush(s);
+	if (interval_ms)
+		poll(NULL, 0, (int)interval_ms);
+	if (p.fd >= 0 && poll(&p, 1, 0) > 0)
+		sink_readable(s);
+}
+
 static int run_send(char **argv)
 {
 	const char *file = option(argv + 5, "file"), *also = option(argv + 5, "also");
 	unsigned long count = number(argv + 5, "count", 1), batch = number(argv + 5, "batch", 64);
+	unsigned long interval = number(argv + 5, "interval", 0);
 	struct tx_segment t = { .flags = TCPF_ACK | TCPF_PSH, .ack = 7, .window = 115 };
 	struct addr to[2];
 	struct sink *s;
@@ -193,7 +205,9 @@ static int run_send(char **argv)
 	t.ip_id = (uint16_t)number(argv + 5, "id", 25671);
 	t.gso_size = (uint16_t)number(argv + 5, "gso", 0);
 	t.df = !option(argv + 5, "nodf");
-	s = file ? sink_file_open(file, err, sizeof(err)) : sink_raw_open(err, sizeof(err));
+	s = file                       ? sink_file_open(file, err, sizeof(err))
+	    : option(argv + 5, "link") ? sink_link_open(err, sizeof(err))
+				       : sink_raw_open(err, sizeof(err));
 	if (!s)
 		return failed();
 	cpu = now_ns(CLOCK_PROCESS_CPUTIME_ID);
@@ -201,7 +215,7 @@ static int run_send(char **argv)
 		t.tuple.dst.addr = to[i % 2];
 		sink_send(s, &t);
 		if (i % batch == batch - 1)
-			sink_flush(s);
+			flush(s, interval);
 		t.seq += t.len;
 		t.ip_id = (uint16_t)(t.ip_id + 1);
 	}
@@ -209,6 +223,7 @@ static int run_send(char **argv)
 	cpu = now_ns(CLOCK_PROCESS_CPUTIME_ID) - cpu;
 	printf("counters segments=%" PRIu64 " packets=%" PRIu64 " bytes=%" PRIu64,
 	       s->counters.segments, s->counters.packets, s->counters.bytes);
+	printf(" fallback=%" PRIu64, s->counters.fallback);
 	for (int e = 0; e < SINK_ERROR_COUNT; e++)
 		printf(" %s=%" PRIu64, sink_error_name(e), s->counters.errors[e]);
 	printf(" errno=%d cpu_ns_each=%" PRIu64 "\n", s->counters.last_errno,
