@@ -118,25 +118,6 @@ void output_rst(struct engine *e, struct session *s, uint32_t seq, bool with_ack
 	emit(e, s, &t);
 }
 
-/* A probe as Linux sends it: an ACK one below SND.UNA, which no window can refuse to answer (RFC 9293 3.8.6.1, without spending a byte). */
-void output_window_probe(struct engine *e, struct session *s, uint64_t now)
-{
-	struct tx_segment t;
-
-	if (now - s->progress_at > DATA_GIVE_UP && now - session_target(e, s)->last_heard > DATA_GIVE_UP) {
-		session_end(e, s, OUTCOME_TARGET_SILENT, now);
-		return;
-	}
-	t = segment_start(s, TCPF_ACK, s->snd_una - 1, s->client_window, s->ts_emitted);
-	t.ip_id = (uint16_t)(s->ip_id + 1);
-	e->n.window_probes++;
-	e->n.emitted_acks++;
-	emit(e, s, &t);
-	if (s->backoff < 6)
-		s->backoff++;
-	timer_set(e, s, TIMER_PERSIST, now + MIN(RTO_FLOOR << s->backoff, 2 * RTO_CAP_ALIVE));
-}
-
 /* @len bytes of @q from offset @off, with its FIN if @fin. */
 static void emit_data(struct engine *e, struct session *s, struct qseg *q, uint32_t off, uint32_t len, bool fin,
 		      bool again)
@@ -174,9 +155,9 @@ static uint32_t usable_window(const struct session *s)
 
 /*
  * Send what may be sent of the queue. Within the window whole client segments leave as they were; where only a part fits, it is cut at a multiple of the
- * MSS, and less than that is kept back (RFC 9293 3.8.6.2.1).
+ * MSS, and less than that is kept back (RFC 9293 3.8.6.2.1), unless @override: it has been kept back long enough.
  */
-static void send_new(struct engine *e, struct session *s, uint64_t now)
+static void send_new(struct engine *e, struct session *s, bool override, uint64_t now)
 {
 	bool sent = false;
 	struct qseg *q;
@@ -186,7 +167,7 @@ static void send_new(struct engine *e, struct session *s, uint64_t now)
 		bool fin;
 
 		if (n > usable) {
-			n = usable - usable % s->mss;
+			n = override ? usable : usable - usable % s->mss;
 			if (!n)
 				break;
 		}
@@ -208,11 +189,36 @@ static void send_new(struct engine *e, struct session *s, uint64_t now)
 	if (sent)
 		loss_rearm(e, s, now);
 	if (s->next && s->next != s->hold && s->snd_una == s->snd_nxt) {
-		if (!timer_on(s, TIMER_PERSIST))
+		if (!timer_on(s, TIMER_PERSIST)) {
+			s->progress_at = now;
 			timer_set(e, s, TIMER_PERSIST, now + RTO_FLOOR);
+		}
 	} else {
 		timer_off(s, TIMER_PERSIST);
 	}
+}
+
+/* A probe as Linux sends it: an ACK one below SND.UNA, which no window can refuse to answer (RFC 9293 3.8.6.1, without spending a byte). */
+void output_window_probe(struct engine *e, struct session *s, uint64_t now)
+{
+	struct tx_segment t;
+
+	if (now - s->progress_at > DATA_GIVE_UP && now - session_target(e, s)->last_heard > DATA_GIVE_UP) {
+		session_end(e, s, OUTCOME_TARGET_SILENT, now);
+		return;
+	}
+	if (usable_window(s)) { /* not shut, only smaller than a segment */
+		send_new(e, s, true, now);
+		return;
+	}
+	t = segment_start(s, TCPF_ACK, s->snd_una - 1, s->client_window, s->ts_emitted);
+	t.ip_id = (uint16_t)(s->ip_id + 1);
+	e->n.window_probes++;
+	e->n.emitted_acks++;
+	emit(e, s, &t);
+	if (s->backoff < 6)
+		s->backoff++;
+	timer_set(e, s, TIMER_PERSIST, now + MIN(RTO_FLOOR << s->backoff, 2 * RTO_CAP_ALIVE));
 }
 
 uint32_t output_resend(struct engine *e, struct session *s, uint32_t seq, uint32_t max, uint64_t now)
@@ -264,7 +270,7 @@ void session_step(struct engine *e, struct session *s, uint64_t now)
 	}
 	turn_check(e, s, now);
 	loss_send(e, s, now);
-	send_new(e, s, now);
+	send_new(e, s, false, now);
 	if (s->events & EV_CLIENT_RST && turn_rst_may_go(e, s, now)) {
 		session_end(e, s, OUTCOME_CLIENT_RESET, now);
 		return;
