@@ -104,6 +104,15 @@ static void op_source_give(void *arg, const struct flow_key *k, const struct end
 	h->sources--;
 }
 
+static bool op_online_received(void *arg, const struct flow_key *k, uint64_t *bytes)
+{
+	struct harness *h = arg;
+
+	(void)k;
+	*bytes = h->online_bytes;
+	return h->online_known;
+}
+
 static void op_ended(void *arg, const struct session *s, enum session_outcome o)
 {
 	struct harness *h = arg;
@@ -118,6 +127,7 @@ static const struct engine_ops ops = {
 	.unwatch = op_unwatch,
 	.source_take = op_source_take,
 	.source_give = op_source_give,
+	.online_received = op_online_received,
 	.ended = op_ended,
 };
 

@@ -35,6 +35,8 @@ struct harness {
 	struct endpoint target[HARNESS_TARGETS];
 	uint32_t mtu;
 	bool no_source; /* source_take refuses */
+	bool online_known;	  /* the online server's sockets can be asked, and have received online_bytes */
+	uint64_t online_bytes;
 
 	struct engine *engine;
 	uint64_t now;

@@ -3,7 +3,7 @@
  *
  * A script is a list of lines; each is one step, run against a harness. Time is told by +DELTA at the front of a line and is counted from the line before. The
  * script has to name everything that the engine emits, in order: before any line that is not about an emission, and at the end, none may be left; and an emission must
- * have happened at the time of its line, or up to one tick of the timer wheel later.
+ * have happened at the time of its line, give or take one tick of the timer wheel.
  *
  * What happened is kept as text for the one who reads a failure.
  */
@@ -31,7 +31,7 @@ struct script {
 	struct harness h;
 	FILE *out;
 	bool started, channel_down, ipv6, failed;
-	uint64_t at; /* what the script calls now; the harness may be up to a tick ahead */
+	uint64_t at; /* what the script calls now; the harness may be a tick or two ahead */
 	const char *file;
 	int line;
 	char trace[TRACE_LEN];
@@ -327,8 +327,9 @@ static bool do_emits(struct script *s, char *text)
 	if (fault)
 		fail(s, "%s\nexpected: %s\n emitted: %s id %u ttl %u tos 0x%02x", fault, expected, emitted, m->t.ip_id, m->t.ttl,
 		     m->t.tos);
-	else if (m->at < s->at)
+	else if (m->at + WHEEL_TICK_NS < s->at)
 		fail(s, "emitted %.3f ms too early: %s", (double)(s->at - m->at) / 1e6, emitted);
+	s->at = m->at; /* what follows is counted from when it happened */
 	note(s, "%10.3f   emitted %s id %u\n", since(m->at), emitted, m->t.ip_id);
 	harness_emission_free(m);
 	return !s->failed;
@@ -412,6 +413,15 @@ static bool do_channel(struct script *s, const char *text)
 	return true;
 }
 
+/* What the online server's socket says when it is asked. */
+static bool do_online(struct script *s, const char *text)
+{
+	if (strncmp(text, "received ", 9) || script_number(text + 9, &s->h.online_bytes))
+		return fail(s, "online received BYTES");
+	s->h.online_known = true;
+	return true;
+}
+
 static bool advance(struct script *s, uint64_t delta, bool emits)
 {
 	s->at += delta;
@@ -486,6 +496,8 @@ static bool run_line(struct script *s, char *text, const char *path, int depth)
 		return do_response(s, rest);
 	if (!strcmp(word, "channel"))
 		return do_channel(s, rest);
+	if (!strcmp(word, "online"))
+		return do_online(s, rest);
 	if (!strcmp(word, "shutdown")) {
 		harness_shutdown(&s->h);
 		return true;
