@@ -138,7 +138,6 @@ struct session {
 	uint32_t ts_emitted, ts_recent;
 	uint32_t ack_emitted;	 /* acknowledgment number last sent */
 	uint32_t window_edge;	 /* ack_emitted + window advertised with it, bytes */
-	uint32_t unacked_full;	 /* answer bytes in full segments since the last ACK */
 
 	/* the answer to the newest released turn */
 	uint32_t turn_end;	 /* where the released turn ends, as far as captured */

@@ -40,7 +40,7 @@ void output_negotiated(struct engine *e, struct session *s)
 	uint32_t ours = s->client_mss ? s->client_mss : v4 ? DEFAULT_MSS_V4 : DEFAULT_MSS_V6;
 
 	s->mss = (uint16_t)(MAX(88u, MIN(theirs, session_target(e, s)->mtu - fixed)) - ts);
-	s->rcv_mss = (uint16_t)(MAX(88u, ours) - ts);
+	s->rcv_mss = (uint16_t)(MAX(88u, MIN(ours, session_target(e, s)->mtu - fixed)) - ts);
 }
 
 /* Fields that all segments of a session share. @raw: the client's window for it; @tsval: the client's, or anything older. */
@@ -64,7 +64,6 @@ static struct tx_segment segment_start(struct session *s, uint8_t flags, uint32_
 		s->ack_emitted = s->rcv_nxt;
 		s->window_edge = s->rcv_nxt + window_bytes(s, raw);
 		s->ack_now = false;
-		s->unacked_full = 0;
 		timer_off(s, TIMER_ACK);
 	}
 	if (s->ts_ok) {
@@ -253,7 +252,7 @@ static void acknowledge(struct engine *e, struct session *s, uint64_t now)
 {
 	bool due = s->ack_emitted != s->rcv_nxt;
 
-	if (s->ack_now || (due && s->unacked_full >= 2u * s->rcv_mss) || window_reopened(s))
+	if (s->ack_now || (due && s->rcv_nxt - s->ack_emitted > s->rcv_mss) || window_reopened(s))
 		output_ack(e, s, now);
 	else if (due && !timer_on(s, TIMER_ACK))
 		timer_set(e, s, TIMER_ACK, now + ACK_DELAY);

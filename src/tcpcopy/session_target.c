@@ -135,8 +135,6 @@ static void take_data(struct engine *e, struct session *s, const struct response
 			session_event(e, s, EV_TARGET_FIN);
 		s->ack_now = true;
 	}
-	if (r->len >= s->rcv_mss)
-		s->unacked_full += fresh;
 	turn_response(s, r, fresh, now);
 	if (s->hold && s->answered < s->hold->expect)
 		s->ack_now = true; /* or the target's Nagle waits for it */
