@@ -135,6 +135,8 @@ static void take_data(struct engine *e, struct session *s, const struct response
 			session_event(e, s, EV_TARGET_FIN);
 		s->ack_now = true;
 	}
+	if (s->events & EV_FIN_ACKED)
+		timer_set(e, s, TIMER_LIFE, now + FIN_WAIT_2_LIFE); /* the client reads on */
 	turn_response(s, r, fresh, now);
 	if (s->hold && s->answered < s->hold->expect)
 		s->ack_now = true; /* or the target's Nagle waits for it */
