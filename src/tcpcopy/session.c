@@ -264,13 +264,13 @@ void session_shed(struct engine *e, uint64_t now)
  * From observing to opened: a place among the sessions and a source address. The caller has filled in what it knows of the client. False: declined and
  * counted; the session goes on observing.
  */
-bool session_open(struct engine *e, struct session *s, uint64_t now)
+bool session_open(struct engine *e, struct session *s, bool half_open, uint64_t now)
 {
 	if (!e->channel) {
 		e->n.declined_channel++;
 		return false;
 	}
-	if (e->half_open >= e->cfg.max_half_open) {
+	if (half_open && e->half_open >= e->cfg.max_half_open) {
 		e->n.declined_half_open++;
 		return false;
 	}

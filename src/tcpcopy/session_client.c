@@ -45,7 +45,7 @@ static void open_by_syn(struct engine *e, struct session *s, const struct segmen
 	take_ip_fields(s, g);
 	s->captured_last = g->time;
 	s->has_turn_ack = false;
-	if (!session_open(e, s, now)) {
+	if (!session_open(e, s, true, now)) {
 		e->n.unjoined_bytes += g->captured;
 		return;
 	}
@@ -116,7 +116,7 @@ static void join(struct engine *e, struct session *s, const struct segment *g, u
 	uint16_t mss = addr_is_v4(&s->key.client.addr) ? 1460 : 1440;
 	uint32_t old;
 
-	if (!session_open(e, s, now)) {
+	if (!session_open(e, s, false, now)) {
 		e->n.unjoined_bytes += g->captured;
 		s->turn_ack = g->ack;
 		s->captured_last = g->time;

@@ -197,7 +197,8 @@ struct engine {
 /* session.c */
 struct session *session_new(struct engine *e, const struct flow_key *k, uint64_t now);
 void session_event(struct engine *e, struct session *s, enum session_event ev);
-bool session_open(struct engine *e, struct session *s, uint64_t now); /* false: declined */
+/* @half_open: the client has not completed its handshake yet. False: declined. */
+bool session_open(struct engine *e, struct session *s, bool half_open, uint64_t now);
 void session_start(struct engine *e, struct session *s, uint64_t now);
 void session_end(struct engine *e, struct session *s, enum session_outcome o, uint64_t now);
 void session_free(struct engine *e, struct session *s);
