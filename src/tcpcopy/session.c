@@ -292,6 +292,13 @@ bool session_open(struct engine *e, struct session *s, bool half_open, uint64_t 
 /* Send the SYN now, or as soon as the predecessor is done. */
 void session_start(struct engine *e, struct session *s, uint64_t now)
 {
+	if (s->pred && s->pred->pred) { /* it ended while it waited: what it waited for, we wait for */
+		struct session *skipped = s->pred;
+
+		s->pred = skipped->pred;
+		s->pred->succ = s;
+		skipped->pred = skipped->succ = NULL;
+	}
 	if (s->pred && !(s->pred->events & EV_ENDED)) {
 		timer_set(e, s, TIMER_WAIT, now + MAX(e->cfg.hold, RTO_FLOOR));
 		return;
@@ -350,7 +357,7 @@ void session_end(struct engine *e, struct session *s, enum session_outcome o, ui
 	timer_set(e, s, TIMER_LIFE, now + (s->events & EV_STARTED ? LINGER : 0));
 	if (e->ops->ended)
 		e->ops->ended(e->arg, s, o);
-	if (s->succ && (s->succ->events & EV_OPENED))
+	if (s->succ && (s->succ->events & EV_OPENED) && !(s->succ->events & EV_ENDED))
 		session_start(e, s->succ, now);
 	else if (!over && o != OUTCOME_HALF_OPEN && o != OUTCOME_SHUTDOWN &&
 		 flow_table_find(e->flows, &s->key) == s)
