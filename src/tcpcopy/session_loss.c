@@ -240,7 +240,7 @@ void loss_acked(struct engine *e, struct session *s, uint32_t old_una, uint64_t 
 	s->backoff = 0;
 	if (!r)
 		return;
-	while (gone < r->n_sacked && seq_le(r->sacked[gone].end, s->snd_una))
+	while (gone < r->n_sacked && seq_le(r->sacked[gone].start, s->snd_una))
 		gone++;
 	r->n_sacked = (uint8_t)(r->n_sacked - gone);
 	memmove(r->sacked, r->sacked + gone, r->n_sacked * sizeof(r->sacked[0]));
