@@ -43,6 +43,7 @@ static void make_stack(struct world *w, struct stack_params *p, uint32_t odd)
 		p->rcvbuf = (uint32_t)rng_range(w, 4096, 65535);
 	if (p->wscale < 0 || p->rcvbuf >> p->wscale > 65535)
 		p->rcvbuf = MIN(p->rcvbuf, 65535u << MAX(p->wscale, 0));
+	p->lazy = rng_chance(w, odd);
 	p->dsack = rng_below(w, 2);
 	p->nagle = rng_below(w, 2);
 	if (rng_chance(w, odd))
@@ -234,7 +235,7 @@ static void decide_fairness(struct world *w)
 		for (unsigned r = 0; r < w->conn[i].n; r++)
 			if (w->conn[i].r[r].after != r)
 				f->lockstep = false;
-	f->no_early = f->equal_answers && k->cfg.hold && !c->loss && !c->cut && !c->reorder && f->client_clean;
+	f->no_early = f->equal_answers && f->lockstep && k->cfg.hold && !c->loss && !c->cut && !c->reorder && f->client_clean;
 }
 
 void scenario_make(struct world *w)

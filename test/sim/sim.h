@@ -59,6 +59,7 @@ struct stack_params {
 	int wscale; /* -1: none */
 	bool ts, sack, dsack, nagle;
 	uint32_t rcvbuf;
+	bool lazy; /* acknowledges every second full segment, not more than one's worth as Linux does */
 	uint64_t delack, min_rto, time_wait, keepalive; /* ns; keepalive 0: none */
 	bool keepalive_byte;
 	uint32_t ts_base;
@@ -188,6 +189,7 @@ struct served {
 	unsigned first, next; /* request: where it began, to execute */
 	unsigned arriving;    /* first request whose first byte has not come */
 	uint64_t ans_written; /* bytes */
+	uint64_t early_due;   /* answer bytes that the last early request should have waited for */
 	uint64_t read;	      /* bytes, from base */
 	uint32_t base;	      /* place in the client's stream where it begins */
 	struct served *link;

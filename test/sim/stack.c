@@ -240,7 +240,7 @@ void tcb_resend(struct tcb *t)
 	else if (t->state == T_SYN_RCVD)
 		transmit(t, TCPF_SYN | TCPF_ACK, t->iss, 0);
 	else
-		send_from(t, t->snd_una, t->snd_mss, fin_sent(t));
+		send_from(t, t->snd_una, MIN(t->snd_mss, t->snd_max - fin_sent(t) - t->snd_una), fin_sent(t));
 	t->timing = false; /* Karn */
 }
 
@@ -290,7 +290,13 @@ static void keepalive(struct tcb *t)
 	if (t->snd_una == t->snd_max) {
 		uint32_t n = t->p->keepalive_byte && t->tx_end != t->iss + 1;
 
+		unsigned unacked = t->unacked;
+		uint64_t delack = t->deadline[TT_DELACK];
+
+		/* no peer takes the ACK of a segment below its window: ours is still due */
 		transmit(t, TCPF_ACK, t->snd_nxt - 1, n);
+		t->unacked = unacked;
+		tcb_timer(t, TT_DELACK, delack);
 	}
 	tcb_timer(t, TT_KEEPALIVE, t->w->now + t->p->keepalive);
 }

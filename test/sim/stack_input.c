@@ -267,7 +267,7 @@ static bool take_data(struct tcb *t, const struct segment *g)
 		return true;
 	}
 	t->unacked += end - start;
-	return t->unacked >= 2u * t->snd_mss;
+	return t->p->lazy ? t->unacked >= 2u * t->snd_mss : t->unacked > t->snd_mss;
 }
 
 static void take_fin(struct tcb *t)

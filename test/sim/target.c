@@ -88,8 +88,9 @@ static void judge_turns(struct served *v, uint64_t edge)
 	for (; v->arriving < c->n && c->r[v->arriving].start < edge; v->arriving++) {
 		uint64_t due = answers_due(v, v->arriving), sent = served_sent(v);
 
-		if (sent >= due)
+		if (sent >= due || due == v->early_due)
 			continue;
+		v->early_due = due; /* the others of this turn came with it */
 		w->early++;
 		trace(w, "EARLY: request %u of connection %u with %llu of %llu answer bytes sent", v->arriving,
 		      c->index, (unsigned long long)sent, (unsigned long long)due);
