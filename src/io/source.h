@@ -19,6 +19,11 @@ struct source_counters {
 	uint64_t truncated; /* delivered, but cut by the buffer (not: by the snaplen asked for) */
 	uint64_t kernel_drops; /* let in by the filter, but lost for want of buffer (tp_drops) */
 	uint64_t errors; /* receive errors other than would-block; source.error has the last */
+	/* live capture by a ring; 0 without one */
+	uint64_t ring_bytes;   /* its size */
+	uint64_t ring_used;    /* gauge: of these, in blocks that wait to be read now */
+	uint64_t ring_most;    /* the most that ever waited at once */
+	uint64_t ring_freezes; /* times that the kernel found no free block */
 };
 
 typedef void (*source_fn)(const struct raw_packet *p, void *arg);
@@ -30,6 +35,8 @@ struct source_ops {
 	 */
 	unsigned (*poll)(struct source *s, unsigned budget, source_fn fn, void *arg);
 	void (*counters)(struct source *s, struct source_counters *c); /* reads the kernel's too */
+	/* live capture only; see capture_set_filter() */
+	int (*set_filter)(struct source *s, const char *filter, char *err, size_t err_size);
 	void (*close)(struct source *s);
 };
 
@@ -57,6 +64,19 @@ static inline void source_close(struct source *s)
 	s->ops->close(s);
 }
 
+/* How live packets come to us. */
+#define CAPTURE_MODES(X)                                                                           \
+	X(AUTO, "auto", "a wake-up for each packet, and at high rates a ring")                     \
+	X(RING, "ring", "a ring") /* whole blocks: cheap, but up to a few ms late */               \
+	X(PACKET, "packet", "a wake-up for each packet") /* quick, but takes processor time */     \
+	X(ALTERNATE, "alternate", "one way and the other by turns") /* for tests */
+enum capture_mode {
+#define X(id, name, text) CAPTURE_##id,
+	CAPTURE_MODES(X)
+#undef X
+		CAPTURE_MODE_COUNT
+};
+
 struct capture_options {
 	const char *interface; /* one interface by name */
 	const char *filter;    /* pcap-filter(7), run in the kernel; NULL or "": everything */
@@ -67,6 +87,8 @@ struct capture_options {
 	bool incoming_only;
 	unsigned snaplen;    /* bytes of a packet wanted; 0: all of it (super-packets whole) */
 	size_t buffer_bytes; /* receive buffer; 0: 16 MB. Without CAP_NET_ADMIN at most rmem_max */
+	enum capture_mode mode;
+	size_t ring_bytes; /* locked in memory; 0: 32 MB. At least four blocks, 1 MB or more */
 };
 
 /*

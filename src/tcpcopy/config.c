@@ -21,6 +21,7 @@
 #define DEFAULT_HOLD (3 * NS_PER_SEC)
 #define DEFAULT_SESSION_BUFFER (16ull << 20)
 #define DEFAULT_MEMORY (128ull << 20)
+#define DEFAULT_RING (32ull << 20)
 #define DEFAULT_STATS (10 * NS_PER_SEC)
 
 /* What the setters fill. */
@@ -133,6 +134,28 @@ static const char *set_inject(void *into, const char *value)
 		return NULL;
 	}
 	return "no such way to send";
+}
+
+static const char *set_capture(void *into, const char *value)
+{
+	static const char *const names[CAPTURE_MODE_COUNT] = {
+#define X(id, name, text) [CAPTURE_##id] = name,
+		CAPTURE_MODES(X)
+#undef X
+	};
+
+	for (int i = 0; i < CAPTURE_MODE_COUNT; i++) {
+		if (strcmp(value, names[i]) != 0)
+			continue;
+		((struct parsing *)into)->c->capture = (enum capture_mode)i;
+		return NULL;
+	}
+	return "no such way to capture";
+}
+
+static const char *set_ring(void *into, const char *value)
+{
+	return number_parse_size(value, 1ull << 20, 4ull << 30, &((struct parsing *)into)->c->ring);
 }
 
 static const char *set_no_join(void *into, const char *value)
@@ -253,6 +276,11 @@ static const struct args_option options[] = {
 	{ 'F', "filter", "FILTER", ARGS_GREEDY,
 	  "replicate only what this pcap-filter(7) lets pass, too; need not be quoted",
 	  "a filter in the words of pcap-filter(7), such as src net 192.0.2.0/24", set_filter },
+	{ 0, "capture", "WAY", 0,
+	  "packet (quick), ring (cheap), or auto for what suits the rate (auto)",
+	  "auto, ring or packet", set_capture },
+	{ 'B', "ring", "SIZE", 0, "memory for packets that are captured but not yet read (32M)",
+	  "1M to 4G", set_ring },
 	{ 'M', "mtu", "BYTES", 0, "of the way to the targets (the route's)", "576 to 65535",
 	  set_mtu },
 	{ 0, "inject", "WAY", 0,
@@ -303,6 +331,7 @@ int config_parse(struct config *c, int argc, char **argv)
 	c->hold = DEFAULT_HOLD;
 	c->session_buffer = DEFAULT_SESSION_BUFFER;
 	c->memory = DEFAULT_MEMORY;
+	c->ring = DEFAULT_RING;
 	c->stats_interval = DEFAULT_STATS;
 	status = args_parse(&program, argc, argv, &p);
 	args_free(); /* the setters have copied what they want */

@@ -5,6 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "io/source.h"
 #include "packet/addr.h"
 
 /*
@@ -68,6 +69,8 @@ struct config {
 	uint64_t memory;         /* -m, bytes all sessions may hold together */
 	uint64_t stats_interval; /* --stats, ns; 0: none */
 	enum config_inject inject;
+	enum capture_mode capture;
+	uint64_t ring; /* -B, bytes of all capture rings together */
 	uint32_t mtu; /* -M, bytes; 0: the route's */
 	bool no_join; /* -O: connections older than tcpcopy are not joined */
 };

@@ -145,6 +145,11 @@ static void log_limits(const struct config *c)
 		CONFIG_INJECT(X)
 #undef X
 	};
+	static const char *const capture[CAPTURE_MODE_COUNT] = {
+#define X(id, name, text) [CAPTURE_##id] = text,
+		CAPTURE_MODES(X)
+#undef X
+	};
 	char mtu[48] = "the route's";
 
 	if (c->hold)
@@ -154,6 +159,9 @@ static void log_limits(const struct config *c)
 		log_info("a request waits for the answer before it: never");
 	if (c->mtu)
 		snprintf(mtu, sizeof(mtu), "%u bytes", c->mtu);
+	log_info("captured by: %s", capture[c->capture]);
+	if (c->capture != CAPTURE_PACKET)
+		log_info("capture rings: %llu MiB together", (unsigned long long)c->ring >> 20);
 	log_info("sent by: %s", inject[c->inject]);
 	log_info("a session buffers at most %llu KiB, all together %llu MiB; MTU towards targets: "
 		 "%s; older connections: %s",

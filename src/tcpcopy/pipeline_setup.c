@@ -103,6 +103,8 @@ static int open_sources(struct pipeline *p, char *err, size_t err_size)
 			.interface = c->n_interfaces ? c->interfaces[i] : any[i],
 			.filter = filter,
 			.incoming_only = true,
+			.mode = c->capture,
+			.ring_bytes = (size_t)(c->ring / n),
 		};
 
 		p->source[i] = capture_open(&o, err, err_size);

@@ -87,6 +87,8 @@ BAD_VALUES = [
     ("-F", "tcp and flavour sweet", "syntax error"),
     ("-M", "100", "576 to 65535"),
     ("--inject", "wire", "link, raw or auto"),
+    ("--capture", "net", "auto, ring or packet"),
+    ("-B", "32", "1M to 4G"),
     ("--hold", "3", "unit"),
     ("--session-buffer", "1", "64K"),
     ("-m", "1K", "1M"),

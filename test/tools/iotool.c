@@ -4,17 +4,18 @@
  * by hand. One command a run:
  *
  *   capture INTERFACE FILTER PACKETS SECONDS [incoming] [snaplen=N] [buffer=N] [stall=MS]
- *           [refilter=FILTER] [quiet]
+ *           [refilter=FILTER] [quiet] [age] [mode=auto|ring|packet|alternate] [ring=BYTES] [budget=N]
  *       Prints "ready", then a line for each packet, then the counters. PACKETS 0: no limit.
  *       "stall" sleeps before reading; "refilter" replaces the filter after that; "quiet" prints
  *       only the counters. Of a payload byte that is not its sequence number mod 251, as "send"
- *       makes them, it says "wrong".
+ *       makes them, it says "wrong". "age" adds to "quiet" the time from capture to delivery and the
+ *       number of packets whose sequence number is not above that of the one before.
  *   read FILE FILTER
  *       The same from a pcap file.
  *   send FROM PORT TO PORT LEN [gso=N] [ttl=N] [id=N] [tos=N] [seq=N] [nodf] [count=N] [batch=N]
- *        [interval=MS] [also=TO2] [file=FILE] [link]
+ *        [interval=MS] [rate=N] [also=TO2] [file=FILE] [link]
  *       "count" segments of LEN bytes, flushed after each "batch", with a pause then, and at the
- *       end the counters. Every second segment goes to TO2. "link": by the link layer.
+ *       end the counters. "rate": so many a second, evenly. Every second segment goes to TO2. "link": by the link layer.
  *   route ADDRESS...
  *       What the routing says.
  *   interfaces
@@ -26,8 +27,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <time.h>
 
+#include "base/hist.h"
 #include "base/util.h"
 #include "io/route.h"
 #include "io/sink.h"
@@ -103,15 +106,53 @@ static void print_packet(const struct raw_packet *p, void *arg)
 	       segment_format(text, sizeof(text), &s));
 }
 
+/* What "age" asks for. */
+static struct hist ages;
+static uint64_t disorder;
+
+static void note_age(const struct raw_packet *p, void *arg)
+{
+	static uint32_t last;
+	static bool any;
+	struct segment s;
+
+	(void)arg;
+	if (parse_packet(&s, p) != PARSE_OK)
+		return;
+	hist_add(&ages, now_ns(CLOCK_MONOTONIC) - p->time);
+	disorder += any && (int32_t)(s.seq - last) <= 0;
+	any = true;
+	last = s.seq;
+}
+
 static void print_source(struct source *s, uint64_t cpu)
 {
 	struct source_counters c;
 
 	source_counters(s, &c);
 	printf("counters packets=%" PRIu64 " bytes=%" PRIu64 " truncated=%" PRIu64 " drops=%" PRIu64
-	       " errors=%" PRIu64 " cpu_ns_each=%" PRIu64 "%s%s\n",
+	       " errors=%" PRIu64 " ring=%" PRIu64 " ring_used=%" PRIu64 " ring_most=%" PRIu64
+	       " freezes=%" PRIu64 " disorder=%" PRIu64 " age_p50_ns=%" PRIu64 " age_p99_ns=%" PRIu64
+	       " cpu_ns_each=%" PRIu64 "%s%s\n",
 	       c.packets, c.bytes, c.truncated, c.kernel_drops, c.errors,
+	       c.ring_bytes, c.ring_used, c.ring_most, c.ring_freezes, disorder,
+	       hist_quantile(&ages, 0.5), hist_quantile(&ages, 0.99),
 	       c.packets ? cpu / c.packets : 0, s->error[0] ? " error: " : "", s->error);
+}
+
+static enum capture_mode mode(char **argv)
+{
+	static const char *const names[CAPTURE_MODE_COUNT] = {
+#define X(id, name, text) [CAPTURE_##id] = name,
+		CAPTURE_MODES(X)
+#undef X
+	};
+	const char *v = option(argv, "mode");
+
+	for (int i = 0; v && i < CAPTURE_MODE_COUNT; i++)
+		if (!strcmp(v, names[i]))
+			return (enum capture_mode)i;
+	return CAPTURE_AUTO;
 }
 
 static int run_capture(char **argv)
@@ -120,6 +161,7 @@ static int run_capture(char **argv)
 	uint64_t limit = strtoull(argv[2], NULL, 10), taken = 0, cpu;
 	uint64_t end = now_ns(CLOCK_MONOTONIC) + (uint64_t)(atof(argv[3]) * 1e9);
 	unsigned long stall = number(argv + 4, "stall", 0);
+	unsigned long budget = number(argv + 4, "budget", 256);
 	const char *refilter = option(argv + 4, "refilter");
 	bool quiet = option(argv + 4, "quiet");
 	struct source *s;
@@ -128,6 +170,8 @@ static int run_capture(char **argv)
 	o.incoming_only = option(argv + 4, "incoming");
 	o.snaplen = (unsigned)number(argv + 4, "snaplen", 0);
 	o.buffer_bytes = number(argv + 4, "buffer", 0);
+	o.mode = mode(argv + 4);
+	o.ring_bytes = number(argv + 4, "ring", 0);
 	s = capture_open(&o, err, sizeof(err));
 	if (!s)
 		return failed();
@@ -138,12 +182,13 @@ static int run_capture(char **argv)
 	if (refilter && capture_set_filter(s, refilter, err, sizeof(err)) < 0)
 		return failed();
 	p = (struct pollfd){ .fd = s->fd, .events = POLLIN };
+	hist_reset(&ages);
 	cpu = now_ns(CLOCK_PROCESS_CPUTIME_ID);
 	while ((!limit || taken < limit) && now_ns(CLOCK_MONOTONIC) < end) {
 		poll(&p, 1, 50);
 		taken += source_poll(s,
-				     limit && limit - taken < 256 ? (unsigned)(limit - taken) : 256,
-				     print_packet, &quiet);
+				     (unsigned)(limit ? MIN(limit - taken, budget) : budget),
+				     option(argv + 4, "age") ? note_age : print_packet, &quiet);
 		fflush(stdout);
 	}
 	print_source(s, now_ns(CLOCK_PROCESS_CPUTIME_ID) - cpu);
@@ -176,11 +221,24 @@ static void flush(struct sink *s, unsigned long interval_ms)
 		sink_readable(s);
 }
 
+/* Before the next segment is @due: send those before it, and sleep. */
+static void wait_until(struct sink *s, uint64_t due)
+{
+	struct timespec t = { (time_t)(due / NS_PER_SEC), (long)(due % NS_PER_SEC) };
+
+	if (now_ns(CLOCK_MONOTONIC) >= due)
+		return;
+	sink_flush(s);
+	clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &t, NULL);
+}
+
 static int run_send(char **argv)
 {
 	const char *file = option(argv + 5, "file"), *also = option(argv + 5, "also");
 	unsigned long count = number(argv + 5, "count", 1), batch = number(argv + 5, "batch", 64);
 	unsigned long interval = number(argv + 5, "interval", 0);
+	unsigned long rate = number(argv + 5, "rate", 0);
+	uint64_t start;
 	struct tx_segment t = { .flags = TCPF_ACK | TCPF_PSH, .ack = 7, .window = 115 };
 	struct addr to[2];
 	struct sink *s;
@@ -210,8 +268,12 @@ static int run_send(char **argv)
 				       : sink_raw_open(err, sizeof(err));
 	if (!s)
 		return failed();
+	prctl(PR_SET_TIMERSLACK, 1);
+	start = now_ns(CLOCK_MONOTONIC);
 	cpu = now_ns(CLOCK_PROCESS_CPUTIME_ID);
 	for (unsigned long i = 0; i < count; i++) {
+		if (rate)
+			wait_until(s, start + i * NS_PER_SEC / rate);
 		t.tuple.dst.addr = to[i % 2];
 		sink_send(s, &t);
 		if (i % batch == batch - 1)

@@ -114,6 +114,7 @@ static void test_the_post(void **state)
 	assert_true(c.hold == 3 * NS_PER_SEC && c.stats_interval == 10 * NS_PER_SEC);
 	assert_int_equal(c.session_buffer, 16 << 20);
 	assert_int_equal(c.memory, 128 << 20);
+	assert_true(c.capture == CAPTURE_AUTO && c.ring == 32 << 20);
 	assert_int_equal(c.mtu, 0);
 	assert_string_equal(c.filter, "");
 	assert_string_equal(c.log_path, "");
@@ -128,7 +129,7 @@ static void test_every_option(void **state)
 			       "--interface", "lo", "--filter", "src", "net", "10.0.0.0/8", "--log",
 			       "a.log", "--pid=/run/a.pid", "--port=40000", "--keep-trying",
 			       "--hold=1.5s", "--session-buffer=1M", "--stats=0", "--mtu=1400",
-			       "--no-join", "--verbose"),
+			       "--no-join", "--verbose", "--capture=packet", "--ring=8M"),
 			 -1);
 	assert_endpoint(&c.peers[0].at, PEER, 40000);
 	assert_string_equal(c.interfaces[0], "lo");
@@ -140,6 +141,7 @@ static void test_every_option(void **state)
 	assert_true(c.keep_trying && c.no_join && c.verbose && !c.daemon);
 	assert_true(c.hold == 1500 * NS_PER_MS && c.stats_interval == 0);
 	assert_int_equal(c.session_buffer, 1 << 20);
+	assert_true(c.capture == CAPTURE_PACKET && c.ring == 8 << 20);
 	assert_int_equal(c.mtu, 1400);
 	assert_int_equal(c.n_pool, 1);
 	assert_int_equal(c.pool[0].len, 120);
