@@ -393,7 +393,8 @@ void copy_start(struct world *w)
 {
 	struct copy *k = &w->copy;
 
-	k->e = engine_new(&k->cfg, k->blind ? &ops_blind : &ops_asking, w, w->now);
+	/* it begins with the capture: what is silent is counted from then on */
+	k->e = engine_new(&k->cfg, k->blind ? &ops_blind : &ops_asking, w, MAX(w->now, w->capture.from));
 	if (!k->e)
 		abort();
 	for (unsigned i = 0; i < k->n_targets; i++)

@@ -29,7 +29,9 @@ uint64_t rng_range(struct world *w, uint64_t lo, uint64_t hi)
 
 	while (bits < 63 && span >> bits)
 		bits++;
-	/* first the magnitude, then the value */
+	/* half of the time any value, else first the magnitude, then the value */
+	if (rng_below(w, 2))
+		return lo + rng_below(w, span + 1);
 	bits = (unsigned)rng_below(w, bits + 1);
 	value = rng_below(w, 1ull << bits);
 	return lo + MIN(span, value);

@@ -21,6 +21,12 @@ static struct endpoint endpoint_at(const struct world *w, unsigned host, uint16_
 	return e;
 }
 
+/* A part of @most: all of it, a half, a quarter, ... */
+static uint32_t share(struct world *w, uint32_t most)
+{
+	return most >> rng_below(w, 8);
+}
+
 static void make_stack(struct world *w, struct stack_params *p, uint32_t odd)
 {
 	p->mss = w->v6 ? 1440 : 1460;
@@ -59,11 +65,11 @@ static void make_link(struct world *w, struct link *l, const char *name, uint32_
 	if (rng_chance(w, odd))
 		l->jitter = rng_range(w, 0, l->delay);
 	if (rng_chance(w, odd))
-		l->loss = (uint32_t)rng_range(w, 100, 60000);
+		l->loss = share(w, 60000);
 	if (rng_chance(w, odd / 2))
-		l->dup = (uint32_t)rng_range(w, 100, 30000);
+		l->dup = share(w, 30000);
 	if (rng_chance(w, odd / 2))
-		l->reorder = (uint32_t)rng_range(w, 100, 50000);
+		l->reorder = share(w, 50000);
 	if (rng_chance(w, odd / 3)) {
 		l->rate = rng_range(w, 500 * 1000, 100 * 1000 * 1000);
 		l->queue = rng_range(w, 20000, 500000);
@@ -166,15 +172,15 @@ static void make_capture(struct world *w, uint32_t odd)
 	struct capture *k = &w->capture;
 
 	k->gro = rng_below(w, 3);
-	if (rng_chance(w, odd / 3))
-		k->loss = (uint32_t)rng_range(w, 100, 50000);
+	if (rng_chance(w, odd / 2))
+		k->loss = share(w, 50000);
 	if (rng_chance(w, odd / 4))
-		k->dup = (uint32_t)rng_range(w, 100, 100000);
+		k->dup = share(w, 100000);
 	if (rng_chance(w, odd / 4))
-		k->reorder = (uint32_t)rng_range(w, 100, 50000);
+		k->reorder = share(w, 50000);
 	if (rng_chance(w, odd / 10))
-		k->cut = (uint32_t)rng_range(w, 100, 30000);
-	if (rng_chance(w, odd / 3))
+		k->cut = share(w, 30000);
+	if (rng_chance(w, odd))
 		k->from = w->now + rng_range(w, 0, 2 * NS_PER_SEC);
 }
 
@@ -241,7 +247,7 @@ static void decide_fairness(struct world *w)
 void scenario_make(struct world *w)
 {
 	/* a quarter of the runs is plain, the others ever more odd */
-	static const uint32_t odds[] = { 0, 60000, 150000, 350000 };
+	static const uint32_t odds[] = { 0, 80000, 200000, 400000 };
 	uint32_t odd = odds[rng_below(w, ARRAY_SIZE(odds))];
 	bool big = rng_below(w, 6) == 0;
 

@@ -137,8 +137,8 @@ static void check_complete(struct world *w)
 			const struct target_host *h = &w->copy.target[t];
 			bool quick = w->fair.lockstep && w->fair.equal_answers && w->fair.wires_clean && !h->read_rate;
 
-			/* a successor on the same port waits, but not for ever */
-			if (c->reused_by && !quick)
+			/* a successor on the same port waits, and so does an RST, but not for ever */
+			if ((c->reused_by || c->ending == END_RST || c->ending == END_RST_EARLY) && !quick)
 				continue;
 			if (!c->met[t] && (c->old || !got))
 				continue; /* a connection older than the capture may have had no further turn */
@@ -206,6 +206,7 @@ static void check_nothing_left(struct world *w)
 
 static void stop_clients(struct world *w)
 {
+	w->client_p.keepalive = 0;
 	for (unsigned i = 0; i < w->n_conns; i++)
 		for (int t = 0; t < TT_COUNT; t++) {
 			w->conn[i].c.deadline[t] = 0;

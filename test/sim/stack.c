@@ -285,7 +285,7 @@ static void persist(struct tcb *t)
 
 static void keepalive(struct tcb *t)
 {
-	if (t->state != T_ESTABLISHED && t->state != T_CLOSE_WAIT)
+	if (!t->p->keepalive || (t->state != T_ESTABLISHED && t->state != T_CLOSE_WAIT))
 		return;
 	if (t->snd_una == t->snd_max) {
 		uint32_t n = t->p->keepalive_byte && t->tx_end != t->iss + 1;
