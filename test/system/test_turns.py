@@ -1,0 +1,103 @@
+#!/usr/bin/python3
+"""The order of turns, judged by a server: no request comes before the answer that its client had read."""
+
+import json
+import pathlib
+import threading
+import time
+
+import pytest
+from conftest import wait_until
+from workload import closed, connect
+
+PORT = 7000
+CONNECTIONS, REQUESTS = 8, 60
+SERVER = pathlib.Path(__file__).with_name("turns_server.py")
+# bytes of answer, in turn: each is one write of the server, which leaves it at once
+ONE_WRITE = (5, 400, 3000, 6000, 1, 1448)
+# several writes, with whatever pauses the machine makes between them
+WRITES = (5, 40_000, 1, 90_000)
+
+
+class Judge:
+    def __init__(self, lab, name, *behaviour):
+        host = lab.host(name)
+        self.log = lab.new_path(f"{name}-turns.log")
+        self.process = host.popen(["/usr/bin/python3", SERVER, PORT, self.log, *behaviour])
+        assert host.wait_listening(PORT, lambda: self.process.poll() is None)
+
+    def talks(self):
+        """By client, once the connection has ended."""
+        return {talk["client"]: talk for talk in map(json.loads, self.log.read_text().splitlines())}
+
+
+def converse(lab, sizes, think):
+    with connect(lab, PORT) as connection:
+        for number in range(REQUESTS):
+            size = sizes[number % len(sizes)]
+            connection.sendall(f"{number} {size} {'x' * (number * 37 % 2000)}\n".encode())
+            got = 0
+            while got < size:
+                got += len(connection.recv(1 << 17))
+            time.sleep(think)
+
+
+def judged(lab, replay, behaviour, sizes=ONE_WRITE, think=0.0, tcpcopy=()):
+    """The target's talks, which are the online server's as far as the client's part goes, and the account."""
+    lab.route_to_assistant("client")
+    online, target = Judge(lab, "online"), Judge(lab, "target", *behaviour)
+    r = replay(port=PORT, tcpcopy=tcpcopy)
+    clients = [threading.Thread(target=converse, args=(lab, sizes, think)) for _ in range(CONNECTIONS)]
+    for client in clients:
+        client.start()
+    for client in clients:
+        client.join(30)
+    assert wait_until(lambda: len(online.talks()) == len(target.talks()) == CONNECTIONS)
+    assert closed(lab, PORT)
+    there, here = online.talks(), target.talks()
+    for client, talk in there.items():
+        assert talk["numbers"] == list(range(REQUESTS)) and talk["early"] == []
+        assert here[client]["numbers"] == talk["numbers"]
+        assert here[client]["sha256"] == talk["sha256"]
+    account = r.stop()
+    assert account.outcomes() == {"complete": CONNECTIONS}
+    return here.values(), account
+
+
+def early(talks):
+    return [request for talk in talks for request in talk["early"]]
+
+
+@pytest.mark.parametrize("think", [0, 0.002])
+@pytest.mark.parametrize("delay", [0, 5], ids=["as fast", "slower"])
+def test_answers_of_the_same_length(lab, replay, delay, think):
+    talks, account = judged(lab, replay, ["1", delay], think=think)
+    assert early(talks) == []
+    assert account("turns released because the target had answered") == account("turns opened")
+
+
+@pytest.mark.parametrize("delay", [0, 5], ids=["as fast", "slower"])
+def test_longer_answers(lab, replay, delay):
+    talks, account = judged(lab, replay, ["2", delay])
+    assert early(talks) == []
+    assert account("turns released because the target had answered") == account("turns opened")
+
+
+@pytest.mark.parametrize("delay", [0, 5], ids=["as fast", "slower"])
+def test_shorter_answers(lab, replay, delay):
+    """As much as its client had read never comes; the pause after the answer releases the next request."""
+    talks, account = judged(lab, replay, ["0.5", delay])
+    assert early(talks) == []
+    assert account("released because the target's shorter answer had paused") > 0
+
+
+def test_answers_in_several_writes(lab, replay):
+    """A pause between two writes looks like the end of a shorter answer; then, and only then, a request may be early."""
+    talks, account = judged(lab, replay, ["1"], sizes=WRITES)
+    assert not early(talks) or account("released because the target's shorter answer had paused") > 0
+
+
+def test_order_is_not_kept_without_waiting(lab, replay):
+    """What -W is for; and the proof that the judge sees it."""
+    talks, _ = judged(lab, replay, ["1", 5], tcpcopy=["-W"])
+    assert early(talks)

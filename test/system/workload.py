@@ -1,0 +1,103 @@
+"""Work for the servers of a lab, and what says whether the target has done the same."""
+
+import socket
+import subprocess
+
+from conftest import wait_until
+
+# What the target's kernel must not have seen from us.
+TROUBLE = ["TcpInCsumErrors", "TcpExtTCPChallengeACK", "TcpExtPAWSEstab", "TcpEstabResets",
+           "TcpExtTCPAbortOnData", "TcpExtTCPSynChallenge", "TcpExtTCPACKSkippedSeq",
+           "TcpExtTCPACKSkippedPAWS", "TcpOutRsts"]
+WRITES = ("append", "incrby", "set", "rpush")
+
+
+class Trouble:
+    """The counters of TROUBLE in a host from now on."""
+
+    def __init__(self, host):
+        self.host = host
+        self.before = host.nstat()
+
+    def __call__(self):
+        now = self.host.nstat()
+        return {name: now.get(name, 0) - self.before.get(name, 0) for name in TROUBLE
+                if now.get(name, 0) != self.before.get(name, 0)}
+
+
+def pair(lab, kind="redis", **kwargs):
+    """A server of this kind on the online host and on the target; the route is set."""
+    lab.route_to_assistant("client")
+    return [getattr(lab, kind)(name, **kwargs) for name in ("online", "target")]
+
+
+def pace(lab, megabytes_per_second):
+    """The client sends no faster. For data that two cores could not carry twice at once."""
+    lab.faults("client", from_={"rate": megabytes_per_second * 8e6})
+
+
+def appends(lab, connections, commands, size=0, timeout=60):
+    """Connections side by side, each in closed loop: `append log:<connection> <number>.`, so that
+    what a server holds tells in which order it executed them, and how often. `size` bytes of
+    padding in each.
+    """
+    client, online = lab.host("client"), lab.host("online")
+    running = []
+    for c in range(connections):
+        path = lab.new_path(f"commands{c}")
+        path.write_text("".join(f"append log:{c} {i}.{'x' * size}\n" for i in range(commands)))
+        with open(path) as script:
+            running.append(client.popen(["redis-cli", "-h", online.ip4], stdin=script,
+                                        stdout=subprocess.DEVNULL))
+    for process in running:
+        assert process.wait(timeout) == 0
+
+
+def writes(redis):
+    return {name: n for name, n in redis.calls().items() if name in WRITES}
+
+
+def equal(online, target, timeout=30):
+    """Both redis servers hold the same, by as many commands: none is missing, none ran twice."""
+    assert wait_until(lambda: writes(online) == writes(target), timeout, step=0.2), \
+        (writes(online), writes(target))
+    assert online.digest() == target.digest()
+    return True
+
+
+def closed(lab, port=6379, timeout=20):
+    """The target has no connection of the client left, except in TIME-WAIT."""
+    return wait_until(lambda: not lab.host("target").check_output(
+        ["ss", "-Htn", "state", "connected", "exclude", "time-wait", "sport", "=", f":{port}",
+         "dst", lab.host("client").ip4]).strip(), timeout)
+
+
+def dropped(lab):
+    """What the loss rules have dropped, {(host, direction): packets}."""
+    return {where: count.dropped for where, count in lab.loss_counters().items()}
+
+
+def all_complete(account):
+    """Every session ended well, and the target has acknowledged every byte that was taken."""
+    assert account.outcomes() == {"complete": account("sessions opened by a SYN")}, account.log
+    assert account("given up with their session") == 0, account.log
+    return True
+
+
+def connect(lab, port=6379, timeout=20):
+    """A connection of the client to the online server."""
+    with lab.host("client").inside():
+        connection = socket.create_connection((lab.host("online").ip4, port), timeout)
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return connection
+
+
+def ask(connection, text, end=b"\r\n"):
+    """A line to the server, and its answer up to `end`."""
+    connection.sendall(text.encode() + b"\r\n")
+    answer = b""
+    while not answer.endswith(end):
+        piece = connection.recv(1 << 16)
+        assert piece, answer
+        answer += piece
+    return answer
