@@ -175,6 +175,8 @@ enum queue_result queue_put(struct engine *e, struct session *s, const struct se
 			e->n.queued_bytes += end - at;
 			e->live_bytes += end - at;
 			s->not_taken = end - at;
+			if (s->has_turn_ack)
+				s->turn_ack = seq_max(s->turn_ack, g->ack);
 			return r;
 		}
 		if (result != QUEUE_NEW)
