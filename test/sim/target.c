@@ -94,8 +94,9 @@ static void judge_turns(struct served *v, uint64_t edge)
 		w->early++;
 		trace(w, "EARLY: request %u of connection %u with %llu of %llu answer bytes sent", v->arriving,
 		      c->index, (unsigned long long)sent, (unsigned long long)due);
+		/* one that did not wait may take the next ones' answers with it */
 		if (w->fair.no_early &&
-		    w->early > n->released_on_pause + n->released_on_deadline + n->released_on_close)
+		    !(n->released_on_pause + n->released_on_deadline + n->released_on_close))
 			fail(w, "request %u of connection %u came with %llu of %llu answer bytes sent, and no turn was"
 			     " released on pause or deadline", v->arriving, c->index, (unsigned long long)sent,
 			     (unsigned long long)due);
