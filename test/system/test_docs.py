@@ -1,0 +1,251 @@
+#!/usr/bin/python3
+"""doc/SESSION.md, doc/PROTOCOL.md and the manuals say what the sources say: names, numbers and tables, in both directions.
+
+Pure text, apart from -h of the two programs (TCPCOPY_BIN_DIR, or the top of the tree). That every option of -h is in its
+manual is tested where the options are.
+"""
+import pathlib
+import re
+import subprocess
+
+import pytest
+
+from conftest import BIN, TOP
+
+ENGINE = sorted((TOP / "src/tcpcopy").glob("session*.[ch]"))
+SESSION = (TOP / "doc/SESSION.md").read_text(encoding="utf-8")
+PROTOCOL = (TOP / "doc/PROTOCOL.md").read_text(encoding="utf-8")
+
+UNITS = {"": 1, "us": 10 ** 3, "ms": 10 ** 6, "s": 10 ** 9, "bytes": 1, "KB": 1 << 10, "MB": 1 << 20}
+
+
+def source(path):
+    """A source file without its comments."""
+    text = (TOP / "src" / path).read_text(encoding="utf-8")
+    return re.sub(r"/\*.*?\*/|//[^\n]*", " ", text, flags=re.DOTALL).replace("\\\n", " ")
+
+
+def tables(text):
+    """Every table as (names of the columns, rows), the cells without their backticks."""
+    found = []
+    for block in re.findall(r"(?:^\|.*\|\n)+", text, re.MULTILINE):
+        rows = [[cell.strip().strip("`") for cell in line.strip()[1:-1].split("|")] for line in block.splitlines()]
+        found.append((rows[0], rows[2:]))
+    return found
+
+
+def table(text, first):
+    """The rows of the one table whose first column is called @first."""
+    (rows,) = [rows for head, rows in tables(text) if head[0] == first]
+    assert rows
+    return rows
+
+
+def names(text, first):
+    return [row[0] for row in table(text, first)]
+
+
+def value(words):
+    """A number of the document, times in ns: "200 ms", "2^30", "1220". None where it is none."""
+    m = re.fullmatch(r"(\d+)(?:\^(\d+))? ?([a-zA-Z]*)", words)
+    if not m or m[3] not in UNITS:
+        return None
+    return int(m[1]) ** int(m[2] or 1) * UNITS[m[3]]
+
+
+def evaluated(expression):
+    """A #define's value, times in ns; None where it is not a plain number."""
+    plain = re.sub(r"NS_PER_(US|MS|SEC)", lambda m: {"US": "10**3", "MS": "10**6", "SEC": "10**9"}[m[1]], expression)
+    plain = re.sub(r"\b(0x[0-9a-fA-F]+|\d+)[uUlL]+\b", r"\1", plain)
+    if not re.fullmatch(r"[\d\sxa-fA-F()*+<-]+", plain):
+        return None
+    return eval(plain)  # pylint: disable=eval-used
+
+
+def constants(paths):
+    found = {}
+    for path in paths:
+        for name, expression in re.findall(r"^#define (\w+)[ \t]+(\S.*)$", source(path), re.MULTILINE):
+            number = evaluated(expression.strip())
+            if number is not None:
+                assert found.get(name, number) == number, f"{name} is defined twice"
+                found[name] = number
+    return found
+
+
+def x_table(name):
+    """The arguments of every X() of a table of session.h, without quotes."""
+    body = re.search(rf"#define {name}\(X\)((?:\s*X\([^\n]*)+)", source("tcpcopy/session.h"))[1]
+    rows = re.findall(r'X\((\w+)((?:,\s*"[^"]*")*)\)', body)
+    assert rows and len(rows) == body.count("X(")
+    return [(first, *re.findall(r'"([^"]*)"', rest)) for first, rest in rows]
+
+
+# --- doc/SESSION.md -------------------------------------------------------------------------------------------------
+
+ENGINE_CONSTANTS = constants(f"tcpcopy/{path.name}" for path in ENGINE)
+
+
+def test_session_events():
+    assert names(SESSION, "event") == [row[0] for row in x_table("SESSION_EVENTS")]
+
+
+def test_session_events_are_recorded_where_the_page_says():
+    recorded = {}
+    for path in ENGINE:
+        function = None
+        for line in source(f"tcpcopy/{path.name}").splitlines():
+            head = re.match(r"[a-z].*?\b(\w+)\(", line)
+            if head:
+                function = head[1]
+            for event in re.findall(r"session_event\(.*?\bEV_(\w+)\)", line):
+                recorded.setdefault(event, set()).add(f"{function}()")
+    described = {row[0]: set(re.findall(r"\w+\(\)", row[4])) for row in table(SESSION, "event")}
+    assert described == recorded
+
+
+def test_session_events_come_in_an_order():
+    """What the page says to come before an event is an event, and stands above it."""
+    seen = set()
+    for event, _, before, never_after, _ in table(SESSION, "event"):
+        assert set(filter(None, before.split(", "))) <= seen
+        assert never_after in {"", *names(SESSION, "event")}
+        seen.add(event)
+
+
+def test_session_outcomes():
+    assert names(SESSION, "outcome") == [row[1] for row in x_table("SESSION_OUTCOMES")]
+
+
+def test_session_outcomes_of_which_the_target_hears():
+    """The RST column is session_end()'s rule."""
+    rule = re.search(r"target_knows = (.*?);", source("tcpcopy/session.c"), re.DOTALL)[1]
+    silent = set(re.findall(r"o != OUTCOME_(\w+)", rule))
+    assert silent
+    told = {row[0]: row[2] for row in table(SESSION, "outcome")}
+    for enum, name, _ in x_table("SESSION_OUTCOMES"):
+        assert told[name] == ("no" if enum in silent else "yes"), name
+
+
+def test_session_timers():
+    body = re.search(r"enum session_timer \{(.*?)\}", source("tcpcopy/session_impl.h"), re.DOTALL)[1]
+    timers = re.findall(r"TIMER_(\w+)", body)
+    assert timers.pop() == "COUNT"
+    assert names(SESSION, "timer") == timers
+    eight = {8: "eight", 7: "seven", 9: "nine", 10: "ten"}[len(timers)]
+    assert f"has {eight} timers" in SESSION
+
+
+def test_session_constants():
+    described = {row[0]: value(row[1]) for row in table(SESSION, "constant")}
+    assert described == ENGINE_CONSTANTS
+
+
+def test_session_constants_in_the_text():
+    """`NAME` is one of the sources, and `NAME` (value) has its value."""
+    prose = re.findall(r"`([A-Z][A-Z0-9]*_[A-Z0-9_]+|LINGER)`(?:\s+\(([^)]*)\))?", SESSION)
+    assert len(prose) > 10
+    for name, words in prose:
+        assert name in ENGINE_CONSTANTS, name
+        if words:
+            assert value(words) == ENGINE_CONSTANTS[name], f"{name} ({words})"
+
+
+def test_session_defaults():
+    config = constants(["tcpcopy/config.c"])
+    assert value(re.search(r"capture \+ `--hold` \(([^)]*)\)", SESSION)[1]) == config["DEFAULT_HOLD"]
+
+
+def test_session_counters():
+    """The four ways out of a turn are all there are, and every counter that is named exists."""
+    counters = [row[0] for row in x_table("ENGINE_COUNTERS")]
+    assert sorted(names(SESSION, "counter")) == sorted(c for c in counters if c.startswith("released_"))
+    named = re.findall(r"`([a-z]+_[a-z_]+)`", SESSION)
+    assert set(named) - {"live_bytes"} <= set(counters)
+
+
+def test_session_account():
+    """The equations are those that engine_check() asserts."""
+    checked = set()
+    for body in re.findall(r"assert\(([^;]*?==[^;]*?)\);", source("tcpcopy/session_check.c")):
+        if re.search(r"n->\w+(_bytes|_opened)", body):
+            checked.add(re.sub(r"\s+", " ", re.sub(r"\b[en]->", "", body)))
+    checked.discard("bytes == live_bytes")
+    section = SESSION.split("## The account")[1].split("\n## ")[0]
+    assert {line.strip() for line in section.splitlines() if "==" in line} == checked
+
+
+def test_session_options():
+    """Options that the page names exist."""
+    described = (TOP / "man/tcpcopy.8").read_text(encoding="utf-8")
+    for option in set(re.findall(r"`-(-?[a-zA-Z][\w-]*)", SESSION)):
+        assert f"Fl {option}" in described, option
+
+
+# --- doc/PROTOCOL.md ------------------------------------------------------------------------------------------------
+
+CHANNEL = constants(["channel/message.h", "channel/message.c"])
+
+
+def test_protocol_messages():
+    body = re.search(r"enum message_type \{(.*?)\}", source("channel/message.h"), re.DOTALL)[1]
+    defined = {name: int(number) for name, number in re.findall(r"MSG_(\w+) = (\d+)", body)}
+    assert len(defined) == body.count("MSG_")
+    assert {row[1]: int(row[0]) for row in table(PROTOCOL, "type")} == defined
+    headed = re.findall(r"([A-Z]+) \((\d+)\)", "\n".join(re.findall(r"^### (.*)", PROTOCOL, re.MULTILINE)))
+    assert {name: int(number) for name, number in headed} == defined
+
+
+def test_protocol_lengths():
+    body = {row[1]: row[3] for row in table(PROTOCOL, "type")}
+    assert body["HELLO"] == f"{CHANNEL['HELLO_LEN']} or more"
+    assert body["RESPONSE"] == f"{CHANNEL['RESPONSE_LEN']} + 8 for each SACK block"
+    limits = {row[0]: row[1] for row in table(PROTOCOL, "what")}
+    assert value(limits["frame, header included"]) == CHANNEL["MESSAGE_MAX_LEN"]
+    assert f"at most {CHANNEL['MESSAGE_MAX_LEN'] - CHANNEL['MESSAGE_HEADER_LEN']} |" in PROTOCOL
+    assert f"a header of {CHANNEL['MESSAGE_HEADER_LEN']} bytes" in PROTOCOL
+    blocks = constants(["packet/segment.h"])["TCP_MAX_SACK_BLOCKS"]
+    assert f"SACK blocks, at most {blocks} |" in PROTOCOL
+
+
+def test_protocol_fields_fill_their_messages():
+    """Offsets and sizes of each table of fields follow on each other, and sum up to the length of the body."""
+    body = {row[1]: row[3] for row in table(PROTOCOL, "type")}
+    for section in PROTOCOL.split("\n### ")[1:]:
+        name = section.split(" ")[0]
+        if name == "BYE":
+            continue
+        ((head, rows),) = [t for t in tables(section.split("\n## ")[0]) if t[0][0] == "offset"]
+        assert head[:3] == ["offset", "bytes", "field"]
+        at = 0
+        for offset, size, *_ in rows:
+            assert int(offset) == at, (name, offset)
+            if not size.isdigit():
+                break
+            at += int(size)
+        assert at == int(body[name].split(" ")[0]), name
+
+
+def test_protocol_numbers():
+    assert f"(port {CHANNEL['CHANNEL_PORT']} by default)" in PROTOCOL
+    assert PROTOCOL.startswith(f"# The channel protocol, version {CHANNEL['CHANNEL_VERSION_MAX']}\n")
+    (magic,) = re.findall(r"magic \| 0x([0-9a-f]+)", PROTOCOL)
+    assert int(magic, 16) == CHANNEL["HELLO_MAGIC"]
+    early = constants(["intercept/early.h"])
+    limits = {row[0]: row[1] for row in table(PROTOCOL, "what")}
+    most, patience = limits["early responses"].split(", ")[:2]
+    assert (value(most), value(patience)) == (early["EARLY_MAX"], early["EARLY_NS"])
+
+
+# --- man/*.8 --------------------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("program", ["tcpcopy", "intercept"])
+def test_manual_describes_no_option_that_is_gone(program):
+    text = (TOP / f"man/{program}.8").read_text(encoding="utf-8")
+    described = set()
+    for item in re.findall(r"^\.It (Fl .*)", text, re.MULTILINE):
+        described |= {"-" + name for name in re.findall(r"(?:^| , )Fl (\S+)", " " + item if item[0] == "," else item)}
+    done = subprocess.run([pathlib.Path(BIN) / program, "-h"], capture_output=True, text=True, timeout=20, check=True)
+    pairs = re.findall(r"^ +(-\w)?(?:, | {4,})?(--[\w-]+)?", done.stdout, re.MULTILINE)
+    offered = {name for pair in pairs for name in pair if name}
+    assert described and described <= offered, described - offered
