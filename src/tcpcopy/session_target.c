@@ -77,6 +77,7 @@ static void handshake(struct engine *e, struct session *s, const struct response
 static void take_window(struct session *s, const struct response *r)
 {
 	uint32_t window = (uint32_t)r->window << s->target_wscale;
+	bool was_shut = !s->snd_wnd;
 
 	if (seq_lt(s->snd_wl1, r->seq) || (s->snd_wl1 == r->seq && seq_le(s->snd_wl2, r->ack)) ||
 	    (r->ack == s->snd_una && window > s->snd_wnd)) {
@@ -84,8 +85,10 @@ static void take_window(struct session *s, const struct response *r)
 		s->snd_wl1 = r->seq;
 		s->snd_wl2 = r->ack;
 	}
-	if (s->snd_wnd)
+	if (was_shut && s->snd_wnd && timer_on(s, TIMER_PERSIST)) {
 		timer_off(s, TIMER_PERSIST);
+		s->backoff = 0; /* it grew with the probes, which were all answered */
+	}
 }
 
 static void take_ack(struct engine *e, struct session *s, const struct response *r, uint64_t now)
