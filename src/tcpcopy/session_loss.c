@@ -361,7 +361,8 @@ void loss_timeout(struct engine *e, struct session *s, uint64_t now)
 		probe(e, s, now);
 		return;
 	}
-	if (now - s->progress_at > DATA_GIVE_UP) {
+	if (now - s->progress_at > DATA_GIVE_UP &&
+	    (s->snd_wnd || now - session_target(e, s)->last_heard > DATA_GIVE_UP)) {
 		session_end(e, s, OUTCOME_TARGET_SILENT, now);
 		return;
 	}
