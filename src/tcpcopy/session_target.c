@@ -187,6 +187,8 @@ static void afterwards(struct engine *e, struct session *s, const struct respons
 {
 	if (r->flags & TCPF_RST || !(r->flags & TCPF_ACK))
 		return;
+	if (!s->watched)
+		return; /* of the next session on this port, looked up before its WATCH came there */
 	if (s->events & EV_RST_SENT)
 		output_rst(e, s, r->ack, false, now);
 	else if (s->outcome == OUTCOME_COMPLETE && (r->len || r->flags & (TCPF_FIN | TCPF_SYN)))
