@@ -70,6 +70,7 @@ struct pair {
 	bool alternate;
 	uint64_t up, down; /* packets/s */
 	uint64_t window_start, window_packets;
+	uint64_t turns;
 	struct selector selector;
 };
 
@@ -132,6 +133,7 @@ static void turn(struct pair *p, unsigned to, uint64_t now)
 	}
 	p->on = to;
 	p->turning = true;
+	p->turns++;
 	p->turned = now;
 	s->index = to ^ p->swapped;
 	__atomic_store_n(&s->busy, true, __ATOMIC_RELEASE);
@@ -218,6 +220,7 @@ static void auto_counters(struct source *s, struct source_counters *out)
 	for (int i = 0; i < 2; i++)
 		if (p->half[i]->counters.errors)
 			memcpy(s->error, p->half[i]->source.error, sizeof(s->error));
+	out->turns = p->turns;
 	out->packets += c.packets;
 	out->bytes += c.bytes;
 	out->truncated += c.truncated;

@@ -70,11 +70,12 @@ static void account_capture(struct pipeline *p)
 			 p->source[i]->name, (unsigned long long)c.packets, (unsigned long long)c.kernel_drops,
 			 (unsigned long long)c.truncated, (unsigned long long)c.errors);
 		if (c.ring_most)
-			log_info("  ring of %llu KiB: %llu %% in use, at most %llu %%, found full %llu times",
+			log_info("  ring of %llu KiB: %llu %% in use, at most %llu %%, found full %llu times; changed to or from it "
+				 "%llu times",
 				 (unsigned long long)c.ring_bytes >> 10,
 				 (unsigned long long)(c.ring_used * 100 / c.ring_bytes),
 				 (unsigned long long)(c.ring_most * 100 / c.ring_bytes),
-				 (unsigned long long)c.ring_freezes);
+				 (unsigned long long)c.ring_freezes, (unsigned long long)c.turns);
 	}
 	for (int i = 0; i < PARSE_REASON_COUNT; i++)
 		row(p->classified.parse[i], parse_reason_text((enum parse_reason)i));

@@ -57,9 +57,9 @@ class Host:
     def python(self, program):
         return self.run(PYTHON, "-c", program)
 
-    def capture(self, interface, text, packets, seconds, *options):
+    def capture(self, interface, text, packets, seconds, *options, mode="auto"):
         """A capture that is ready; give it to results()."""
-        p = self.start(self.tool, "capture", interface, text, packets, seconds, *options)
+        p = self.start(self.tool, "capture", interface, text, packets, seconds, f"mode={mode}", *options)
         line = p.stdout.readline()
         assert line == "ready\n", line + p.stderr.read()
         return p
@@ -109,6 +109,12 @@ def hosts(iotool):
     finally:
         a.close()
         b.close()
+
+
+@pytest.fixture(params=["packet", "ring", "alternate"])
+def mode(request):
+    """The ways to capture; by turns, both sockets of "auto" are used."""
+    return request.param
 
 
 @pytest.fixture
@@ -168,9 +174,9 @@ def transfer(a, b, family, address, size):
 
 
 @pytest.mark.parametrize("family,address", [("AF_INET", "10.91.0.2"), ("AF_INET6", "fd91::2")])
-def test_super_packets_are_whole(hosts, family, address):
+def test_super_packets_are_whole(hosts, mode, family, address):
     a, b = hosts
-    cap = b.capture("b0", "tcp dst port 6379", 0, 3, "incoming")
+    cap = b.capture("b0", "tcp dst port 6379", 0, 3, "incoming", mode=mode)
     transfer(a, b, family, address, 2000000)
     packets, counters = results(cap)
     assert counters["truncated"] == counters["drops"] == counters["errors"] == 0
@@ -184,9 +190,9 @@ def test_super_packets_are_whole(hosts, family, address):
     assert all("reason=" not in p["text"] for p in packets)
 
 
-def test_snaplen_keeps_the_wire_length(hosts):
+def test_snaplen_keeps_the_wire_length(hosts, mode):
     a, b = hosts
-    cap = b.capture("b0", "tcp dst port 6379", 0, 3, "incoming", "snaplen=94")
+    cap = b.capture("b0", "tcp dst port 6379", 0, 3, "incoming", "snaplen=94", mode=mode)
     transfer(a, b, "AF_INET", "10.91.0.2", 2000000)
     packets, counters = results(cap)
     assert max(p["captured"] for p in packets) == 94
@@ -245,10 +251,10 @@ def test_a_super_packet_is_cut(hosts, wire):
     assert len(packets) == pieces
 
 
-def test_payload_arrives_unchanged(hosts):
+def test_payload_arrives_unchanged(hosts, mode):
     a, b = hosts
     for source, to in ((CLIENT, "10.91.0.2"), (CLIENT6, "fd91::2")):
-        cap = b.capture("b0", "tcp dst port 6379", 45, 10, "incoming")
+        cap = b.capture("b0", "tcp dst port 6379", 45, 10, "incoming", mode=mode)
         a.send(source, 33800, to, 6379, 64000, "gso=1428")
         packets, _ = results(cap)
         assert len(packets) == 45 and all(p["wrong"] == 0 for p in packets)
@@ -258,7 +264,7 @@ def test_payload_arrives_unchanged(hosts):
 def test_kernel_drops_are_counted(hosts):
     a, b = hosts
     cap = b.capture("b0", "tcp dst port 6379", 0, 3, "incoming", "stall=1500", "buffer=100000",
-                    "quiet")
+                    "quiet", mode="packet")
     got = a.send(CLIENT, 33800, "10.91.0.2", 6379, 96, "count=5000")
     assert got["packets"] == 5000
     _, counters = results(cap)
@@ -279,9 +285,9 @@ def test_incoming_only(hosts):
 
 
 @pytest.mark.parametrize("option", [[], ["incoming"]])
-def test_loopback_gives_each_packet_once(hosts, option):
+def test_loopback_gives_each_packet_once(hosts, mode, option):
     a, _ = hosts
-    cap = a.capture("lo", "tcp dst port 6379", 0, 1.5, *option)
+    cap = a.capture("lo", "tcp dst port 6379", 0, 1.5, *option, mode=mode)
     a.send("127.0.0.1", 33800, "127.0.0.1", 6379, 10, "count=5")
     a.send("::1", 33800, "::1", 6379, 10, "count=5")
     packets, _ = results(cap)
@@ -329,18 +335,22 @@ def mac_of(host, dev):
     return re.search(r"link/ether (\S+)", host.ip(f"link show {dev}")).group(1)
 
 
-def test_fragments_pass_a_port_filter_whole(hosts):
+def test_fragments_pass_a_port_filter_whole(hosts, mode):
     a, b = hosts
-    cap = b.capture("b0", "tcp dst port 6379", 1, 5, "incoming")
-    a.python(SCAPY + TO_B.format(mac=mac_of(b, "b0")) +
-             "sendp([Ether(dst=mac) / f for f in fragment(p, 1200)], iface='a0')")
-    packets, _ = results(cap)
-    assert [p["payload"] for p in packets] == ["3000/3000"] and packets[0]["wrong"] == 0
+    cap = b.capture("b0", "tcp dst port 6379", 20, 5, "incoming", mode=mode)
+    a.python(SCAPY + TO_B.format(mac=mac_of(b, "b0")) + "for i in range(20):\n"
+             "    p.id = i + 1\n"
+             "    sendp([Ether(dst=mac) / f for f in fragment(p, 1200)], iface='a0')\n"
+             "    time.sleep(0.03)")  # enough for the other socket's turn
+    packets, counters = results(cap)
+    assert [(p["id"], p["payload"], p["wrong"]) for p in packets] == \
+        [(i + 1, "3000/3000", 0) for i in range(20)]
+    assert counters["turns"] > 5 or mode != "alternate"
 
 
-def test_tagged_packets_pass_an_untagged_filter(hosts):
+def test_tagged_packets_pass_an_untagged_filter(hosts, mode):
     a, b = hosts
-    cap = b.capture("b0", "tcp dst port 6379", 1, 5)
+    cap = b.capture("b0", "tcp dst port 6379", 1, 5, mode=mode)
     a.python(SCAPY + TO_B.format(mac=mac_of(b, "b0")) +
              "p[Raw].load = p[Raw].load[:100]; sendp(Ether(dst=mac) / Dot1Q(vlan=5) / p, iface='a0')")
     packets, _ = results(cap)
@@ -373,10 +383,10 @@ def test_tunnels_have_no_link_layer(hosts):
     assert [(p["link"], p["payload"], p["wrong"]) for p in packets] == [(12, "100/100", 0)] * 2
 
 
-def test_a_new_filter_holds_for_what_is_queued(hosts):
+def test_a_new_filter_holds_for_what_is_queued(hosts, mode):
     a, b = hosts
     cap = b.capture("b0", "tcp dst port 6379 or 6380", 0, 3, "incoming", "stall=1000",
-                    "refilter=tcp dst port 6380 or 6381")
+                    "refilter=tcp dst port 6380 or 6381", mode=mode)
     for port in (6379, 6380, 6381):
         a.send(CLIENT, 33800, "10.91.0.2", port, 10)
     time.sleep(1.2)
@@ -387,9 +397,9 @@ def test_a_new_filter_holds_for_what_is_queued(hosts):
         ["6380", "6380", "6381"]
 
 
-def test_an_interface_may_go_down_and_come_back(hosts):
+def test_an_interface_may_go_down_and_come_back(hosts, mode):
     a, b = hosts
-    cap = b.capture("b0", "tcp dst port 6379", 0, 4, "incoming")
+    cap = b.capture("b0", "tcp dst port 6379", 0, 4, "incoming", mode=mode)
     a.send(CLIENT, 33800, "10.91.0.2", 6379, 10)
     b.ip("link set b0 down")
     time.sleep(0.3)

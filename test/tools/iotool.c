@@ -132,12 +132,12 @@ static void print_source(struct source *s, uint64_t cpu)
 	source_counters(s, &c);
 	printf("counters packets=%" PRIu64 " bytes=%" PRIu64 " truncated=%" PRIu64 " drops=%" PRIu64
 	       " errors=%" PRIu64 " ring=%" PRIu64 " ring_used=%" PRIu64 " ring_most=%" PRIu64
-	       " freezes=%" PRIu64 " disorder=%" PRIu64 " age_p50_ns=%" PRIu64 " age_p99_ns=%" PRIu64
-	       " cpu_ns_each=%" PRIu64 "%s%s\n",
-	       c.packets, c.bytes, c.truncated, c.kernel_drops, c.errors,
-	       c.ring_bytes, c.ring_used, c.ring_most, c.ring_freezes, disorder,
-	       hist_quantile(&ages, 0.5), hist_quantile(&ages, 0.99),
-	       c.packets ? cpu / c.packets : 0, s->error[0] ? " error: " : "", s->error);
+	       " freezes=%" PRIu64 " turns=%" PRIu64 " disorder=%" PRIu64 " age_p50_ns=%" PRIu64
+	       " age_p99_ns=%" PRIu64 " cpu_ns_each=%" PRIu64 "%s%s\n",
+	       c.packets, c.bytes, c.truncated, c.kernel_drops, c.errors, c.ring_bytes, c.ring_used,
+	       c.ring_most, c.ring_freezes, c.turns, disorder, hist_quantile(&ages, 0.5),
+	       hist_quantile(&ages, 0.99), c.packets ? cpu / c.packets : 0,
+	       s->error[0] ? " error: " : "", s->error);
 }
 
 static enum capture_mode mode(char **argv)
@@ -186,8 +186,7 @@ static int run_capture(char **argv)
 	cpu = now_ns(CLOCK_PROCESS_CPUTIME_ID);
 	while ((!limit || taken < limit) && now_ns(CLOCK_MONOTONIC) < end) {
 		poll(&p, 1, 50);
-		taken += source_poll(s,
-				     (unsigned)(limit ? MIN(limit - taken, budget) : budget),
+		taken += source_poll(s, (unsigned)(limit ? MIN(limit - taken, budget) : budget),
 				     option(argv + 4, "age") ? note_age : print_packet, &quiet);
 		fflush(stdout);
 	}
