@@ -135,6 +135,7 @@ struct session {
 	uint32_t snd_una, snd_nxt, snd_wnd, snd_wl1, snd_wl2;
 	uint32_t rcv_nxt; /* max(seq + len) seen */
 	uint32_t irs;
+	uint32_t leftover_ack;	 /* SEG.ACK of the last one; valid with leftover_resets */
 	uint32_t ts_emitted, ts_recent;
 	uint32_t ack_emitted;	 /* acknowledgment number last sent */
 	uint32_t window_edge;	 /* ack_emitted + window advertised with it, bytes */
@@ -162,7 +163,7 @@ struct session {
 	uint8_t backoff;	 /* doublings of the RTO */
 	uint8_t dup_acks;
 	uint8_t rejoins;
-	uint8_t leftover_resets;
+	uint8_t leftover_resets;  /* since the last SYN time-out */
 	bool df : 1, client_ts : 1, client_ws : 1, client_sack : 1;
 	bool ts_ok : 1, ws_ok : 1, sack_ok : 1; /* negotiated with the target */
 	bool ack_now : 1, psh_seen : 1, tlp_armed : 1, tlp_out : 1, syn_resent : 1, has_turn_ack : 1,

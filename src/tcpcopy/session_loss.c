@@ -343,6 +343,7 @@ static void syn_timeout(struct engine *e, struct session *s, uint64_t now)
 	e->n.rto_fired++;
 	e->n.retransmitted_segments++;
 	s->syn_resent = true;
+	s->leftover_resets = 0;
 	if (s->backoff < 10)
 		s->backoff++;
 	output_syn(e, s, now);

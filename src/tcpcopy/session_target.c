@@ -10,7 +10,7 @@
  */
 #include "tcpcopy/session_impl.h"
 
-#define MAX_LEFTOVER_RESETS 4
+#define MAX_LEFTOVER_RESETS 4 /* for each SYN time-out */
 
 static void refuse(struct engine *e)
 {
@@ -20,11 +20,13 @@ static void refuse(struct engine *e)
 /* RFC 9293 3.10.7.3: the target answers our SYN for an older connection with the same tuple: reset that, and ask again. */
 static void reset_leftover(struct engine *e, struct session *s, const struct response *r, uint64_t now)
 {
-	if (s->leftover_resets >= MAX_LEFTOVER_RESETS) {
+	/* a volley of its segments needs one RST; another ack may be the one that its challenge ACK tells */
+	if (s->leftover_resets >= MAX_LEFTOVER_RESETS || (s->leftover_resets && r->ack == s->leftover_ack)) {
 		refuse(e);
 		return;
 	}
 	s->leftover_resets++;
+	s->leftover_ack = r->ack;
 	e->n.leftovers_reset++;
 	output_rst(e, s, r->ack, false, now);
 	output_syn(e, s, now);
