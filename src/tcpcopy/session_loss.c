@@ -217,8 +217,11 @@ void loss_send(struct engine *e, struct session *s, uint64_t now)
 		for (int i = 0; i < r->n_sacked; i++)
 			if (seq_gt(r->sacked[i].start, from))
 				n = MIN(n, r->sacked[i].start - from);
-		/* one segment may always go while nothing is in the network, or nothing ever would */
-		if (pipe + s->mss > r->cwnd && pipe)
+		/*
+		 * The first segment goes in any case (RFC 6675 5 (4.3), RFC 6582 3.2): what is beyond it counts as under way, also when it was lost. And one
+		 * goes while nothing is in the network, or nothing ever would.
+		 */
+		if (pipe + s->mss > r->cwnd && pipe && from != s->snd_una)
 			break;
 		n = MIN(n, MAX(r->cwnd - MIN(pipe, r->cwnd), s->mss));
 		r->rtx_nxt = from + output_resend(e, s, from, n, now);
