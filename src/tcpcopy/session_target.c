@@ -173,6 +173,7 @@ static void established(struct engine *e, struct session *s, const struct respon
 		refuse(e);
 		if (r->len && seq_le(r->seq + r->len, s->rcv_nxt))
 			s->ack_now = true; /* an old segment come late: harmless */
+		session_step(e, s, now);
 		return;
 	}
 	if (s->ts_ok && r->opt.has_ts && ts_gt(r->opt.tsval, s->ts_recent))
