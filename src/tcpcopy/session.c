@@ -221,10 +221,11 @@ void session_free(struct engine *e, struct session *s)
 		e->ops->source_give(e->arg, &s->key, &s->source);
 	if (flow_table_find(e->flows, &s->key) == s)
 		flow_table_remove(e->flows, &s->key);
+	/* one that ended while it waited leaves its place in the line */
 	if (s->pred)
-		s->pred->succ = NULL;
+		s->pred->succ = s->succ;
 	if (s->succ)
-		s->succ->pred = NULL;
+		s->succ->pred = s->pred;
 	if (s->half_open_counted)
 		e->half_open--;
 	if (session_observing(s))
