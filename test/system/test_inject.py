@@ -17,7 +17,7 @@ from test_walkthrough import drain
 CLIENT = {4: "10.90.114.82", 6: "fd90::114:82"}
 FIELDS = ["ip.id", "ip.ttl", "ipv6.hlim", "ip.len", "ipv6.plen", "tcp.seq_raw", "tcp.len", "tcp.flags.push",
           "ip.checksum.status", "tcp.checksum.status", "frame.len"]
-CHECKS = ["tcp.check_checksum:TRUE", "ip.check_checksum:TRUE"]
+CHECKS = ["tcp.check_checksum:TRUE", "ip.check_checksum:TRUE", "tcp.desegment_tcp_streams:FALSE"]
 MSS = 1400
 LARGE = 250 * 251           # a super-packet of 45 pieces; a multiple of what iotool's payload repeats after
 
