@@ -22,12 +22,23 @@ static void *grown(void *p, size_t n, size_t size)
 	return p;
 }
 
+/* What is sent for a session must find the assistant prepared for the answer. */
+static bool announced(const struct harness *h, const struct tuple *sent)
+{
+	struct tuple response = {.src = sent->dst, .dst = sent->src};
+
+	for (unsigned i = h->n_watch; i-- > 0;)
+		if (tuple_eq(&h->watch[i].response, &response))
+			return !h->watch[i].unwatched;
+	return false;
+}
+
 static void op_emit(void *arg, const struct tx_segment *t)
 {
 	struct harness *h = arg;
 	struct harness_emission *m = calloc(1, sizeof(*m)), *b = malloc(sizeof(*b));
 
-	assert(m && b);
+	assert(m && b && announced(h, &t->tuple));
 	m->at = h->now;
 	m->t = *t;
 	if (t->len) {

@@ -54,9 +54,13 @@ static void PRINTF_LIKE(2, 3) note(struct script *s, const char *fmt, ...)
 	s->trace_len += MIN((size_t)n, room - 1);
 }
 
+static bool name_key(struct script *s, const char *name, struct flow_key *k);
+
 static bool PRINTF_LIKE(2, 3) fail(struct script *s, const char *fmt, ...)
 {
 	struct harness_emission *m;
+	struct session *first;
+	struct flow_key k;
 	char text[SEGMENT_TEXT_LEN];
 	va_list ap;
 
@@ -71,6 +75,10 @@ static bool PRINTF_LIKE(2, 3) fail(struct script *s, const char *fmt, ...)
 	for (m = s->h.first; m; m = m->next)
 		fprintf(s->out, "%10.3f      emitted, not expected yet: %s\n", (double)(m->at - HARNESS_START) / 1e6,
 			tx_segment_format(text, sizeof(text), &m->t));
+	name_key(s, "client", &k);
+	first = s->started ? engine_find(s->h.engine, &k) : NULL;
+	if (first)
+		fprintf(s->out, "%s\n", session_format(text, sizeof(text), first));
 	return false;
 }
 
