@@ -147,6 +147,13 @@ static void join(struct engine *e, struct session *s, const struct segment *g, u
 	session_start(e, s, now);
 }
 
+/* Its client has closed. Where an older session of this key still sends, a later one must find it through this. */
+static void stop_observing(struct engine *e, struct session *s)
+{
+	if (!s->pred || s->pred->events & EV_ENDED)
+		session_free(e, s);
+}
+
 /* A segment of a connection that has no session: is it the beginning of a turn? */
 void client_observe(struct engine *e, struct session *s, const struct segment *g, uint64_t now)
 {
@@ -155,7 +162,7 @@ void client_observe(struct engine *e, struct session *s, const struct segment *g
 
 	if (g->flags & TCPF_RST || (g->flags & TCPF_FIN && !g->captured)) {
 		e->n.unjoined_bytes += g->captured;
-		session_free(e, s);
+		stop_observing(e, s);
 		return;
 	}
 	if (!g->captured)
@@ -172,7 +179,7 @@ void client_observe(struct engine *e, struct session *s, const struct segment *g
 	s->captured_last = g->time;
 	timer_set(e, s, TIMER_LIFE, now + OBSERVE_LIFE);
 	if (g->flags & TCPF_FIN)
-		session_free(e, s);
+		stop_observing(e, s);
 }
 
 static void client_rst(struct engine *e, struct session *s, const struct segment *g, uint64_t now)
