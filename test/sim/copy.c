@@ -62,7 +62,8 @@ static void judge(struct world *w, const struct tx_segment *t)
 	if (o.n_sack || o.has_mptcp || o.has_tfo || o.has_unknown)
 		fail(w, "an option was emitted that may not be");
 	if (o.has_ts && f->has_ts && seq_lt(o.tsval, f->ts))
-		fail(w, "TSval went back from %u to %u", f->ts, o.tsval);
+		fail(w, "port %u seq %u flags %02x: TSval went back from %u to %u", t->tuple.src.port, t->seq - f->iss,
+		     t->flags, f->ts, o.tsval);
 	if (o.has_ts) {
 		f->has_ts = true;
 		f->ts = o.tsval;
