@@ -1,9 +1,10 @@
 /*
  * The mock world of a session engine - theory of operation
  *
- * The engine's ops append to lists: emissions (with a copy of the payload), announcements, outcomes. Nothing is answered; what the target says comes
- * from the test. The clock is a number. Every entry into the engine ends in settle(): the invariants, then a comparison of the payload that the engine promised
- * to keep until the flush with the copy made at emission, then the flush.
+ * The engine's ops append to lists: emissions (with a copy of the payload), announcements,
+ * outcomes. Nothing is answered; what the target says comes from the test. The clock is a number.
+ * Every entry into the engine ends in settle(): the invariants, then a comparison of the payload
+ * that the engine promised to keep until the flush with the copy made at emission, then the flush.
  */
 #include "session_harness.h"
 
@@ -25,7 +26,7 @@ static void *grown(void *p, size_t n, size_t size)
 /* What is sent for a session must find the assistant prepared for the answer. */
 static bool announced(const struct harness *h, const struct tuple *sent)
 {
-	struct tuple response = {.src = sent->dst, .dst = sent->src};
+	struct tuple response = { .src = sent->dst, .dst = sent->src };
 
 	for (unsigned i = h->n_watch; i-- > 0;)
 		if (tuple_eq(&h->watch[i].response, &response))
@@ -68,7 +69,8 @@ static void op_watch(void *arg, uint64_t id, const struct tuple *response)
 			return;
 		}
 	h->watch = grown(h->watch, h->n_watch + 1, sizeof(*h->watch));
-	h->watch[h->n_watch++] = (struct harness_watch){.id = id, .response = *response, .watched = 1};
+	h->watch[h->n_watch++] =
+		(struct harness_watch){ .id = id, .response = *response, .watched = 1 };
 }
 
 static void op_unwatch(void *arg, uint64_t id, const struct tuple *response)
@@ -91,7 +93,7 @@ struct endpoint harness_source(const struct flow_key *k)
 	struct endpoint source = k->client;
 
 	if (k->copy)
-		source.addr = addr_from_v4((const uint8_t[]){10, 0, 3, (uint8_t)k->copy});
+		source.addr = addr_from_v4((const uint8_t[]){ 10, 0, 3, (uint8_t)k->copy });
 	return source;
 }
 
@@ -129,7 +131,8 @@ static void op_ended(void *arg, const struct session *s, enum session_outcome o)
 	struct harness *h = arg;
 
 	h->outcome = grown(h->outcome, h->n_outcome + 1, sizeof(*h->outcome));
-	h->outcome[h->n_outcome++] = (struct harness_outcome){.key = *session_key(s), .outcome = o};
+	h->outcome[h->n_outcome++] =
+		(struct harness_outcome){ .key = *session_key(s), .outcome = o };
 }
 
 static const struct engine_ops ops = {
@@ -152,7 +155,7 @@ void harness_init(struct harness *h)
 		.max_sessions = 1000,
 	};
 	for (uint8_t i = 0; i < HARNESS_TARGETS; i++) {
-		h->target[i].addr = addr_from_v4((const uint8_t[]){10, 0, 1, (uint8_t)(i + 1)});
+		h->target[i].addr = addr_from_v4((const uint8_t[]){ 10, 0, 1, (uint8_t)(i + 1) });
 		h->target[i].port = 6379;
 	}
 	h->mtu = 1500;
@@ -269,7 +272,9 @@ static const char *left_behind(struct harness *h)
 	harness_shutdown(h);
 	if (engine_sessions(h->engine))
 		return "sessions survive the shutdown";
-	if (!harness_advance(h, h->now + 700 * NS_PER_SEC)) /* beyond the observation of an older connection */
+	if (!harness_advance(
+		    h,
+		    h->now + 700 * NS_PER_SEC)) /* beyond the observation of an older connection */
 		return "time stands still";
 	for (m = h->first; m; m = m->next)
 		if (!(m->t.flags & TCPF_RST))

@@ -4,8 +4,9 @@
 #include "tcpcopy/session.h"
 
 /*
- * A session engine under a virtual clock, with everything that it asks for recorded: for tests. After every step all
- * invariants are checked (engine_check) and the batch is flushed, so that a payload touched too late is found.
+ * A session engine under a virtual clock, with everything that it asks for recorded: for tests.
+ * After every step all invariants are checked (engine_check) and the batch is flushed, so that a
+ * payload touched too late is found.
  */
 #define HARNESS_START (1000ull * 1000 * 1000 * 1000) /* the clock's first value, ns */
 #define HARNESS_TARGETS 4
@@ -34,14 +35,16 @@ struct harness {
 	struct engine_config config; /* to be changed before harness_start() */
 	struct endpoint target[HARNESS_TARGETS];
 	uint32_t mtu;
-	bool no_source; /* source_take refuses */
-	bool online_known;	  /* the online server's sockets can be asked, and have received online_bytes */
+	bool no_source;    /* source_take refuses */
+	bool online_known; /* the online server's sockets can be asked, and have received
+			      online_bytes */
 	uint64_t online_bytes;
 
 	struct engine *engine;
 	uint64_t now;
 	struct harness_emission *first, **last; /* emitted and not taken yet */
-	struct harness_emission *batch;		/* emitted since the last flush: a list of copies of their structs */
+	struct harness_emission
+		*batch; /* emitted since the last flush: a list of copies of their structs */
 	struct harness_watch *watch;
 	unsigned n_watch, watch_calls, unwatch_calls;
 	struct harness_outcome *outcome;
@@ -59,22 +62,26 @@ void harness_response(struct harness *h, const struct response *r);
 void harness_channel(struct harness *h, bool up);
 void harness_shutdown(struct harness *h);
 
-/* Advance to @to as a program would that sleeps until engine_next(). False: the engine's time stands still. */
+/* Advance to @to as a program would that sleeps until engine_next(). False: the engine's time
+ * stands still. */
 bool harness_advance(struct harness *h, uint64_t to);
 
 /* The oldest emission not taken yet; NULL: none. The caller frees it by harness_emission_free(). */
 struct harness_emission *harness_take(struct harness *h);
 void harness_emission_free(struct harness_emission *m);
 
-/* Id of the session that was announced @age incarnations ago (0: the newest) for this tuple; 0: none. */
+/* Id of the session that was announced @age incarnations ago (0: the newest) for this tuple; 0:
+ * none. */
 uint64_t harness_watched(const struct harness *h, const struct tuple *response, unsigned age);
 
-/* The source of @k's copy as the mock's source_take chooses it: the client's own; copy n from 10.0.3.n. */
+/* The source of @k's copy as the mock's source_take chooses it: the client's own; copy n
+ * from 10.0.3.n. */
 struct endpoint harness_source(const struct flow_key *k);
 
 /*
- * End all sessions, let all time pass, and free everything. Returns NULL when nothing was left behind (no session, no memory, no
- * source, no announcement, no timer, nothing sent after the end but RSTs), else what was.
+ * End all sessions, let all time pass, and free everything. Returns NULL when nothing was left
+ * behind (no session, no memory, no source, no announcement, no timer, nothing sent after the end
+ * but RSTs), else what was.
  */
 const char *harness_finish(struct harness *h);
 

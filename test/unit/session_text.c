@@ -1,6 +1,6 @@
 /*
- * The words of a session script: see session_text.h. Plain tokens by strtok_r(); an unknown word is an error, so that a misspelt field is not a field
- * that is silently not compared.
+ * The words of a session script: see session_text.h. Plain tokens by strtok_r(); an unknown word is
+ * an error, so that a misspelt field is not a field that is silently not compared.
  */
 #include "session_text.h"
 
@@ -11,7 +11,8 @@
 #include "packet/bytes.h"
 #include "packet/options.h"
 
-static const char *scaled(const char *word, uint64_t *n, const char *const units[], const uint64_t factor[], int count)
+static const char *scaled(const char *word, uint64_t *n, const char *const units[],
+			  const uint64_t factor[], int count)
 {
 	char *end;
 
@@ -30,16 +31,17 @@ static const char *scaled(const char *word, uint64_t *n, const char *const units
 
 const char *script_time(const char *word, uint64_t *ns)
 {
-	static const char *const units[] = {"ns", "us", "ms", "s", "min", "h"};
-	static const uint64_t factor[] = {1, NS_PER_US, NS_PER_MS, NS_PER_SEC, 60 * NS_PER_SEC, 3600 * NS_PER_SEC};
+	static const char *const units[] = { "ns", "us", "ms", "s", "min", "h" };
+	static const uint64_t factor[] = { 1,          NS_PER_US,       NS_PER_MS,
+					   NS_PER_SEC, 60 * NS_PER_SEC, 3600 * NS_PER_SEC };
 
 	return scaled(word, ns, units, factor, 6);
 }
 
 const char *script_number(const char *word, uint64_t *n)
 {
-	static const char *const units[] = {"K", "M"};
-	static const uint64_t factor[] = {1024, 1024 * 1024};
+	static const char *const units[] = { "K", "M" };
+	static const uint64_t factor[] = { 1024, 1024 * 1024 };
 
 	return scaled(word, n, units, factor, 2);
 }
@@ -75,7 +77,7 @@ static const char *put_sacks(uint8_t **p, const uint8_t *end, char **rest)
 static const char *put_option(uint8_t **p, const uint8_t *end, char *text)
 {
 	char *rest, *word = strtok_r(text, " ", &rest), *arg;
-	uint32_t n[2] = {0, 0};
+	uint32_t n[2] = { 0, 0 };
 
 	if (!word)
 		return "bad option";
@@ -158,10 +160,11 @@ static uint32_t *field(struct script_segment *s, const char *key)
 		uint32_t *value;
 		bool *has;
 	} fields[] = {
-		{"ack", &s->ack, &s->has_ack}, {"win", &s->win, &s->has_win},	    {"id", &s->id, &s->has_id},
-		{"ttl", &s->ttl, &s->has_ttl}, {"tos", &s->tos, &s->has_tos},	    {"gso", &s->gso, &s->has_gso},
-		{"urg", &s->urg, &s->has_urg}, {"cut", &s->captured, NULL},	    {"dup", &s->dup, NULL},
-		{"merged", &s->merged, NULL},
+		{ "ack", &s->ack, &s->has_ack }, { "win", &s->win, &s->has_win },
+		{ "id", &s->id, &s->has_id },    { "ttl", &s->ttl, &s->has_ttl },
+		{ "tos", &s->tos, &s->has_tos }, { "gso", &s->gso, &s->has_gso },
+		{ "urg", &s->urg, &s->has_urg }, { "cut", &s->captured, NULL },
+		{ "dup", &s->dup, NULL },        { "merged", &s->merged, NULL },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(fields); i++)

@@ -1,6 +1,7 @@
 /*
- * Every test/script/NAME.script as a test of its own, in a process of its own, so that an assertion of the engine or a loop without end fails one script
- * and not the rest. Names as arguments choose some of them.
+ * Every test/script/NAME.script as a test of its own, in a process of its own, so that an assertion
+ * of the engine or a loop without end fails one script and not the rest. Names as arguments choose
+ * some of them.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -65,7 +66,9 @@ int main(int argc, char **argv)
 		char *name = strndup(slash, strlen(slash) - strlen(".script"));
 
 		if (name && wanted(name, argc, argv))
-			tests[n++] = (struct CMUnitTest){.name = name, .test_func = run, .initial_state = g.gl_pathv[i]};
+			tests[n++] = (struct CMUnitTest){ .name = name,
+							  .test_func = run,
+							  .initial_state = g.gl_pathv[i] };
 		else
 			free(name);
 	}
