@@ -293,7 +293,8 @@ bool session_open(struct engine *e, struct session *s, bool half_open, uint64_t 
 /* Send the SYN now, or as soon as the predecessor is done. */
 void session_start(struct engine *e, struct session *s, uint64_t now)
 {
-	if (s->pred && s->pred->pred) { /* it ended while it waited: what it waited for, we wait for */
+	/* it ended while it waited: what it waited for, we wait for */
+	while (s->pred && s->pred->events & EV_ENDED && s->pred->pred) {
 		struct session *skipped = s->pred;
 
 		s->pred = skipped->pred;
@@ -333,6 +334,7 @@ static void observe_again(struct engine *e, struct session *s, uint64_t now)
 	o->turn_ack = s->turn_ack;
 	o->has_turn_ack = s->has_turn_ack;
 	o->captured_last = s->captured_last;
+	o->cap_nxt = s->cap_nxt;
 	o->rejoins = (uint8_t)MIN(s->rejoins + 1, 10);
 	o->rejoin_after = now + MIN(REJOIN_FIRST << (o->rejoins - 1), REJOIN_MAX);
 }
