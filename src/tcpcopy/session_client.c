@@ -158,7 +158,8 @@ static void stop_observing(struct engine *e, struct session *s)
 void client_observe(struct engine *e, struct session *s, const struct segment *g, uint64_t now)
 {
 	uint64_t quiet_since = MAX(s->captured_last, e->started_at);
-	bool turn = (s->has_turn_ack && seq_gt(g->ack, s->turn_ack)) || g->time >= quiet_since + JOIN_SILENCE;
+	bool again = s->has_turn_ack && s->cap_nxt - g->seq - 1 < BELIEVE_WITHIN / 64; /* what follows it was here before */
+	bool turn = !again && ((s->has_turn_ack && seq_gt(g->ack, s->turn_ack)) || g->time >= quiet_since + JOIN_SILENCE);
 
 	if (g->flags & TCPF_RST || (g->flags & TCPF_FIN && !g->captured)) {
 		e->n.unjoined_bytes += g->captured;
@@ -175,6 +176,7 @@ void client_observe(struct engine *e, struct session *s, const struct segment *g
 		e->n.declined_old++;
 	e->n.unjoined_bytes += g->captured;
 	s->turn_ack = s->has_turn_ack ? seq_max(s->turn_ack, g->ack) : g->ack;
+	s->cap_nxt = again ? s->cap_nxt : g->seq + g->len;
 	s->has_turn_ack = true;
 	s->captured_last = g->time;
 	timer_set(e, s, TIMER_LIFE, now + OBSERVE_LIFE);
