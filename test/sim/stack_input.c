@@ -312,11 +312,11 @@ static void take_text(struct tcb *t, const struct segment *g)
 static void synchronised(struct tcb *t, const struct segment *g)
 {
 	if (t->ts_ok && !(g->flags & TCPF_RST)) {
-		if (!g->opt.has_ts) {
+		if (!g->opt.has_ts && !(g->flags & TCPF_SYN)) {
 			t->bad.no_ts++;
 			return;
 		}
-		if (lt(g->opt.tsval, t->ts_recent)) {
+		if (g->opt.has_ts && lt(g->opt.tsval, t->ts_recent)) {
 			t->bad.paws++;
 			trace(t->w, "TARGET OBJECTS: PAWS, tsval %u below %u", g->opt.tsval, t->ts_recent);
 			tcb_ack(t);
@@ -361,7 +361,7 @@ static void synchronised(struct tcb *t, const struct segment *g)
 		tcb_ack(t);
 		return;
 	}
-	if (t->ts_ok && le(t->ts_recent, g->opt.tsval) && le(g->seq, t->last_ack_sent))
+	if (t->ts_ok && g->opt.has_ts && le(t->ts_recent, g->opt.tsval) && le(g->seq, t->last_ack_sent))
 		t->ts_recent = g->opt.tsval;
 	if (!take_ack(t, g) || !fin_acked(t))
 		return;
