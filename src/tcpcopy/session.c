@@ -219,7 +219,8 @@ void session_free(struct engine *e, struct session *s)
 	loss_backoff_unlink(s);
 	if (s->has_source && e->ops->source_give)
 		e->ops->source_give(e->arg, &s->key, &s->source);
-	if (flow_table_find(e->flows, &s->key) == s)
+	/* an older one that still works must be found by whoever uses the port next */
+	if (flow_table_find(e->flows, &s->key) == s && !(s->pred && flow_table_put(e->flows, &s->key, s->pred)))
 		flow_table_remove(e->flows, &s->key);
 	/* one that ended while it waited leaves its place in the line */
 	if (s->pred)
@@ -333,6 +334,7 @@ static void observe_again(struct engine *e, struct session *s, uint64_t now)
 	s->succ = o;
 	o->turn_ack = s->turn_ack;
 	o->has_turn_ack = s->has_turn_ack;
+	o->cap_nxt = s->cap_nxt;
 	o->captured_last = s->captured_last;
 	o->cap_nxt = s->cap_nxt;
 	o->rejoins = (uint8_t)MIN(s->rejoins + 1, 10);
@@ -376,6 +378,7 @@ void engine_channel_up(struct engine *e, uint64_t now)
 		if (!s || !s->watched)
 			continue;
 		watch(e, s);
+		s->progress_at = now; /* its silence was not the target's */
 		/* what was answered meanwhile is lost: ask again soon, spread over some milliseconds */
 		if (timer_on(s, TIMER_RTX))
 			timer_set(e, s, TIMER_RTX, now + (i % 64) * (NS_PER_MS / 4));

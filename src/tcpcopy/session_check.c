@@ -18,7 +18,7 @@ static void check_queue(const struct engine *e, const struct session *s, uint64_
 	for (q = s->head; q; last = q, q = q->next) {
 		assert(q->seq == at);
 		at = qseg_end(q);
-		held += q->cost;
+		held += (uint32_t)pool_class_size(q->cost);
 		if (q == s->next) {
 			next_seen = true;
 			assert(seq_between(q->seq, s->events & EV_ESTABLISHED ? s->snd_nxt : q->seq, at));
@@ -36,7 +36,7 @@ static void check_queue(const struct engine *e, const struct session *s, uint64_
 	for (q = s->ooo; q; q = q->next) {
 		assert(seq_gt(q->seq, at) || s->events & EV_CLIENT_FIN || at != s->cap_nxt);
 		at = qseg_end(q);
-		held += q->cost;
+		held += (uint32_t)pool_class_size(q->cost);
 		*bytes += q->len;
 	}
 	assert(held == s->held);

@@ -47,6 +47,7 @@ static void open_by_syn(struct engine *e, struct session *s, const struct segmen
 	s->has_turn_ack = false;
 	if (!session_open(e, s, true, now)) {
 		e->n.unjoined_bytes += g->captured;
+		session_free(e, s); /* its first data may be joined, like that of any unknown connection */
 		return;
 	}
 	e->n.sessions_opened++;
@@ -81,8 +82,12 @@ static void client_syn(struct engine *e, struct session *s, const struct flow_ke
 	struct session *pred = NULL;
 
 	if (s && !session_observing(s)) {
-		if (s->iss == g->seq && !(s->events & EV_JOINED)) {
+		bool too_late = s->events & EV_ENDED && s->outcome == OUTCOME_HALF_OPEN;
+
+		if (s->iss == g->seq && !(s->events & EV_JOINED) && !too_late) {
 			e->n.duplicate_bytes += g->captured;
+			if (!(s->events & (EV_CLIENT_ACKED | EV_ENDED)))
+				timer_set(e, s, TIMER_LIFE, now + HALF_OPEN_LIFE);
 			return; /* the client's retransmission: our SYN has its own timer */
 		}
 		if (s->events & (EV_ENDED | EV_CLIENT_FIN | EV_CLIENT_RST)) {
@@ -147,28 +152,24 @@ static void join(struct engine *e, struct session *s, const struct segment *g, u
 	session_start(e, s, now);
 }
 
-/* Its client has closed. Where an older session of this key still sends, a later one must find it through this. */
-static void stop_observing(struct engine *e, struct session *s)
-{
-	if (!s->pred || s->pred->events & EV_ENDED)
-		session_free(e, s);
-}
-
-/* A segment of a connection that has no session: is it the beginning of a turn? */
+/*
+ * A segment of a connection that has no session: is it the beginning of a turn? cap_nxt is where the stream has come to: a segment below it was sent
+ * again, one above it follows bytes that were not captured, and neither begins anything.
+ */
 void client_observe(struct engine *e, struct session *s, const struct segment *g, uint64_t now)
 {
 	uint64_t quiet_since = MAX(s->captured_last, e->started_at);
-	bool again = s->has_turn_ack && s->cap_nxt - g->seq - 1 < BELIEVE_WITHIN / 64; /* what follows it was here before */
-	bool turn = !again && ((s->has_turn_ack && seq_gt(g->ack, s->turn_ack)) || g->time >= quiet_since + JOIN_SILENCE);
+	bool next = !s->has_turn_ack || g->seq == s->cap_nxt;
+	bool turn = next && ((s->has_turn_ack && seq_gt(g->ack, s->turn_ack)) || g->time >= quiet_since + JOIN_SILENCE);
 
 	if (g->flags & TCPF_RST || (g->flags & TCPF_FIN && !g->captured)) {
 		e->n.unjoined_bytes += g->captured;
-		stop_observing(e, s);
+		session_free(e, s);
 		return;
 	}
 	if (!g->captured)
 		return;
-	if (turn && !e->cfg.no_join && now >= s->rejoin_after && g->captured == g->len) {
+	if (turn && (!e->cfg.no_join || s->rejoins) && now >= s->rejoin_after && g->captured == g->len) {
 		join(e, s, g, now);
 		return;
 	}
@@ -176,18 +177,23 @@ void client_observe(struct engine *e, struct session *s, const struct segment *g
 		e->n.declined_old++;
 	e->n.unjoined_bytes += g->captured;
 	s->turn_ack = s->has_turn_ack ? seq_max(s->turn_ack, g->ack) : g->ack;
-	s->cap_nxt = again ? s->cap_nxt : g->seq + g->len;
+	s->cap_nxt = s->has_turn_ack ? seq_max(s->cap_nxt, g->seq + g->len) : g->seq + g->len;
 	s->has_turn_ack = true;
 	s->captured_last = g->time;
 	timer_set(e, s, TIMER_LIFE, now + OBSERVE_LIFE);
 	if (g->flags & TCPF_FIN)
-		stop_observing(e, s);
+		session_free(e, s);
 }
 
 static void client_rst(struct engine *e, struct session *s, const struct segment *g, uint64_t now)
 {
 	e->n.keepalive_bytes += g->captured;
-	if (s->events & EV_CLIENT_RST || g->seq - s->cap_nxt + BELIEVE_WITHIN / 64 > BELIEVE_WITHIN / 32)
+	/*
+	 * The online server takes an RST at its RCV.NXT only (RFC 5961 3.2), or one below it after a FIN (what an orphaned socket sends). That is cap_nxt, or
+	 * more where capture is behind.
+	 */
+	if (s->events & EV_CLIENT_RST ||
+	    g->seq - s->cap_nxt + (s->events & EV_CLIENT_FIN ? 1 : 0) > BELIEVE_WITHIN / 64)
 		return;
 	session_event(e, s, EV_CLIENT_RST);
 	s->rst_at = g->time;

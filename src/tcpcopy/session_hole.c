@@ -47,6 +47,18 @@ static bool server_is_past(struct engine *e, const struct session *s)
 	return seq_gt(s->iss + 1 + (uint32_t)bytes, s->cap_nxt);
 }
 
+/*
+ * How long the hole may stay. Behind it the client acknowledges more than before it: something was answered since, so the server probably has the bytes; a client that
+ * had to send them again would have done so within its own time-out.
+ */
+static uint64_t patience(const struct session *s)
+{
+	for (const struct qseg *q = s->ooo; q; q = q->next)
+		if (s->has_turn_ack && seq_gt(q->ack, s->turn_ack))
+			return HOLE_PATIENCE_ACKED;
+	return HOLE_PATIENCE;
+}
+
 /* TIMER_HOLE fired. */
 void hole_timeout(struct engine *e, struct session *s, uint64_t now)
 {
@@ -55,9 +67,9 @@ void hole_timeout(struct engine *e, struct session *s, uint64_t now)
 	} else if (s->hole_proof && (e->captured_until > s->hole_proof || now >= s->hole_proof + PROOF_AGE)) {
 		session_end(e, s, OUTCOME_CAPTURE_HOLE, now);
 		return;
-	} else if (now >= s->hole_since + HOLE_PATIENCE) {
+	} else if (now >= s->hole_since + patience(s)) {
 		session_end(e, s, OUTCOME_CAPTURE_HOLE, now);
 		return;
 	}
-	timer_set(e, s, TIMER_HOLE, MIN(now + ASK_AGAIN, MAX(s->hole_since + HOLE_PATIENCE, now + NS_PER_MS)));
+	timer_set(e, s, TIMER_HOLE, MIN(now + ASK_AGAIN, MAX(s->hole_since + patience(s), now + NS_PER_MS)));
 }

@@ -31,11 +31,12 @@
 #define ACK_DELAY (40 * NS_PER_MS)	    /* Linux's minimum, RFC 9293 3.8.6.3 allows 500 ms */
 #define PAUSE_FLOOR (1 * NS_PER_MS)
 #define HOLE_PATIENCE (3000 * NS_PER_MS)
+#define HOLE_PATIENCE_ACKED (600 * NS_PER_MS) /* the client was answered since: it hardly waits to send again */
 #define HALF_OPEN_LIFE (3000 * NS_PER_MS)
 #define LINGER (1000 * NS_PER_MS)	    /* answers to a retransmitted FIN or a challenge ACK */
 #define FIN_WAIT_2_LIFE (60 * NS_PER_SEC)
 #define IDLE_LIFE (7200 * NS_PER_SEC)
-#define OBSERVE_LIFE (600 * NS_PER_SEC)
+#define OBSERVE_LIFE (10 * NS_PER_SEC) /* after it, silence says the same */
 #define JOIN_SILENCE (200 * NS_PER_MS)
 #define REJOIN_FIRST (100 * NS_PER_MS)
 #define REJOIN_MAX (5000 * NS_PER_MS)
@@ -139,6 +140,7 @@ struct session {
 	uint32_t ts_emitted, ts_recent;
 	uint32_t ack_emitted;	 /* acknowledgment number last sent */
 	uint32_t window_edge;	 /* ack_emitted + window advertised with it, bytes */
+	uint32_t window_most;	 /* the highest of them: the target may send up to here */
 
 	/* the answer to the newest released turn */
 	uint32_t turn_end;	 /* where the released turn ends, as far as captured */

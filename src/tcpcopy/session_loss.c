@@ -97,7 +97,8 @@ void loss_rearm(struct engine *e, struct session *s, uint64_t now)
 			probe += TLP_ACK_DELAY;
 		if (probe < time_out) {
 			s->tlp_armed = true;
-			time_out = probe;
+			/* more data puts the probe off, but not beyond the time-out of the first byte */
+			time_out = MIN(probe, s->progress_at + time_out > now ? s->progress_at + time_out - now : probe);
 		}
 	}
 	timer_set(e, s, TIMER_RTX, now + time_out);

@@ -63,6 +63,7 @@ static struct tx_segment segment_start(struct session *s, uint8_t flags, uint32_
 		t.window = raw_window(s, raw);
 		s->ack_emitted = s->rcv_nxt;
 		s->window_edge = s->rcv_nxt + window_bytes(s, raw);
+		s->window_most = seq_max(s->window_most, s->window_edge);
 		s->ack_now = false;
 		timer_off(s, TIMER_ACK);
 	}
@@ -170,7 +171,9 @@ static void send_new(struct engine *e, struct session *s, bool override, uint64_
 			if (!n)
 				break;
 		}
-		fin = q->fin && n == left;
+		fin = q->fin && n == left && n < usable; /* it takes a place in the window */
+		if (!n && !fin)
+			break;
 		if (!off)
 			hist_add(&e->n.capture_to_emit, now > q->captured_at ? now - q->captured_at : 0);
 		emit_data(e, s, q, off, n, fin, false);
@@ -185,7 +188,8 @@ static void send_new(struct engine *e, struct session *s, bool override, uint64_
 			s->next = q->next;
 		}
 	}
-	if (sent)
+	/* RFC 6298 5.1: a running time-out is not put off by more data; a tail loss probe is (RFC 8985 7.2) */
+	if (sent && (s->tlp_armed || !timer_on(s, TIMER_RTX)))
 		loss_rearm(e, s, now);
 	if (s->next && s->next != s->hold && s->snd_una == s->snd_nxt) {
 		if (!timer_on(s, TIMER_PERSIST)) {
@@ -258,6 +262,16 @@ static void acknowledge(struct engine *e, struct session *s, uint64_t now)
 		timer_set(e, s, TIMER_ACK, now + ACK_DELAY);
 }
 
+/* The way to the target may have become narrower since the handshake. */
+static void output_mtu(const struct engine *e, struct session *s)
+{
+	uint32_t fixed = (addr_is_v4(&s->source.addr) ? 40 : 60) + (s->ts_ok ? 12 : 0);
+	uint32_t mtu = session_target(e, s)->mtu;
+
+	if (mtu < s->mss + fixed)
+		s->mss = (uint16_t)(MAX(88u + fixed, mtu) - fixed);
+}
+
 void session_step(struct engine *e, struct session *s, uint64_t now)
 {
 	if (!(s->events & EV_STARTED) || s->events & EV_ENDED)
@@ -267,6 +281,7 @@ void session_step(struct engine *e, struct session *s, uint64_t now)
 			session_end(e, s, OUTCOME_CLIENT_RESET, now);
 		return;
 	}
+	output_mtu(e, s);
 	turn_check(e, s, now);
 	loss_send(e, s, now);
 	send_new(e, s, false, now);

@@ -15,7 +15,7 @@
 /* A sink may still hold pointers to the payload, so the block waits in limbo for engine_flushed(). */
 static void qseg_free(struct engine *e, struct session *s, struct qseg *q)
 {
-	s->held -= q->cost;
+	s->held -= (uint32_t)pool_class_size(q->cost);
 	e->limbo_bytes += pool_class_size(q->cost);
 	q->next = e->limbo;
 	e->limbo = q;
@@ -78,7 +78,7 @@ static enum queue_result put_piece(struct engine *e, struct session *s, const st
 	uint32_t cost = (uint32_t)sizeof(struct qseg) + len;
 	struct qseg *q;
 
-	if (s->held + pool_class_size(cost) > e->cfg.session_buffer)
+	if (s->held + (uint32_t)pool_class_size(cost) > e->cfg.session_buffer)
 		return QUEUE_FULL;
 	q = pool_get(e->pool, cost);
 	if (!q)
@@ -98,7 +98,7 @@ static enum queue_result put_piece(struct engine *e, struct session *s, const st
 	q->urg = (g->flags & TCPF_URG) && g->urgent;
 	q->urgent_end = g->seq + g->urgent;
 	memcpy(q->data, g->payload + (seq - g->seq), len);
-	s->held += cost;
+	s->held += (uint32_t)pool_class_size(cost);
 	e->n.queued_bytes += len;
 	e->live_bytes += len;
 	if (seq == s->cap_nxt) {
@@ -200,6 +200,7 @@ static uint32_t data_above(const struct qseg *q, uint32_t seq)
 void queue_acked(struct engine *e, struct session *s, uint32_t ack, uint64_t now)
 {
 	uint64_t sample = 0;
+	bool repaired = false;
 
 	for (struct qseg *q = s->head; q; q = s->head) {
 		uint32_t before = data_above(q, s->snd_una), after = data_above(q, ack);
@@ -209,7 +210,7 @@ void queue_acked(struct engine *e, struct session *s, uint32_t ack, uint64_t now
 		if (seq_gt(qseg_end(q), ack))
 			break;
 		if (q->resent)
-			sample = 0; /* Karn: what the ACK is for is not known */
+			repaired = true; /* Karn: what the ACK is for is not known, and what follows waited for the repair */
 		else if (q->sent_at)
 			sample = now - q->sent_at;
 		assert(q != s->next && q != s->hold);
@@ -218,7 +219,7 @@ void queue_acked(struct engine *e, struct session *s, uint32_t ack, uint64_t now
 			s->tail = NULL;
 		qseg_free(e, s, q);
 	}
-	if (sample)
+	if (sample && !repaired)
 		loss_rtt_sample(s, sample);
 }
 

@@ -55,7 +55,7 @@ static void handshake(struct engine *e, struct session *s, const struct response
 	}
 	session_event(e, s, EV_ESTABLISHED);
 	s->irs = r->seq;
-	s->rcv_nxt = r->seq + 1;
+	s->rcv_nxt = s->window_most = r->seq + 1;
 	s->snd_una = s->snd_wl2 = r->ack;
 	s->snd_wl1 = r->seq;
 	s->snd_wnd = r->window; /* never scaled in a SYN */
@@ -69,7 +69,6 @@ static void handshake(struct engine *e, struct session *s, const struct response
 		loss_rtt_sample(s, now - s->progress_at);
 	s->backoff = 0;
 	s->progress_at = now;
-	s->rejoins = 0;
 	s->ack_now = true;
 	output_negotiated(e, s);
 	loss_rearm(e, s, now);
@@ -112,6 +111,8 @@ static void take_ack(struct engine *e, struct session *s, const struct response 
 	} else if (!r->len && !(r->flags & TCPF_FIN) && s->snd_nxt != s->snd_una &&
 		   (window == s->snd_wnd || r->opt.n_sack)) {
 		loss_dup_ack(e, s, 1u + r->dup_acks, now);
+	} else if (r->dup_acks && s->snd_nxt != s->snd_una) {
+		loss_dup_ack(e, s, r->dup_acks, now); /* merged into a record with data */
 	}
 	take_window(s, r);
 }
@@ -142,6 +143,7 @@ static void take_data(struct engine *e, struct session *s, const struct response
 	}
 	if (s->events & EV_FIN_ACKED)
 		timer_set(e, s, TIMER_LIFE, now + FIN_WAIT_2_LIFE); /* the client reads on */
+	s->rejoins = 0; /* it answers: the next failure is a first one */
 	turn_response(s, r, fresh, now);
 	if (s->hold && s->answered < s->hold->expect)
 		s->ack_now = true; /* or the target's Nagle waits for it */
@@ -149,7 +151,8 @@ static void take_data(struct engine *e, struct session *s, const struct response
 
 static void established(struct engine *e, struct session *s, const struct response *r, uint64_t now)
 {
-	if (r->seq - s->rcv_nxt + BELIEVE_WITHIN > 2 * BELIEVE_WITHIN) {
+	/* not further back than 2^30, and not beyond any window that we have shown: RCV.NXT would never come back from there */
+	if (r->seq - s->rcv_nxt + BELIEVE_WITHIN > 2 * BELIEVE_WITHIN || seq_gt(r->seq, s->window_most)) {
 		refuse(e);
 		return;
 	}

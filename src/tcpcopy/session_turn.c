@@ -27,8 +27,12 @@ void turn_linked(struct engine *e, struct session *s, struct qseg *q)
 		q->expect = q->ack - s->turn_ack;
 		s->turn_ack = q->ack;
 		e->n.turns++;
-		if (!s->hold)
+		if (!s->hold) {
 			s->hold = q;
+			/* the answer that it waits for has begun and is incomplete: the target's Nagle may wait for our ACK */
+			if (s->answered_any && s->answered < q->expect && s->ack_emitted != s->rcv_nxt)
+				s->ack_now = true;
+		}
 	} else if (!s->hold) {
 		s->turn_end = s->cap_nxt;
 		s->answered = 0;
