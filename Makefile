@@ -152,15 +152,16 @@ build/tools/iotool: build/tools/iotool.o $(call archives,$(below_io),build)
 # --- simulator ------------------------------------------------------------------------------------------------------
 # A world of seeds around the session engine; SEEDS=1-20000 for a longer run.
 SEEDS ?= 1-2000
+sim_lwip := $(shell pkg-config --exists lwip 2>/dev/null && echo 1)
 sim_objects := $(patsubst $(SRCDIR)/test/sim/%.c,build/sim/%.o,$(wildcard $(SRCDIR)/test/sim/*.c))
 
 build/sim/%.o: $(SRCDIR)/test/sim/%.c config.mk
 	@mkdir -p $(@D)
-	$(call step,CC,$@) $(compile) -I$(SRCDIR)/test/sim -c -o $@ $<
+	$(call step,CC,$@) $(compile) -I$(SRCDIR)/test/sim $(if $(sim_lwip),-DSIM_LWIP -isystem /usr/include/lwip) -c -o $@ $<
 
 build/test/sim: $(sim_objects) $(call archives,tcpcopy channel packet base,build)
 	@mkdir -p $(@D)
-	$(call step,LINK,$@) $(link) -o $@ $^ $(package_libs) $(LIBS)
+	$(call step,LINK,$@) $(link) -o $@ $^ $(if $(sim_lwip),-llwip) $(package_libs) $(LIBS)
 
 sim: build/test/sim
 	build/test/sim --seeds $(SEEDS) --jobs 2

@@ -131,8 +131,13 @@ static void flush_time(struct world *w, void *arg, uint64_t n)
 
 void to_target_input(struct world *w, void *to, const struct segment *g, const uint8_t *ip, uint32_t ip_len)
 {
+	struct target_host *h = to;
+
 	(void)w, (void)g;
-	target_input(to, ip, ip_len);
+	if (h->lwip)
+		lwip_input(h, ip, ip_len);
+	else
+		target_input(h, ip, ip_len);
 }
 
 /* --- channel and assistant ----------------------------------------------------------------------- */
@@ -401,6 +406,8 @@ void copy_start(struct world *w)
 	for (unsigned i = 0; i < k->n_targets; i++)
 		if (engine_add_target(k->e, &k->target[i].at, k->mtu) != (int)i)
 			abort();
+	if (k->target[0].lwip)
+		k->target[0].lwip = lwip_start(w, &k->target[0]);
 	copy_restore_channel(w);
 }
 

@@ -264,6 +264,7 @@ void scenario_make(struct world *w)
 	make_copy(w, odd);
 	for (unsigned i = 0; i < w->copy.n_targets; i++)
 		make_target(w, i, odd);
+	w->copy.target[0].lwip = !w->v6 && rng_below(w, 5) == 0;
 	make_capture(w, odd);
 	if (rng_chance(w, odd / 8)) {
 		w->cut_at = rng_range(w, NS_PER_MS, NS_PER_SEC);

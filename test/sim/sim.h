@@ -184,7 +184,9 @@ struct served {
 	struct conn *conn;
 	unsigned target;
 	struct tcb t;
-	void *pcb;	      /* lwIP's */
+	void *pcb;	      /* lwIP's; NULL: none, or gone */
+	uint32_t pending;     /* answer bytes that lwIP had no room for */
+	bool lwip, closing;
 	bool greeted, serving, open, eof, closed, reading;
 	unsigned first, next; /* request: where it began, to execute */
 	unsigned arriving;    /* first request whose first byte has not come */
@@ -200,7 +202,7 @@ struct target_host {
 	unsigned index;
 	struct endpoint at;
 	struct stack_params p;
-	bool lwip;
+	bool lwip, ticking;
 	uint32_t read_rate; /* bytes per ms; 0: at once */
 	uint64_t stop_from, stop_to;
 	bool closes; /* closes by itself where the online server does */
@@ -213,6 +215,7 @@ struct target_host {
 void target_input(struct target_host *h, const uint8_t *ip, uint32_t ip_len);
 void target_output(struct target_host *h, const struct segment *g); /* copy.c: to the assistant */
 struct served *served_new(struct target_host *h, const struct endpoint *peer, uint32_t irs);
+void served_connected(struct served *v);
 void served_data(struct served *v, const uint8_t *data, uint32_t len);
 void served_eof(struct served *v);
 void served_gone(struct served *v);
@@ -228,6 +231,7 @@ bool lwip_start(struct world *w, struct target_host *h);
 void lwip_input(struct target_host *h, const uint8_t *ip, uint32_t ip_len);
 void lwip_write(struct served *v, uint32_t n);
 void lwip_close_served(struct served *v);
+void lwip_abort(struct served *v);
 void lwip_end(struct target_host *h);
 
 /* copy.c: engine, channel and assistant */

@@ -35,6 +35,7 @@ struct served *served_new(struct target_host *h, const struct endpoint *peer, ui
 	v->w = w;
 	v->conn = c;
 	v->target = h->index;
+	v->lwip = h->lwip;
 	v->base = irs - c->c.iss;
 	v->link = h->all;
 	h->all = v;
@@ -46,7 +47,7 @@ struct served *served_new(struct target_host *h, const struct endpoint *peer, ui
 	return v;
 }
 
-static void connected(struct served *v)
+void served_connected(struct served *v)
 {
 	struct conn *c = v->conn;
 
@@ -222,7 +223,7 @@ static void target_event(struct tcb *t, enum tcb_event e)
 
 	switch (e) {
 	case TCB_CONNECTED:
-		connected(v);
+		served_connected(v);
 		break;
 	case TCB_READABLE:
 		served_arrived(v, t->rcv_nxt - t->irs - 1 - t->fin_taken);
@@ -254,24 +255,33 @@ static void target_send(struct tcb *t, const struct segment *g)
 
 uint64_t served_sent(const struct served *v)
 {
-	if (v->pcb || !v->t.w)
-		return v->ans_written;
+	if (v->lwip)
+		return v->ans_written - v->pending;
 	return v->t.snd_max - v->t.iss - 1 - (v->t.fin_wanted && v->t.snd_max == v->t.tx_end + 1);
 }
 
 void served_write(struct served *v, uint32_t n)
 {
-	tcb_write(&v->t, n);
+	if (v->lwip)
+		lwip_write(v, n);
+	else
+		tcb_write(&v->t, n);
 }
 
 void served_close(struct served *v)
 {
-	tcb_close(&v->t);
+	if (v->lwip)
+		lwip_close_served(v);
+	else
+		tcb_close(&v->t);
 }
 
 void served_abort(struct served *v)
 {
-	tcb_abort(&v->t);
+	if (v->lwip)
+		lwip_abort(v);
+	else
+		tcb_abort(&v->t);
 	served_gone(v);
 }
 
