@@ -108,6 +108,8 @@ static void take_ack(struct engine *e, struct session *s, const struct response 
 		}
 		loss_acked(e, s, old, now);
 		loss_rearm(e, s, now);
+		if (r->dup_acks && s->snd_nxt != s->snd_una)
+			loss_dup_ack(e, s, r->dup_acks, now); /* merged behind the advance */
 	} else if (!r->len && !(r->flags & TCPF_FIN) && s->snd_nxt != s->snd_una &&
 		   (window == s->snd_wnd || r->opt.n_sack)) {
 		loss_dup_ack(e, s, 1u + r->dup_acks, now);
@@ -121,7 +123,7 @@ static void take_ack(struct engine *e, struct session *s, const struct response 
 static void take_data(struct engine *e, struct session *s, const struct response *r, uint64_t now)
 {
 	bool fin = r->flags & TCPF_FIN;
-	uint32_t end = r->seq + r->len + (fin ? 1 : 0), fresh;
+	uint32_t end = r->seq + r->len + (fin ? 1 : 0), fresh, expect;
 
 	e->n.response_bytes += r->len;
 	if (seq_lt(r->seq, s->rcv_nxt) || (end == r->seq && r->seq != s->rcv_nxt && seq_le(r->seq, s->rcv_nxt)))
@@ -145,7 +147,8 @@ static void take_data(struct engine *e, struct session *s, const struct response
 		timer_set(e, s, TIMER_LIFE, now + FIN_WAIT_2_LIFE); /* the client reads on */
 	s->rejoins = 0; /* it answers: the next failure is a first one */
 	turn_response(s, r, fresh, now);
-	if (s->hold && s->answered < s->hold->expect)
+	expect = s->hold ? s->hold->expect : seq_gt(s->client_ack, s->turn_ack) ? s->client_ack - s->turn_ack : 0;
+	if (s->answered < expect)
 		s->ack_now = true; /* or the target's Nagle waits for it */
 }
 
