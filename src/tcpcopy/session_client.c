@@ -193,7 +193,7 @@ static void client_rst(struct engine *e, struct session *s, const struct segment
 	 * more where capture is behind.
 	 */
 	if (s->events & EV_CLIENT_RST ||
-	    g->seq - s->cap_nxt + (s->events & EV_CLIENT_FIN ? 1 : 0) > BELIEVE_WITHIN / 64)
+	    g->seq - s->cap_nxt + (s->events & EV_CLIENT_FIN ? 1 : 0) > RST_BEYOND)
 		return;
 	session_event(e, s, EV_CLIENT_RST);
 	s->rst_at = g->time;
@@ -238,7 +238,7 @@ static void client_segment(struct engine *e, struct session *s, const struct seg
 		session_step(e, s, now);
 		return;
 	}
-	if (s->events & EV_TARGET_FIN && g->captured && seq_ge(g->seq, s->cap_nxt) && s->has_turn_ack &&
+	if (s->events & EV_TARGET_FIN && g->captured && g->seq == s->cap_nxt && s->has_turn_ack &&
 	    seq_gt(g->ack, s->turn_ack) && !s->next) {
 		/* the target has closed, the client begins another turn: it gets a connection of its own */
 		session_end(e, s, OUTCOME_TARGET_CLOSED, now);
@@ -284,7 +284,7 @@ void engine_captured(struct engine *e, const struct flow_key *k, const struct se
 	if (!s) {
 		if (!g->captured)
 			return; /* nothing to replicate yet, and nothing to remember */
-		s = session_new(e, k, now);
+		s = e->observed < e->cfg.max_half_open ? session_new(e, k, now) : NULL;
 		if (!s) {
 			e->n.declined_memory++;
 			e->n.unjoined_bytes += g->captured;

@@ -45,6 +45,7 @@
 #define JOIN_WINDOW 512 /* raw: 64 KB at scale 7 */
 #define MAX_SACKED 8
 #define SHED_LOOK 64 /* sessions compared for each one that is shed */
+#define RST_BEYOND (256u << 10) /* how far capture may be behind when an RST comes */
 #define BELIEVE_WITHIN (1u << 30)
 
 /* A piece of the client's stream, as captured (trimmed to what is new), up to 64 KB. */
