@@ -108,7 +108,8 @@ static void capture(struct world *w, struct conn *c, const struct segment *g)
 		k->truncated++;
 		s.captured = (uint32_t)rng_below(w, s.len);
 	}
-	if (!c->late && rng_chance(w, k->reorder)) {
+	/* a SYN behind its data is a connection joined and a port reused: not what is asked here */
+	if (!c->late && !(s.flags & TCPF_SYN) && rng_chance(w, k->reorder)) {
 		struct captured *late = malloc(sizeof(*late));
 
 		if (!late)
