@@ -122,15 +122,16 @@ def test_super_packet_is_one_where_the_device_segments(lab, sender, iotool, fami
 
 def test_more_than_a_frame_holds(lab, sender, iotool):
     """200 KB in one segment: frames below 64 KB, whole wire segments in each, ids that go on."""
+    size = 1110     # 59 of these would fit in an IP packet, but not in the frame that devices segment
     sender.know_neighbour()
     with sender.wire() as capture:
-        assert sender.send(200_000, f"gso={MSS}", "link")["packets"] == 143
+        assert sender.send(200_000, f"gso={size}", "link")["packets"] == 181
     seen = packets(capture)
     assert len(seen) == 4 and all(int(p["frame.len"]) < 65536 for p in seen)
     at = 1000
     for p in seen:
         assert int(p["tcp.seq_raw"]) == at
-        assert int(p["ip.id"], 16) == 25671 + (at - 1000) // MSS
+        assert int(p["ip.id"], 16) == 25671 + (at - 1000) // size
         at += int(p["tcp.len"])
     assert at == 201_000
 
@@ -182,6 +183,33 @@ def test_stale_neighbour_is_asked_again(lab, sender):
     sent = sender.send(40, "count=30", "batch=1", "interval=100", "link")
     assert sent["packets"] == 30 and sent["fallback"] == 1
     assert "REACHABLE" in online.check_output(["ip", "neigh", "show", target.ip4])
+
+
+@pytest.mark.parametrize("gateway", [4, 6])
+def test_behind_a_gateway(lab, sender, gateway):
+    """The frame goes to the gateway, which for an IPv4 packet may have an IPv6 address (RFC 5549)."""
+    online, target = lab.host("online"), lab.host("target")
+    online.check_output(["ip", "route", "add", "10.95.0.1", "via", *(["inet6"] if gateway == 6 else []),
+                         sender.address(gateway)])
+    sender.know_neighbour()
+    with target.capture("tcp dst port 6379 and dst host 10.95.0.1") as capture:
+        sent = sender.counters(online.check_output([sender.tool, "send", CLIENT[4], 33800, "10.95.0.1", 6379, 40,
+                                                    "link"]))
+    assert (sent["packets"], sent["fallback"]) == (1, 0)
+    assert [p["eth.dst"] for p in capture.fields("eth.dst")] == [target.mac()]
+
+
+def test_bridge(lab, sender):
+    """The interface may be one that has others below it."""
+    lab.host("online").ip_batch(["link add br7 type bridge forward_delay 0", "link set br7 up",
+                                 "link set eth0 master br7", "addr add 10.95.5.1/24 dev br7"])
+    lab.host("target").ip_batch(["addr add 10.95.5.2/24 dev eth0"])
+    lab.host("online").check_output(["ping", "-c1", "-q", "10.95.5.2"])
+    with sender.wire() as capture:
+        sent = sender.counters(lab.host("online").check_output(
+            [sender.tool, "send", CLIENT[4], 33800, "10.95.5.2", 6379, LARGE, f"gso={MSS}", "link"]))
+    assert (sent["packets"], sent["fallback"]) == (45, 0)
+    assert sum(int(p["tcp.len"]) for p in packets(capture)) == LARGE
 
 
 def test_no_route_and_no_link(lab, sender):
