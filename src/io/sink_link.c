@@ -62,15 +62,12 @@ static struct sink_link *link_of(struct sink *s)
 }
 
 /* Coarse will do, and is cheap. */
-static uint64_t batch_time(struct sink_link *l)
+static uint64_t clock_ns(void)
 {
 	struct timespec t;
 
-	if (!l->now) {
-		clock_gettime(CLOCK_MONOTONIC_COARSE, &t);
-		l->now = (uint64_t)t.tv_sec * NS_PER_SEC + (uint64_t)t.tv_nsec;
-	}
-	return l->now;
+	clock_gettime(CLOCK_MONOTONIC_COARSE, &t);
+	return (uint64_t)t.tv_sec * NS_PER_SEC + (uint64_t)t.tv_nsec;
 }
 
 /* What the raw socket counted becomes ours. */
@@ -164,9 +161,11 @@ static bool refreshed(struct sink_link *l, const struct tx_segment *t)
 static void sink_link_send(struct sink *s, const struct tx_segment *t)
 {
 	struct sink_link *l = link_of(s);
-	uint64_t now = batch_time(l);
-	struct next_hop *hop = next_hops_find(&l->hops, &t->tuple.dst.addr, now);
+	struct next_hop *hop;
 
+	if (!l->now)
+		l->now = clock_ns();
+	hop = next_hops_find(&l->hops, &t->tuple.dst.addr, l->now);
 	s->mtu_changes = l->hops.mtu_changes;
 	s->counters.segments++;
 	if (!hop || !hop->usable || hop->mtu <= build_headers_len(t)) {
@@ -176,8 +175,8 @@ static void sink_link_send(struct sink *s, const struct tx_segment *t)
 	if (hop->stale) {
 		uint64_t *last = &l->refreshed_at[hop - l->hops.hop];
 
-		if (now - *last >= REFRESH_INTERVAL) {
-			*last = now;
+		if (l->now - *last >= REFRESH_INTERVAL) {
+			*last = l->now;
 			if (refreshed(l, t))
 				return;
 		}
@@ -207,8 +206,7 @@ static void sink_link_readable(struct sink *s)
 
 static uint32_t sink_link_mtu(struct sink *s, const struct addr *to)
 {
-	struct sink_link *l = link_of(s);
-	struct next_hop *hop = next_hops_find(&l->hops, to, batch_time(l));
+	struct next_hop *hop = next_hops_find(&link_of(s)->hops, to, clock_ns());
 
 	return hop ? hop->mtu : 0;
 }
@@ -278,8 +276,7 @@ fail:
 
 bool sink_link_reaches(struct sink *s, const struct addr *to)
 {
-	struct sink_link *l = link_of(s);
-	struct next_hop *hop = next_hops_find(&l->hops, to, batch_time(l));
+	struct next_hop *hop = next_hops_find(&link_of(s)->hops, to, clock_ns());
 
 	return hop && hop->ethernet;
 }
