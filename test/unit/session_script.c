@@ -256,6 +256,18 @@ static bool do_channel(struct script *s, const char *text)
 	return true;
 }
 
+/* The way to every target has another MTU from now on. */
+static bool do_mtu(struct script *s, const char *text)
+{
+	uint64_t mtu;
+
+	if (script_number(text, &mtu))
+		return script_fail(s, "mtu BYTES");
+	for (unsigned i = 0; i < HARNESS_TARGETS; i++)
+		engine_set_target_mtu(s->h.engine, i, (uint32_t)mtu);
+	return true;
+}
+
 /* What the online server's socket says when it is asked. */
 static bool do_online(struct script *s, const char *text)
 {
@@ -363,6 +375,8 @@ static bool run_line(struct script *s, char *text, const char *path, int depth)
 		return script_response(s, rest);
 	if (!strcmp(word, "channel"))
 		return do_channel(s, rest);
+	if (!strcmp(word, "mtu"))
+		return do_mtu(s, rest);
 	if (!strcmp(word, "online"))
 		return do_online(s, rest);
 	if (!strcmp(word, "shutdown")) {
