@@ -180,7 +180,7 @@ int netlink_changes(int fd, netlink_fn fn, void *arg)
 	int rc = 0;
 
 	for (;;) {
-		struct sockaddr_nl from;
+		struct sockaddr_nl from = { 0 };
 		socklen_t from_len = sizeof(from);
 		ssize_t n = recvfrom(fd, buf, sizeof(buf), MSG_TRUNC, (void *)&from, &from_len);
 		const char *at = buf;
