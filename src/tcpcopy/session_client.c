@@ -116,17 +116,14 @@ static void client_syn(struct engine *e, struct session *s, const struct flow_ke
 	open_by_syn(e, s, g, now);
 }
 
-static void join(struct engine *e, struct session *s, const struct segment *g, uint64_t now)
+/* False: declined and counted; the connection is observed further. */
+static bool join(struct engine *e, struct session *s, const struct segment *g, uint64_t now)
 {
 	uint16_t mss = addr_is_v4(&s->key.client.addr) ? 1460 : 1440;
 	uint32_t old;
 
-	if (!session_open(e, s, false, now)) {
-		e->n.unjoined_bytes += g->captured;
-		s->turn_ack = g->ack;
-		s->captured_last = g->time;
-		return;
-	}
+	if (!session_open(e, s, false, now))
+		return false;
 	session_event(e, s, EV_JOINED);
 	e->n.sessions_joined++;
 	begin_at(s, g->seq - 1);
@@ -147,9 +144,10 @@ static void join(struct engine *e, struct session *s, const struct segment *g, u
 	timer_set(e, s, TIMER_LIFE, now + IDLE_LIFE);
 	old = s->cap_nxt;
 	if (queue_failed(e, s, queue_put(e, s, g), now))
-		return;
+		return true;
 	hole_watch(e, s, old, now);
 	session_start(e, s, now);
+	return true;
 }
 
 /*
@@ -169,10 +167,9 @@ void client_observe(struct engine *e, struct session *s, const struct segment *g
 	}
 	if (!g->captured)
 		return;
-	if (turn && (!e->cfg.no_join || s->rejoins) && now >= s->rejoin_after && g->captured == g->len) {
-		join(e, s, g, now);
+	if (turn && (!e->cfg.no_join || s->rejoins) && now >= s->rejoin_after && g->captured == g->len &&
+	    join(e, s, g, now))
 		return;
-	}
 	if (e->cfg.no_join && !s->has_turn_ack)
 		e->n.declined_old++;
 	e->n.unjoined_bytes += g->captured;
