@@ -75,6 +75,9 @@ static void capture_now(struct world *w, struct conn *c, const struct segment *c
 	content_fill(c, g.seq - c->c.iss - 1, payload, g.len);
 	if (g.captured < g.len)
 		memset(payload + g.captured, 0xdb, g.len - g.captured);
+	for (unsigned i = 0; i < c->n; i++)
+		if (!c->captured_at[i] && g.len && c->r[i].start - (g.seq - c->c.iss - 1) < g.len)
+			c->captured_at[i] = w->now;
 	g.payload = payload;
 	if (g.flags & TCPF_SYN) {
 		g.raw_options = options;

@@ -241,6 +241,7 @@ static void decide_fairness(struct world *w)
 		for (unsigned r = 0; r < w->conn[i].n; r++)
 			if (w->conn[i].r[r].after != r)
 				f->lockstep = false;
+	f->prompt = !w->odd && f->lockstep;
 	f->no_early = f->equal_answers && f->lockstep && k->cfg.hold && !c->loss && !c->cut && !c->reorder && f->client_clean;
 }
 
@@ -259,6 +260,7 @@ void scenario_make(struct world *w)
 	make_stack(w, &w->online_p, odd);
 	if (rng_chance(w, odd / 2))
 		w->client_p.keepalive = rng_range(w, 20, 2000) * NS_PER_MS;
+	w->client_p.keepalive_byte = rng_chance(w, odd);
 	make_link(w, &w->up, "client's link up", odd / 2, 20 * NS_PER_MS, online_input);
 	make_link(w, &w->down, "client's link down", odd / 2, 20 * NS_PER_MS, client_input);
 	make_copy(w, odd);

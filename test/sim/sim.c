@@ -189,6 +189,21 @@ static void check_counters(struct world *w)
 		     (unsigned long long)n->retransmitted_segments, (unsigned long long)n->responses_refused);
 }
 
+/* Where nothing goes wrong, no session ends because something did. */
+static void check_outcomes(struct world *w)
+{
+	static const enum session_outcome wrong[] = {
+		OUTCOME_TARGET_RESET, OUTCOME_REFUSED, OUTCOME_NO_ANSWER, OUTCOME_TARGET_SILENT, OUTCOME_CAPTURE_HOLE,
+		OUTCOME_BUFFER_FULL, OUTCOME_NO_MEMORY, OUTCOME_HALF_OPEN, OUTCOME_TARGET_OPEN,
+	};
+
+	for (unsigned i = 0; i < ARRAY_SIZE(wrong); i++)
+		if (w->fair.complete && w->fair.wires_clean && w->fair.client_clean && w->fair.capture_whole &&
+		    !w->copy.target[0].lwip && w->sum_ended[wrong[i]])
+			fail(w, "%llu sessions ended: %s", (unsigned long long)w->sum_ended[wrong[i]],
+			     session_outcome_name(wrong[i]));
+}
+
 /* The engine has nothing left to do: nothing may be left of it. */
 static void check_nothing_left(struct world *w)
 {
@@ -283,6 +298,7 @@ static void run(uint64_t seed, bool show, struct totals *sum)
 	while (events_step(w, END_OF_TIME))
 		;
 	check_counters(w);
+	check_outcomes(w);
 	check_objections(w);
 	check_nothing_left(w);
 	add_up(w, sum);

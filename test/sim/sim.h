@@ -157,6 +157,7 @@ struct conn {
 	bool started, writing, serving, closing, ended, online_closed;
 	/* capture */
 	bool old; /* began before the capture */
+	uint64_t captured_at[MAX_REQUESTS]; /* ns, first byte of each request; 0: not yet */
 	void *late;
 	struct segment gro;
 	bool gro_pending;
@@ -169,6 +170,7 @@ struct conn {
 };
 
 struct fairness {
+	bool prompt;	    /* nothing stands between a turn and its release */
 	bool capture_whole; /* capture loses nothing */
 	bool wires_clean;   /* no loss, duplication or reordering between tcpcopy, target and assistant */
 	bool client_clean;  /* the same between client and online server */
@@ -193,6 +195,7 @@ struct served {
 	uint64_t ans_written; /* bytes */
 	uint64_t early_due;   /* answer bytes that the last early request should have waited for */
 	uint64_t read;	      /* bytes, from base */
+	uint64_t answered_at; /* ns, last answer bytes left */
 	uint32_t base;	      /* place in the client's stream where it begins */
 	struct served *link;
 };

@@ -13,6 +13,8 @@
 
 #include "packet/parse.h"
 
+#define SLACK (50 * NS_PER_US)
+
 static struct conn *conn_of(struct world *w, const struct endpoint *peer, uint32_t irs)
 {
 	for (unsigned i = 0; i < w->n_conns; i++) {
@@ -79,6 +81,18 @@ static uint64_t answers_due(const struct served *v, unsigned k)
 	return sum;
 }
 
+/* Where nothing is in its way, a turn leaves when it was captured or when the answer before it has come, whichever is later. */
+static void judge_delay(const struct served *v, unsigned k)
+{
+	struct world *w = v->w;
+	const struct copy *c = &w->copy;
+	uint64_t answer = v->answered_at + c->to_assistant[v->target].delay + c->channel_delay;
+	uint64_t due = MAX(v->conn->captured_at[k], answer) + c->batch + c->to_target[v->target].delay;
+
+	if (w->fair.prompt && !v->lwip && k > v->first && w->now > due + SLACK)
+		fail(w, "request %u of connection %u came %.3f ms late", k, v->conn->index, (double)(w->now - due) / 1e6);
+}
+
 /* The stack has all bytes below stream offset @edge. */
 static void judge_turns(struct served *v, uint64_t edge)
 {
@@ -89,6 +103,7 @@ static void judge_turns(struct served *v, uint64_t edge)
 	for (; v->arriving < c->n && c->r[v->arriving].start < edge; v->arriving++) {
 		uint64_t due = answers_due(v, v->arriving), sent = served_sent(v);
 
+		judge_delay(v, v->arriving);
 		if (sent >= due || due == v->early_due)
 			continue;
 		v->early_due = due; /* the others of this turn came with it */
@@ -250,6 +265,8 @@ static void target_send(struct tcb *t, const struct segment *g)
 {
 	struct served *v = t->owner;
 
+	if (g->len)
+		v->answered_at = t->w->now;
 	target_output(&t->w->copy.target[v->target], g);
 }
 
