@@ -19,9 +19,10 @@
  * that within the block timer's time, and as long the packets behind it have to wait.
  *
  * When to turn: packets are counted over a window of time. A wake-up for each packet costs a fixed
- * sum, the ring saves most of these but lets packets wait for their block. The price of a turn to
- * the ring is thus the retire time, which is measured, because it may be longer than asked for;
- * the rate from which on the ring is worth it grows with it. Back at half that rate.
+ * sum; the ring saves most of these from 1000 packets/s on, but lets packets wait for their block.
+ * So what is saved is weighed against the retire time, which is measured, because it may be longer
+ * than asked for: the rate from which on the ring is worth it grows with it. Back at half that
+ * rate, which is above the rates at which a quick delivery is promised.
  *
  * When an interface was down its sockets join the group anew, on some kernels in the other order.
  * Packets that come by the wrong socket show that, and the indexes are exchanged.
@@ -40,7 +41,7 @@
 
 #include "io/capture.h"
 
-#define UP_RATE 20000u /* packets/s at a retire time of 1 ms */
+#define UP_RATE 12000u /* packets/s at a retire time of 1 ms */
 #define WINDOW (50 * NS_PER_MS)
 #define ALTERNATE_WINDOW (5 * NS_PER_MS) /* CAPTURE_ALTERNATE */
 #define TURN_MOST (50 * NS_PER_MS)       /* waiting for the last block of a ring */
