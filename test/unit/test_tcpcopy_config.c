@@ -401,8 +401,9 @@ static void test_capture_filter(void **state)
 	assert_int_equal(config_capture_filter(&c, text, sizeof(text)), 0);
 	assert_string_equal(
 		text,
-		"tcp and ((ip and dst port 80) or (ip and dst host 10.0.0.9 and dst port 81) or "
-		"(ip6 and dst port 80)) and not ((dst host 10.0.0.1 and dst port 8080) or "
+		"((tcp and ((ip and dst port 80) or (ip and dst host 10.0.0.9 and dst port 81) or "
+		"(ip6 and dst port 80))) or (ip6[6] = 0 and ip6[40] = 6 and ip6[42] = 0xc2 and "
+		"(ip6[50:2] = 80))) and not ((dst host 10.0.0.1 and dst port 8080) or "
 		"(dst host 10.0.0.2 and dst port 81) or (dst host fd90::1 and dst port 8080)) and "
 		"(src net 10.0.0.0/8 or ip6)");
 	assert_int_equal(config_capture_filter(&c, text, 100), -1);
