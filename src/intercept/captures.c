@@ -19,6 +19,7 @@
 
 #define SNAPLEN 192u /* Ethernet, IPv6 with some extension headers, TCP with all options */
 #define PACKETS_AT_ONCE 256u
+#define RING_BYTES (16u << 20) /* of all interfaces together: some 50000 headers */
 
 struct one {
 	struct captures *all;
@@ -30,6 +31,7 @@ struct one {
 struct captures {
 	source_fn fn;
 	void *arg;
+	size_t ring_bytes; /* of each */
 	struct one list[CONFIG_MAX_INTERFACES];
 	unsigned n;
 };
@@ -48,7 +50,8 @@ static int open_one(struct captures *all, struct event_base *base, const char *i
 {
 	const struct capture_options o = { .interface = interface,
 					   .filter = filter,
-					   .snaplen = SNAPLEN };
+					   .snaplen = SNAPLEN,
+					   .ring_bytes = all->ring_bytes };
 	struct one *one = &all->list[all->n];
 
 	one->all = all;
@@ -84,6 +87,7 @@ struct captures *captures_open(struct event_base *base, struct config *c, const 
 	}
 	all->fn = fn;
 	all->arg = arg;
+	all->ring_bytes = RING_BYTES / c->n_interfaces;
 	for (unsigned i = 0; i < c->n_interfaces; i++)
 		if (open_one(all, base, c->interfaces[i], filter, err, err_size)) {
 			captures_close(all);
