@@ -12,10 +12,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/wheel.h"
 #include "packet/build.h"
 #include "packet/options.h"
 #include "packet/seq.h"
 
+#define ACK_DELAY (40 * NS_PER_MS)
 #define FLUSH_AT (7 * ARRAY_SIZE(w->copy.out) / 8)
 
 static void leave(struct world *w);
@@ -53,9 +55,9 @@ static void judge(struct world *w, const struct tx_segment *t)
 
 	if (t->options_len % 4 || !tcp_options_parse(&o, t->options, t->options_len))
 		fail(w, "malformed options were emitted");
-	if (t->flags & TCPF_SYN && (f->iss != t->seq || f->fresh)) {
-		f->iss = t->seq;
-		f->has_ts = f->has_edge = f->fresh = false;
+	if (t->flags & TCPF_SYN && f->iss != t->seq) {
+		f->iss = f->una = t->seq;
+		f->has_ts = f->has_edge = f->owes = false;
 	}
 	if (t->flags & TCPF_RST)
 		return;
@@ -67,6 +69,10 @@ static void judge(struct world *w, const struct tx_segment *t)
 	if (o.has_ts) {
 		f->has_ts = true;
 		f->ts = o.tsval;
+	}
+	if (t->flags & TCPF_ACK) {
+		f->acked = t->ack;
+		f->owes = f->owes && seq_lt(t->ack, f->owed);
 	}
 	if (t->len + !!(t->flags & TCPF_FIN) && !(t->flags & TCPF_SYN)) {
 		uint32_t end = t->seq + t->len;
@@ -200,6 +206,9 @@ static void op_order(void *arg, uint64_t id, const struct tuple *response, bool 
 
 static void op_watch(void *arg, uint64_t id, const struct tuple *response)
 {
+	struct world *w = arg;
+
+	flow_of(w, &response->dst, target_at(w, &response->src))->id = id;
 	op_order(arg, id, response, true);
 }
 
@@ -208,12 +217,45 @@ static void op_unwatch(void *arg, uint64_t id, const struct tuple *response)
 	op_order(arg, id, response, false);
 }
 
+/* What the target sends must be acknowledged within the delay of an ACK. */
+static void judge_acks(struct world *w)
+{
+	for (struct flow_state *f = w->copy.flow; f->used; f++)
+		if (f->owes && w->now > f->owes_since + ACK_DELAY + WHEEL_TICK_NS)
+			fail(w, "the target's bytes below %u were not acknowledged for %.3f ms", f->owed - f->irs,
+			     (double)(w->now - f->owes_since) / 1e6);
+}
+
+/* Response @r was given to the engine: must it acknowledge something? */
+static void expect_ack(struct world *w, const struct response *r)
+{
+	struct flow_state *f = w->copy.flow;
+	uint32_t end = r->seq + r->len + !!(r->flags & TCPF_FIN);
+	const struct session *s;
+
+	while (f->used && f->id != r->id)
+		f++;
+	if (!f->used || !(r->flags & TCPF_ACK) || r->flags & (TCPF_RST | TCPF_SYN) || !seq_ge(r->ack, f->una))
+		return;
+	f->una = r->ack;
+	s = engine_find(w->copy.e,
+			&(struct flow_key){ .client = f->source, .online = w->online, .target = (uint16_t)f->target });
+	if (!s || session_id(s) != r->id || !(session_events(s) & EV_ESTABLISHED) || session_events(s) & EV_ENDED)
+		return;
+	if (end == r->seq || seq_le(end, f->acked) || f->owes)
+		return;
+	f->owes = true;
+	f->owes_since = w->now;
+	f->owed = end;
+}
+
 static void deliver(struct world *w, const struct response *r)
 {
 	if (w->trace)
 		trace(w, "  response to session %llx: flags %02x ack %u seq %u len %u win %u merged %u",
 		      (unsigned long long)r->id, r->flags, r->ack, r->seq, r->len, r->window, r->merged);
 	engine_response(w->copy.e, r, w->now);
+	expect_ack(w, r);
 	leave(w);
 }
 
@@ -322,6 +364,7 @@ static void leave(struct world *w)
 
 	if (++k->step % k->check_every == 0)
 		engine_check(k->e);
+	judge_acks(w);
 	if (w->now == k->last_time) {
 		if (++k->same_time_steps > 20000)
 			fail(w, "%u steps without the time going on", k->same_time_steps);
@@ -384,6 +427,9 @@ static void op_ended(void *arg, const struct session *s, enum session_outcome o)
 	struct world *w = arg;
 
 	w->sum_ended[o]++;
+	for (struct flow_state *f = w->copy.flow; f->used; f++)
+		if (f->id == session_id(s))
+			f->owes = false;
 	trace(w, "session %llx ends: %s", (unsigned long long)session_id(s), session_outcome_name(o));
 }
 

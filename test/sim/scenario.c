@@ -227,11 +227,15 @@ static void decide_fairness(struct world *w)
 	f->capture_whole = !c->loss && !c->cut && !c->reorder;
 	f->client_clean = link_clean(&w->up) && link_clean(&w->down);
 	f->wires_clean = !k->merging;
+	f->nothing_lost = !w->cut_at;
 	for (unsigned i = 0; i < k->n_targets; i++) {
 		const struct target_host *h = &k->target[i];
 
 		if (!link_clean(&k->to_target[i]) || !link_clean(&k->to_assistant[i]))
 			f->wires_clean = false;
+		if (k->to_target[i].loss || k->to_target[i].rate || k->to_target[i].dead_from || k->to_assistant[i].loss ||
+		    k->to_assistant[i].rate)
+			f->nothing_lost = false;
 		if (h->crash || h->refuses || h->stop_from || k->to_target[i].dead_from)
 			lives = false;
 	}

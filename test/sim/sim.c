@@ -218,7 +218,7 @@ static void check_nothing_left(struct world *w)
 		fail(w, "at the end %zu bytes of memory are in use", engine_memory(e));
 	for (unsigned i = 0; i < w->copy.n_targets; i++)
 		for (const struct served *v = w->copy.target[i].all; v; v = v->link)
-			if (w->fair.wires_clean && !w->cut_at && !v->closed && v->t.w && v->t.state != T_TIME_WAIT)
+			if (w->fair.nothing_lost && !v->closed && v->t.w && v->t.state != T_TIME_WAIT)
 				fail(w, "target %u still has connection %u, state %d", i, v->conn->index, v->t.state);
 }
 

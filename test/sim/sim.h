@@ -173,6 +173,7 @@ struct fairness {
 	bool prompt;	    /* nothing stands between a turn and its release */
 	bool capture_whole; /* capture loses nothing */
 	bool wires_clean;   /* no loss, duplication or reordering between tcpcopy, target and assistant */
+	bool nothing_lost;  /* between tcpcopy, target and assistant, though it may be late or twice */
 	bool client_clean;  /* the same between client and online server */
 	bool complete;	    /* everything must arrive at the target */
 	bool equal_answers; /* the target's answers are the online server's */
@@ -251,7 +252,9 @@ struct flow_state { /* what was emitted for a session, by source and target */
 	unsigned target;
 	uint32_t iss, irs, ts, edge;
 	uint8_t scale;
-	bool has_ts, has_edge, used, fresh;
+	bool has_ts, has_edge, used, owes;
+	uint64_t id, owes_since;   /* ns; with owes: the target's bytes below owed wait for an acknowledgment */
+	uint32_t owed, una, acked; /* una, acked: highest acknowledgments of the target and of the session */
 };
 struct copy {
 	struct engine *e;
