@@ -1,12 +1,14 @@
 /*
  * The session engine against a hostile world - theory of operation
  *
- * The bytes are a program: each operation captures a segment of one of a few clients, brings a response that may be right or a
- * lie, lets time jump, cuts the channel, or lets the sink finish. To get anywhere, clients and targets are followed a little:
- * the next sequence number of each client, what was last emitted for it, and where its target stands; operations work from
- * there with offsets. What a byte of a client's stream is follows from its sequence number, so whatever is emitted can be judged.
- * Memory and session buffers are small, so that their limits are met too. After each operation all invariants are checked; in
- * the end the engine is shut down and nothing may be left.
+ * The bytes are a program: each operation captures a segment of one of a few clients, brings a
+ * response that may be right or a lie, lets time jump, cuts the channel, or lets the sink finish.
+ * To get anywhere, clients and targets are followed a little: the next sequence number of each
+ * client, what was last emitted for it, and where its target stands; operations work from there
+ * with offsets. What a byte of a client's stream is follows from its sequence number, so whatever
+ * is emitted can be judged. Memory and session buffers are small, so that their limits are met too.
+ * After each operation all invariants are checked; in the end the engine is shut down and nothing
+ * may be left.
  */
 #include <assert.h>
 #include <stdlib.h>
@@ -17,7 +19,9 @@
 #include "packet/seq.h"
 #include "tcpcopy/session.h"
 
-#define FLOWS 6 /* the odd ones share their client's address and port with the one before, towards another target */
+#define FLOWS                                                                                      \
+	6 /* the odd ones share their client's address and port with the one before, towards       \
+	     another target */
 #define MOST_DATA 70000
 
 struct flow {
@@ -160,7 +164,8 @@ static struct endpoint endpoint_at(uint8_t host, uint16_t port)
 
 /* --- the client ---------------------------------------------------------------------------- */
 
-static void capture(struct world *w, struct flow *f, uint8_t flags, uint32_t seq, uint32_t len, uint32_t captured)
+static void capture(struct world *w, struct flow *f, uint8_t flags, uint32_t seq, uint32_t len,
+		    uint32_t captured)
 {
 	uint8_t options[TCP_MAX_OPTIONS_LEN];
 	struct segment g = {
@@ -186,8 +191,9 @@ static void capture(struct world *w, struct flow *f, uint8_t flags, uint32_t seq
 		g.opt.has_wscale = g.opt.has_sack_permitted = seq & 1;
 		g.opt.wscale = g.opt.has_wscale ? 7 : 0;
 		g.raw_options = options;
-		g.raw_options_len = tcp_options_syn_build(options, 1460, g.opt.has_wscale ? 7 : -1,
-							  g.opt.has_sack_permitted, f->ts_on, f->ts);
+		g.raw_options_len =
+			tcp_options_syn_build(options, 1460, g.opt.has_wscale ? 7 : -1,
+					      g.opt.has_sack_permitted, f->ts_on, f->ts);
 	}
 	for (uint32_t i = 0; i < captured; i++)
 		payload[i] = content(seq + !!(flags & TCPF_SYN) + i);
@@ -201,7 +207,8 @@ static void client_syn(struct world *w, struct flow *f)
 	if (!(how & 1)) /* else: the same again */
 		f->seq += (uint32_t)how << 8;
 	f->ts_on = how & 2;
-	capture(w, f, how & 4 ? TCPF_SYN | TCPF_ECE | TCPF_CWR : TCPF_SYN, f->seq, how & 8 ? how : 0, how & 8 ? how : 0);
+	capture(w, f, how & 4 ? TCPF_SYN | TCPF_ECE | TCPF_CWR : TCPF_SYN, f->seq,
+		how & 8 ? how : 0, how & 8 ? how : 0);
 	if (!(how & 1))
 		f->seq++;
 }
@@ -327,11 +334,13 @@ static void target_lies(struct world *w, struct flow *f)
 	engine_response(w->e, &r, w->now);
 }
 
-/* --- time and machinery ---------------------------------------------------------------------------- */
+/* --- time and machinery
+ * ---------------------------------------------------------------------------- */
 
 static void time_passes(struct world *w)
 {
-	static const uint64_t unit[4] = { 10 * NS_PER_US, 1 * NS_PER_MS, 30 * NS_PER_MS, 2 * NS_PER_SEC };
+	static const uint64_t unit[4] = { 10 * NS_PER_US, 1 * NS_PER_MS, 30 * NS_PER_MS,
+					  2 * NS_PER_SEC };
 	uint8_t how = next8(w);
 	uint64_t until = w->now + unit[how & 3] * (how >> 2);
 

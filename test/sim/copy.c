@@ -1,10 +1,11 @@
 /*
  * Simulator: the engine in its place - theory of operation
  *
- * What tcpcopy's pipeline and intercept do around the engine: captured segments go in, emitted ones are kept to the end of the
- * batch and then leave as IP packets (built, and later parsed, by the packet library, so that lengths and checksums are judged
- * too); the targets' answers are looked up among the watched tuples and come back over an ordered channel that may be slow,
- * merge records, or be cut. Every step ends in engine_check() and in our own look at what was emitted.
+ * What tcpcopy's pipeline and intercept do around the engine: captured segments go in, emitted ones
+ * are kept to the end of the batch and then leave as IP packets (built, and later parsed, by the
+ * packet library, so that lengths and checksums are judged too); the targets' answers are looked up
+ * among the watched tuples and come back over an ordered channel that may be slow, merge records,
+ * or be cut. Every step ends in engine_check() and in our own look at what was emitted.
  */
 #include "sim.h"
 
@@ -64,8 +65,8 @@ static void judge(struct world *w, const struct tx_segment *t)
 	if (o.n_sack || o.has_mptcp || o.has_tfo || o.has_unknown)
 		fail(w, "an option was emitted that may not be");
 	if (o.has_ts && f->has_ts && seq_lt(o.tsval, f->ts))
-		fail(w, "port %u seq %u flags %02x: TSval went back from %u to %u", t->tuple.src.port, t->seq - f->iss,
-		     t->flags, f->ts, o.tsval);
+		fail(w, "port %u seq %u flags %02x: TSval went back from %u to %u",
+		     t->tuple.src.port, t->seq - f->iss, t->flags, f->ts, o.tsval);
 	if (o.has_ts) {
 		f->has_ts = true;
 		f->ts = o.tsval;
@@ -78,7 +79,8 @@ static void judge(struct world *w, const struct tx_segment *t)
 		uint32_t end = t->seq + t->len;
 
 		if (!f->has_edge || seq_gt(end, f->edge))
-			fail(w, "seq %u len %u was emitted beyond the target's window, which ends at %u",
+			fail(w,
+			     "seq %u len %u was emitted beyond the target's window, which ends at %u",
 			     t->seq - f->iss, t->len, f->edge - f->iss);
 		for (unsigned i = 0; i < w->n_conns; i++) {
 			const struct conn *c = &w->conn[i];
@@ -86,8 +88,8 @@ static void judge(struct world *w, const struct tx_segment *t)
 			if (c->started && endpoint_eq(&c->client, &t->tuple.src) &&
 			    t->seq - c->c.iss - 1 + t->len <= c->stream_len &&
 			    !content_equal(c, t->seq - c->c.iss - 1, t->payload, t->len))
-				fail(w, "wrong bytes were emitted for connection %u, seq %u len %u", i,
-				     t->seq - c->c.iss, t->len);
+				fail(w, "wrong bytes were emitted for connection %u, seq %u len %u",
+				     i, t->seq - c->c.iss, t->len);
 		}
 	}
 }
@@ -120,8 +122,10 @@ static void flush(struct world *w)
 			struct segment g = { .seq = piece.seq, .len = piece.len };
 
 			if (!len || len > k->mtu)
-				fail(w, "a packet of %zu bytes was emitted, the MTU is %u", len, k->mtu);
-			link_send(w, &k->to_target[target], &k->target[target], &g, packet, (uint32_t)len);
+				fail(w, "a packet of %zu bytes was emitted, the MTU is %u", len,
+				     k->mtu);
+			link_send(w, &k->to_target[target], &k->target[target], &g, packet,
+				  (uint32_t)len);
 		}
 	}
 	k->n_out = 0;
@@ -135,7 +139,8 @@ static void flush_time(struct world *w, void *arg, uint64_t n)
 	flush(w);
 }
 
-void to_target_input(struct world *w, void *to, const struct segment *g, const uint8_t *ip, uint32_t ip_len)
+void to_target_input(struct world *w, void *to, const struct segment *g, const uint8_t *ip,
+		     uint32_t ip_len)
 {
 	struct target_host *h = to;
 
@@ -146,7 +151,8 @@ void to_target_input(struct world *w, void *to, const struct segment *g, const u
 		target_input(h, ip, ip_len);
 }
 
-/* --- channel and assistant ----------------------------------------------------------------------- */
+/* --- channel and assistant -----------------------------------------------------------------------
+ */
 
 struct order { /* WATCH or UNWATCH on its way */
 	struct watched watched;
@@ -183,7 +189,8 @@ static void order_arrives(struct world *w, void *arg, uint64_t epoch)
 		k->watched[i] = o->watched;
 		k->n_watched = MAX(k->n_watched, i + 1);
 		for (unsigned n = 0; n < k->n_early; n++)
-			if (w->now <= k->early[n].until && tuple_eq(&k->early[n].g.tuple, &o->watched.response)) {
+			if (w->now <= k->early[n].until &&
+			    tuple_eq(&k->early[n].g.tuple, &o->watched.response)) {
 				channel_send(w, o->watched.id, &k->early[n].g);
 				k->early[n].until = 0;
 			}
@@ -222,8 +229,8 @@ static void judge_acks(struct world *w)
 {
 	for (struct flow_state *f = w->copy.flow; f->used; f++)
 		if (f->owes && w->now > f->owes_since + ACK_DELAY + WHEEL_TICK_NS)
-			fail(w, "the target's bytes below %u were not acknowledged for %.3f ms", f->owed - f->irs,
-			     (double)(w->now - f->owes_since) / 1e6);
+			fail(w, "the target's bytes below %u were not acknowledged for %.3f ms",
+			     f->owed - f->irs, (double)(w->now - f->owes_since) / 1e6);
 }
 
 /* Response @r was given to the engine: must it acknowledge something? */
@@ -235,12 +242,15 @@ static void expect_ack(struct world *w, const struct response *r)
 
 	while (f->used && f->id != r->id)
 		f++;
-	if (!f->used || !(r->flags & TCPF_ACK) || r->flags & (TCPF_RST | TCPF_SYN) || !seq_ge(r->ack, f->una))
+	if (!f->used || !(r->flags & TCPF_ACK) || r->flags & (TCPF_RST | TCPF_SYN) ||
+	    !seq_ge(r->ack, f->una))
 		return;
 	f->una = r->ack;
-	s = engine_find(w->copy.e,
-			&(struct flow_key){ .client = f->source, .online = w->online, .target = (uint16_t)f->target });
-	if (!s || session_id(s) != r->id || !(session_events(s) & EV_ESTABLISHED) || session_events(s) & EV_ENDED)
+	s = engine_find(w->copy.e, &(struct flow_key){ .client = f->source,
+						       .online = w->online,
+						       .target = (uint16_t)f->target });
+	if (!s || session_id(s) != r->id || !(session_events(s) & EV_ESTABLISHED) ||
+	    session_events(s) & EV_ENDED)
 		return;
 	if (end == r->seq || seq_le(end, f->acked) || f->owes)
 		return;
@@ -252,8 +262,10 @@ static void expect_ack(struct world *w, const struct response *r)
 static void deliver(struct world *w, const struct response *r)
 {
 	if (w->trace)
-		trace(w, "  response to session %llx: flags %02x ack %u seq %u len %u win %u merged %u",
-		      (unsigned long long)r->id, r->flags, r->ack, r->seq, r->len, r->window, r->merged);
+		trace(w,
+		      "  response to session %llx: flags %02x ack %u seq %u len %u win %u merged %u",
+		      (unsigned long long)r->id, r->flags, r->ack, r->seq, r->len, r->window,
+		      r->merged);
 	engine_response(w->copy.e, r, w->now);
 	expect_ack(w, r);
 	leave(w);
@@ -315,7 +327,8 @@ void target_output(struct target_host *h, const struct segment *g)
 		f->has_edge = false;
 	}
 	if (!(g->flags & TCPF_RST)) {
-		uint32_t edge = g->ack + ((uint32_t)g->window << (g->flags & TCPF_SYN ? 0 : f->scale));
+		uint32_t edge =
+			g->ack + ((uint32_t)g->window << (g->flags & TCPF_SYN ? 0 : f->scale));
 
 		if (!f->has_edge || seq_gt(edge, f->edge))
 			f->edge = edge;
@@ -324,7 +337,8 @@ void target_output(struct target_host *h, const struct segment *g)
 	link_send(w, &w->copy.to_assistant[h->index], h, g, NULL, 0);
 }
 
-void to_assistant_input(struct world *w, void *to, const struct segment *g, const uint8_t *ip, uint32_t ip_len)
+void to_assistant_input(struct world *w, void *to, const struct segment *g, const uint8_t *ip,
+			uint32_t ip_len)
 {
 	struct copy *k = &w->copy;
 
@@ -344,7 +358,8 @@ void to_assistant_input(struct world *w, void *to, const struct segment *g, cons
 		}
 }
 
-/* --- the engine's calls ---------------------------------------------------------------------------- */
+/* --- the engine's calls
+ * ---------------------------------------------------------------------------- */
 
 static void engine_time(struct world *w, void *arg, uint64_t n)
 {
@@ -414,7 +429,8 @@ static bool op_online_received(void *arg, const struct flow_key *key, uint64_t *
 	for (unsigned i = w->n_conns; i-- > 0;) {
 		const struct conn *c = &w->conn[i];
 
-		if (c->started && endpoint_eq(&c->client, &key->client) && c->o.state >= T_ESTABLISHED) {
+		if (c->started && endpoint_eq(&c->client, &key->client) &&
+		    c->o.state >= T_ESTABLISHED) {
 			*bytes = c->o.rcv_nxt - c->o.irs - 1 - c->o.fin_taken;
 			return true;
 		}
@@ -430,15 +446,22 @@ static void op_ended(void *arg, const struct session *s, enum session_outcome o)
 	for (struct flow_state *f = w->copy.flow; f->used; f++)
 		if (f->id == session_id(s))
 			f->owes = false;
-	trace(w, "session %llx ends: %s", (unsigned long long)session_id(s), session_outcome_name(o));
+	trace(w, "session %llx ends: %s", (unsigned long long)session_id(s),
+	      session_outcome_name(o));
 }
 
 static const struct engine_ops ops_asking = {
-	.emit = op_emit, .watch = op_watch, .unwatch = op_unwatch, .ended = op_ended,
+	.emit = op_emit,
+	.watch = op_watch,
+	.unwatch = op_unwatch,
+	.ended = op_ended,
 	.online_received = op_online_received,
 };
 static const struct engine_ops ops_blind = {
-	.emit = op_emit, .watch = op_watch, .unwatch = op_unwatch, .ended = op_ended,
+	.emit = op_emit,
+	.watch = op_watch,
+	.unwatch = op_unwatch,
+	.ended = op_ended,
 };
 
 void copy_start(struct world *w)
@@ -446,7 +469,8 @@ void copy_start(struct world *w)
 	struct copy *k = &w->copy;
 
 	/* it begins with the capture: what is silent is counted from then on */
-	k->e = engine_new(&k->cfg, k->blind ? &ops_blind : &ops_asking, w, MAX(w->now, w->capture.from));
+	k->e = engine_new(&k->cfg, k->blind ? &ops_blind : &ops_asking, w,
+			  MAX(w->now, w->capture.from));
 	if (!k->e)
 		abort();
 	for (unsigned i = 0; i < k->n_targets; i++)

@@ -1,8 +1,9 @@
 /*
  * Simulator: chance and time - theory of operation
  *
- * One 64-bit state (SplitMix64) feeds every decision of a run, so that a seed is a run. Time is a heap of events, ordered by
- * time and, where that is equal, by the order in which they were made. Nothing in the simulator asks the machine for either.
+ * One 64-bit state (SplitMix64) feeds every decision of a run, so that a seed is a run. Time is a
+ * heap of events, ordered by time and, where that is equal, by the order in which they were made.
+ * Nothing in the simulator asks the machine for either.
  */
 #include "sim.h"
 
@@ -47,7 +48,8 @@ static bool before(const struct event *a, const struct event *b)
 	return a->time != b->time ? a->time < b->time : a->order < b->order;
 }
 
-void at(struct world *w, uint64_t time, void (*fn)(struct world *, void *, uint64_t), void *arg, uint64_t n)
+void at(struct world *w, uint64_t time, void (*fn)(struct world *, void *, uint64_t), void *arg,
+	uint64_t n)
 {
 	struct event e = { MAX(time, w->now), w->order++, fn, arg, n };
 	size_t i = w->n_heap++;

@@ -1,13 +1,15 @@
 /*
  * Simulator: lwIP as the target's TCP - theory of operation
  *
- * An independent stack, as Debian ships it: built for threads (NO_SYS 0), but its raw API works without any, as long as the
- * TCP/IP thread is never started. Its clock, its initial sequence numbers and its request for timers are functions of a shared
- * library, so the ones defined here take their place: time is virtual, chance comes from the seed, and tcp_fasttmr() and
- * tcp_slowtmr() are called by events. Packets go in and out at a netif. It knows neither timestamps nor SACK, and its
- * retransmission timer counts in half seconds.
+ * An independent stack, as Debian ships it: built for threads (NO_SYS 0), but its raw API works
+ * without any, as long as the TCP/IP thread is never started. Its clock, its initial sequence
+ * numbers and its request for timers are functions of a shared library, so the ones defined here
+ * take their place: time is virtual, chance comes from the seed, and tcp_fasttmr() and
+ * tcp_slowtmr() are called by events. Packets go in and out at a netif. It knows neither timestamps
+ * nor SACK, and its retransmission timer counts in half seconds.
  *
- * Its state is global, so one target at a time can be lwIP, and lwip_end() leaves no connection behind for the next run.
+ * Its state is global, so one target at a time can be lwIP, and lwip_end() leaves no connection
+ * behind for the next run.
  */
 #include "sim.h"
 
@@ -107,7 +109,9 @@ static void push(struct served *v)
 	while (pcb && v->pending && tcp_sndbuf(pcb)) {
 		u16_t n = (u16_t)MIN(MIN(v->pending, sizeof(zeros)), tcp_sndbuf(pcb));
 
-		if (tcp_write(pcb, zeros, n, TCP_WRITE_FLAG_COPY | (v->pending > n ? TCP_WRITE_FLAG_MORE : 0)) != ERR_OK)
+		if (tcp_write(pcb, zeros, n,
+			      TCP_WRITE_FLAG_COPY | (v->pending > n ? TCP_WRITE_FLAG_MORE : 0)) !=
+		    ERR_OK)
 			break;
 		v->pending -= n;
 	}

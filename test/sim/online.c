@@ -1,10 +1,11 @@
 /*
  * Simulator: client, online server and capture - theory of operation
  *
- * Each connection follows its script: the client sends request k when it has read `after` answers and has thought; the server
- * answers a request when it has read all of it. Both speak through stack.c over two links with faults. What reaches the online
- * server passes the capture first: merged to super-packets as GRO does, and perhaps lost, cut, repeated or late. Packets carry
- * no bytes here: capture makes them from the connection's content.
+ * Each connection follows its script: the client sends request k when it has read `after` answers
+ * and has thought; the server answers a request when it has read all of it. Both speak through
+ * stack.c over two links with faults. What reaches the online server passes the capture first:
+ * merged to super-packets as GRO does, and perhaps lost, cut, repeated or late. Packets carry no
+ * bytes here: capture makes them from the connection's content.
  */
 #include "stack.h"
 
@@ -81,8 +82,9 @@ static void capture_now(struct world *w, struct conn *c, const struct segment *c
 	g.payload = payload;
 	if (g.flags & TCPF_SYN) {
 		g.raw_options = options;
-		g.raw_options_len = tcp_options_syn_build(options, g.opt.mss, g.opt.has_wscale ? g.opt.wscale : -1,
-							  g.opt.has_sack_permitted, g.opt.has_ts, g.opt.tsval);
+		g.raw_options_len = tcp_options_syn_build(
+			options, g.opt.mss, g.opt.has_wscale ? g.opt.wscale : -1,
+			g.opt.has_sack_permitted, g.opt.has_ts, g.opt.tsval);
 	}
 	copy_captured(w, &g);
 }
@@ -160,8 +162,8 @@ static void tap(struct world *w, struct conn *c, const struct segment *g)
 		capture(w, c, g);
 		return;
 	}
-	if (c->gro_pending && plain && p->seq + p->len == g->seq && p->ack == g->ack && p->len + g->len <= GRO_MOST &&
-	    g->len <= (p->gso_size ? p->gso_size : p->len)) {
+	if (c->gro_pending && plain && p->seq + p->len == g->seq && p->ack == g->ack &&
+	    p->len + g->len <= GRO_MOST && g->len <= (p->gso_size ? p->gso_size : p->len)) {
 		if (!p->gso_size)
 			p->gso_size = (uint16_t)p->len;
 		p->len += g->len;
@@ -184,7 +186,8 @@ static void tap(struct world *w, struct conn *c, const struct segment *g)
 	at(w, w->now + GRO_TIME, gro_time, c, c->gro_order);
 }
 
-/* --- the online server ------------------------------------------------------------------------- */
+/* --- the online server -------------------------------------------------------------------------
+ */
 
 static void online_serve(struct world *w, struct conn *c);
 
@@ -211,8 +214,9 @@ static void online_serve(struct world *w, struct conn *c)
 
 	if (c->serving || c->o.fin_wanted || c->o.state == T_CLOSED)
 		return;
-	if (c->served_online < c->n && c->o.read_seq - c->o.irs - 1 >=
-					       c->r[c->served_online].start + c->r[c->served_online].size) {
+	if (c->served_online < c->n &&
+	    c->o.read_seq - c->o.irs - 1 >=
+		    c->r[c->served_online].start + c->r[c->served_online].size) {
 		c->serving = true;
 		at(w, w->now + c->r[c->served_online].service, online_answer, c, 0);
 	} else if (c->o.fin_taken) {
@@ -246,7 +250,8 @@ static void online_send(struct tcb *t, const struct segment *g)
 	link_send(t->w, &t->w->down, t->owner, g, NULL, 0);
 }
 
-void online_input(struct world *w, void *to, const struct segment *g, const uint8_t *ip, uint32_t ip_len)
+void online_input(struct world *w, void *to, const struct segment *g, const uint8_t *ip,
+		  uint32_t ip_len)
 {
 	struct conn *c = to;
 
@@ -264,7 +269,8 @@ void online_input(struct world *w, void *to, const struct segment *g, const uint
 	}
 }
 
-/* --- the client -------------------------------------------------------------------------------- */
+/* --- the client --------------------------------------------------------------------------------
+ */
 
 static void client_next(struct world *w, struct conn *c);
 
@@ -330,10 +336,12 @@ static void client_next(struct world *w, struct conn *c)
 	}
 	if (c->ending == END_OPEN || c->ending == END_SERVER_FIN)
 		return;
-	if (c->ending != END_HALF_CLOSE && c->ending != END_RST_EARLY && read < answers_below(c, c->n))
+	if (c->ending != END_HALF_CLOSE && c->ending != END_RST_EARLY &&
+	    read < answers_below(c, c->n))
 		return;
 	c->closing = c->writing = true;
-	at(w, w->now + (c->ending == END_RST_EARLY ? c->r[0].think : rng_below(w, 3 * NS_PER_MS)), client_write, c, 0);
+	at(w, w->now + (c->ending == END_RST_EARLY ? c->r[0].think : rng_below(w, 3 * NS_PER_MS)),
+	   client_write, c, 0);
 }
 
 static void client_event(struct tcb *t, enum tcb_event e)
@@ -368,7 +376,8 @@ static void client_send(struct tcb *t, const struct segment *g)
 	link_send(t->w, &t->w->up, t->owner, g, NULL, 0);
 }
 
-void client_input(struct world *w, void *to, const struct segment *g, const uint8_t *ip, uint32_t ip_len)
+void client_input(struct world *w, void *to, const struct segment *g, const uint8_t *ip,
+		  uint32_t ip_len)
 {
 	struct conn *c = to;
 

@@ -10,8 +10,9 @@
 #include "tcpcopy/session.h"
 
 /*
- * A deterministic world around the session engine: client, online server, capture, links, target, assistant and channel, all
- * on one virtual clock. One seed decides everything; the same seed gives the same run. sim.c describes the whole.
+ * A deterministic world around the session engine: client, online server, capture, links, target,
+ * assistant and channel, all on one virtual clock. One seed decides everything; the same seed gives
+ * the same run. sim.c describes the whole.
  */
 #define MAX_REQUESTS 32
 #define MAX_CONNS 24
@@ -21,12 +22,14 @@ struct world;
 
 /* rng.c: the only source of chance */
 uint64_t rng(struct world *w);
-uint64_t rng_below(struct world *w, uint64_t n);	      /* [0, n) */
-uint64_t rng_range(struct world *w, uint64_t lo, uint64_t hi); /* [lo, hi], small ones as likely as great ones */
+uint64_t rng_below(struct world *w, uint64_t n); /* [0, n) */
+uint64_t rng_range(struct world *w, uint64_t lo,
+		   uint64_t hi); /* [lo, hi], small ones as likely as great ones */
 bool rng_chance(struct world *w, uint32_t ppm);
 
 /* events.c: the clock */
-void at(struct world *w, uint64_t time, void (*fn)(struct world *, void *, uint64_t), void *arg, uint64_t n);
+void at(struct world *w, uint64_t time, void (*fn)(struct world *, void *, uint64_t), void *arg,
+	uint64_t n);
 bool events_step(struct world *w, uint64_t until); /* false: nothing before @until */
 void events_free(struct world *w);
 
@@ -40,17 +43,19 @@ struct event {
 /* link.c: a wire with faults */
 struct link {
 	const char *name;
-	uint64_t delay, jitter; /* ns */
+	uint64_t delay, jitter;      /* ns */
 	uint32_t loss, dup, reorder; /* ppm */
-	uint64_t rate;		     /* bytes/s; 0: no bottleneck */
-	uint64_t queue;		     /* most bytes that wait for the bottleneck */
+	uint64_t rate;               /* bytes/s; 0: no bottleneck */
+	uint64_t queue;              /* most bytes that wait for the bottleneck */
 	uint64_t dead_from, dead_to; /* ns: all is lost in between */
 	uint64_t busy_until, last_arrival;
 	uint64_t sent, lost, duplicated, reordered;
-	void (*deliver)(struct world *w, void *to, const struct segment *g, const uint8_t *ip, uint32_t ip_len);
+	void (*deliver)(struct world *w, void *to, const struct segment *g, const uint8_t *ip,
+			uint32_t ip_len);
 };
 /* @g and/or the IP packet @ip; both are copied. */
-void link_send(struct world *w, struct link *l, void *to, const struct segment *g, const uint8_t *ip, uint32_t ip_len);
+void link_send(struct world *w, struct link *l, void *to, const struct segment *g,
+	       const uint8_t *ip, uint32_t ip_len);
 bool link_clean(const struct link *l);
 
 /* stack.c: a small TCP of its own */
@@ -59,15 +64,24 @@ struct stack_params {
 	int wscale; /* -1: none */
 	bool ts, sack, dsack, nagle;
 	uint32_t rcvbuf;
-	bool lazy; /* acknowledges every second full segment, not more than one's worth as Linux does */
+	bool lazy; /* acknowledges every second full segment, not more than one's worth as Linux
+		      does */
 	uint64_t delack, min_rto, time_wait, keepalive; /* ns; keepalive 0: none */
 	bool keepalive_byte;
 	uint32_t ts_base;
 };
 
 enum tcb_state {
-	T_CLOSED, T_SYN_SENT, T_SYN_RCVD, T_ESTABLISHED, T_FIN_WAIT_1, T_FIN_WAIT_2, T_CLOSE_WAIT, T_CLOSING,
-	T_LAST_ACK, T_TIME_WAIT
+	T_CLOSED,
+	T_SYN_SENT,
+	T_SYN_RCVD,
+	T_ESTABLISHED,
+	T_FIN_WAIT_1,
+	T_FIN_WAIT_2,
+	T_CLOSE_WAIT,
+	T_CLOSING,
+	T_LAST_ACK,
+	T_TIME_WAIT
 };
 enum tcb_event { TCB_CONNECTED, TCB_READABLE, TCB_EOF, TCB_RESET, TCB_CLOSED, TCB_ACKED };
 enum tcb_timer { TT_RTX, TT_PERSIST, TT_DELACK, TT_TIME_WAIT, TT_KEEPALIVE, TT_COUNT };
@@ -118,8 +132,8 @@ struct tcb {
 	struct objections bad;
 };
 
-void tcb_init(struct tcb *t, struct world *w, const struct stack_params *p, const struct endpoint *local,
-	      const struct endpoint *peer, uint32_t iss);
+void tcb_init(struct tcb *t, struct world *w, const struct stack_params *p,
+	      const struct endpoint *local, const struct endpoint *peer, uint32_t iss);
 void tcb_connect(struct tcb *t);
 void tcb_accept(struct tcb *t, const struct segment *syn); /* passive open */
 void tcb_input(struct tcb *t, const struct segment *g);
@@ -149,14 +163,14 @@ struct conn {
 	uint64_t start;
 	struct conn *reused_by; /* opens on the same port when this one is closed */
 	uint64_t reuse_gap;
-	bool waits; /* for the connection before on its port */
+	bool waits;   /* for the connection before on its port */
 	uint32_t key; /* its content */
 
 	/* client and online application */
 	unsigned sent, served_online;
 	bool started, writing, serving, closing, ended, online_closed;
 	/* capture */
-	bool old; /* began before the capture */
+	bool old;                           /* began before the capture */
 	uint64_t captured_at[MAX_REQUESTS]; /* ns, first byte of each request; 0: not yet */
 	void *late;
 	struct segment gro;
@@ -164,21 +178,23 @@ struct conn {
 	uint64_t gro_order;
 	/* what the targets did */
 	unsigned executed[2][MAX_REQUESTS];
-	bool met[2];		      /* the target has accepted it */
+	bool met[2];                  /* the target has accepted it */
 	uint32_t base[2], reached[2]; /* stream offsets: first byte, behind the last one read */
 	unsigned incarnations[2];
 };
 
 struct fairness {
-	bool prompt;	    /* nothing stands between a turn and its release */
+	bool prompt;        /* nothing stands between a turn and its release */
 	bool capture_whole; /* capture loses nothing */
-	bool wires_clean;   /* no loss, duplication or reordering between tcpcopy, target and assistant */
-	bool nothing_lost;  /* between tcpcopy, target and assistant, though it may be late or twice */
+	bool wires_clean;   /* no loss, duplication or reordering between tcpcopy, target and
+			       assistant */
+	bool nothing_lost;  /* between tcpcopy, target and assistant, though it may be late or twice
+			     */
 	bool client_clean;  /* the same between client and online server */
-	bool complete;	    /* everything must arrive at the target */
+	bool complete;      /* everything must arrive at the target */
 	bool equal_answers; /* the target's answers are the online server's */
-	bool lockstep;	    /* no client pipelines */
-	bool no_early;	    /* turns may be judged strictly */
+	bool lockstep;      /* no client pipelines */
+	bool no_early;      /* turns may be judged strictly */
 };
 
 /* target.c: the application, and the stack under it */
@@ -187,17 +203,17 @@ struct served {
 	struct conn *conn;
 	unsigned target;
 	struct tcb t;
-	void *pcb;	      /* lwIP's; NULL: none, or gone */
-	uint32_t pending;     /* answer bytes that lwIP had no room for */
+	void *pcb;        /* lwIP's; NULL: none, or gone */
+	uint32_t pending; /* answer bytes that lwIP had no room for */
 	bool lwip, closing;
 	bool greeted, serving, open, eof, closed, reading;
 	unsigned first, next; /* request: where it began, to execute */
 	unsigned arriving;    /* first request whose first byte has not come */
 	uint64_t ans_written; /* bytes */
 	uint64_t early_due;   /* answer bytes that the last early request should have waited for */
-	uint64_t read;	      /* bytes, from base */
+	uint64_t read;        /* bytes, from base */
 	uint64_t answered_at; /* ns, last answer bytes left */
-	uint32_t base;	      /* place in the client's stream where it begins */
+	uint32_t base;        /* place in the client's stream where it begins */
 	struct served *link;
 };
 
@@ -227,7 +243,8 @@ uint64_t served_sent(const struct served *v); /* answer bytes on the wire */
 void served_write(struct served *v, uint32_t n);
 void served_close(struct served *v);
 void served_abort(struct served *v);
-void served_arrived(struct served *v, uint64_t bytes); /* in order, counted from the beginning of the replica */
+void served_arrived(struct served *v,
+		    uint64_t bytes); /* in order, counted from the beginning of the replica */
 void target_free(struct target_host *h);
 
 /* lwip.c */
@@ -253,8 +270,10 @@ struct flow_state { /* what was emitted for a session, by source and target */
 	uint32_t iss, irs, ts, edge;
 	uint8_t scale;
 	bool has_ts, has_edge, used, owes;
-	uint64_t id, owes_since;   /* ns; with owes: the target's bytes below owed wait for an acknowledgment */
-	uint32_t owed, una, acked; /* una, acked: highest acknowledgments of the target and of the session */
+	uint64_t id, owes_since; /* ns; with owes: the target's bytes below owed wait for an
+				    acknowledgment */
+	uint32_t owed, una,
+		acked; /* una, acked: highest acknowledgments of the target and of the session */
 };
 struct copy {
 	struct engine *e;
@@ -275,7 +294,7 @@ struct copy {
 	struct tx_segment out[8192];
 	unsigned n_out;
 	bool flush_due, blind; /* blind: the online server's socket cannot be asked */
-	uint64_t batch;	       /* ns */
+	uint64_t batch;        /* ns */
 	uint32_t mtu;
 	unsigned emitted_now;
 	struct flow_state flow[256];
@@ -289,19 +308,23 @@ void copy_cut_channel(struct world *w);
 void copy_restore_channel(struct world *w);
 void copy_shutdown(struct world *w);
 void copy_free(struct world *w);
-void to_target_input(struct world *w, void *to, const struct segment *g, const uint8_t *ip, uint32_t ip_len);
-void to_assistant_input(struct world *w, void *to, const struct segment *g, const uint8_t *ip, uint32_t ip_len);
+void to_target_input(struct world *w, void *to, const struct segment *g, const uint8_t *ip,
+		     uint32_t ip_len);
+void to_assistant_input(struct world *w, void *to, const struct segment *g, const uint8_t *ip,
+			uint32_t ip_len);
 
 /* online.c: client, online server, capture */
 struct capture {
 	uint32_t loss, dup, reorder, cut; /* ppm */
 	bool gro;
-	uint64_t from; /* ns: the capture's beginning */
+	uint64_t from;                                   /* ns: the capture's beginning */
 	uint64_t lost, duplicated, reordered, truncated; /* counters */
 };
 void conn_start(struct world *w, struct conn *c);
-void online_input(struct world *w, void *to, const struct segment *g, const uint8_t *ip, uint32_t ip_len);
-void client_input(struct world *w, void *to, const struct segment *g, const uint8_t *ip, uint32_t ip_len);
+void online_input(struct world *w, void *to, const struct segment *g, const uint8_t *ip,
+		  uint32_t ip_len);
+void client_input(struct world *w, void *to, const struct segment *g, const uint8_t *ip,
+		  uint32_t ip_len);
 
 /* content of connection @c from stream offset @off on, into @out */
 void content_fill(const struct conn *c, uint32_t off, uint8_t *out, uint32_t n);
@@ -338,6 +361,7 @@ void scenario_print(const struct world *w);
 /* The run is wrong: say why and how to replay it, and stop. */
 void fail(struct world *w, const char *fmt, ...) PRINTF_LIKE(2, 3) __attribute__((noreturn));
 void trace(struct world *w, const char *fmt, ...) PRINTF_LIKE(2, 3);
-void trace_segment(struct world *w, const char *who, const struct segment *g, uint32_t seq0, uint32_t ack0);
+void trace_segment(struct world *w, const char *who, const struct segment *g, uint32_t seq0,
+		   uint32_t ack0);
 
 #endif

@@ -1,12 +1,14 @@
 /*
  * Simulator: a small TCP, its sending half - theory of operation
  *
- * Written from RFC 9293, 7323, 2018, 5681, 6582 and 6298, and from nothing in src/: it is the peer that judges the engine, and
- * also the client and the online server whose traffic is captured. It is strict where a receiver may be strict, and counts
- * what it had to object to (struct objections).
+ * Written from RFC 9293, 7323, 2018, 5681, 6582 and 6298, and from nothing in src/: it is the peer
+ * that judges the engine, and also the client and the online server whose traffic is captured. It
+ * is strict where a receiver may be strict, and counts what it had to object to (struct
+ * objections).
  *
- * What is sent has no content here: an application writes a number of bytes, and whoever needs them makes them from the
- * sequence number. Timers are events that find out by their deadline whether they still count.
+ * What is sent has no content here: an application writes a number of bytes, and whoever needs them
+ * makes them from the sequence number. Timers are events that find out by their deadline whether
+ * they still count.
  */
 #include "stack.h"
 
@@ -28,8 +30,8 @@ void tcb_timer(struct tcb *t, enum tcb_timer which, uint64_t when)
 		at(t->w, when, timer_fired, t, (uint64_t)which << 56 | when);
 }
 
-void tcb_init(struct tcb *t, struct world *w, const struct stack_params *p, const struct endpoint *local,
-	      const struct endpoint *peer, uint32_t iss)
+void tcb_init(struct tcb *t, struct world *w, const struct stack_params *p,
+	      const struct endpoint *local, const struct endpoint *peer, uint32_t iss)
 {
 	t->w = w;
 	t->p = p;
@@ -59,7 +61,8 @@ static uint8_t our_scale(const struct tcb *t)
 	return t->ws_ok ? (uint8_t)t->p->wscale : 0;
 }
 
-/* The window to advertise: RFC 9293 3.8.6.2.2 against silly windows; the right edge never moves back. */
+/* The window to advertise: RFC 9293 3.8.6.2.2 against silly windows; the right edge never moves
+ * back. */
 static uint16_t window(struct tcb *t, bool syn)
 {
 	uint32_t used = tcb_readable(t), left = t->p->rcvbuf > used ? t->p->rcvbuf - used : 0;
@@ -167,10 +170,12 @@ static bool fin_sent(const struct tcb *t)
 	return t->fin_wanted && (int32_t)(t->snd_max - fin_at(t)) > 0;
 }
 
-/* One segment of at most @most bytes from @seq, with the FIN if it comes to it. Returns sequence space. */
+/* One segment of at most @most bytes from @seq, with the FIN if it comes to it. Returns sequence
+ * space. */
 static uint32_t send_from(struct tcb *t, uint32_t seq, uint32_t most, bool may_fin)
 {
-	uint32_t left = (int32_t)(t->tx_end - seq) > 0 ? t->tx_end - seq : 0, n = MIN(MIN(left, most), t->snd_mss);
+	uint32_t left = (int32_t)(t->tx_end - seq) > 0 ? t->tx_end - seq : 0,
+		 n = MIN(MIN(left, most), t->snd_mss);
 	bool fin = may_fin && t->fin_wanted && seq + n == fin_at(t);
 	uint8_t flags = TCPF_ACK;
 
@@ -240,7 +245,8 @@ void tcb_resend(struct tcb *t)
 	else if (t->state == T_SYN_RCVD)
 		transmit(t, TCPF_SYN | TCPF_ACK, t->iss, 0);
 	else
-		send_from(t, t->snd_una, MIN(t->snd_mss, t->snd_max - fin_sent(t) - t->snd_una), fin_sent(t));
+		send_from(t, t->snd_una, MIN(t->snd_mss, t->snd_max - fin_sent(t) - t->snd_una),
+			  fin_sent(t));
 	t->timing = false; /* Karn */
 }
 
@@ -359,7 +365,8 @@ void tcb_synchronise(struct tcb *t, const struct segment *syn)
 	t->sack_ok = t->p->sack && syn->opt.has_sack_permitted;
 	t->ws_ok = t->p->wscale >= 0 && syn->opt.has_wscale;
 	t->snd_scale = t->ws_ok ? syn->opt.wscale : 0;
-	t->snd_mss = (uint16_t)(MIN(syn->opt.mss ? syn->opt.mss : 536, t->p->mss) - (t->ts_ok ? 12 : 0));
+	t->snd_mss =
+		(uint16_t)(MIN(syn->opt.mss ? syn->opt.mss : 536, t->p->mss) - (t->ts_ok ? 12 : 0));
 	t->cwnd = 10u * t->snd_mss;
 	t->snd_wnd = t->max_wnd = syn->window;
 	t->snd_wl1 = syn->seq;

@@ -1,8 +1,9 @@
 /*
  * Simulator: a small TCP, its receiving half - theory of operation
  *
- * The steps of RFC 9293 3.10.7.4 in their order: timestamps (RFC 7323 5.3) first, then sequence, RST and SYN (RFC 5961), ACK,
- * data, FIN. Whatever a peer that obeys TCP would not have sent is counted.
+ * The steps of RFC 9293 3.10.7.4 in their order: timestamps (RFC 7323 5.3) first, then sequence,
+ * RST and SYN (RFC 5961), ACK, data, FIN. Whatever a peer that obeys TCP would not have sent is
+ * counted.
  */
 #include "stack.h"
 
@@ -160,7 +161,8 @@ static bool take_ack(struct tcb *t, const struct segment *g)
 	if (lt(t->snd_una, g->ack)) {
 		new_ack(t, g->ack);
 		t->event(t, TCB_ACKED);
-	} else if (g->ack == t->snd_una && !segment_seq_len(g) && wnd == t->snd_wnd && t->snd_una != t->snd_max) {
+	} else if (g->ack == t->snd_una && !segment_seq_len(g) && wnd == t->snd_wnd &&
+		   t->snd_una != t->snd_max) {
 		dup_ack(t);
 	}
 	if (lt(t->snd_wl1, g->seq) || (t->snd_wl1 == g->seq && le(t->snd_wl2, g->ack))) {
@@ -318,7 +320,8 @@ static void synchronised(struct tcb *t, const struct segment *g)
 		}
 		if (g->opt.has_ts && lt(g->opt.tsval, t->ts_recent)) {
 			t->bad.paws++;
-			trace(t->w, "TARGET OBJECTS: PAWS, tsval %u below %u", g->opt.tsval, t->ts_recent);
+			trace(t->w, "TARGET OBJECTS: PAWS, tsval %u below %u", g->opt.tsval,
+			      t->ts_recent);
 			tcb_ack(t);
 			return;
 		}
@@ -330,8 +333,8 @@ static void synchronised(struct tcb *t, const struct segment *g)
 			return;
 		if (segment_seq_len(g) && !le(g->seq + segment_seq_len(g), t->rcv_nxt)) {
 			t->bad.beyond_window++;
-			trace(t->w, "TARGET OBJECTS: seq %u len %u beyond its window %u..%u", g->seq, g->len,
-			      t->rcv_nxt, t->adv_edge);
+			trace(t->w, "TARGET OBJECTS: seq %u len %u beyond its window %u..%u",
+			      g->seq, g->len, t->rcv_nxt, t->adv_edge);
 		} else {
 			t->bad.old++;
 		}
@@ -361,7 +364,8 @@ static void synchronised(struct tcb *t, const struct segment *g)
 		tcb_ack(t);
 		return;
 	}
-	if (t->ts_ok && g->opt.has_ts && le(t->ts_recent, g->opt.tsval) && le(g->seq, t->last_ack_sent))
+	if (t->ts_ok && g->opt.has_ts && le(t->ts_recent, g->opt.tsval) &&
+	    le(g->seq, t->last_ack_sent))
 		t->ts_recent = g->opt.tsval;
 	if (!take_ack(t, g) || !fin_acked(t))
 		return;
