@@ -17,7 +17,7 @@
 
 #include "base/util.h"
 
-#define CAPTURE_BUDGET 256
+#define CAPTURE_BUDGET 32 /* packets; of super-packets this is 2 MB */
 
 static void batch_done(struct pipeline *p)
 {
