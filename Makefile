@@ -89,24 +89,19 @@ lab/relay: $(SRCDIR)/lab/relay.c config.mk
 	$(call step,CC,$@) $(filter-out -D_GNU_SOURCE,$(compile)) -MF build/obj/lab/relay.d -MT $@ $(LINK_HARDENING) $(LDFLAGS) -o $@ $< $(LIBS)
 
 # --- unit tests -----------------------------------------------------------------------------------------------------
-# Files in test/unit that are not called test_*, and the simulator in test/sim, are shared by the tests.
+# Files in test/unit that are not called test_* are shared by the tests.
 T ?= *
 test_names := $(patsubst $(SRCDIR)/test/unit/%.c,%,$(wildcard $(SRCDIR)/test/unit/test_*.c))
 test_wanted := $(sort $(foreach t,$(T),$(patsubst $(SRCDIR)/test/unit/%.c,%,$(wildcard $(SRCDIR)/test/unit/test_$t.c))))
 test_shared := $(patsubst $(SRCDIR)/test/unit/%.c,build/test/%.o,$(filter-out $(SRCDIR)/test/unit/test_%,\
 	$(wildcard $(SRCDIR)/test/unit/*.c)))
-sim_shared := $(patsubst $(SRCDIR)/test/sim/%.c,build/sim/%.o,$(filter-out %/main.c,$(wildcard $(SRCDIR)/test/sim/*.c)))
-test_includes = -I$(SRCDIR)/test/unit -I$(SRCDIR)/test # "capture.h", "sim/sim.h"
-
-build/sim/%.o: $(SRCDIR)/test/sim/%.c config.mk
-	@mkdir -p $(@D)
-	$(call step,CC,$@) $(compile) $(test_includes) -c -o $@ $<
+test_includes = -I$(SRCDIR)/test/unit
 
 build/test/%.o: $(SRCDIR)/test/unit/%.c config.mk
 	@mkdir -p $(@D)
 	$(call step,CC,$@) $(compile) $(CMOCKA_CFLAGS) $(test_includes) -DTEST_DIR='"$(abspath $(SRCDIR))/test"' -c -o $@ $<
 
-build/test/libshared.a: $(test_shared) $(sim_shared)
+build/test/libshared.a: $(test_shared)
 	@mkdir -p $(@D)
 	@rm -f $@
 	$(call step,AR,$@) $(AR) rcs $@ $^
@@ -133,11 +128,6 @@ unit: cmocka $(addprefix build/test/,$(test_wanted))
 cmocka:
 	@[ "$(HAVE_CMOCKA)" = 1 ] || { echo 'The unit tests need cmocka: apt-get install libcmocka-dev,' \
 		'then ./configure' >&2; exit 1; }
-
-# The simulator as a program of its own, where it has a main.c.
-sim: $(if $(wildcard $(SRCDIR)/test/sim/main.c),build/sim/sim)
-build/sim/sim: build/sim/main.o $(sim_shared) $(call archives,$(below_tcpcopy),build)
-	$(call step,LINK,$@) $(link) -o $@ $^ $(package_libs) $(LIBS)
 
 check: unit layers
 
