@@ -80,8 +80,9 @@ static void take_window(struct session *s, const struct response *r)
 	uint32_t window = (uint32_t)r->window << s->target_wscale;
 	bool was_shut = !s->snd_wnd;
 
+	/* a newer ack always brings its window: with that of a reordered segment the edge would lie too far */
 	if (seq_lt(s->snd_wl1, r->seq) || (s->snd_wl1 == r->seq && seq_le(s->snd_wl2, r->ack)) ||
-	    (r->ack == s->snd_una && window > s->snd_wnd)) {
+	    seq_gt(r->ack, s->snd_wl2) || (r->ack == s->snd_una && window > s->snd_wnd)) {
 		s->snd_wnd = window;
 		s->snd_wl1 = r->seq;
 		s->snd_wl2 = r->ack;
