@@ -278,7 +278,7 @@ static void target_send(struct tcb *t, const struct segment *g)
 {
 	struct served *v = t->owner;
 
-	if (g->len)
+	if (g->len || g->flags & TCPF_SYN)
 		v->answered_at = t->w->now;
 	target_output(&t->w->copy.target[v->target], g);
 }
