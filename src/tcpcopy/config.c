@@ -19,7 +19,7 @@
 
 #define DEFAULT_PEER_PORT 36524
 #define DEFAULT_HOLD (3 * NS_PER_SEC)
-#define DEFAULT_SESSION_BUFFER (16ull << 20)
+#define DEFAULT_SESSION_BUFFER (64ull << 20)
 #define DEFAULT_MEMORY (128ull << 20)
 #define DEFAULT_RING (32ull << 20)
 #define DEFAULT_STATS (10 * NS_PER_SEC)
@@ -293,7 +293,7 @@ static const struct args_option options[] = {
 	  "0 to 10m, with the unit us, ms, s or m", set_hold },
 	{ 'W', NULL, NULL, 0, "never wait, as --hold=0", "one of the two, or --hold=0",
 	  set_never_hold },
-	{ 0, "session-buffer", "SIZE", 0, "the most that a session may hold for its target (16M)",
+	{ 0, "session-buffer", "SIZE", 0, "the most that a session may hold for its target (64M)",
 	  "64K to 1G", set_session_buffer },
 	{ 'm', "memory", "SIZE", 0, "the most that all sessions may hold together (128M)",
 	  "1M to 1T", set_memory },

@@ -64,11 +64,20 @@ void loss_target_alive(struct engine *e, struct target *t, uint64_t now)
 	}
 }
 
+/*
+ * RFC 6298 2.3, before back-off. On a long way the variance of a steady RTT shrinks to nothing, and the target's delayed ACK alone would pass the time-out: Linux
+ * never lets its part fall below 200 ms; here it may not fall below 4 SRTT, up to those 200 ms, so that short ways keep their 200 ms in all.
+ */
+static uint64_t rto_base(const struct session *s)
+{
+	return MAX(s->srtt + MAX(4 * s->rttvar, MIN(4 * s->srtt, RTO_FLOOR)), RTO_FLOOR);
+}
+
 static uint64_t rto(const struct engine *e, struct session *s, uint64_t now)
 {
 	struct target *t = session_target(e, s);
 	bool alive = t->last_heard && now - t->last_heard < ALIVE_WITHIN;
-	uint64_t base = s->srtt ? MAX(s->srtt + MAX(4 * s->rttvar, NS_PER_MS), RTO_FLOOR) : RTO_INITIAL;
+	uint64_t base = s->srtt ? rto_base(s) : RTO_INITIAL;
 	uint64_t cap = MAX(base, alive ? RTO_CAP_ALIVE : RTO_CAP_DEAD);
 	uint64_t value = MIN(base << MIN(s->backoff, 10), cap);
 
