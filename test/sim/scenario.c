@@ -170,6 +170,8 @@ static void make_target(struct world *w, unsigned i, uint32_t odd)
 	if (rng_chance(w, odd / 10))
 		h->crash = (uint32_t)rng_range(w, 1000, 200000);
 	h->refuses = rng_chance(w, odd / 40);
+	if (rng_chance(w, odd / 10))
+		h->closes_after = 1 + (unsigned)rng_below(w, 10);
 	make_link(w, &w->copy.to_target[i], "link to target", odd, 50 * NS_PER_MS, to_target_input);
 	make_link(w, &w->copy.to_assistant[i], "link to assistant", odd, 20 * NS_PER_MS,
 		  to_assistant_input);
@@ -249,7 +251,8 @@ static void decide_fairness(struct world *w)
 		if (k->to_target[i].loss || k->to_target[i].rate || k->to_target[i].dead_from ||
 		    k->to_assistant[i].loss || k->to_assistant[i].rate)
 			f->nothing_lost = false;
-		if (h->crash || h->refuses || h->stop_from || k->to_target[i].dead_from)
+		if (h->crash || h->refuses || h->closes_after || h->stop_from ||
+		    k->to_target[i].dead_from)
 			lives = false;
 	}
 	f->complete = lives && !c->loss && !c->cut;

@@ -227,7 +227,8 @@ struct target_host {
 	uint64_t stop_from, stop_to;
 	bool closes; /* closes by itself where the online server does */
 	bool refuses;
-	uint32_t crash; /* ppm of requests after which it resets the connection */
+	unsigned closes_after; /* closes after so many requests of a connection; 0: does not */
+	uint32_t crash;        /* ppm of requests after which it resets the connection */
 	struct served *all;
 	struct objections bad;
 	uint64_t resets_sent;

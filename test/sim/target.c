@@ -159,7 +159,8 @@ static void answer(struct world *w, void *arg, uint64_t k)
 		v->ans_written += c->r[k].target_answer;
 		served_write(v, c->r[k].target_answer);
 	}
-	if (v->next == c->n && c->ending == END_SERVER_FIN && h->closes) {
+	if ((v->next == c->n && c->ending == END_SERVER_FIN && h->closes) ||
+	    (h->closes_after && v->next - v->first >= h->closes_after)) {
 		served_close(v);
 		v->open = false;
 		return;
@@ -278,8 +279,10 @@ static void target_send(struct tcb *t, const struct segment *g)
 {
 	struct served *v = t->owner;
 
-	if (g->len || g->flags & TCPF_SYN)
+	if (g->len)
 		v->answered_at = t->w->now;
+	else if (g->flags & TCPF_SYN) /* the WATCH may come after it */
+		v->answered_at = t->w->now + t->w->copy.channel_delay;
 	target_output(&t->w->copy.target[v->target], g);
 }
 
