@@ -61,7 +61,7 @@ def test_big_tcp(lab, replay):
     online, target = lab.redis("online"), lab.redis("target")
     r = replay(v6=True)
     value = lab.new_path("value")
-    value.write_bytes(bytes((i * 7 + (i >> 8)) & 0xff for i in range(20_000_000)))
+    value.write_bytes(bytes((i * 7 + (i >> 8)) & 0xff for i in range(8_000_000)))
     wire = lab.host("online").capture("ip6[6] = 0")
     done = lab.host("client").sh(f"redis-cli -h {lab.host('online').ip6} -x set big < {value}")
     assert "OK" in done.stdout
