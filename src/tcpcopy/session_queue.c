@@ -59,6 +59,16 @@ static void drain(struct engine *e, struct session *s)
 		s->ooo = q->next;
 		link_in_order(e, s, q);
 	}
+	/* behind the FIN nothing is of this stream; mostly it is the same FIN, captured before a retransmission brought it with data */
+	while (s->ooo && s->events & EV_CLIENT_FIN) {
+		struct qseg *q = s->ooo;
+
+		s->ooo = q->next;
+		e->n.queued_bytes -= q->len;
+		e->n.keepalive_bytes += q->len;
+		e->live_bytes -= q->len;
+		qseg_free(e, s, q);
+	}
 }
 
 static void link_behind_hole(struct session *s, struct qseg *q)
