@@ -255,7 +255,8 @@ static void decide_fairness(struct world *w)
 		    k->to_target[i].dead_from)
 			lives = false;
 	}
-	f->complete = lives && !c->loss && !c->cut;
+	/* where the client loses much, a hole may last longer than patience */
+	f->complete = lives && !c->loss && !c->cut && w->up.loss <= 10000 && !w->up.rate;
 	f->lockstep = true;
 	for (unsigned i = 0; i < w->n_conns; i++)
 		for (unsigned r = 0; r < w->conn[i].n; r++)

@@ -133,6 +133,10 @@ static bool take_ack(struct tcb *t, const struct segment *g)
 	if (t->state == T_SYN_RCVD) {
 		if (!(lt(t->iss, g->ack) && le(g->ack, t->snd_max))) {
 			t->bad.ack_beyond++;
+			trace(t->w, "TARGET OBJECTS: ack %u in SYN-RECEIVED", g->ack);
+			t->send(t, &(struct segment){ .tuple = { t->local, t->peer },
+						      .seq = g->ack,
+						      .flags = TCPF_RST });
 			return false;
 		}
 		t->state = T_ESTABLISHED;
