@@ -54,7 +54,7 @@ static void make_stack(struct world *w, struct stack_params *p, uint32_t odd)
 	p->dsack = rng_below(w, 2);
 	p->nagle = rng_below(w, 2);
 	if (rng_chance(w, odd))
-		p->delack = rng_range(w, 0, 200) * NS_PER_MS;
+		p->delack = rng_range(w, 0, 150) * NS_PER_MS; /* silence of 200 ms begins a turn */
 }
 
 static void make_link(struct world *w, struct link *l, const char *name, uint32_t odd,
