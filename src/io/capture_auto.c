@@ -22,7 +22,8 @@
  * sum; the ring saves most of these from 1000 packets/s on, but lets packets wait for their block.
  * So what is saved is weighed against the retire time, which is measured, because it may be longer
  * than asked for: the rate from which on the ring is worth it grows with it. Back at half that
- * rate, which is above the rates at which a quick delivery is promised.
+ * rate, which is above the rates at which a quick delivery is promised. Bytes count, too: large
+ * packets fill a socket's buffer at few packets a second, and the ring spares them a copy.
  *
  * When an interface was down its sockets join the group anew, on some kernels in the other order.
  * Packets that come by the wrong socket show that, and the indexes are exchanged.
@@ -42,6 +43,7 @@
 #include "io/capture.h"
 
 #define UP_RATE 12000u /* packets/s at a retire time of 1 ms */
+#define BYTES_AS_PACKET 8192u  /* so many bytes weigh as much as one more packet */
 #define WINDOW (50 * NS_PER_MS)
 #define ALTERNATE_WINDOW (5 * NS_PER_MS) /* CAPTURE_ALTERNATE */
 #define TURN_MOST (50 * NS_PER_MS)       /* waiting for the last block of a ring */
@@ -71,6 +73,7 @@ struct pair {
 	bool alternate;
 	uint64_t up, down; /* packets/s */
 	uint64_t window_start, window_packets;
+	uint64_t window_bytes; /* delivered by both when the window began */
 	uint64_t turns;
 	struct selector selector;
 };
@@ -141,10 +144,21 @@ static void turn(struct pair *p, unsigned to, uint64_t now)
 	sem_post(&s->wanted);
 }
 
+static uint64_t delivered(const struct pair *p)
+{
+	return p->half[PACKET]->counters.bytes + p->half[RING]->counters.bytes;
+}
+
+static void window_begins(struct pair *p)
+{
+	p->window_packets = 0;
+	p->window_bytes = delivered(p);
+}
+
 static void turn_is_over(struct pair *p)
 {
 	p->turning = false;
-	p->window_packets = 0;
+	window_begins(p);
 	if (!p->selector.error)
 		return;
 	snprintf(p->source.error, sizeof(p->source.error), "capture on %s stays as it is: %s",
@@ -156,7 +170,7 @@ static void turn_is_over(struct pair *p)
 /* Count @n more, and turn where the rate says so. */
 static void adapt(struct pair *p, unsigned n)
 {
-	uint64_t now, passed, rate;
+	uint64_t now, passed, weight, rate;
 
 	p->window_packets += n;
 	if (p->turning || p->fixed)
@@ -165,9 +179,10 @@ static void adapt(struct pair *p, unsigned n)
 	passed = now - p->window_start;
 	if (passed < (p->alternate ? ALTERNATE_WINDOW : WINDOW))
 		return;
-	rate = p->window_packets * NS_PER_SEC / passed;
+	weight = p->window_packets + (delivered(p) - p->window_bytes) / BYTES_AS_PACKET;
+	rate = weight * NS_PER_SEC / passed;
 	p->window_start = now;
-	p->window_packets = 0;
+	window_begins(p);
 	if (p->alternate || (p->on == PACKET ? rate > p->up : rate < p->down))
 		turn(p, !p->on, now);
 }

@@ -21,7 +21,7 @@
 #define DEFAULT_HOLD (3 * NS_PER_SEC)
 #define DEFAULT_SESSION_BUFFER (64ull << 20)
 #define DEFAULT_MEMORY (128ull << 20)
-#define DEFAULT_RING (32ull << 20)
+#define DEFAULT_RING (64ull << 20)
 #define DEFAULT_STATS (10 * NS_PER_SEC)
 
 /* What the setters fill. */
@@ -279,7 +279,7 @@ static const struct args_option options[] = {
 	{ 0, "capture", "WAY", 0,
 	  "packet (quick), ring (cheap), or auto for what suits the rate (auto)",
 	  "auto, ring or packet", set_capture },
-	{ 'B', "ring", "SIZE", 0, "memory for packets that are captured but not yet read (32M)",
+	{ 'B', "ring", "SIZE", 0, "memory for packets that are captured but not yet read (64M)",
 	  "1M to 4G", set_ring },
 	{ 'M', "mtu", "BYTES", 0, "of the way to the targets (the route's)", "576 to 65535",
 	  set_mtu },

@@ -18,6 +18,7 @@
 #define MAX_HALF_OPEN 65536
 #define MAX_SESSIONS 4000000
 #define DEFAULT_MTU 1500
+#define PACKET_BUFFER (64u << 20) /* of kernel memory, used only while packets wait: a burst comes before the ring does */
 
 uint64_t pipeline_clock(void)
 {
@@ -81,12 +82,21 @@ static const struct engine_ops ops = {
 	.online_received = op_online_received,
 };
 
+/* Little comes by loopback, and its ring would lie idle: it has a sixteenth at most, the others share what is left. */
+static size_t ring_share(const struct config *c, const char *interface, unsigned n, bool with_loopback)
+{
+	if (n == 1 || !with_loopback)
+		return (size_t)(c->ring / n);
+	return (size_t)(strcmp(interface, "lo") ? c->ring / 16 * 15 / (n - 1) : c->ring / 16);
+}
+
 static int open_sources(struct pipeline *p, char *err, size_t err_size)
 {
 	static char filter[CONFIG_FILTER_SIZE];
 	char any[CONFIG_MAX_INTERFACES][16];
 	const struct config *c = p->config;
 	unsigned n = c->n_interfaces;
+	bool with_loopback = false;
 
 	if (config_capture_filter(c, filter, sizeof(filter))) {
 		snprintf(err, err_size, "option -x: too many rules for one capture filter");
@@ -98,13 +108,17 @@ static int open_sources(struct pipeline *p, char *err, size_t err_size)
 		snprintf(err, err_size, "no interface is up: nothing can be captured");
 		return -1;
 	}
+	for (unsigned i = 0; i < n; i++)
+		with_loopback |= !strcmp(c->n_interfaces ? c->interfaces[i] : any[i], "lo");
 	for (unsigned i = 0; i < n; i++) {
+		const char *name = c->n_interfaces ? c->interfaces[i] : any[i];
 		struct capture_options o = {
-			.interface = c->n_interfaces ? c->interfaces[i] : any[i],
+			.interface = name,
 			.filter = filter,
 			.incoming_only = true,
 			.mode = c->capture,
-			.ring_bytes = (size_t)(c->ring / n),
+			.ring_bytes = ring_share(c, name, n, with_loopback),
+			.buffer_bytes = PACKET_BUFFER,
 		};
 
 		p->source[i] = capture_open(&o, err, err_size);
