@@ -101,7 +101,8 @@ void loss_rearm(struct engine *e, struct session *s, uint64_t now)
 	}
 	time_out = rto(e, s, now);
 	if (s->events & EV_ESTABLISHED && s->srtt && !s->backoff && !s->tlp_out && !(s->rec && s->rec->active)) {
-		probe = MAX(2 * s->srtt, TLP_FLOOR);
+		/* RFC 8985 7.2, and the spread of the RTT: a busy target or assistant must not look like a loss */
+		probe = MAX(MAX(2 * s->srtt, s->srtt + 4 * s->rttvar), TLP_FLOOR);
 		if (s->snd_nxt - s->snd_una <= s->mss)
 			probe += TLP_ACK_DELAY;
 		if (probe < time_out) {
