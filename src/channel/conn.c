@@ -7,8 +7,10 @@
  * until down() has returned or it has called channel_conn_close(). Both may happen inside any
  * callback, so the memory goes when the outermost callback is left (busy, dead).
  *
- * Everything that a callback sends lies in the bufferevent's output until the loop finds the socket
- * writable, which is how the messages of one turn leave in one write. Time needs no clock: one
+ * Everything that a callback sends is gathered in a batch, which an event that is made active by the
+ * first message writes to the socket right after the callback: one system call, where waiting for
+ * the socket to be writable costs four and a turn of the loop. What the socket does not take, and
+ * what comes while something is left, goes through the bufferevent's output. Time needs no clock: one
  * timer runs, first as the deadline of HELLO, then ticking at the PING interval and looking whether
  * anything was heard since the tick before. A process that was stopped for a minute therefore
  * misses one tick, and does not take its peers for dead.
@@ -43,6 +45,8 @@ struct channel_timing channel_timing = { .hello_ms = 3000, .ping_ms = 5000, .sil
 struct channel_conn {
 	struct bufferevent *bev;
 	struct event *timer;
+	struct evbuffer *batch; /* messages of the callback at hand; empty while output is not */
+	struct event *flush;
 	const struct channel_handler *handler;
 	void *arg;
 	struct endpoint peer;
@@ -73,6 +77,10 @@ static void leave(struct channel_conn *c)
 		bufferevent_free(c->bev);
 	if (c->timer)
 		event_free(c->timer);
+	if (c->flush)
+		event_free(c->flush);
+	if (c->batch)
+		evbuffer_free(c->batch);
 	free(c);
 }
 
@@ -83,6 +91,8 @@ static void die(struct channel_conn *c)
 		bufferevent_disable(c->bev, EV_READ | EV_WRITE);
 	if (c->timer)
 		event_del(c->timer);
+	if (c->flush)
+		event_del(c->flush);
 }
 
 /* The end as seen from here: tell the owner, once. Called inside enter() and leave(). */
@@ -101,6 +111,11 @@ static void down_errno(struct channel_conn *c, int error)
 	snprintf(why, sizeof(why), "%s", error ? strerror(error) : "connection failed");
 	why[0] = (char)tolower((unsigned char)why[0]);
 	down(c, why);
+}
+
+static size_t output_len(const struct channel_conn *c)
+{
+	return evbuffer_get_length(bufferevent_get_output(c->bev));
 }
 
 static void put(struct channel_conn *c, const struct message *m)
@@ -129,6 +144,7 @@ static void put_bye(struct channel_conn *c, const char *why)
 	if (!c->connected || c->dead)
 		return;
 	snprintf(m.bye, sizeof(m.bye), "%s", why);
+	bufferevent_write_buffer(c->bev, c->batch);
 	put_control(c, &m);
 	out = bufferevent_get_output(c->bev);
 	evbuffer_unfreeze(out, 1);
@@ -308,6 +324,23 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 	leave(c);
 }
 
+/* The callback that sent is over. A faulty socket is left for the bufferevent to find out about. */
+static void on_flush(evutil_socket_t fd, short what, void *arg)
+{
+	struct channel_conn *c = arg;
+
+	(void)fd;
+	(void)what;
+	enter(c);
+	if (!output_len(c))
+		evbuffer_write(c->batch, bufferevent_getfd(c->bev));
+	if (evbuffer_get_length(c->batch))
+		bufferevent_write_buffer(c->bev, c->batch);
+	else if (c->blocked && !output_len(c))
+		on_write(c->bev, c); /* the bound was reached by the batch alone */
+	leave(c);
+}
+
 /* The stream over @fd, which it owns from here on. */
 static struct bufferevent *bufferevent_of(struct event_base *base, int fd)
 {
@@ -340,8 +373,10 @@ static struct channel_conn *conn_new(struct event_base *base, int fd, unsigned f
 	if (!c->bev)
 		close(fd);
 	c->timer = event_new(base, -1, EV_PERSIST, on_timer, c);
+	c->batch = evbuffer_new();
+	c->flush = event_new(base, -1, 0, on_flush, c);
 	enter(c);
-	if (!c->bev || !c->timer) {
+	if (!c->bev || !c->timer || !c->batch || !c->flush) {
 		c->dead = true;
 		leave(c);
 		return NULL;
@@ -409,19 +444,26 @@ struct channel_conn *channel_connect(struct event_base *base, const struct endpo
 
 bool channel_conn_send(struct channel_conn *c, const struct message *m)
 {
+	uint8_t frame[MESSAGE_MAX_LEN];
+
 	if (!channel_conn_is_up(c))
 		return false;
 	if (channel_conn_unsent(c) >= c->max_output) {
 		c->blocked = true;
 		return false;
 	}
-	put(c, m);
+	if (output_len(c)) {
+		put(c, m);
+		return true;
+	}
+	evbuffer_add(c->batch, frame, message_encode(frame, m));
+	event_active(c->flush, 0, 0); /* no system call; does nothing if it is active already */
 	return true;
 }
 
 size_t channel_conn_unsent(const struct channel_conn *c)
 {
-	return evbuffer_get_length(bufferevent_get_output(c->bev));
+	return output_len(c) + evbuffer_get_length(c->batch);
 }
 
 bool channel_conn_is_up(const struct channel_conn *c)
