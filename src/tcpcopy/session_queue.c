@@ -247,7 +247,9 @@ void queue_drop(struct engine *e, struct session *s)
 	while (s->ooo) {
 		struct qseg *q = s->ooo;
 
-		s->turn_ack = seq_max(s->turn_ack, q->ack); /* where the client stands, should it be joined again */
+		/* where the client stands, should it be joined again */
+		s->turn_ack = seq_max(s->turn_ack, q->ack);
+		s->cap_nxt = qseg_end(q);
 		e->n.lost_bytes += q->len;
 		e->live_bytes -= q->len;
 		s->ooo = q->next;
