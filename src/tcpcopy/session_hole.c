@@ -6,7 +6,8 @@
  * answers: the online server's socket is asked how many bytes it has received in order (ops->online_received). If that is past the hole, the bytes were there.
  *
  * The server may know more than we because the refill is still on its way through the capture buffer. So a proof counts only once something that was captured
- * after the question has been processed, or a second has gone by. Where the socket cannot be asked (mirror port, file, a joined session whose first byte the
+ * after the question has been processed, or a second has gone by. As long as the server says that it has not got the bytes, the client will send them, however often they
+ * are lost; only a client that never does ends the waiting. Where the socket cannot be asked (mirror port, file, a joined session whose first byte the
  * server's count does not tell), the hole has HOLE_PATIENCE to be filled.
  *
  * A lost session ends by RST and gives its memory back; the connection is joined again at its next turn.
@@ -36,19 +37,21 @@ void hole_watch(struct engine *e, struct session *s, uint32_t old_cap_nxt, uint6
 }
 
 /* Has the online server received the byte at cap_nxt? */
-static bool server_is_past(struct engine *e, const struct session *s)
+enum word { SERVER_SILENT, SERVER_HAS_NOT, SERVER_HAS };
+
+static enum word ask_server(struct engine *e, const struct session *s)
 {
 	uint64_t bytes;
 
 	if (!e->ops->online_received || s->events & EV_JOINED)
-		return false;
+		return SERVER_SILENT;
 	if (!e->ops->online_received(e->arg, &s->key, &bytes))
-		return false;
-	return seq_gt(s->iss + 1 + (uint32_t)bytes, s->cap_nxt);
+		return SERVER_SILENT;
+	return seq_gt(s->iss + 1 + (uint32_t)bytes, s->cap_nxt) ? SERVER_HAS : SERVER_HAS_NOT;
 }
 
 /*
- * How long the hole may stay. Behind it the client acknowledges more than before it: something was answered since, so the server probably has the bytes; a client that
+ * How long the hole may stay where the server says nothing. Behind it the client acknowledges more than before it: something was answered since, so the server probably has the bytes; a client that
  * had to send them again would have done so within its own time-out.
  */
 static uint64_t patience(const struct session *s)
@@ -62,14 +65,15 @@ static uint64_t patience(const struct session *s)
 /* TIMER_HOLE fired. */
 void hole_timeout(struct engine *e, struct session *s, uint64_t now)
 {
-	if (!s->hole_proof && server_is_past(e, s)) {
+	enum word word = s->hole_proof ? SERVER_HAS : ask_server(e, s);
+	uint64_t end = s->hole_since + (word == SERVER_SILENT ? patience(s) : HOLE_PATIENCE_KNOWN);
+
+	if (word == SERVER_HAS && !s->hole_proof)
 		s->hole_proof = now;
-	} else if (s->hole_proof && (e->captured_until > s->hole_proof || now >= s->hole_proof + PROOF_AGE)) {
-		session_end(e, s, OUTCOME_CAPTURE_HOLE, now);
-		return;
-	} else if (now >= s->hole_since + patience(s)) {
+	else if (now >= end ||
+		 (s->hole_proof && (e->captured_until > s->hole_proof || now >= s->hole_proof + PROOF_AGE))) {
 		session_end(e, s, OUTCOME_CAPTURE_HOLE, now);
 		return;
 	}
-	timer_set(e, s, TIMER_HOLE, MIN(now + ASK_AGAIN, MAX(s->hole_since + patience(s), now + NS_PER_MS)));
+	timer_set(e, s, TIMER_HOLE, MIN(now + ASK_AGAIN, MAX(end, now + NS_PER_MS)));
 }

@@ -31,6 +31,7 @@
 #define ACK_DELAY (40 * NS_PER_MS)	    /* Linux's minimum, RFC 9293 3.8.6.3 allows 500 ms */
 #define PAUSE_FLOOR (1 * NS_PER_MS)
 #define HOLE_PATIENCE (3000 * NS_PER_MS)
+#define HOLE_PATIENCE_KNOWN (60 * NS_PER_SEC) /* the server has not got the bytes: the client backs off */
 #define HOLE_PATIENCE_ACKED (600 * NS_PER_MS) /* the client was answered since: it hardly waits to send again */
 #define HALF_OPEN_LIFE (3000 * NS_PER_MS)
 #define LINGER (1000 * NS_PER_MS)	    /* answers to a retransmitted FIN or a challenge ACK */
