@@ -74,7 +74,9 @@ def own(script):
     """Start a process that raises a lab and prints its prefix, then what `script` prints."""
     return subprocess.Popen(
         [sys.executable, "-c",
-         f"import sys, time, os; sys.path.insert(0, {str(HERE)!r})\n"
+         f"import signal, sys, time; sys.path.insert(0, {str(HERE)!r})\n"
+         # what runs in the background of a shell without job control is born deaf to it
+         f"signal.signal(signal.SIGINT, signal.default_int_handler)\n"
          f"from labnet import Lab\n"
          f"with Lab() as lab:\n print(lab.prefix, flush=True)\n {script}"],
         stdout=subprocess.PIPE, text=True)
@@ -309,7 +311,7 @@ def test_killed_owner_leaves_nothing(signo):
     processes = [pid for netns in namespaces(prefix) for pid in pids(netns)]
     assert len(processes) == 3
     owner.send_signal(signo)
-    owner.wait()
+    owner.wait(30)
     owner.stdout.close()
     assert gone(prefix, processes)
 
