@@ -114,7 +114,8 @@ class Relay:
             return self._process.poll() is not None
         try:
             # gone too is what only waits for the process that started it to take note
-            return os.readlink(f"/proc/{self.pid}/exe") != str(self.log.parent / "relay")
+            # by what the file is: its name may read otherwise under a changed root
+            return not os.path.samefile(f"/proc/{self.pid}/exe", self.log.parent / "relay")
         except (FileNotFoundError, ProcessLookupError):
             return True
 

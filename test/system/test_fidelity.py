@@ -92,7 +92,7 @@ def test_connection_for_every_http_request(lab, replay):
     online, target = pair(lab, "nginx")
     client = lab.host("client")
     r = replay(port=80)
-    run_all(client, [["wrk", "-t", "1", "-c", "20", "-d", "2", "-H", "Connection: close",
+    run_all(client, [["wrk", "-t", "1", "-c", "3", "-d", "2", "-H", "Connection: close",
                       f"http://{lab.host('online').ip4}/"]])
 
     def requests(server):
