@@ -60,7 +60,7 @@ static void on_packet(const struct raw_packet *raw, void *arg)
 		return;
 	p->stats.segments++;
 	w = route_find(p->route, &s.tuple);
-	if (!w) {
+	if (!w || route_is_next_session(w, s.flags, s.ack)) {
 		without_owner(p, &s);
 	} else if (route_is_copy(p->route, w, &s, raw->ifindex, raw->pkttype)) {
 		p->stats.copies++;

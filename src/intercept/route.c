@@ -197,3 +197,14 @@ bool route_is_copy(struct route *r, struct watch *w, const struct segment *s, in
 	w->print_at = (uint8_t)((w->print_at + 1) % WATCH_COPIES);
 	return false;
 }
+
+bool route_is_next_session(struct watch *w, uint8_t flags, uint32_t ack)
+{
+	if ((flags & (TCPF_SYN | TCPF_ACK)) != (TCPF_SYN | TCPF_ACK))
+		return false;
+	if (w->handshake_seen)
+		return w->handshake_ack != ack;
+	w->handshake_seen = true;
+	w->handshake_ack = ack;
+	return false;
+}

@@ -30,6 +30,9 @@ struct watch {
 	unsigned n_held;
 	struct watch *blocked_prev, *blocked_next; /* the peer's watches that hold something */
 
+	uint32_t handshake_ack; /* of the SYN-ACK that was seen */
+	bool handshake_seen;
+
 	uint32_t print[WATCH_COPIES];
 	uint16_t side[WATCH_COPIES]; /* 0: nothing here */
 	uint8_t print_at;
@@ -47,6 +50,12 @@ struct watch *route_find_id(const struct route *r, const struct peer *p, uint64_
 /* A new watch; the tuple and the id of @p must be free. NULL: no memory, or ROUTE_MAX_WATCHES. */
 #define ROUTE_MAX_WATCHES (1u << 20)
 struct watch *route_add(struct route *r, struct peer *p, uint64_t id, const struct tuple *t);
+
+/*
+ * Is this SYN-ACK (its flags and ack are enough) for another session than @w's, whose client uses its
+ * port again? Its WATCH is then on its way. Remembers the first SYN-ACK of @w.
+ */
+bool route_is_next_session(struct watch *w, uint8_t flags, uint32_t ack);
 
 /* Its held records must be gone. */
 void route_remove(struct route *r, struct watch *w);

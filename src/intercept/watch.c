@@ -42,6 +42,7 @@ static void deliver_early(const struct response *r, void *arg)
 	struct delivery *d = arg;
 
 	d->pipeline->stats.early++;
+	route_is_next_session(d->watch, r->flags, r->ack); /* remembers it */
 	relay_deliver(d->pipeline->relay, d->watch, r);
 }
 

@@ -132,6 +132,20 @@ static void what_differs_is_no_copy(void **state)
 	route_free(r);
 }
 
+/* The next session on a port may be answered before its WATCH is here: that answer is not the old session's. */
+static void a_syn_ack_for_another_isn_is_the_next_sessions(void **state)
+{
+	struct watch w = { .id = 1 };
+
+	(void)state;
+	assert_false(route_is_next_session(&w, TCPF_ACK, 1001));
+	assert_false(route_is_next_session(&w, TCPF_SYN | TCPF_ACK, 1001));
+	assert_false(route_is_next_session(&w, TCPF_SYN | TCPF_ACK, 1001)); /* sent again */
+	assert_false(route_is_next_session(&w, TCPF_ACK | TCPF_PSH, 2001));
+	assert_true(route_is_next_session(&w, TCPF_SYN | TCPF_ACK, 7001));
+	assert_false(route_is_next_session(&w, TCPF_SYN | TCPF_ACK, 1001));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -139,6 +153,7 @@ int main(void)
 		cmocka_unit_test(the_table_grows_and_shrinks),
 		cmocka_unit_test(copies_from_another_side_are_told),
 		cmocka_unit_test(what_differs_is_no_copy),
+		cmocka_unit_test(a_syn_ack_for_another_isn_is_the_next_sessions),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
