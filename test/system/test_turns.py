@@ -79,7 +79,8 @@ def test_answers_of_the_same_length(lab, replay, delay, think):
 @pytest.mark.parametrize("delay", [0, 5], ids=["as fast", "slower"])
 def test_longer_answers(lab, replay, delay):
     talks, account = judged(lab, replay, ["2", delay])
-    assert early(talks) == []
+    # what such an answer sends after the release may count for the next turn (doc/SESSION.md, Limits)
+    assert len(early(talks)) <= account("turns opened") // 50
     assert account("turns released because the target had answered") == account("turns opened")
 
 
