@@ -37,15 +37,16 @@ def pace(lab, megabytes_per_second):
 
 
 def appends(lab, connections, commands, size=0, timeout=60):
-    """Connections side by side, each in closed loop: `append log:<connection> <number>.`, so that
-    what a server holds tells in which order it executed them, and how often. `size` bytes of
-    padding in each.
+    """Connections side by side, each in closed loop: `append <key of the connection> <number>.`, so
+    that what a server holds tells in which order it executed them, and how often. `size` bytes of
+    padding in each. No key is used by two connections, also of two calls: the order is kept within
+    a connection, not between them.
     """
     client, online = lab.host("client"), lab.host("online")
     running = []
     for c in range(connections):
         path = lab.new_path(f"commands{c}")
-        path.write_text("".join(f"append log:{c} {i}.{'x' * size}\n" for i in range(commands)))
+        path.write_text("".join(f"append {path.name} {i}.{'x' * size}\n" for i in range(commands)))
         with open(path) as script:
             running.append(client.popen(["redis-cli", "-h", online.ip4], stdin=script,
                                         stdout=subprocess.DEVNULL))
