@@ -2,7 +2,7 @@
  * Blocks in power-of-two classes, carved from slabs that come from mmap.
  *
  *     pool ── class 64 ── slabs with a free block (partial)
- *          ── class 128   one empty slab kept (reserve)     slab: header | block | block | ...
+ *          ── class 128   slabs with all blocks free (empty)  slab: header | block | block | ...
  *          ── ...           full slabs: only on the list of all
  *
  * A slab is aligned to its own size, so a block finds its slab by masking its address, and a block
@@ -11,15 +11,16 @@
  * used are never touched.
  *
  * Who owns what: the pool owns its slabs, the caller a block between get and put (pool_free() takes
- * it back). When the last block of a slab comes back, the slab becomes the class's reserve, or, if
- * there is one already, goes back to the kernel: memory falls after a burst, and a load that swings
- * around a slab's edge does not make a system call for every block.
+ * it back). A slab whose last block comes back stays, because the kernel takes as long to clear its
+ * pages again as they take to be filled: a load that comes in waves would spend a third of its time
+ * on page faults. pool_trim(), called about once a second, gives back those that were empty all the
+ * time since the call before, so that memory falls again after a burst. One a class always stays.
  *
  * Under AddressSanitizer every byte that nobody may use is poisoned, so that overruns and late uses
  * show up as they would with malloc.
  *
- * The limit counts slabs, reserves too: it is about memory that the machine gave us. Before a
- * request is refused, the reserves of other classes are given up.
+ * The limit counts slabs, empty ones too: it is about memory that the machine gave us. Before a
+ * request is refused, the empty slabs of other classes are given up.
  */
 #include "base/pool.h"
 
@@ -36,7 +37,8 @@
 
 struct slab {
 	struct slab *next,
-		**pprev; /* in the class's list of partial slabs; pprev NULL: not in it */
+		**pprev; /* in the class's list of partial slabs; pprev NULL: not in it.
+			  * next: in that of empty ones, too */
 	struct slab *all_next, **all_pprev; /* in the class's list of all slabs */
 	void *free;      /* blocks that were returned, linked through their first word */
 	unsigned used;   /* blocks handed out */
@@ -46,7 +48,8 @@ struct slab {
 struct size_class {
 	struct slab *all;
 	struct slab *partial;
-	struct slab *reserve;
+	struct slab *empty;
+	unsigned n_empty, spare; /* spare: the fewest that were empty since the last trim */
 };
 
 struct pool {
@@ -122,18 +125,31 @@ static void slab_release(struct pool *p, unsigned class, struct slab *s)
 	p->held -= slab_size(class);
 }
 
-/* Gives up reserves until @size more bytes fit under the limit. */
+/* The slab that became empty last: its pages are the likeliest to be in a cache. */
+static struct slab *empty_pop(struct size_class *c)
+{
+	struct slab *s = c->empty;
+
+	if (!s)
+		return NULL;
+	c->empty = s->next;
+	c->n_empty--;
+	c->spare = MIN(c->spare, c->n_empty);
+	return s;
+}
+
+/* Gives up empty slabs until @size more bytes fit under the limit. */
 static bool make_room(struct pool *p, size_t size)
 {
 	if (!p->limit)
 		return true;
 	if (size > p->limit)
 		return false;
-	for (unsigned i = 0; i < CLASSES && p->held > p->limit - size; i++) {
-		if (p->class[i].reserve) {
-			slab_release(p, i, p->class[i].reserve);
-			p->class[i].reserve = NULL;
-		}
+	for (unsigned i = 0; i < CLASSES; i++) {
+		struct slab *s;
+
+		while (p->held > p->limit - size && (s = empty_pop(&p->class[i])))
+			slab_release(p, i, s);
 	}
 	return p->held <= p->limit - size;
 }
@@ -200,8 +216,7 @@ void *pool_get(struct pool *p, size_t size)
 	c = &p->class[class];
 	s = c->partial;
 	if (!s) {
-		s = c->reserve;
-		c->reserve = NULL;
+		s = empty_pop(c);
 		if (!s)
 			s = slab_new(p, class);
 		if (!s)
@@ -246,10 +261,25 @@ void pool_put(struct pool *p, void *block, size_t size)
 	if (--s->used)
 		return;
 	slab_unlink(s);
-	if (c->reserve)
-		slab_release(p, class, s);
-	else
-		c->reserve = s;
+	s->next = c->empty;
+	c->empty = s;
+	c->n_empty++;
+}
+
+bool pool_trim(struct pool *p)
+{
+	bool more = false;
+
+	for (unsigned i = 0; i < CLASSES; i++) {
+		struct size_class *c = &p->class[i];
+		struct slab *s;
+
+		for (unsigned n = c->spare; n > 0 && c->n_empty > 1 && (s = empty_pop(c)); n--)
+			slab_release(p, i, s);
+		c->spare = c->n_empty;
+		more = more || c->n_empty > 1;
+	}
+	return more;
 }
 
 size_t pool_class_size(size_t size)

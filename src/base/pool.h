@@ -8,9 +8,7 @@
 /*
  * A pool hands out blocks in power-of-two size classes from POOL_MIN to POOL_MAX bytes, carved from
  * slabs. Taking and returning a block is O(1) and makes no system call, except when a class needs a
- * further slab or a slab becomes empty (one empty slab a class is kept as a reserve, the others go
- * back to the kernel, so that memory falls again after a burst). A pool belongs to one worker; it
- * has no lock.
+ * further slab. A pool belongs to one worker; it has no lock.
  */
 #define POOL_MIN 64u
 #define POOL_MAX (128u * 1024u)
@@ -27,6 +25,12 @@ void *pool_get(struct pool *p, size_t size);
 
 /* @size: what was asked of pool_get(), any value of the same class. @block may be NULL. */
 void pool_put(struct pool *p, void *block, size_t size);
+
+/*
+ * Give back to the kernel what was not needed since the call before. To be called about once a second
+ * while it returns true: there is more to give. O(slabs given back).
+ */
+bool pool_trim(struct pool *p);
 
 /* Bytes of the size class that a block of @size occupies (for accounts of memory really held). */
 size_t pool_class_size(size_t size);

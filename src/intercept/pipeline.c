@@ -80,6 +80,8 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
 	(void)what;
 	early_expire(p->early, now);
 	announce_expire(&p->announce, now);
+	route_trim(p->route);
+	relay_trim(p->relay);
 	for (struct peer *peer = NULL; (peer = peers_next(p->peers, peer));)
 		relay_report_loss(peer, counters.kernel_drops, p->stats.unowned);
 	if (!p->guard)

@@ -47,6 +47,11 @@ void relay_free(struct relay *r)
 	free(r);
 }
 
+void relay_trim(struct relay *r)
+{
+	pool_trim(r->pool);
+}
+
 static void block(struct peer *p, struct watch *w)
 {
 	w->blocked_next = NULL;

@@ -15,6 +15,7 @@ struct relay;
 
 struct relay *relay_new(struct stats *stats);
 void relay_free(struct relay *r);
+void relay_trim(struct relay *r); /* once a second: give back memory that is not needed any more */
 
 /* Send @record to the owner of @w (the id is put in), or hold it, merged with what is held already.
  */

@@ -65,6 +65,11 @@ void route_free(struct route *r)
 	free(r);
 }
 
+void route_trim(struct route *r)
+{
+	pool_trim(r->pool);
+}
+
 static struct bucket *tuple_bucket(const struct route *r, const struct tuple *t)
 {
 	return &r->buckets[siphash(r->key, t, sizeof(*t)) & (r->n_buckets - 1)];

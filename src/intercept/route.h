@@ -43,6 +43,7 @@ struct route;
 /* @key must stay valid. NULL: no memory. */
 struct route *route_new(const struct siphash_key *key);
 void route_free(struct route *r);
+void route_trim(struct route *r); /* once a second: give back memory that is not needed any more */
 
 struct watch *route_find(const struct route *r, const struct tuple *t);
 struct watch *route_find_id(const struct route *r, const struct peer *p, uint64_t id);

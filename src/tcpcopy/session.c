@@ -57,6 +57,7 @@ struct engine *engine_new(const struct engine_config *c, const struct engine_ops
 	e->arg = arg;
 	e->started_at = now;
 	e->generation = 1;
+	e->trim_at = UINT64_MAX;
 	/* room above the limit for what one batch may bring and what waits to be flushed */
 	e->pool = pool_new(c->max_memory ? c->max_memory + c->max_memory / 4 : 0);
 	e->wheel = wheel_new(now);

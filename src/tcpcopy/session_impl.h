@@ -46,6 +46,7 @@
 #define JOIN_WINDOW 512 /* raw: 64 KB at scale 7 */
 #define MAX_SACKED 8
 #define SHED_LOOK 64 /* sessions compared for each one that is shed */
+#define TRIM_PERIOD (1000 * NS_PER_MS) /* memory that was not needed for so long is given back */
 #define RST_BEYOND (256u << 10) /* how far capture may be behind when an RST comes */
 #define BELIEVE_WITHIN (1u << 30)
 
@@ -195,6 +196,7 @@ struct engine {
 	bool channel;
 	struct qseg *limbo; /* given up, but perhaps emitted and not flushed yet */
 	size_t limbo_bytes;
+	uint64_t trim_at; /* ns, when the pool may give memory back; UINT64_MAX: it has none to give */
 	uint32_t shed_hand;
 	struct engine_counters n;
 };

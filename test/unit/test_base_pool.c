@@ -98,8 +98,8 @@ static void limit(void **state)
 	pool_free(p);
 }
 
-/* Reserves of other classes do not stand in the way of a request. */
-static void reserves_yield(void **state)
+/* Empty slabs of other classes do not stand in the way of a request. */
+static void empty_ones_yield(void **state)
 {
 	struct pool *p =
 		pool_new(1024 * 1024); /* one slab of the greatest class, or 16 of the small ones */
@@ -136,12 +136,25 @@ static void falls_again(void **state)
 		for (size_t i = 0; i < ARRAY_SIZE(blocks); i++)
 			pool_put(p, blocks[i * 1237 % ARRAY_SIZE(blocks)], 2000);
 		assert_int_equal(pool_bytes_used(p), 0);
-		assert_int_equal(pool_bytes_held(p), 64 * 1024); /* the reserve */
-	}
-	/* swinging around the edge of a slab keeps to the reserve */
-	for (int i = 0; i < 100; i++) {
+		assert_int_equal(pool_bytes_held(p), peak); /* another wave would find it */
+		assert_true(pool_trim(p));		    /* all of it was needed until now */
+		assert_int_equal(pool_bytes_held(p), peak);
 		pool_put(p, pool_get(p, 2000), 2000);
-		assert_int_equal(pool_bytes_held(p), 64 * 1024);
+		assert_false(pool_trim(p));
+		assert_int_equal(pool_bytes_held(p), 64 * 1024); /* one a class */
+	}
+	/* what a wave needed stays for the next one */
+	blocks[0] = pool_get(p, 2000);
+	for (int i = 1; i < 100; i++)
+		blocks[i] = pool_get(p, 2000);
+	peak = pool_bytes_held(p);
+	for (int round = 0; round < 3; round++) {
+		for (int i = 0; i < 100; i++)
+			pool_put(p, blocks[i], 2000);
+		for (int i = 0; i < 100; i++)
+			blocks[i] = pool_get(p, 2000);
+		assert_false(pool_trim(p));
+		assert_int_equal(pool_bytes_held(p), peak);
 	}
 	pool_free(p);
 }
@@ -187,7 +200,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(classes),     cmocka_unit_test(reuse),
-		cmocka_unit_test(limit),       cmocka_unit_test(reserves_yield),
+		cmocka_unit_test(limit),       cmocka_unit_test(empty_ones_yield),
 		cmocka_unit_test(falls_again), cmocka_unit_test(random_use),
 	};
 
