@@ -60,6 +60,33 @@ static bool interface_leaks(const char *interface, char *why, size_t size)
 		leaks("ipv6", interface, "force_forwarding", interface, force, why, size));
 }
 
+static size_t add_switch(char *buf, size_t size, size_t n, const char *name)
+{
+	if (strstr(buf, name) || n >= size)
+		return n;
+	return n + (size_t)snprintf(buf + n, size - n, "%s%s=0", n ? " " : "", name);
+}
+
+bool blackhole_switches(const struct config *c, char *buf, size_t size)
+{
+	char name[80];
+	size_t n = 0;
+
+	buf[0] = '\0';
+	for (unsigned i = 0; i < c->n_interfaces; i++) {
+		if (!strcmp(c->interfaces[i], "lo"))
+			continue;
+		snprintf(name, sizeof(name), "net.ipv6.conf.%s.force_forwarding", c->interfaces[i]);
+		if (is_on("ipv4", c->interfaces[i], "forwarding"))
+			n = add_switch(buf, size, n, "net.ipv4.ip_forward");
+		if (is_on("ipv6", "all", "forwarding"))
+			n = add_switch(buf, size, n, "net.ipv6.conf.all.forwarding");
+		if (is_on("ipv6", c->interfaces[i], "force_forwarding"))
+			n = add_switch(buf, size, n, name);
+	}
+	return n;
+}
+
 bool blackhole_leaks(const struct config *c, char *why, size_t size)
 {
 	for (unsigned i = 0; i < c->n_interfaces; i++)

@@ -119,6 +119,13 @@ static const char *set_daemon(void *into, const char *value)
 	return NULL;
 }
 
+static const char *set_check(void *into, const char *value)
+{
+	(void)value;
+	((struct config *)into)->check = true;
+	return NULL;
+}
+
 static const char *set_guard(void *into, const char *value)
 {
 	(void)value;
@@ -155,6 +162,10 @@ static const struct args_option options[] = {
 	  "drop responses that the kernel of this host would forward (nft); for hosts on which IP "
 	  "forwarding cannot be switched off",
 	  NULL, set_guard },
+	{ 0, "check", NULL, 0,
+	  "do nothing but check what this command line needs, say what is wrong and what to type; "
+	  "exit status 1 when something is broken",
+	  NULL, set_check },
 	{ 'd', "daemon", NULL, 0, "run as a daemon; return once it works", NULL, set_daemon },
 	{ 'l', "log", "FILE", 0, "log to this file; without it to stderr, or to syslog with -d",
 	  "a file name", set_log },

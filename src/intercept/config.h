@@ -17,7 +17,7 @@ struct config {
 	struct addr binds[CONFIG_MAX_BINDS]; /* none: all addresses, IPv4 and IPv6 */
 	unsigned n_binds;
 	uint16_t port;
-	bool daemon, guard;
+	bool daemon, guard, check;
 	const char *log_file, *pid_file; /* NULL: none */
 };
 

@@ -79,6 +79,11 @@ static const char *find_nft(void)
 	return NULL;
 }
 
+bool guard_possible(void)
+{
+	return find_nft();
+}
+
 /* What nft writes to @fd until it ends, into @out, at most NFT_TIMEOUT_MS between pieces. */
 static bool collect(int fd, char *out, size_t size)
 {

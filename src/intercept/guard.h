@@ -1,6 +1,7 @@
 #ifndef INTERCEPT_GUARD_H
 #define INTERCEPT_GUARD_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "packet/addr.h"
@@ -12,6 +13,9 @@
  * are not addressed to this host. One for each network namespace.
  */
 struct guard;
+
+/* Is there what it needs? */
+bool guard_possible(void);
 
 /* NULL with words in @err: no nft, no permission, or another intercept has it. A table left by a
  * crash is replaced, with a warning. */

@@ -17,6 +17,7 @@
 #include "base/daemon.h"
 #include "base/log.h"
 #include "build/config.h"
+#include "intercept/check.h"
 #include "intercept/pipeline.h"
 
 #define N_SIGNALS 4
@@ -130,6 +131,8 @@ int main(int argc, char **argv)
 
 	if (status >= 0)
 		return status;
+	if (config.check)
+		return check_main(&config, argv);
 	log_init("intercept", LOGL_INFO);
 	if (config.daemon && daemon_begin("intercept"))
 		daemon_fail(1, "option -d: %s", strerror(errno));

@@ -128,6 +128,11 @@ static int read_answer(const char *buf, size_t len, bool dump, netlink_fn fn, vo
 
 int netlink_ask(struct nlmsghdr *request, netlink_fn fn, void *arg)
 {
+	return netlink_ask_family(NETLINK_ROUTE, request, fn, arg);
+}
+
+int netlink_ask_family(int family, struct nlmsghdr *request, netlink_fn fn, void *arg)
+{
 	struct sockaddr_nl kernel = { .nl_family = AF_NETLINK };
 	struct timeval patience = { .tv_sec = ANSWER_TIMEOUT_S };
 	bool dump = (request->nlmsg_flags & NLM_F_DUMP) == NLM_F_DUMP;
@@ -135,7 +140,7 @@ int netlink_ask(struct nlmsghdr *request, netlink_fn fn, void *arg)
 	bool done = false;
 	int rc = -1, saved, fd;
 
-	fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
+	fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, family);
 	if (fd < 0)
 		return -1;
 	if (setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience)) < 0)

@@ -18,6 +18,8 @@ typedef int (*netlink_fn)(const struct nlmsghdr *h, void *arg);
  * that of the system call that failed, or the one the kernel answered.
  */
 int netlink_ask(struct nlmsghdr *request, netlink_fn fn, void *arg);
+/* The same of another netlink family, such as NETLINK_SOCK_DIAG. */
+int netlink_ask_family(int family, struct nlmsghdr *request, netlink_fn fn, void *arg);
 
 /*
  * A socket that hears of changes, does not block, and is to be read when it is readable: @groups is

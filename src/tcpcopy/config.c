@@ -202,6 +202,22 @@ static const char *set_stats(void *into, const char *value)
 		       : "out of range (100ms to 24h)";
 }
 
+static const char *set_check(void *into, const char *value)
+{
+	(void)value;
+	((struct parsing *)into)->c->check = true;
+	return NULL;
+}
+
+static const char *set_probe_from(void *into, const char *value)
+{
+	struct config *c = ((struct parsing *)into)->c;
+
+	c->has_probe_from = true;
+	c->probe_from_text = value;
+	return config_parse_endpoint(&c->probe_from, value);
+}
+
 static const char *set_daemon(void *into, const char *value)
 {
 	(void)value;
@@ -299,6 +315,15 @@ static const struct args_option options[] = {
 	  "1M to 1T", set_memory },
 	{ 0, "stats", "DURATION", 0, "between two lines of counters, 0 for none (10s)",
 	  "0, or 100ms to 24h", set_stats },
+	{ 0, "check", NULL, 0,
+	  "replicate nothing: check what this command line needs, say what is wrong and what to "
+	  "type; exit status 1 when something is broken",
+	  NULL, set_check },
+	{ 0, "probe-from", "ADDRESS[:PORT]", 0,
+	  "the client that the probe of --check speaks for (one of -c, or one that is captured)",
+	  "the address of a client, with or without a port: 192.0.2.9, 192.0.2.9:7000 or "
+	  "[2001:db8::9]:7000",
+	  set_probe_from },
 	{ 'd', "daemon", NULL, 0, "run as a daemon; returns when it is ready", NULL, set_daemon },
 	{ 'l', "log", "FILE", 0, "append the log to FILE (standard error; with -d: syslog)",
 	  "the path of a file", set_log },

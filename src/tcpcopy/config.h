@@ -73,6 +73,10 @@ struct config {
 	uint64_t ring; /* -B, bytes of all capture rings together */
 	uint32_t mtu; /* -M, bytes; 0: the route's */
 	bool no_join; /* -O: connections older than tcpcopy are not joined */
+	bool check;   /* --check: look, say, and end */
+	bool has_probe_from;
+	struct endpoint probe_from; /* --probe-from: source of the probe; port 0: any */
+	const char *probe_from_text; /* as typed, in argv */
 };
 
 /*

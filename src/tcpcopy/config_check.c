@@ -235,6 +235,33 @@ static int check_pool(const struct config *c)
 	return rc;
 }
 
+/* The probe speaks as this client: what it gets must not arrive at one of our own hosts. */
+static int check_probe_from(const struct config *c)
+{
+	const struct addr *a = &c->probe_from.addr;
+	const char *why = not_unicast(a);
+	bool family = false, host;
+
+	if (!c->has_probe_from)
+		return 0;
+	host = route_is_local(a);
+	for (unsigned i = 0; i < c->n_rules; i++) {
+		family |= same_family(a, &c->rules[i].target.addr);
+		host |= addr_eq(a, &c->rules[i].target.addr);
+	}
+	for (unsigned i = 0; i < c->n_peers; i++)
+		host |= addr_eq(a, &c->peers[i].at.addr);
+	if (!why && addr_is_loopback(a))
+		why = "is a loopback address";
+	if (!why && host)
+		why = "is that of this host, a target or an assistant";
+	if (!why && !family)
+		why = "is of another address family than every target";
+	return why ? refuse("--probe-from \"%s\": this %s; accepted: the address of a client", c->probe_from_text,
+			    why)
+		   : 0;
+}
+
 static int check_interfaces(const struct config *c)
 {
 	char list[512] = "";
@@ -277,7 +304,8 @@ static int check_filter(const struct config *c)
 
 int config_check(const struct config *c)
 {
-	if (check_rules(c) || check_peers(c) || check_pool(c) || check_interfaces(c))
+	if (check_rules(c) || check_peers(c) || check_pool(c) || check_interfaces(c) ||
+	    check_probe_from(c))
 		return 2;
 	return check_filter(c);
 }

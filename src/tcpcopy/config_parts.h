@@ -16,6 +16,9 @@ const char *config_add_rules(struct config *c, const char *list);
 const char *config_add_peers(struct config *c, const char *list);
 const char *config_add_pool(struct config *c, const char *list);
 
+/* HOST or HOST:PORT, as one element of the lists above; without a port it is 0. */
+const char *config_parse_endpoint(struct endpoint *e, const char *text);
+
 /* Does the configuration make sense as a whole, and on this host? 0; or 2 (usage error), and stderr
  * says why. */
 int config_check(const struct config *c);

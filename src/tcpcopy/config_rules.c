@@ -243,22 +243,32 @@ const char *config_add_rules(struct config *c, const char *list)
 	return each_element(c, list, add_rule);
 }
 
+const char *config_parse_endpoint(struct endpoint *e, const char *text)
+{
+	struct host_port h;
+	const char *why;
+
+	memset(e, 0, sizeof(*e));
+	if (strlen(text) >= sizeof(h.host))
+		return args_wrong("longer than %zu characters", sizeof(h.host) - 1);
+	why = split_host_port(text, &h);
+	if (why)
+		return why;
+	if (h.port && parse_port(h.port, &e->port) < 0)
+		return wrong_port("", h.port, strlen(h.port));
+	return resolve(&h, NULL, &e->addr);
+}
+
 static const char *add_peer(struct config *c, const char *element)
 {
 	struct peer_address *peer = &c->peers[c->n_peers];
-	struct host_port h;
 	const char *why;
 
 	if (c->n_peers == CONFIG_MAX_PEERS)
 		return args_wrong("more than %d assistants", CONFIG_MAX_PEERS);
 	memset(peer, 0, sizeof(*peer));
 	snprintf(peer->text, sizeof(peer->text), "%s", element);
-	why = split_host_port(element, &h);
-	if (why)
-		return why;
-	if (h.port && parse_port(h.port, &peer->at.port) < 0)
-		return wrong_port("", h.port, strlen(h.port));
-	why = resolve(&h, NULL, &peer->at.addr);
+	why = config_parse_endpoint(&peer->at, element);
 	if (!why)
 		c->n_peers++;
 	return why;

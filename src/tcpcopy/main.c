@@ -16,6 +16,7 @@
 
 #include "base/daemon.h"
 #include "base/log.h"
+#include "tcpcopy/check.h"
 #include "tcpcopy/lock.h"
 #include "tcpcopy/report.h"
 
@@ -151,6 +152,8 @@ int main(int argc, char **argv)
 		return status;
 	if (prog.config.verbose)
 		log_init("tcpcopy", LOGL_DEBUG);
+	if (prog.config.check)
+		return check_main(&prog.config, argv);
 	signal(SIGPIPE, SIG_IGN);
 	if (prog.config.daemon && daemon_begin("tcpcopy"))
 		daemon_fail(1, "option -d: cannot become a daemon: %s", strerror(errno));
