@@ -28,6 +28,7 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 
+#include "base/poison.h"
 #include "base/util.h"
 
 #define MIN_SHIFT 6
@@ -60,20 +61,6 @@ struct pool {
 
 _Static_assert(POOL_MIN == 1u << MIN_SHIFT && POOL_MAX == 1u << MAX_SHIFT, "classes");
 _Static_assert(sizeof(struct slab) <= POOL_MIN, "the header takes the first place of a slab");
-
-#ifdef __has_feature
-#if __has_feature(address_sanitizer)
-#define POISONING 1
-#endif
-#endif
-#if defined(__SANITIZE_ADDRESS__) || defined(POISONING)
-#include <sanitizer/asan_interface.h>
-#define poison(p, n) ASAN_POISON_MEMORY_REGION(p, n)
-#define unpoison(p, n) ASAN_UNPOISON_MEMORY_REGION(p, n)
-#else
-#define poison(p, n) ((void)(p), (void)(n))
-#define unpoison(p, n) ((void)(p), (void)(n))
-#endif
 
 static unsigned class_of(size_t size)
 {
@@ -154,25 +141,48 @@ static bool make_room(struct pool *p, size_t size)
 	return p->held <= p->limit - size;
 }
 
-/* mmap aligns to pages only: ask for twice as much and give back what sticks out at either end. */
-static struct slab *slab_new(struct pool *p, unsigned class)
+static char *map_bytes(size_t size)
 {
-	size_t size = slab_size(class), before;
-	struct slab *s;
-	char *map;
+	void *map = mmap(NULL, size, PROT_READ | PROT_WRITE,
+			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 
-	if (!make_room(p, size))
-		return NULL;
-	map = mmap(NULL, size * 2, PROT_READ | PROT_WRITE,
-		   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	if (map == MAP_FAILED)
+	return map == MAP_FAILED ? NULL : map;
+}
+
+/*
+ * @size bytes aligned to @size. mmap() aligns to pages only; but it mostly places what it gives
+ * right below what it gave before, which is then aligned, too, and one mapping with it (their
+ * number is limited). Else ask for twice as much and give back what sticks out at either end.
+ */
+static char *map_aligned(size_t size)
+{
+	char *map = map_bytes(size);
+	size_t before;
+
+	if (!map || !((uintptr_t)map & (size - 1)))
+		return map;
+	munmap(map, size);
+	map = map_bytes(size * 2);
+	if (!map)
 		return NULL;
 	before = -(uintptr_t)map & (size - 1);
 	if (before)
 		munmap(map, before);
 	if (size - before)
 		munmap(map + before + size, size - before);
-	s = (struct slab *)(void *)(map + before);
+	return map + before;
+}
+
+static struct slab *slab_new(struct pool *p, unsigned class)
+{
+	size_t size = slab_size(class);
+	struct slab *s;
+
+	if (!make_room(p, size))
+		return NULL;
+	s = (struct slab *)(void *)map_aligned(size);
+	if (!s)
+		return NULL;
 	s->carved = 1;
 	s->all_next = p->class[class].all;
 	if (s->all_next)

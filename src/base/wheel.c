@@ -16,6 +16,12 @@
  * advanced to) waits on a list of its own for the next wheel_advance(); so a callback that sets its
  * timer to "now" cannot trap the loop.
  *
+ * No call takes long. Going on from slot to slot only links whole lists (all lists are rings, so
+ * that this is one step): what is due to `firing`, what is to be dealt out to `moving`; and of
+ * these two each call serves a bounded number of nodes. Timers of lower levels are not held up by a
+ * full slot of a higher one; and what was set last or for a shorter way is dealt out first, because
+ * its time is near.
+ *
  * Nodes belong to the caller, who embeds them; the wheel only links them. The time comes from
  * outside.
  */
@@ -32,13 +38,12 @@
 
 struct wheel {
 	uint64_t current; /* ticks */
-	uint64_t horizon; /* ticks: what is set for this or before is due; ahead of current while
-			     advancing */
 	uint64_t occupied[LEVELS];
-	struct wheel_node *slot[LEVELS][SLOTS];
-	struct wheel_node *due;    /* for the next wheel_advance() */
-	struct wheel_node *firing; /* being fired now; a list here, so that callbacks can cancel
-				      what is on it */
+	struct wheel_node slot[LEVELS][SLOTS]; /* heads of rings */
+	struct wheel_node due;    /* for the next wheel_advance() */
+	struct wheel_node firing; /* to be fired now; a ring here, so that callbacks can cancel
+				     what is on it */
+	struct wheel_node moving; /* from slots of higher levels that current has entered */
 	unsigned count;
 };
 
@@ -47,41 +52,63 @@ static uint64_t tick_of(uint64_t at)
 	return at / WHEEL_TICK_NS + (at % WHEEL_TICK_NS != 0);
 }
 
-static void link_node(struct wheel_node **head, struct wheel_node *n)
+static void ring_init(struct wheel_node *head)
 {
-	n->next = *head;
-	if (n->next)
-		n->next->pprev = &n->next;
-	n->pprev = head;
-	*head = n;
+	head->next = head->prev = head;
+}
+
+static bool ring_empty(const struct wheel_node *head)
+{
+	return head->next == head;
+}
+
+/* Behind @before: the head of a ring means its front, the head's prev its end. */
+static void ring_insert(struct wheel_node *before, struct wheel_node *n)
+{
+	n->prev = before;
+	n->next = before->next;
+	n->next->prev = n;
+	before->next = n;
+}
+
+/* The same with all of @from. */
+static void ring_insert_all(struct wheel_node *before, struct wheel_node *from)
+{
+	if (ring_empty(from))
+		return;
+	from->next->prev = before;
+	from->prev->next = before->next;
+	before->next->prev = from->prev;
+	before->next = from->next;
+	ring_init(from);
 }
 
 static void unlink_node(struct wheel *w, struct wheel_node *n)
 {
-	uintptr_t first = (uintptr_t)&w->slot[0][0], offset = (uintptr_t)n->pprev - first;
+	struct wheel_node *head = n->next;
+	const size_t offset = (uintptr_t)head - (uintptr_t)&w->slot[0][0];
 
-	*n->pprev = n->next;
-	if (n->next)
-		n->next->pprev = n->pprev;
-	else if (offset < sizeof(w->slot)) {
+	n->prev->next = n->next;
+	n->next->prev = n->prev;
+	n->next = n->prev = NULL;
+	if (offset < sizeof(w->slot) && ring_empty(head)) {
 		/* It was alone in a slot. */
 		unsigned index = (unsigned)(offset / sizeof(w->slot[0][0]));
 
 		w->occupied[index / SLOTS] &= ~(1ull << index % SLOTS);
 	}
-	n->pprev = NULL;
-	n->next = NULL;
 }
 
-/* @tick is not before current; equal to it only during a cascade, which fires it next. */
+/* @tick is after current. */
 static void place(struct wheel *w, struct wheel_node *n, uint64_t tick)
 {
-	uint64_t differs = tick ^ w->current;
-	unsigned level = differs ? (63 - (unsigned)__builtin_clzll(differs)) / BITS : 0;
-	unsigned index = (unsigned)(tick >> (level * BITS)) & (SLOTS - 1);
+	unsigned level, index;
 
-	assert(tick >= w->current && level < LEVELS);
-	link_node(&w->slot[level][index], n);
+	assert(tick > w->current);
+	level = (63 - (unsigned)__builtin_clzll(tick ^ w->current)) / BITS;
+	assert(level < LEVELS);
+	index = (unsigned)(tick >> (level * BITS)) & (SLOTS - 1);
+	ring_insert(level ? &w->slot[level][index] : w->slot[0][index].prev, n);
 	w->occupied[level] |= 1ull << index;
 }
 
@@ -102,22 +129,18 @@ static bool first_slot(const struct wheel *w, unsigned *level, unsigned *index, 
 	return false;
 }
 
-/* Moves a whole list to another head, which must be empty. */
-static void take_list(struct wheel_node **to, struct wheel_node **from)
-{
-	assert(!*to);
-	*to = *from;
-	if (*to)
-		(*to)->pprev = to;
-	*from = NULL;
-}
-
 struct wheel *wheel_new(uint64_t now)
 {
 	struct wheel *w = calloc(1, sizeof(*w));
 
-	if (w)
-		w->current = w->horizon = now / WHEEL_TICK_NS;
+	if (!w)
+		return NULL;
+	w->current = now / WHEEL_TICK_NS;
+	for (unsigned i = 0; i < LEVELS * SLOTS; i++)
+		ring_init(&w->slot[i / SLOTS][i % SLOTS]);
+	ring_init(&w->due);
+	ring_init(&w->firing);
+	ring_init(&w->moving);
 	return w;
 }
 
@@ -132,8 +155,8 @@ void wheel_set(struct wheel *w, struct wheel_node *n, uint64_t at)
 
 	wheel_cancel(w, n);
 	n->at = at;
-	if (tick <= w->horizon)
-		link_node(&w->due, n);
+	if (tick <= w->current)
+		ring_insert(w->due.prev, n);
 	else
 		place(w, n, tick);
 	w->count++;
@@ -147,55 +170,53 @@ void wheel_cancel(struct wheel *w, struct wheel_node *n)
 	w->count--;
 }
 
-static unsigned fire_list(struct wheel *w, uint64_t now,
-			  void (*fn)(struct wheel_node *, uint64_t, void *), void *arg)
+static unsigned fire(struct wheel *w, uint64_t now, unsigned most,
+		     void (*fn)(struct wheel_node *, uint64_t, void *), void *arg)
 {
-	struct wheel_node *n;
 	unsigned fired = 0;
 
-	while ((n = w->firing)) {
+	for (; fired < most && !ring_empty(&w->firing); fired++) {
+		struct wheel_node *n = w->firing.next;
+
 		wheel_cancel(w, n);
 		fn(n, now, arg);
-		fired++;
 	}
 	return fired;
 }
 
-static void cascade(struct wheel *w, unsigned level, unsigned index)
+/* Deals out what is on `moving`; returns what is left of @most. */
+static unsigned move(struct wheel *w, unsigned most)
 {
-	struct wheel_node *list = NULL, *n;
+	for (; most && !ring_empty(&w->moving); most--) {
+		struct wheel_node *n = w->moving.next;
+		uint64_t tick = tick_of(n->at);
 
-	take_list(&list, &w->slot[level][index]);
-	w->occupied[level] &= ~(1ull << index);
-	while ((n = list)) {
-		list = n->next;
-		place(w, n, tick_of(n->at));
+		unlink_node(w, n);
+		if (tick <= w->current)
+			ring_insert(w->firing.prev, n);
+		else
+			place(w, n, tick);
 	}
+	return most;
 }
 
-unsigned wheel_advance(struct wheel *w, uint64_t now,
+unsigned wheel_advance(struct wheel *w, uint64_t now, unsigned most,
 		       void (*fn)(struct wheel_node *, uint64_t now, void *), void *arg)
 {
 	uint64_t target = MAX(now / WHEEL_TICK_NS, w->current), start;
-	unsigned level, index, fired = 0;
+	unsigned level, index, moves = most;
 
-	assert(!w->firing && w->horizon == w->current);
-	w->horizon = target;
-	take_list(&w->firing, &w->due);
-	fired += fire_list(w, now, fn, arg);
-
-	while (first_slot(w, &level, &index, &start) && start <= target) {
+	ring_insert_all(w->firing.prev, &w->due);
+	for (;;) {
+		moves = move(w, moves);
+		if (!first_slot(w, &level, &index, &start) || start > target)
+			break;
 		w->current = start;
-		if (level > 0) {
-			cascade(w, level, index);
-			continue;
-		}
-		take_list(&w->firing, &w->slot[0][index]);
-		w->occupied[0] &= ~(1ull << index);
-		fired += fire_list(w, now, fn, arg);
+		w->occupied[level] &= ~(1ull << index);
+		ring_insert_all(level ? &w->moving : w->firing.prev, &w->slot[level][index]);
 	}
 	w->current = target;
-	return fired;
+	return fire(w, now, most, fn, arg);
 }
 
 uint64_t wheel_next(const struct wheel *w)
@@ -203,7 +224,7 @@ uint64_t wheel_next(const struct wheel *w)
 	unsigned level, index;
 	uint64_t start;
 
-	if (w->due)
+	if (!ring_empty(&w->due) || !ring_empty(&w->firing) || !ring_empty(&w->moving))
 		return w->current * WHEEL_TICK_NS;
 	if (!first_slot(w, &level, &index, &start))
 		return UINT64_MAX;

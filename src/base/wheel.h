@@ -14,7 +14,7 @@
 #define WHEEL_TICK_NS 131072ull /* 2^17 ns: pauses of 1 ms need a fraction of it */
 
 struct wheel_node {
-	struct wheel_node *next, **pprev; /* pprev NULL: not armed */
+	struct wheel_node *next, *prev; /* prev NULL: not armed */
 	uint64_t at;                      /* ns */
 };
 
@@ -27,14 +27,17 @@ void wheel_set(struct wheel *w, struct wheel_node *n, uint64_t at);
 void wheel_cancel(struct wheel *w, struct wheel_node *n);
 static inline bool wheel_armed(const struct wheel_node *n)
 {
-	return n->pprev != NULL;
+	return n->prev != NULL;
 }
 
 /*
- * Fire everything due at or before @now: each node is disarmed, then fn(node, now, arg). fn may set
- * or cancel any node, also its own. Returns how many fired.
+ * Fire what is due at or before @now: each node is disarmed, then fn(node, now, arg). fn may set
+ * or cancel any node, also its own. Returns how many fired. At most @most nodes are fired, and at
+ * most as many moved from one level of the wheel to another, so that a million timers that are due
+ * at once cannot stop their owner; wheel_next() is then not later than @now, and the next call goes
+ * on. Until it has, those that were set long before can be late.
  */
-unsigned wheel_advance(struct wheel *w, uint64_t now,
+unsigned wheel_advance(struct wheel *w, uint64_t now, unsigned most,
 		       void (*fn)(struct wheel_node *, uint64_t now, void *arg), void *arg);
 
 /* When wheel_advance() should be called next (ns), never later than the earliest timer needs;

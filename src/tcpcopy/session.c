@@ -60,10 +60,14 @@ struct engine *engine_new(const struct engine_config *c, const struct engine_ops
 	e->trim_at = UINT64_MAX;
 	/* room above the limit for what one batch may bring and what waits to be flushed */
 	e->pool = pool_new(c->max_memory ? c->max_memory + c->max_memory / 4 : 0);
+	e->store = pool_new(0);
 	e->wheel = wheel_new(now);
-	e->flows = flow_table_new(&c->key);
+	if (e->store) {
+		e->sessions = slots_new(e->store, sizeof(struct session));
+		e->flows = flow_table_new(&c->key, e->store);
+	}
 	hist_reset(&e->n.capture_to_emit);
-	if (!e->pool || !e->wheel || !e->flows) {
+	if (!e->pool || !e->sessions || !e->wheel || !e->flows) {
 		engine_free(e);
 		return NULL;
 	}
@@ -72,20 +76,23 @@ struct engine *engine_new(const struct engine_config *c, const struct engine_ops
 
 void engine_free(struct engine *e)
 {
+	struct session *s;
+
 	if (!e)
 		return;
-	for (uint32_t i = 0; i < e->n_slots; i++)
-		if (e->slot[i]) {
-			queue_drop(e, e->slot[i]);
-			session_free(e, e->slot[i]);
+	if (e->pool && e->sessions && e->wheel && e->flows) {
+		for (uint32_t i = 0; (s = slots_from(e->sessions, &i)); i++) {
+			queue_drop(e, s);
+			session_free(e, s);
 		}
-	if (e->pool)
 		engine_flushed(e);
-	free(e->slot);
+	}
 	free(e->target);
 	flow_table_free(e->flows);
+	slots_free(e->sessions);
 	wheel_free(e->wheel);
 	pool_free(e->pool);
+	pool_free(e->store);
 	free(e);
 }
 
@@ -108,33 +115,17 @@ void engine_set_target_mtu(struct engine *e, unsigned target, uint32_t mtu)
 	e->target[target].mtu = mtu;
 }
 
-/* A free slot; UINT32_MAX: no memory. The hint makes it O(1) unless nearly all slots are taken. */
-static uint32_t slot_take(struct engine *e)
-{
-	uint32_t used = e->live + e->lingering + e->observed;
-
-	if (used >= e->n_slots / 4 * 3) {
-		uint32_t n = e->n_slots ? e->n_slots * 2 : 256;
-		struct session **slot = realloc(e->slot, n * sizeof(struct session *));
-
-		if (!slot)
-			return UINT32_MAX;
-		memset(slot + e->n_slots, 0, (n - e->n_slots) * sizeof(struct session *));
-		e->free_slot_hint = e->n_slots;
-		e->slot = slot;
-		e->n_slots = n;
-	}
-	while (e->slot[e->free_slot_hint])
-		e->free_slot_hint = (e->free_slot_hint + 1) & (e->n_slots - 1);
-	return e->free_slot_hint;
-}
-
 struct session *session_by_id(const struct engine *e, uint64_t id)
 {
-	uint32_t i = (uint32_t)id;
-	struct session *s = i < e->n_slots ? e->slot[i] : NULL;
+	struct session *s = slots_at(e->sessions, (uint32_t)id);
 
 	return s && s->id == id ? s : NULL;
+}
+
+/* Bytes in use, without what is free as soon as the batch is flushed. */
+static size_t memory_used(const struct engine *e)
+{
+	return engine_memory(e) - e->limbo_bytes;
 }
 
 /* An observing session that the flow table points to; NULL: no memory. */
@@ -145,23 +136,24 @@ struct session *session_new(struct engine *e, const struct flow_key *k, uint64_t
 
 	if (e->cfg.max_sessions && e->live + e->observed >= e->cfg.max_sessions)
 		return NULL;
-	i = slot_take(e);
-	if (i == UINT32_MAX)
+	if (e->cfg.max_memory && engine_memory(e) > e->cfg.max_memory)
 		return NULL;
-	s = pool_get(e->pool, sizeof(*s));
+	s = slots_take(e->sessions, &i);
 	if (!s)
 		return NULL;
 	memset(s, 0, sizeof(*s));
 	s->key = *k;
 	s->id = (uint64_t)e->generation++ << 32 | i;
-	if (!flow_table_put(e->flows, &s->key, s)) {
-		pool_put(e->pool, s, sizeof(*s));
-		return NULL;
-	}
-	e->slot[i] = s;
+	flow_table_put(e->flows, s);
 	e->observed++;
 	timer_set(e, s, TIMER_LIFE, now + OBSERVE_LIFE);
 	return s;
+}
+
+static void syn_options_free(struct engine *e, struct session *s)
+{
+	pool_put(e->pool, s->syn, sizeof(*s->syn));
+	s->syn = NULL;
 }
 
 /* The one mutator of a session's events: records @ev, which must be new, and keeps the counts of sessions by state. */
@@ -183,7 +175,11 @@ void session_event(struct engine *e, struct session *s, enum session_event ev)
 			e->half_open--;
 		s->half_open_counted = false;
 		break;
+	case EV_ESTABLISHED:
+		syn_options_free(e, s);
+		break;
 	case EV_ENDED:
+		syn_options_free(e, s);
 		if (s->half_open_counted)
 			e->half_open--;
 		s->half_open_counted = false;
@@ -221,8 +217,8 @@ void session_free(struct engine *e, struct session *s)
 	if (s->has_source && e->ops->source_give)
 		e->ops->source_give(e->arg, &s->key, &s->source);
 	/* an older one that still works must be found by whoever uses the port next */
-	if (flow_table_find(e->flows, &s->key) == s && !(s->pred && flow_table_put(e->flows, &s->key, s->pred)))
-		flow_table_remove(e->flows, &s->key);
+	if (flow_table_remove(e->flows, s) && s->pred)
+		flow_table_put(e->flows, s->pred);
 	/* one that ended while it waited leaves its place in the line */
 	if (s->pred)
 		s->pred->succ = s->succ;
@@ -236,14 +232,8 @@ void session_free(struct engine *e, struct session *s)
 		e->lingering--;
 	else
 		e->live--;
-	e->slot[(uint32_t)s->id] = NULL;
-	pool_put(e->pool, s, sizeof(*s));
-}
-
-/* Bytes in use, without what is free as soon as the batch is flushed. */
-static size_t memory_used(const struct engine *e)
-{
-	return pool_bytes_used(e->pool) - e->limbo_bytes;
+	syn_options_free(e, s);
+	slots_give(e->sessions, (uint32_t)s->id);
 }
 
 /* Above the limit the one that holds most among the next few ends: its target is the slowest, and its end frees most. */
@@ -253,10 +243,15 @@ void session_shed(struct engine *e, uint64_t now)
 
 	if (!e->cfg.max_memory || memory_used(e) <= e->cfg.max_memory)
 		return;
-	for (int looked = 0; looked < SHED_LOOK && (uint32_t)looked < e->n_slots; looked++) {
-		struct session *s = e->slot[e->shed_hand++ & (e->n_slots - 1)];
+	for (int looked = 0; looked < SHED_LOOK; looked++) {
+		struct session *s = slots_from(e->sessions, &e->shed_hand);
 
-		if (s && s->held && (!most || s->held > most->held))
+		if (!s) {
+			e->shed_hand = 0;
+			continue;
+		}
+		e->shed_hand++;
+		if (s->held && (!most || s->held > most->held))
 			most = s;
 	}
 	if (most)
@@ -267,7 +262,7 @@ void session_shed(struct engine *e, uint64_t now)
  * From observing to opened: a place among the sessions and a source address. The caller has filled in what it knows of the client. False: declined and
  * counted; the session goes on observing.
  */
-bool session_open(struct engine *e, struct session *s, bool half_open, uint64_t now)
+bool session_open(struct engine *e, struct session *s, bool half_open)
 {
 	if (!e->channel) {
 		e->n.declined_channel++;
@@ -281,13 +276,18 @@ bool session_open(struct engine *e, struct session *s, bool half_open, uint64_t 
 		e->n.declined_memory++;
 		return false;
 	}
+	s->syn = pool_get(e->pool, sizeof(*s->syn));
+	if (!s->syn) {
+		e->n.declined_memory++;
+		return false;
+	}
 	s->source = s->key.client;
 	if (e->ops->source_take && !e->ops->source_take(e->arg, &s->key, &s->source)) {
+		syn_options_free(e, s);
 		e->n.declined_source++;
 		return false;
 	}
 	s->has_source = true;
-	s->opened_at = now;
 	session_event(e, s, EV_OPENED);
 	return true;
 }
@@ -328,7 +328,7 @@ static void observe_again(struct engine *e, struct session *s, uint64_t now)
 	struct session *o = session_new(e, &s->key, now);
 
 	if (!o) {
-		flow_table_remove(e->flows, &s->key);
+		flow_table_remove(e->flows, s);
 		return;
 	}
 	o->pred = s;
@@ -372,11 +372,11 @@ void session_end(struct engine *e, struct session *s, enum session_outcome o, ui
 
 void engine_channel_up(struct engine *e, uint64_t now)
 {
-	e->channel = true;
-	for (uint32_t i = 0; i < e->n_slots; i++) {
-		struct session *s = e->slot[i];
+	struct session *s;
 
-		if (!s || !s->watched)
+	e->channel = true;
+	for (uint32_t i = 0; (s = slots_from(e->sessions, &i)); i++) {
+		if (!s->watched)
 			continue;
 		watch(e, s);
 		s->progress_at = now; /* its silence was not the target's */
@@ -393,14 +393,14 @@ void engine_channel_down(struct engine *e)
 
 void engine_shutdown(struct engine *e, uint64_t now)
 {
-	for (uint32_t i = 0; i < e->n_slots; i++) {
-		struct session *s = e->slot[i];
+	struct session *s;
 
-		if (s && s->succ && !(s->succ->events & EV_ENDED)) {
+	for (uint32_t i = 0; (s = slots_from(e->sessions, &i)); i++) {
+		if (s->succ && !(s->succ->events & EV_ENDED)) {
 			s->succ->pred = NULL; /* nothing starts any more */
 			s->succ = NULL;
 		}
-		if (s && !session_observing(s) && !(s->events & EV_ENDED)) {
+		if (!session_observing(s) && !(s->events & EV_ENDED)) {
 			if (s->pred)
 				s->pred->succ = NULL;
 			s->pred = NULL;
@@ -431,7 +431,7 @@ unsigned engine_observed(const struct engine *e)
 
 size_t engine_memory(const struct engine *e)
 {
-	return pool_bytes_used(e->pool);
+	return pool_bytes_used(e->pool) + (size_t)slots_count(e->sessions) * sizeof(struct session);
 }
 
 uint64_t engine_live_bytes(const struct engine *e)

@@ -53,6 +53,7 @@ static void check_session(const struct engine *e, const struct session *s, uint6
 	assert(!(ev & EV_FIN_SENT) || (ev & EV_CLIENT_FIN && ev & EV_ESTABLISHED));
 	assert(!(ev & EV_FIN_ACKED) || ev & EV_FIN_SENT);
 	assert(!(ev & EV_TARGET_FIN) || ev & EV_ESTABLISHED);
+	assert((s->syn != NULL) == ((ev & (EV_OPENED | EV_ESTABLISHED | EV_ENDED)) == EV_OPENED));
 	assert(!s->watched || ev & EV_STARTED);
 	assert(!s->pred || s->pred->succ == s);
 	assert(!s->succ || s->succ->pred == s);
@@ -79,14 +80,12 @@ static void check_session(const struct engine *e, const struct session *s, uint6
 void engine_check(const struct engine *e)
 {
 	const struct engine_counters *n = &e->n;
+	const struct session *s;
 	unsigned live = 0, lingering = 0, observed = 0, half_open = 0;
 	uint64_t bytes = 0, ended = 0, lost = 0;
 
-	for (uint32_t i = 0; i < e->n_slots; i++) {
-		const struct session *s = e->slot[i];
-
-		if (!s)
-			continue;
+	for (uint32_t i = 0; (s = slots_from(e->sessions, &i)); i++) {
+		assert((uint32_t)s->id == i);
 		if (session_observing(s))
 			observed++;
 		else if (s->events & EV_ENDED)

@@ -45,7 +45,7 @@ static void open_by_syn(struct engine *e, struct session *s, const struct segmen
 	take_ip_fields(s, g);
 	s->captured_last = g->time;
 	s->has_turn_ack = false;
-	if (!session_open(e, s, true, now)) {
+	if (!session_open(e, s, true)) {
 		e->n.unjoined_bytes += g->captured;
 		session_free(e, s); /* its first data may be joined, like that of any unknown connection */
 		return;
@@ -60,8 +60,8 @@ static void open_by_syn(struct engine *e, struct session *s, const struct segmen
 	s->ts_emitted = g->opt.tsval;
 	s->syn_window = g->window;
 	s->client_window = (uint16_t)(g->window >> g->opt.wscale); /* as in all that follows a SYN */
-	s->syn_options_len =
-		tcp_options_syn_filter(s->syn_options, g->raw_options, g->raw_options_len, g->opt.tsval, 0);
+	s->syn->len =
+		tcp_options_syn_filter(s->syn->b, g->raw_options, g->raw_options_len, g->opt.tsval, 0);
 	timer_set(e, s, TIMER_LIFE, now + HALF_OPEN_LIFE);
 	if (g->captured) { /* TCP Fast Open: sent after the handshake */
 		struct segment data = *g;
@@ -122,7 +122,7 @@ static bool join(struct engine *e, struct session *s, const struct segment *g, u
 	uint16_t mss = addr_is_v4(&s->key.client.addr) ? 1460 : 1440;
 	uint32_t old;
 
-	if (!session_open(e, s, false, now))
+	if (!session_open(e, s, false))
 		return false;
 	session_event(e, s, EV_JOINED);
 	e->n.sessions_joined++;
@@ -140,7 +140,7 @@ static bool join(struct engine *e, struct session *s, const struct segment *g, u
 	s->syn_window = 64240;
 	s->client_window = g->window;
 	s->client_ack = g->ack;
-	s->syn_options_len = tcp_options_syn_build(s->syn_options, mss, JOIN_WSCALE, true, g->opt.has_ts, g->opt.tsval);
+	s->syn->len = tcp_options_syn_build(s->syn->b, mss, JOIN_WSCALE, true, g->opt.has_ts, g->opt.tsval);
 	timer_set(e, s, TIMER_LIFE, now + IDLE_LIFE);
 	old = s->cap_nxt;
 	if (queue_failed(e, s, queue_put(e, s, g), now))

@@ -13,6 +13,7 @@
  * session_queue.c holds the client's bytes in order, session_hole.c watches what is missing of them, session_turn.c decides when a turn may go, session_loss.c finds and repairs
  * losses, session.c owns the life of sessions: the one mutator of events, end and free.
  */
+#include "base/slots.h"
 #include "base/util.h"
 #include "base/wheel.h"
 #include "packet/seq.h"
@@ -49,6 +50,7 @@
 #define TRIM_PERIOD (1000 * NS_PER_MS) /* memory that was not needed for so long is given back */
 #define RST_BEYOND (256u << 10) /* how far capture may be behind when an RST comes */
 #define BELIEVE_WITHIN (1u << 30)
+#define ADVANCE_AT_ONCE 128 /* timers that one engine_advance() serves */
 
 /* A piece of the client's stream, as captured (trimmed to what is new), up to 64 KB. */
 struct qseg {
@@ -99,6 +101,11 @@ enum session_timer {
 	TIMER_COUNT
 };
 
+struct syn_options {
+	uint8_t len;
+	uint8_t b[TCP_MAX_OPTIONS_LEN];
+};
+
 struct target {
 	struct endpoint at;
 	uint32_t mtu;
@@ -107,15 +114,16 @@ struct target {
 };
 
 struct session {
+	struct table_node by_key; /* in the flow table, unless a newer one of its key has its place */
+	struct flow_key key;
+	uint64_t id;
 	struct wheel_node node; /* armed for the earliest of deadline[] */
 	uint64_t deadline[TIMER_COUNT]; /* ns; 0: off */
-	uint64_t id;
-	struct flow_key key;
 	struct endpoint source; /* towards the target */
 	struct session *pred, *succ; /* sessions of the same key: older, newer */
 	struct session *backoff_next, **backoff_pprev;
 	uint32_t events;	     /* EV_, changed by session_event() only */
-	enum session_outcome outcome; /* valid with EV_ENDED */
+	enum session_outcome outcome : 8; /* valid with EV_ENDED */
 
 	/* the client's stream */
 	struct qseg *head, *tail; /* contiguous from SND.UNA on (head may be partly acknowledged) to cap_nxt */
@@ -132,7 +140,6 @@ struct session {
 	uint64_t captured_last;	  /* ns, newest segment of the client */
 	uint64_t hole_since;	  /* ns; 0: no hole */
 	uint64_t hole_proof;	  /* ns, when the online server was found to have what is missing; 0: not */
-	uint64_t opened_at;	  /* ns */
 	uint32_t client_ack;	  /* highest seen */
 
 	/* towards the target (RFC 9293 3.3.1 names) */
@@ -174,19 +181,18 @@ struct session {
 	bool ack_now : 1, psh_seen : 1, tlp_armed : 1, tlp_out : 1, syn_resent : 1, has_turn_ack : 1,
 		half_open_counted : 1, watched : 1, has_source : 1;
 	uint32_t flow_label;
-	uint8_t syn_options_len;
-	uint8_t syn_options[TCP_MAX_OPTIONS_LEN];
+	struct syn_options *syn; /* of the replicated SYN, until it is answered */
 };
 
 struct engine {
 	struct engine_config cfg;
 	const struct engine_ops *ops;
 	void *arg;
-	struct pool *pool;
+	struct pool *pool;  /* what sessions hold: counted and limited */
+	struct pool *store; /* the sessions themselves and their table; their number is limited */
+	struct slots *sessions; /* by the low half of their ids */
 	struct wheel *wheel;
 	struct flow_table *flows;
-	struct session **slot; /* by the low half of a session's id */
-	uint32_t n_slots, free_slot_hint;
 	uint32_t generation;
 	struct target *target;
 	unsigned n_targets;
@@ -205,7 +211,7 @@ struct engine {
 struct session *session_new(struct engine *e, const struct flow_key *k, uint64_t now);
 void session_event(struct engine *e, struct session *s, enum session_event ev);
 /* @half_open: the client has not completed its handshake yet. False: declined. */
-bool session_open(struct engine *e, struct session *s, bool half_open, uint64_t now);
+bool session_open(struct engine *e, struct session *s, bool half_open);
 void session_start(struct engine *e, struct session *s, uint64_t now);
 void session_end(struct engine *e, struct session *s, enum session_outcome o, uint64_t now);
 void session_free(struct engine *e, struct session *s);

@@ -91,8 +91,8 @@ void output_syn(struct engine *e, struct session *s, uint64_t now)
 	(void)now;
 	t.window = s->syn_window;
 	t.ip_id = (uint16_t)(s->ip_id + 1);
-	t.options_len = s->syn_options_len;
-	memcpy(t.options, s->syn_options, s->syn_options_len);
+	t.options_len = s->syn->len;
+	memcpy(t.options, s->syn->b, s->syn->len);
 	s->snd_nxt = s->iss + 1;
 	emit(e, s, &t);
 }

@@ -109,9 +109,12 @@ static void node_fired(struct wheel_node *n, uint64_t now, void *arg)
 
 void engine_advance(struct engine *e, uint64_t now)
 {
-	wheel_advance(e->wheel, now, node_fired, e);
-	if (now >= e->trim_at)
-		e->trim_at = pool_trim(e->pool) ? now + TRIM_PERIOD : UINT64_MAX;
+	wheel_advance(e->wheel, now, ADVANCE_AT_ONCE, node_fired, e);
+	if (now >= e->trim_at) {
+		bool more = pool_trim(e->pool);
+
+		e->trim_at = pool_trim(e->store) || more ? now + TRIM_PERIOD : UINT64_MAX;
+	}
 }
 
 uint64_t engine_next(const struct engine *e)

@@ -4,6 +4,7 @@
  * random tests reach too seldom.
  */
 #include <setjmp.h>
+#include <limits.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -175,7 +176,7 @@ static void run_model(uint64_t start, uint64_t model_seed)
 			m.now += next_random() % (4 * WHEEL_TICK_NS);
 		}
 		m.fired = 0;
-		reported = wheel_advance(m.w, m.now, on_fire, &m);
+		reported = wheel_advance(m.w, m.now, UINT_MAX, on_fire, &m);
 		assert_int_equal(reported, m.fired);
 		/* Nothing that is due for a tick or more, and was not set just now, is left. */
 		for (size_t i = 0; i < TIMERS; i++) {
@@ -239,7 +240,7 @@ static void follow_next(void **state)
 
 		assert_true(wheel_next(t.w) >= now || t.count == 0);
 		now = MAX(now, wheel_next(t.w));
-		wheel_advance(t.w, now, record, &t);
+		wheel_advance(t.w, now, UINT_MAX, record, &t);
 		steps++;
 		for (unsigned i = before; i < t.count; i++) {
 			assert_ptr_equal(t.fired[i], &nodes[i]);
@@ -264,7 +265,7 @@ static void cancel_in_callback(void **state)
 		wheel_set(t.w, &a, 1000 * NS_PER_MS);
 		wheel_set(t.w, &b, 1000 * NS_PER_MS + apart);
 		t.victim = &b;
-		wheel_advance(t.w, 5000 * NS_PER_MS, record, &t);
+		wheel_advance(t.w, 5000 * NS_PER_MS, UINT_MAX, record, &t);
 		assert_int_equal(wheel_count(t.w), 0);
 		assert_true(t.count >= 1 && t.count <= 2);
 		/* within a tick either may come first; b cannot cancel a */
@@ -285,16 +286,16 @@ static void past_and_rearm(void **state)
 	assert_true(wheel_next(t.w) <= NS_PER_SEC);
 	wheel_set(t.w, &a, 2 * NS_PER_SEC); /* rearmed: the old time is forgotten */
 	assert_int_equal(wheel_count(t.w), 1);
-	assert_int_equal(wheel_advance(t.w, NS_PER_SEC + 5, record, &t), 0);
-	assert_int_equal(wheel_advance(t.w, 2 * NS_PER_SEC - 1, record, &t), 0);
+	assert_int_equal(wheel_advance(t.w, NS_PER_SEC + 5, UINT_MAX, record, &t), 0);
+	assert_int_equal(wheel_advance(t.w, 2 * NS_PER_SEC - 1, UINT_MAX, record, &t), 0);
 	wheel_set(t.w, &a, 1);
-	assert_int_equal(wheel_advance(t.w, 2 * NS_PER_SEC - 1, record, &t), 1);
+	assert_int_equal(wheel_advance(t.w, 2 * NS_PER_SEC - 1, UINT_MAX, record, &t), 1);
 	wheel_cancel(t.w, &a); /* not armed: nothing */
 	assert_int_equal(wheel_count(t.w), 0);
 
 	wheel_set(t.w, &a, UINT64_MAX); /* as good as never */
 	assert_true(wheel_next(t.w) > 2 * NS_PER_SEC);
-	assert_int_equal(wheel_advance(t.w, UINT64_MAX / 2, record, &t), 0);
+	assert_int_equal(wheel_advance(t.w, UINT64_MAX / 2, UINT_MAX, record, &t), 0);
 	wheel_cancel(t.w, &a);
 	assert_true(wheel_next(t.w) == UINT64_MAX);
 
@@ -306,9 +307,78 @@ static void past_and_rearm(void **state)
 
 	/* A clock that steps back fires nothing new and does no harm. */
 	wheel_set(t.w, &a, UINT64_MAX / 2 + NS_PER_SEC);
-	assert_int_equal(wheel_advance(t.w, 5, record, &t), 0);
-	assert_int_equal(wheel_advance(t.w, UINT64_MAX / 2 + 2 * NS_PER_SEC, record, &t), 1);
+	assert_int_equal(wheel_advance(t.w, 5, UINT_MAX, record, &t), 0);
+	assert_int_equal(wheel_advance(t.w, UINT64_MAX / 2 + 2 * NS_PER_SEC, UINT_MAX, record, &t), 1);
 	wheel_free(t.w);
+}
+
+#define CROWD 5000
+
+struct crowd {
+	struct wheel *w;
+	struct wheel_node node[CROWD], quick;
+	uint64_t at; /* of the crowd */
+	unsigned fired, quick_fired;
+};
+
+static void crowd_fired(struct wheel_node *n, uint64_t now, void *arg)
+{
+	struct crowd *c = arg;
+
+	assert_true(n->at <= now);
+	if (n == &c->quick) {
+		assert_true(now < n->at + 2 * WHEEL_TICK_NS);
+		c->quick_fired++;
+		wheel_set(c->w, n, now + NS_PER_MS);
+	} else {
+		c->fired++;
+	}
+}
+
+/* Thousands that become due at once, far ahead: no call does more than it may, all fire, and one
+ * that was set shortly before is not held up. */
+static void bounded_work(void **state)
+{
+	static struct crowd c;
+	uint64_t now = 5 * NS_PER_SEC;
+	unsigned calls = 0, quick = 0;
+
+	(void)state;
+	c.w = wheel_new(now);
+	c.at = now + 600 * NS_PER_SEC;
+	for (unsigned i = 0; i < CROWD; i++)
+		wheel_set(c.w, &c.node[i], c.at + i % 3 * WHEEL_TICK_NS);
+	wheel_set(c.w, &c.quick, now + NS_PER_MS);
+	for (; c.fired < CROWD; calls++) {
+		uint64_t next = wheel_next(c.w);
+		unsigned fired = c.fired;
+
+		assert_true(next != UINT64_MAX);
+		now = MAX(now + NS_PER_US, next);
+		wheel_advance(c.w, now, 16, crowd_fired, &c);
+		assert_true(c.fired - fired <= 16);
+		assert_true(c.fired == 0 || now >= c.at);
+	}
+	quick = c.quick_fired;
+	assert_true(quick > 500000); /* each ms of the 600 s */
+	assert_true(calls >= CROWD / 16);
+	assert_true(now < c.at + NS_PER_SEC);
+	assert_int_equal(wheel_count(c.w), 1);
+	wheel_cancel(c.w, &c.quick);
+	assert_true(wheel_next(c.w) == UINT64_MAX);
+
+	/* Cancelled while they wait for their turn. */
+	for (unsigned i = 0; i < CROWD; i++)
+		wheel_set(c.w, &c.node[i], now + NS_PER_SEC);
+	now += NS_PER_SEC + WHEEL_TICK_NS;
+	assert_true(wheel_advance(c.w, now, 16, crowd_fired, &c) <= 16);
+	assert_true(wheel_next(c.w) <= now);
+	for (unsigned i = 0; i < CROWD; i++)
+		wheel_cancel(c.w, &c.node[i]);
+	assert_int_equal(wheel_count(c.w), 0);
+	assert_true(wheel_next(c.w) == UINT64_MAX);
+	assert_int_equal(wheel_advance(c.w, now + NS_PER_SEC, 16, crowd_fired, &c), 0);
+	wheel_free(c.w);
 }
 
 int main(void)
@@ -318,6 +388,7 @@ int main(void)
 		cmocka_unit_test(follow_next),
 		cmocka_unit_test(cancel_in_callback),
 		cmocka_unit_test(past_and_rearm),
+		cmocka_unit_test(bounded_work),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
