@@ -308,7 +308,9 @@ static void past_and_rearm(void **state)
 	/* A clock that steps back fires nothing new and does no harm. */
 	wheel_set(t.w, &a, UINT64_MAX / 2 + NS_PER_SEC);
 	assert_int_equal(wheel_advance(t.w, 5, UINT_MAX, record, &t), 0);
-	assert_int_equal(wheel_advance(t.w, UINT64_MAX / 2 + 2 * NS_PER_SEC, UINT_MAX, record, &t), 1);
+	assert_int_equal(wheel_advance(t.w, UINT64_MAX / 2 + 2 * NS_PER_SEC, UINT_MAX, record,
+				       &t),
+			 1);
 	wheel_free(t.w);
 }
 
