@@ -15,8 +15,9 @@
  * anything was heard since the tick before. A process that was stopped for a minute therefore
  * misses one tick, and does not take its peers for dead.
  *
- * The bufferevent is made in one place, bufferevent_of(), where a TLS filter can be put around the
- * socket.
+ * With a secret, the bytes of the socket pass through tls.c, in front of the frames on the way in
+ * and behind the batch on the way out. Everything else is the same. Each end knows from the peer's
+ * first byte whether it speaks TLS, and says so to the peer, if it can, and to its owner.
  */
 #include "channel/conn.h"
 
@@ -35,6 +36,7 @@
 #include <event2/event.h>
 
 #include "base/util.h"
+#include "channel/tls.h"
 
 #define DEFAULT_MAX_OUTPUT (1u << 20)
 #define CONTROL_RESERVE 4096u /* PING, PONG and BYE find room above the bound */
@@ -46,6 +48,8 @@ struct channel_conn {
 	struct bufferevent *bev;
 	struct event *timer;
 	struct evbuffer *batch; /* messages of the callback at hand; empty while output is not */
+	struct tls *tls;        /* NULL: plain */
+	struct msg_hello me;
 	struct event *flush;
 	const struct channel_handler *handler;
 	void *arg;
@@ -53,6 +57,7 @@ struct channel_conn {
 	struct channel_timing timing;
 	size_t max_output;
 	bool connected; /* TCP is through */
+	bool greeted;   /* our HELLO is on its way */
 	bool up;        /* HELLO was exchanged */
 	bool blocked;   /* a send was refused: drained() is owed */
 	bool heard;     /* since the last tick */
@@ -81,6 +86,7 @@ static void leave(struct channel_conn *c)
 		event_free(c->flush);
 	if (c->batch)
 		evbuffer_free(c->batch);
+	tls_free(c->tls);
 	free(c);
 }
 
@@ -118,11 +124,28 @@ static size_t output_len(const struct channel_conn *c)
 	return evbuffer_get_length(bufferevent_get_output(c->bev));
 }
 
+/* What the batch holds is encrypted, in its place. */
+static void seal(struct channel_conn *c)
+{
+	if (!c->tls || !evbuffer_get_length(c->batch) || tls_seal(c->tls, c->batch))
+		return;
+	evbuffer_drain(c->batch, evbuffer_get_length(c->batch));
+	shutdown(bufferevent_getfd(c->bev), SHUT_RDWR); /* told as any other end of the stream */
+}
+
 static void put(struct channel_conn *c, const struct message *m)
 {
 	uint8_t frame[MESSAGE_MAX_LEN];
+	const size_t len = message_encode(frame, m);
 
-	bufferevent_write(c->bev, frame, message_encode(frame, m));
+	if (!c->tls) {
+		bufferevent_write(c->bev, frame, len);
+		return;
+	}
+	/* Not past the batch: records are encrypted in the order in which they are sent. */
+	evbuffer_add(c->batch, frame, len);
+	seal(c);
+	bufferevent_write_buffer(c->bev, c->batch);
 }
 
 static void put_control(struct channel_conn *c, const struct message *m)
@@ -132,29 +155,65 @@ static void put_control(struct channel_conn *c, const struct message *m)
 }
 
 /*
- * BYE, and one attempt to hand it to the kernel: the bufferevent is about to go, and with it what
+ * One attempt to hand the output to the kernel: the bufferevent is about to go, and with it what
  * it still holds. Its own writing freezes the front of its buffer, which is lifted here for the
  * last time.
  */
+static void last_write(struct channel_conn *c)
+{
+	struct evbuffer *out = bufferevent_get_output(c->bev);
+
+	evbuffer_unfreeze(out, 1);
+	evbuffer_write(out, bufferevent_getfd(c->bev));
+}
+
+/* And the reason, if it can be said: not before a TLS handshake is through. */
 static void put_bye(struct channel_conn *c, const char *why)
 {
 	struct message m = { .type = MSG_BYE };
-	struct evbuffer *out;
 
-	if (!c->connected || c->dead)
+	if (!c->connected || c->dead || !c->greeted)
 		return;
 	snprintf(m.bye, sizeof(m.bye), "%s", why);
+	seal(c);
 	bufferevent_write_buffer(c->bev, c->batch);
 	put_control(c, &m);
-	out = bufferevent_get_output(c->bev);
-	evbuffer_unfreeze(out, 1);
-	evbuffer_write(out, bufferevent_getfd(c->bev));
+	last_write(c);
 }
 
 static void fault(struct channel_conn *c, const char *why)
 {
 	put_bye(c, why);
 	down(c, why);
+}
+
+static void greet(struct channel_conn *c)
+{
+	struct message m = { .type = MSG_HELLO, .hello = c->me };
+
+	c->greeted = true;
+	put(c, &m);
+}
+
+/* What the socket brought, decrypted. A peer without a secret is told so in its own language, and
+ * its log, too, has the reason. */
+static struct evbuffer *decrypt(struct channel_conn *c, struct evbuffer *in)
+{
+	const char *why = tls_receive(c->tls, in, bufferevent_get_output(c->bev));
+	const struct message bye = { .type = MSG_BYE,
+				     .bye = "a secret is needed here; give both ends the same "
+					    "--secret FILE" };
+	uint8_t frame[MESSAGE_MAX_LEN];
+
+	if (!c->greeted && !why && tls_is_open(c->tls))
+		greet(c);
+	if (why) {
+		if (tls_peer_is_plain(c->tls))
+			bufferevent_write(c->bev, frame, message_encode(frame, &bye));
+		last_write(c); /* also an alert */
+		down(c, why);
+	}
+	return tls_clear(c->tls);
 }
 
 static void hello(struct channel_conn *c, const struct msg_hello *h)
@@ -206,7 +265,11 @@ static size_t take_frames(struct channel_conn *c, const uint8_t *data, size_t le
 	while (!c->dead) {
 		/* Judged by its first byte: a stray HTTP or TLS client is not waited for. */
 		if (!c->up && done < len && data[done] != MSG_HELLO && data[done] != MSG_BYE) {
-			fault(c, "bad frame: the peer does not begin with HELLO");
+			if (!c->tls && data[done] == TLS_RECORD_HANDSHAKE)
+				fault(c, "the peer speaks TLS, so it has a secret, and this end "
+					 "has none; give both the same --secret FILE");
+			else
+				fault(c, "bad frame: the peer does not begin with HELLO");
 			return done;
 		}
 		switch (message_decode(&m, data + done, len - done, &used, &why)) {
@@ -236,6 +299,8 @@ static void on_read(struct bufferevent *bev, void *arg)
 
 	enter(c);
 	c->heard = true;
+	if (c->tls)
+		in = decrypt(c, in);
 	while (!c->dead && (len = evbuffer_get_length(in)) > 0) {
 		piece = evbuffer_get_contiguous_space(in);
 		used = take_frames(c, evbuffer_pullup(in, (ev_ssize_t)piece), piece);
@@ -270,13 +335,6 @@ static void on_write(struct bufferevent *bev, void *arg)
 	leave(c);
 }
 
-static void greet(struct channel_conn *c, const struct msg_hello *h)
-{
-	struct message m = { .type = MSG_HELLO, .hello = *h };
-
-	put(c, &m);
-}
-
 static void on_event(struct bufferevent *bev, short what, void *arg)
 {
 	struct channel_conn *c = arg;
@@ -284,12 +342,15 @@ static void on_event(struct bufferevent *bev, short what, void *arg)
 
 	(void)bev;
 	enter(c);
-	if (what & BEV_EVENT_CONNECTED)
+	if (what & BEV_EVENT_CONNECTED) {
 		c->connected = true;
-	else if (what & BEV_EVENT_EOF)
+		if (c->tls && !tls_begin(c->tls, bufferevent_get_output(c->bev)))
+			down(c, "out of memory");
+	} else if (what & BEV_EVENT_EOF) {
 		down(c, c->up ? "peer closed" : "peer closed before HELLO");
-	else
+	} else {
 		down_errno(c, error);
+	}
 	leave(c);
 }
 
@@ -332,6 +393,7 @@ static void on_flush(evutil_socket_t fd, short what, void *arg)
 	(void)fd;
 	(void)what;
 	enter(c);
+	seal(c);
 	if (!output_len(c))
 		evbuffer_write(c->batch, bufferevent_getfd(c->bev));
 	if (evbuffer_get_length(c->batch))
@@ -352,14 +414,11 @@ static struct bufferevent *bufferevent_of(struct event_base *base, int fd)
 }
 
 /* @fd is consumed, also on failure. */
-static struct channel_conn *conn_new(struct event_base *base, int fd, unsigned first_timer_ms,
-				     const struct channel_options *o,
+static struct channel_conn *conn_new(struct event_base *base, int fd, bool accepting,
+				     unsigned first_timer_ms, const struct channel_options *o,
 				     const struct channel_handler *h, void *arg)
 {
 	struct channel_conn *c = calloc(1, sizeof(*c));
-	struct msg_hello me = { .version_min = CHANNEL_VERSION_MIN,
-				.version_max = CHANNEL_VERSION_MAX,
-				.worker = o->worker };
 
 	if (!c) {
 		close(fd);
@@ -369,14 +428,20 @@ static struct channel_conn *conn_new(struct event_base *base, int fd, unsigned f
 	c->arg = arg;
 	c->timing = channel_timing;
 	c->max_output = o->max_output ? o->max_output : DEFAULT_MAX_OUTPUT;
+	c->me = (struct msg_hello){ .version_min = CHANNEL_VERSION_MIN,
+				    .version_max = CHANNEL_VERSION_MAX,
+				    .worker = o->worker };
+	snprintf(c->me.program, sizeof(c->me.program), "%s", o->program);
+	snprintf(c->me.release, sizeof(c->me.release), "%s", o->release);
 	c->bev = bufferevent_of(base, fd);
 	if (!c->bev)
 		close(fd);
 	c->timer = event_new(base, -1, EV_PERSIST, on_timer, c);
 	c->batch = evbuffer_new();
+	c->tls = o->secret ? tls_new(o->secret, accepting) : NULL;
 	c->flush = event_new(base, -1, 0, on_flush, c);
 	enter(c);
-	if (!c->bev || !c->timer || !c->batch || !c->flush) {
+	if (!c->bev || !c->timer || !c->batch || !c->flush || (o->secret && !c->tls)) {
 		c->dead = true;
 		leave(c);
 		return NULL;
@@ -387,9 +452,8 @@ static struct channel_conn *conn_new(struct event_base *base, int fd, unsigned f
 	bufferevent_set_max_single_write(c->bev, READ_AT_ONCE);
 	event_add(c->timer,
 		  &(struct timeval){ first_timer_ms / 1000, first_timer_ms % 1000 * 1000 });
-	snprintf(me.program, sizeof(me.program), "%s", o->program);
-	snprintf(me.release, sizeof(me.release), "%s", o->release);
-	greet(c, &me);
+	if (!c->tls)
+		greet(c);
 	leave(c);
 	return c;
 }
@@ -400,7 +464,7 @@ struct channel_conn *channel_accept(struct event_base *base, int fd,
 {
 	struct sockaddr_storage ss;
 	socklen_t len = sizeof(ss);
-	struct channel_conn *c = conn_new(base, fd, channel_timing.hello_ms, o, h, arg);
+	struct channel_conn *c = conn_new(base, fd, true, channel_timing.hello_ms, o, h, arg);
 
 	if (!c)
 		return NULL;
@@ -426,7 +490,7 @@ struct channel_conn *channel_connect(struct event_base *base, const struct endpo
 		return NULL;
 	if (connect(fd, (struct sockaddr *)&ss, len) && errno != EINPROGRESS)
 		error = errno;
-	c = conn_new(base, fd, error ? 0 : timeout_ms, o, h, arg);
+	c = conn_new(base, fd, false, error ? 0 : timeout_ms, o, h, arg);
 	if (!c)
 		return NULL;
 	c->peer = *to;
@@ -452,7 +516,7 @@ bool channel_conn_send(struct channel_conn *c, const struct message *m)
 		c->blocked = true;
 		return false;
 	}
-	if (output_len(c)) {
+	if (!c->tls && output_len(c)) {
 		put(c, m);
 		return true;
 	}
@@ -474,6 +538,11 @@ bool channel_conn_is_up(const struct channel_conn *c)
 const struct endpoint *channel_conn_peer(const struct channel_conn *c)
 {
 	return &c->peer;
+}
+
+bool channel_conn_reached(const struct channel_conn *c)
+{
+	return c->connected;
 }
 
 void channel_conn_set_arg(struct channel_conn *c, void *arg)

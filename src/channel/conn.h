@@ -2,6 +2,7 @@
 #define CHANNEL_CONN_H
 
 #include "channel/message.h"
+#include "channel/secret.h"
 #include "packet/addr.h"
 
 struct event_base;
@@ -43,6 +44,7 @@ struct channel_options {
 	const char *program, *release;
 	uint16_t worker;
 	size_t max_output; /* bytes of unsent output above which send returns false; 0: 1 MB */
+	const struct channel_secret *secret; /* NULL: plain. Lives as long as the connection */
 };
 
 /* Connect (non-blocking) to @to; never fails synchronously other than by NULL (no memory). up() or
@@ -63,6 +65,8 @@ bool channel_conn_send(struct channel_conn *c, const struct message *m);
 size_t channel_conn_unsent(const struct channel_conn *c);
 bool channel_conn_is_up(const struct channel_conn *c);
 const struct endpoint *channel_conn_peer(const struct channel_conn *c);
+/* TCP is or was through, so the peer's host is there and listens. */
+bool channel_conn_reached(const struct channel_conn *c);
 void channel_conn_set_arg(struct channel_conn *c, void *arg);
 
 /* Send BYE with @why if possible, close, free; down() is not called. */

@@ -21,9 +21,9 @@
 #include "base/check.h"
 #include "build/config.h"
 #include "channel/conn.h"
+#include "intercept/admission.h"
 #include "intercept/blackhole.h"
 #include "intercept/guard.h"
-#include "intercept/peers.h"
 #include "io/capture_filter.h"
 #include "io/host.h"
 #include "io/offloads.h"
@@ -219,14 +219,14 @@ static void check_limits(struct check_report *report, void *arg)
 	struct rlimit files = { 0 };
 
 	(void)arg;
-	if (getrlimit(RLIMIT_NOFILE, &files) || files.rlim_cur >= PEERS_MAX) {
+	if (getrlimit(RLIMIT_NOFILE, &files) || files.rlim_cur >= ADMISSION_MAX) {
 		check_note(report, CHECK_OK, "%llu open files", (unsigned long long)files.rlim_cur);
 		return;
 	}
 	check_text(&r, CHECK_WARNING,
 		   "%llu open files are allowed; as many tcpcopys less some can be connected",
 		   (unsigned long long)files.rlim_cur);
-	check_cure(&r, "this host", "ulimit -n %u", 2 * PEERS_MAX);
+	check_cure(&r, "this host", "ulimit -n %u", 2 * ADMISSION_MAX);
 	check_say(report, &r);
 }
 
@@ -263,9 +263,11 @@ static void on_down(struct channel_conn *conn, const char *why, void *arg)
 	(void)arg;
 }
 
-static bool ask_who(const struct endpoint *at, struct asking *a)
+static bool ask_who(const struct config *c, const struct endpoint *at, struct asking *a)
 {
-	static const struct channel_options options = { .program = "tcpcopy", .release = VERSION };
+	const struct channel_options options = { .program = "tcpcopy",
+						 .release = VERSION,
+						 .secret = c->secret };
 	static const struct channel_handler handler = { .up = on_up,
 							.message = on_message,
 							.down = on_down };
@@ -315,7 +317,7 @@ static void check_channel(struct check_report *report, void *arg)
 		endpoint_format(at, sizeof(at), &e);
 		if (!error) {
 			check_note(report, CHECK_OK, "%s is free", at);
-		} else if (error == EADDRINUSE && ask_who(&e, &who)) {
+		} else if (error == EADDRINUSE && ask_who(c, &e, &who)) {
 			check_note(report, CHECK_OK, "%s: intercept %s listens there already", at,
 				   who.hello.release);
 		} else {

@@ -102,6 +102,34 @@ static const char *set_bind(void *into, const char *value)
 	return NULL;
 }
 
+static const char *set_allow(void *into, const char *value)
+{
+	struct config *c = into;
+	char text[64];
+
+	for (;;) {
+		const size_t len = strcspn(value, ",");
+
+		snprintf(text, sizeof(text), "%.*s", (int)len, value);
+		if (c->n_allow == CONFIG_MAX_ALLOW)
+			return args_wrong("more than %d prefixes", CONFIG_MAX_ALLOW);
+		if (len >= sizeof(text) || !prefix_parse(&c->allow[c->n_allow++], text))
+			return args_wrong("\"%.*s\" is neither an address nor a prefix", (int)len,
+					  value);
+		if (!value[len])
+			return NULL;
+		value += len + 1;
+	}
+}
+
+static const char *set_secret(void *into, const char *value)
+{
+	char err[512];
+
+	((struct config *)into)->secret = channel_secret_load(value, err, sizeof(err));
+	return ((struct config *)into)->secret ? NULL : args_wrong("%s", err);
+}
+
 static const char *set_port(void *into, const char *value)
 {
 	uint64_t port;
@@ -158,6 +186,13 @@ static const struct args_option options[] = {
 	  "an IPv4 or IPv6 address", set_bind },
 	{ 'p', "port", "PORT", 0, "listen for tcpcopy on this port; 36524 without it", "1 to 65535",
 	  set_port },
+	{ 0, "allow", "PREFIX[,PREFIX...]", ARGS_REPEAT,
+	  "let tcpcopy connect from these addresses only",
+	  "addresses and prefixes, IPv4 and IPv6, such as 192.0.2.7 or 2001:db8::/32", set_allow },
+	{ 0, "secret", "FILE", 0,
+	  "let only who has the content of this file connect, and encrypt; tcpcopy needs the same",
+	  "a file of 16 to 4096 bytes that root or this user owns and nobody else can read",
+	  set_secret },
 	{ 0, "guard", NULL, 0,
 	  "drop responses that the kernel of this host would forward (nft); for hosts on which IP "
 	  "forwarding cannot be switched off",

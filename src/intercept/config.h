@@ -5,10 +5,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "channel/secret.h"
 #include "packet/addr.h"
 
 #define CONFIG_MAX_INTERFACES 32
 #define CONFIG_MAX_BINDS 16
+#define CONFIG_MAX_ALLOW 256
 
 struct config {
 	char interfaces[CONFIG_MAX_INTERFACES][16];
@@ -17,6 +19,9 @@ struct config {
 	struct addr binds[CONFIG_MAX_BINDS]; /* none: all addresses, IPv4 and IPv6 */
 	unsigned n_binds;
 	uint16_t port;
+	struct prefix allow[CONFIG_MAX_ALLOW]; /* who may connect; none: everybody */
+	unsigned n_allow;
+	struct channel_secret *secret; /* NULL: plain */
 	bool daemon, guard, check;
 	const char *log_file, *pid_file; /* NULL: none */
 };

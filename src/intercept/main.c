@@ -98,10 +98,14 @@ static void log_facts(const struct config *c, const char *where)
 	log_info("intercept " VERSION " captures %s on %s, listens for tcpcopy on %s, %s",
 		 c->filter ? c->filter : "what tcpcopy announces", interfaces, where,
 		 c->guard ? "drops what the kernel would forward" : "forwards nothing");
-	if (open)
-		log_warn("the channel is not protected by a secret: whoever reaches %s can ask "
-			 "for headers of responses; keep it inside a trusted network",
-			 where);
+	if (c->n_allow)
+		log_info("connections are accepted from %u prefixes only (--allow)", c->n_allow);
+	if (c->secret)
+		log_info("the channel is encrypted, with a secret that tcpcopy must have, too");
+	else if (open)
+		log_warn("the channel has no secret (--secret): whoever %s reaches %s can ask for "
+			 "headers of responses, and they can be read on the way",
+			 c->n_allow ? "is in --allow and" : "", where);
 }
 
 static void catch_signals(struct program *program)
@@ -158,6 +162,7 @@ int main(int argc, char **argv)
 	for (unsigned i = 0; i < N_SIGNALS; i++)
 		event_free(program.signals[i]);
 	event_base_free(program.base);
+	channel_secret_free(config.secret);
 	args_free();
 	log_close();
 	return 0;

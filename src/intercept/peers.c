@@ -4,8 +4,9 @@
  * In: what the channel delivers. Out: calls of the pipeline's handlers. A peer is allocated when
  * its socket is accepted and freed when the channel says that the connection is down; what the
  * pipeline and the relay hang on it is taken off by the pipeline's down() before. A fault of one
- * connection ends that one only. The number of connections is bounded, and who says no HELLO loses
- * its place after three seconds (channel/conn.c).
+ * connection ends that one only. Who may come, and how many, is admission.c's. Who says no HELLO
+ * loses its place after three seconds (channel/conn.c), or sooner, when too many are waiting like
+ * that: the oldest goes, so that those who say nothing cannot keep out those who do.
  */
 #include "intercept/peers.h"
 
@@ -21,6 +22,7 @@
 
 #include "base/log.h"
 #include "build/config.h"
+#include "intercept/admission.h"
 
 #define ACCEPT_AT_ONCE 64
 #define ACCEPT_PAUSE_S 1 /* when there are no descriptors left */
@@ -35,14 +37,13 @@ struct peers {
 	const struct peers_handler *handler;
 	void *arg;
 	struct peer *first;
-	unsigned count;
+	struct admission *admission;
+	struct channel_options channel;
+	unsigned greeting; /* without a HELLO yet */
 	struct listener listeners[CONFIG_MAX_BINDS + 2];
 	unsigned n_listeners;
 	struct event *resume;
 };
-
-static const struct channel_options channel_options = { .program = "intercept",
-							.release = VERSION };
 
 static void drop(struct peer *p)
 {
@@ -54,7 +55,8 @@ static void drop(struct peer *p)
 		all->first = p->next;
 	if (p->next)
 		p->next->prev = p->prev;
-	all->count--;
+	all->greeting -= !p->up;
+	admission_leave(all->admission, &p->from);
 	free(p);
 }
 
@@ -67,6 +69,7 @@ static void on_up(struct channel_conn *conn, const struct msg_hello *hello, uint
 	endpoint_format(at, sizeof(at), channel_conn_peer(conn));
 	snprintf(p->name, sizeof(p->name), "%s %s", hello->program, at);
 	p->up = true;
+	p->peers->greeting--;
 	log_info("%s connected: release %s, worker %u, protocol version %u", p->name,
 		 hello->release, hello->worker, version);
 	p->peers->handler->up(p, p->peers->arg);
@@ -112,6 +115,7 @@ static void on_down(struct channel_conn *conn, const char *why, void *arg)
 		p->peers->handler->down(p, p->peers->arg);
 	} else {
 		log_limited(LOGL_WARN, "connection from %s refused: %s", p->name, why);
+		p->peers->handler->refused(false, p->peers->arg);
 	}
 	drop(p);
 }
@@ -124,29 +128,70 @@ static const struct channel_handler handler = {
 	.down = on_down,
 };
 
-static void take(struct peers *all, int fd)
+/* New ones stand first in the list, so the oldest is the last. */
+static void drop_oldest_greeting(struct peers *all)
 {
-	struct peer *p = all->count < PEERS_MAX ? calloc(1, sizeof(*p)) : NULL;
+	struct peer *oldest = NULL;
+
+	for (struct peer *p = all->first; p; p = p->next)
+		if (!p->up)
+			oldest = p;
+	if (!oldest)
+		return;
+	log_limited(LOGL_WARN, "connection from %s refused: no HELLO yet, and %u others are newer",
+		    oldest->name, all->greeting - 1);
+	channel_conn_close(oldest->conn, "no HELLO yet, and too many others are newer");
+	drop(oldest);
+	all->handler->refused(false, all->arg);
+}
+
+static bool admit(struct peers *all, const struct endpoint *from)
+{
+	const enum admission_verdict verdict = admission_enter(all->admission, &from->addr);
 	char at[ENDPOINT_TEXT_LEN];
 
-	if (!p) {
-		log_limited(LOGL_WARN, "a connection was refused: there are %u", all->count);
+	if (verdict == ADMISSION_OK)
+		return true;
+	endpoint_format(at, sizeof(at), from);
+	if (verdict == ADMISSION_FOREIGN)
+		log_limited(LOGL_WARN, "connection from %s refused: --allow does not name it", at);
+	else
+		log_limited(LOGL_WARN,
+			    "connection from %s refused: there are %u connections from there, or %u "
+			    "in all",
+			    at, ADMISSION_MAX_PER_ADDRESS, ADMISSION_MAX);
+	all->handler->refused(verdict == ADMISSION_FOREIGN, all->arg);
+	return false;
+}
+
+static void take(struct peers *all, int fd, const struct endpoint *from)
+{
+	struct peer *p;
+
+	if (!admit(all, from)) {
 		close(fd);
 		return;
 	}
-	p->peers = all;
-	p->conn = channel_accept(all->base, fd, &channel_options, &handler, p);
-	if (!p->conn) {
+	p = calloc(1, sizeof(*p));
+	if (!p)
+		close(fd);
+	else
+		p->conn = channel_accept(all->base, fd, &all->channel, &handler, p);
+	if (!p || !p->conn) {
+		log_limited(LOGL_ERROR, "a connection cannot be served: out of memory");
+		admission_leave(all->admission, &from->addr);
 		free(p);
 		return;
 	}
-	endpoint_format(at, sizeof(at), channel_conn_peer(p->conn));
-	snprintf(p->name, sizeof(p->name), "%s", at);
+	p->peers = all;
+	p->from = from->addr;
+	endpoint_format(p->name, sizeof(p->name), from);
 	p->next = all->first;
 	if (p->next)
 		p->next->prev = p;
 	all->first = p;
-	all->count++;
+	if (++all->greeting > ADMISSION_MAX_GREETING)
+		drop_oldest_greeting(all);
 }
 
 static void on_acceptable(evutil_socket_t fd, short what, void *arg)
@@ -155,10 +200,16 @@ static void on_acceptable(evutil_socket_t fd, short what, void *arg)
 
 	(void)what;
 	for (unsigned i = 0; i < ACCEPT_AT_ONCE; i++) {
-		int conn = accept4(fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+		struct sockaddr_storage ss;
+		socklen_t len = sizeof(ss);
+		struct endpoint from;
+		int conn = accept4(fd, (struct sockaddr *)&ss, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
 
 		if (conn >= 0) {
-			take(all, conn);
+			if (addr_from_sockaddr(&from, (struct sockaddr *)&ss))
+				take(all, conn, &from);
+			else
+				close(conn);
 		} else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS ||
 			   errno == ENOMEM) {
 			/* The socket stays readable: without a pause the loop would spin on it. */
@@ -257,10 +308,14 @@ struct peers *peers_open(struct event_base *base, const struct config *c,
 		all->handler = h;
 		all->arg = arg;
 		all->resume = event_new(base, -1, 0, on_resume, all);
+		all->admission = admission_new(c->allow, c->n_allow);
+		all->channel = (struct channel_options){ .program = "intercept",
+							 .release = VERSION,
+							 .secret = c->secret };
 	}
-	if (!all || !all->resume) {
+	if (!all || !all->resume || !all->admission) {
 		snprintf(err, err_size, "out of memory");
-		free(all);
+		peers_close(all, "");
 		return NULL;
 	}
 	for (unsigned i = 0; i < n_binds; i++) {
@@ -294,7 +349,9 @@ void peers_close(struct peers *all, const char *why)
 		event_free(all->listeners[i].event);
 		close(all->listeners[i].fd);
 	}
-	event_free(all->resume);
+	if (all->resume)
+		event_free(all->resume);
+	admission_free(all->admission);
 	free(all);
 }
 

@@ -12,16 +12,18 @@ struct event_base;
 struct peers;
 struct watch;
 
-#define PEERS_MAX 1024u
 #define PEER_MAX_TARGETS 256u
+#define PEER_MAX_WATCHES (ROUTE_MAX_WATCHES / 4 * 3) /* so no connection takes the last quarter */
 
 /* One connected tcpcopy worker. */
 struct peer {
 	struct channel_conn *conn;
 	struct peers *peers;
 	struct peer *prev, *next;
+	struct addr from;
 	char name[80]; /* "tcpcopy 10.90.111.142:51234" */
 	bool up;
+	unsigned n_watches; /* of the list below */
 
 	struct watch *watches;                     /* the pipeline's */
 	struct endpoint targets[PEER_MAX_TARGETS]; /* announced by TARGET */
@@ -42,6 +44,8 @@ struct peers_handler {
 	void (*batch_end)(void *arg);               /* after the messages that one read brought */
 	void (*drained)(struct peer *p, void *arg); /* its output has room again */
 	void (*down)(struct peer *p, void *arg);    /* gone; only for one that was up */
+	/* A connection was turned away: by --allow, or by a limit or for want of a good HELLO. */
+	void (*refused)(bool foreign, void *arg);
 };
 
 /*

@@ -20,7 +20,9 @@
 	X(watches, "watches")                                                                      \
 	X(replaced, "watches replaced by a newer one of their tuple")                              \
 	X(refused, "watches refused for lack of memory")                                           \
-	X(connections, "tcpcopy connections")
+	X(connections, "tcpcopy connections")                                                      \
+	X(turned_away, "connections refused: limits, or no good HELLO")                            \
+	X(not_allowed, "connections refused: an address that --allow does not name")
 
 struct stats {
 #define X(field, words) uint64_t field;

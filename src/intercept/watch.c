@@ -27,6 +27,7 @@ static void forget(struct pipeline *p, struct watch *w)
 		w->peer_prev->peer_next = w->peer_next;
 	else
 		w->peer->watches = w->peer_next;
+	w->peer->n_watches--;
 	if (w->peer_next)
 		w->peer_next->peer_prev = w->peer_prev;
 	route_remove(p->route, w);
@@ -60,11 +61,12 @@ static void on_watch(struct peer *peer, const struct msg_watch *m, void *arg)
 		p->stats.replaced++;
 		forget(p, w);
 	}
-	w = route_add(p->route, peer, m->id, &m->response);
+	w = peer->n_watches < PEER_MAX_WATCHES ? route_add(p->route, peer, m->id, &m->response) : NULL;
 	if (!w) {
 		p->stats.refused++;
-		log_limited(LOGL_ERROR, "a session of %s cannot be served: there are %u watches",
-			    peer->name, route_count(p->route));
+		log_limited(LOGL_ERROR,
+			    "a session of %s cannot be served: it has %u watches of %u in all",
+			    peer->name, peer->n_watches, route_count(p->route));
 		return;
 	}
 	p->stats.watches++;
@@ -72,6 +74,7 @@ static void on_watch(struct peer *peer, const struct msg_watch *m, void *arg)
 	if (w->peer_next)
 		w->peer_next->peer_prev = w;
 	peer->watches = w;
+	peer->n_watches++;
 	announce_use(&p->announce, &m->response.src);
 	early_take(p->early, &m->response, now_ns(), deliver_early, &(struct delivery){ p, w });
 }
@@ -133,6 +136,13 @@ static void on_down(struct peer *peer, void *arg)
 	watch_release_all(arg, peer);
 }
 
+static void on_refused(bool foreign, void *arg)
+{
+	struct stats *s = &((struct pipeline *)arg)->stats;
+
+	(*(foreign ? &s->not_allowed : &s->turned_away))++;
+}
+
 const struct peers_handler watch_handler = {
 	.up = on_up,
 	.watch = on_watch,
@@ -141,4 +151,5 @@ const struct peers_handler watch_handler = {
 	.batch_end = on_batch_end,
 	.drained = on_drained,
 	.down = on_down,
+	.refused = on_refused,
 };

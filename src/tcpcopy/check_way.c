@@ -182,9 +182,11 @@ static bool is_a_target(const struct config *c, const struct addr *a)
 
 void check_assistants(struct check_report *report, void *arg)
 {
-	static const struct channel_options options = { .program = "tcpcopy", .release = VERSION };
 	struct checking *k = arg;
 	const struct config *c = k->config;
+	const struct channel_options options = { .program = "tcpcopy",
+						 .release = VERSION,
+						 .secret = c->secret };
 
 	for (unsigned i = 0; i < c->n_peers; i++) {
 		struct check_peer *p = &k->peer[i];

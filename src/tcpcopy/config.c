@@ -60,6 +60,15 @@ static const char *set_port(void *into, const char *value)
 	return wrong;
 }
 
+static const char *set_secret(void *into, const char *value)
+{
+	struct channel_secret **s = &((struct parsing *)into)->c->secret;
+	char err[512];
+
+	*s = channel_secret_load(value, err, sizeof(err));
+	return *s ? NULL : args_wrong("%s", err);
+}
+
 static const char *set_keep_trying(void *into, const char *value)
 {
 	(void)value;
@@ -278,6 +287,10 @@ static const struct args_option options[] = {
 	  set_peers },
 	{ 'p', "port", "PORT", 0, "of assistants that are given without one (36524)", "1 to 65535",
 	  set_port },
+	{ 0, "secret", "FILE", 0,
+	  "encrypt what goes between here and intercept, which needs the same file (plain)",
+	  "a file of 16 to 4096 bytes that root or this user owns and nobody else can read",
+	  set_secret },
 	{ 'L', "keep-trying", NULL, 0, "start even if an assistant cannot be reached", NULL,
 	  set_keep_trying },
 	{ 'c', "client-pool", "ADDRESS,...", ARGS_REPEAT,

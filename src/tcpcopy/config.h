@@ -5,6 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "channel/secret.h"
 #include "io/source.h"
 #include "packet/addr.h"
 
@@ -54,6 +55,7 @@ struct config {
 	unsigned n_rules;
 	struct peer_address peers[CONFIG_MAX_PEERS];
 	unsigned n_peers;
+	struct channel_secret *secret; /* --secret; NULL: plain */
 	/* -c: client addresses to use instead of the captured ones; none: keep the client's */
 	struct prefix pool[CONFIG_MAX_POOL];
 	const char *pool_text[CONFIG_MAX_POOL]; /* the value of -c that each is of, in argv */

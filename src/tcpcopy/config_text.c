@@ -192,6 +192,19 @@ static void log_limits(const struct config *c)
 		 c->no_join ? "not joined" : "joined");
 }
 
+static void log_channel(const struct config *c)
+{
+	bool beyond = false;
+
+	for (unsigned i = 0; i < c->n_peers; i++)
+		beyond |= !addr_is_loopback(&c->peers[i].at.addr);
+	if (c->secret)
+		log_info("the channel to the assistant is encrypted, with a secret of both ends");
+	else if (beyond)
+		log_warn("the channel to the assistant is plain: neither encrypted nor "
+			 "authenticated (--secret)");
+}
+
 void config_log_facts(const struct config *c)
 {
 	char peer[ENDPOINT_TEXT_LEN];
@@ -202,7 +215,7 @@ void config_log_facts(const struct config *c)
 		log_info("responses by: intercept at %s%s",
 			 endpoint_format(peer, sizeof(peer), &c->peers[i].at),
 			 c->keep_trying ? " (need not be there at start)" : "");
-	log_warn("the channel to the assistant is plain: neither encrypted nor authenticated");
+	log_channel(c);
 	log_sources(c);
 	log_limits(c);
 }

@@ -68,7 +68,7 @@ static void on_started(const char *failed, void *arg)
 {
 	(void)arg;
 	if (failed && !prog.config.keep_trying)
-		daemon_fail(1, "%s; start intercept there first, or use -L to keep trying", failed);
+		daemon_fail(1, "%s", failed);
 	if (failed)
 		log_warn("%s; trying again until it answers (-L)", failed);
 	else
@@ -178,6 +178,7 @@ int main(int argc, char **argv)
 	pipeline_close(&prog.pipeline);
 	free_events();
 	event_base_free(prog.base);
+	channel_secret_free(prog.config.secret);
 	log_close();
 	return 0;
 }

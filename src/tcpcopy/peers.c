@@ -42,7 +42,7 @@ struct peers {
 };
 
 /* Once every peer has been tried, say how the first round went. */
-static void tried(struct peer *p, const char *failed)
+static void tried(struct peer *p, bool reached, const char *failed)
 {
 	struct peers *all = p->all;
 	char text[400];
@@ -51,7 +51,9 @@ static void tried(struct peer *p, const char *failed)
 	if (all->first_round_over)
 		return;
 	if (failed) {
-		snprintf(text, sizeof(text), "option -s \"%s\": cannot reach the assistant: %s", p->address->text, failed);
+		snprintf(text, sizeof(text), "option -s \"%s\": %s: %s%s", p->address->text,
+			 reached ? "no connection to the assistant" : "cannot reach the assistant", failed,
+			 reached || all->config->keep_trying ? "" : "; start intercept there first, or use -L to keep trying");
 		all->first_round_over = true;
 		all->h->first_round(text, all->arg);
 		return;
@@ -97,11 +99,11 @@ static void on_up(struct channel_conn *c, const struct msg_hello *hello, uint16_
 	p->all->n.connects++;
 	log_info("assistant %s: connected (%s %s, protocol %u)", p->address->text, hello->program, hello->release, version);
 	p->all->h->up(p->all->arg);
-	tried(p, NULL);
+	tried(p, true, NULL);
 }
 
 /* The connection is over, by either side. */
-static void lost(struct peer *p, const char *why)
+static void lost(struct peer *p, bool reached, const char *why)
 {
 	struct peers *all = p->all;
 
@@ -118,13 +120,12 @@ static void lost(struct peer *p, const char *why)
 			log_limited(LOGL_WARN, "assistant %s: cannot connect: %s; trying again", p->address->text, why);
 	}
 	retry_later(p);
-	tried(p, why);
+	tried(p, reached, why);
 }
 
 static void on_down(struct channel_conn *c, const char *why, void *arg)
 {
-	(void)c;
-	lost(arg, why);
+	lost(arg, channel_conn_reached(c), why);
 }
 
 static void on_loss(struct peer *p, const struct msg_loss *now)
@@ -172,10 +173,11 @@ static const struct channel_handler handler = {
 
 static void connect_now(evutil_socket_t fd, short what, void *arg)
 {
-	static const struct channel_options options = {
+	const struct channel_options options = {
 		.program = "tcpcopy",
 		.release = VERSION,
 		.max_output = 64u << 20,
+		.secret = ((struct peer *)arg)->all->config->secret,
 	};
 	struct peer *p = arg;
 
@@ -184,12 +186,12 @@ static void connect_now(evutil_socket_t fd, short what, void *arg)
 	if (p->stuck) {
 		p->stuck = false;
 		channel_conn_close(p->conn, "too slow");
-		lost(p, "it takes no more messages");
+		lost(p, true, "it takes no more messages");
 		return;
 	}
 	p->conn = channel_connect(p->all->base, &p->address->at, CONNECT_TIMEOUT_MS, &options, &handler, p);
 	if (!p->conn)
-		lost(p, "out of memory or file descriptors");
+		lost(p, false, "out of memory or file descriptors");
 }
 
 struct peers *peers_new(struct event_base *base, const struct config *c, const struct peers_handler *h, void *arg)
