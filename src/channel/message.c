@@ -222,6 +222,22 @@ static const char *get_watch(struct msg_watch *w, struct reader *in)
 	return NULL;
 }
 
+static const char *get_stray(struct msg_stray *s, struct reader *in)
+{
+	s->response.src = get_endpoint(in);
+	s->response.dst = get_endpoint(in);
+	s->seq = (uint32_t)get(in, 4);
+	s->ack = (uint32_t)get(in, 4);
+	s->flags = (uint8_t)get(in, 1);
+	if (in->failed)
+		return NULL;
+	if (!endpoint_usable(&s->response.src) || !endpoint_usable(&s->response.dst))
+		return "STRAY with an unusable address or port 0";
+	if (addr_is_v4(&s->response.src.addr) != addr_is_v4(&s->response.dst.addr))
+		return "STRAY with addresses of two families";
+	return NULL;
+}
+
 static const char *get_bye(char *bye, size_t size, struct reader *in)
 {
 	size_t len = (size_t)(in->end - in->p);
@@ -279,6 +295,13 @@ size_t message_encode(uint8_t out[MESSAGE_MAX_LEN], const struct message *m)
 	case MSG_TARGET:
 		put_endpoint(&p, &m->target);
 		break;
+	case MSG_STRAY:
+		put_endpoint(&p, &m->stray.response.src);
+		put_endpoint(&p, &m->stray.response.dst);
+		put(&p, m->stray.seq, 4);
+		put(&p, m->stray.ack, 4);
+		put(&p, m->stray.flags, 1);
+		break;
 	}
 	put(&header, m->type, 1);
 	put(&header, 0, 1);
@@ -316,6 +339,8 @@ static const char *get_body(struct message *m, struct reader *in)
 		return in->failed || endpoint_usable(&m->target)
 			       ? NULL
 			       : "TARGET with an unusable address or port 0";
+	case MSG_STRAY:
+		return get_stray(&m->stray, in);
 	}
 	return NULL;
 }
@@ -339,7 +364,7 @@ enum message_result message_decode(struct message *m, const uint8_t *in, size_t 
 	if (len - MESSAGE_HEADER_LEN < body_len)
 		return MESSAGE_MORE;
 	*used = MESSAGE_HEADER_LEN + body_len;
-	if (type < MSG_HELLO || type > MSG_TARGET)
+	if (type < MSG_HELLO || type > MSG_STRAY)
 		return MESSAGE_UNKNOWN;
 	memset(m, 0, sizeof(*m));
 	m->type = (enum message_type)type;

@@ -30,6 +30,8 @@ enum message_type {
 	MSG_BYE = 8,    /* a reason in words, before the sender closes */
 	MSG_TARGET = 9, /* an endpoint whose responses will be watched: intercept adds it to its
 			   filter and guard before the first WATCH */
+	MSG_STRAY = 10, /* a response of a connection that was watched from the receiver's host and
+			   is nobody's now */
 };
 
 struct msg_hello {
@@ -64,6 +66,13 @@ struct response {
 				   SACK blocks in all */
 };
 
+/* The header of a response that nobody wants any more. */
+struct msg_stray {
+	struct tuple response; /* as in WATCH */
+	uint32_t seq, ack;
+	uint8_t flags; /* TCPF_ */
+};
+
 /* What the sender had to drop (cumulative since the connection came up). */
 struct msg_loss {
 	uint64_t records_dropped; /* bounded output full */
@@ -80,6 +89,7 @@ struct message {
 		struct response response;
 		struct msg_loss loss;
 		struct endpoint target;
+		struct msg_stray stray;
 		uint64_t ping; /* PING, PONG: echoed */
 		char bye[128];
 	};

@@ -31,7 +31,7 @@ struct entry {
 
 struct early {
 	const struct siphash_key *key;
-	void (*given_up)(const struct tuple *t, void *arg);
+	void (*given_up)(const struct tuple *t, const struct response *r, void *arg);
 	void *arg;
 	unsigned head, count;
 	uint16_t first[BUCKETS], last[BUCKETS];
@@ -39,7 +39,8 @@ struct early {
 };
 
 struct early *early_new(const struct siphash_key *key,
-			void (*given_up)(const struct tuple *t, void *arg), void *arg)
+			void (*given_up)(const struct tuple *t, const struct response *r, void *arg),
+			void *arg)
 {
 	struct early *e = calloc(1, sizeof(*e));
 
@@ -77,7 +78,7 @@ static void pop(struct early *e)
 	e->first[x->bucket] = x->next;
 	if (x->next == NONE)
 		e->last[x->bucket] = NONE;
-	e->given_up(&x->tuple, e->arg);
+	e->given_up(&x->tuple, &x->record, e->arg);
 }
 
 void early_expire(struct early *e, uint64_t now)
@@ -94,8 +95,10 @@ void early_hold(struct early *e, const struct segment *s, uint64_t now)
 	early_expire(e, now);
 	for (at = e->first[bucket]; at != NONE; at = e->ring[at].next)
 		same += tuple_eq(&e->ring[at].tuple, &s->tuple);
-	if (same >= EARLY_MAX_PER_TUPLE) {
-		e->given_up(&s->tuple, e->arg); /* what it begins with would be wanted first */
+	if (same >= EARLY_MAX_PER_TUPLE) { /* what it begins with would be wanted first */
+		const struct response record = response_from_segment(0, s);
+
+		e->given_up(&s->tuple, &record, e->arg);
 		return;
 	}
 	if (e->count == EARLY_MAX)

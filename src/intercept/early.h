@@ -13,9 +13,10 @@
 
 struct early;
 
-/* @given_up is called for each segment that found no owner in time. */
+/* @given_up is called for each segment that found no owner in time; its record carries id 0. */
 struct early *early_new(const struct siphash_key *key,
-			void (*given_up)(const struct tuple *t, void *arg), void *arg);
+			void (*given_up)(const struct tuple *t, const struct response *r, void *arg),
+			void *arg);
 void early_free(struct early *e); /* what is held is given up */
 
 void early_hold(struct early *e, const struct segment *s, uint64_t now);

@@ -24,6 +24,7 @@ struct peer {
 	char name[80]; /* "tcpcopy 10.90.111.142:51234" */
 	bool up;
 	unsigned n_watches; /* of the list below */
+	uint64_t up_at; /* ns */
 
 	struct watch *watches;                     /* the pipeline's */
 	struct endpoint targets[PEER_MAX_TARGETS]; /* announced by TARGET */

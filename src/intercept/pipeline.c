@@ -26,16 +26,6 @@
 
 #define TICK_S 1
 
-static void on_given_up(const struct tuple *t, void *arg)
-{
-	struct pipeline *p = arg;
-
-	if (targets_has(&p->announce.targets, &t->src))
-		p->stats.unowned++;
-	else
-		p->stats.foreign++;
-}
-
 /* Before any target is known everything may be a response; afterwards only what a target sent. */
 static void without_owner(struct pipeline *p, const struct segment *s)
 {
@@ -79,6 +69,7 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
 	(void)fd;
 	(void)what;
 	early_expire(p->early, now);
+	orphans_expire(p->orphans, now);
 	announce_expire(&p->announce, now);
 	route_trim(p->route);
 	relay_trim(p->relay);
@@ -100,10 +91,11 @@ struct pipeline *pipeline_open(struct event_base *base, struct config *c, char *
 		goto failed;
 	p->config = c;
 	p->route = route_new(&p->key);
-	p->early = early_new(&p->key, on_given_up, p);
+	p->early = early_new(&p->key, watch_given_up, p);
+	p->orphans = orphans_new(&p->key);
 	p->relay = relay_new(&p->stats);
 	p->tick = event_new(base, -1, EV_PERSIST, on_tick, p);
-	if (!p->route || !p->early || !p->relay || !p->tick)
+	if (!p->route || !p->early || !p->orphans || !p->relay || !p->tick)
 		goto failed;
 	p->announce.own_filter = !filter;
 	if (!filter)
@@ -140,6 +132,7 @@ void pipeline_close(struct pipeline *p)
 	peers_close(p->peers, "intercept is stopping");
 	captures_close(p->captures);
 	early_free(p->early);
+	orphans_free(p->orphans);
 	relay_free(p->relay);
 	route_free(p->route);
 	guard_close(p->guard);

@@ -4,6 +4,7 @@
 #include "base/siphash.h"
 #include "intercept/announce.h"
 #include "intercept/early.h"
+#include "intercept/orphans.h"
 #include "intercept/peers.h"
 #include "intercept/relay.h"
 #include "intercept/route.h"
@@ -19,6 +20,7 @@ struct pipeline {
 	struct captures *captures;
 	struct route *route;
 	struct early *early;
+	struct orphans *orphans;
 	struct relay *relay;
 	struct peers *peers;
 	struct guard *guard;
@@ -30,6 +32,8 @@ struct pipeline {
 /* watch.c: the connections' messages, as peers.h has them; @arg is the pipeline. */
 extern const struct peers_handler watch_handler;
 void watch_release_all(struct pipeline *p, struct peer *peer);
+/* No owner came for the segment @r of @t. */
+void watch_given_up(const struct tuple *t, const struct response *r, void *pipeline);
 
 uint64_t now_ns(void); /* CLOCK_MONOTONIC */
 

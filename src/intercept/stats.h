@@ -16,6 +16,7 @@
 	X(copies, "second copies of a segment left out")                                           \
 	X(early, "held until their WATCH came")                                                    \
 	X(unowned, "segments of a target for which no WATCH came")                                 \
+	X(strays, "of these, reported to the tcpcopy that had them")                                \
 	X(foreign, "segments that no target sent")                                                 \
 	X(watches, "watches")                                                                      \
 	X(replaced, "watches replaced by a newer one of their tuple")                              \

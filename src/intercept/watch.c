@@ -3,7 +3,8 @@
  *
  * In: WATCH, UNWATCH, TARGET and the ends of connections. Out: the route table and the announced
  * targets follow, and what came early is delivered. A watch is in the table by tuple and by id, and
- * in its connection's list: forget() takes it out of all of them, and is the only way out.
+ * in its connection's list: forget() takes it out of all of them, and is the only way out. Watches
+ * that go because their connection is lost are remembered for a while (orphans.c).
  */
 #include "intercept/stages.h"
 
@@ -76,6 +77,7 @@ static void on_watch(struct peer *peer, const struct msg_watch *m, void *arg)
 	peer->watches = w;
 	peer->n_watches++;
 	announce_use(&p->announce, &m->response.src);
+	orphans_forget(p->orphans, &m->response);
 	early_take(p->early, &m->response, now_ns(), deliver_early, &(struct delivery){ p, w });
 }
 
@@ -111,6 +113,7 @@ static void on_up(struct peer *peer, void *arg)
 	struct pipeline *p = arg;
 
 	p->stats.connections++;
+	peer->up_at = now_ns();
 	peer->kernel_drops_before = captures_counters(p->captures).kernel_drops;
 	peer->unowned_before = p->stats.unowned;
 }
@@ -120,10 +123,58 @@ static void on_drained(struct peer *peer, void *arg)
 	relay_flush(((struct pipeline *)arg)->relay, peer);
 }
 
+/*
+ * The tcpcopy that is to hear of strays of @owner: on its host, with this target, and connected for
+ * so long that it has watched again all that it still has. Of several workers the first one does.
+ */
+static struct peer *stray_receiver(const struct pipeline *p, const struct addr *owner,
+				   const struct endpoint *target, uint64_t now)
+{
+	for (struct peer *peer = NULL; (peer = peers_next(p->peers, peer));) {
+		if (!addr_eq(&channel_conn_peer(peer->conn)->addr, owner) ||
+		    now < peer->up_at + ORPHAN_GRACE_NS)
+			continue;
+		for (unsigned i = 0; i < peer->n_targets; i++)
+			if (endpoint_eq(&peer->targets[i], target))
+				return peer;
+	}
+	return NULL;
+}
+
+void watch_given_up(const struct tuple *t, const struct response *r, void *arg)
+{
+	struct message m = { .type = MSG_STRAY,
+			     .stray = { .response = *t,
+					.seq = r->seq,
+					.ack = r->ack,
+					.flags = r->flags } };
+	struct pipeline *p = arg;
+	const uint64_t now = now_ns();
+	struct watch *w = route_find(p->route, t);
+	struct peer *peer;
+	struct addr owner;
+
+	if (!targets_has(&p->announce.targets, &t->src)) {
+		p->stats.foreign++;
+		return;
+	}
+	p->stats.unowned++;
+	if (w || !p->peers || !(r->flags & TCPF_ACK) || r->flags & TCPF_RST ||
+	    !orphans_due(p->orphans, t, now, &owner))
+		return;
+	peer = stray_receiver(p, &owner, &t->src, now);
+	if (peer && channel_conn_send(peer->conn, &m))
+		p->stats.strays++;
+}
+
 void watch_release_all(struct pipeline *p, struct peer *peer)
 {
-	while (peer->watches)
+	const struct addr *owner = &channel_conn_peer(peer->conn)->addr;
+
+	while (peer->watches) {
+		orphans_add(p->orphans, &peer->watches->tuple, owner, now_ns());
 		forget(p, peer->watches);
+	}
 	while (peer->n_targets)
 		announce_release(&p->announce, &peer->targets[--peer->n_targets], now_ns());
 }

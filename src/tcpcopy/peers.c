@@ -154,6 +154,8 @@ static void on_message(struct channel_conn *c, const struct message *m, void *ar
 		p->all->h->response(&m->response, p->all->arg);
 	else if (m->type == MSG_LOSS)
 		on_loss(p, &m->loss);
+	else if (m->type == MSG_STRAY)
+		p->all->h->stray(&m->stray, p->all->arg);
 }
 
 static void on_batch_end(struct channel_conn *c, void *arg)

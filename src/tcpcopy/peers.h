@@ -19,6 +19,8 @@ struct peers_handler {
 	/* All assistants have been tried once. @failed: NULL when all are up, else why one of them is not. */
 	void (*first_round)(const char *failed, void *arg);
 	void (*response)(const struct response *r, void *arg);
+	/* A response of a connection that an earlier tcpcopy on this host left on the target. */
+	void (*stray)(const struct msg_stray *s, void *arg);
 	void (*batch_end)(void *arg);
 };
 

@@ -113,9 +113,7 @@ static void on_up(void *arg)
 
 static void on_all_down(void *arg)
 {
-	struct pipeline *p = arg;
-
-	engine_channel_down(p->engine);
+	engine_channel_down(((struct pipeline *)arg)->engine);
 }
 
 static void on_first_round(const char *failed, void *arg)
@@ -132,6 +130,7 @@ int pipeline_start(struct pipeline *p)
 		.all_down = on_all_down,
 		.first_round = on_first_round,
 		.response = on_response,
+		.stray = pipeline_stray,
 		.batch_end = on_batch_end,
 	};
 

@@ -9,6 +9,7 @@
 #include "tcpcopy/online.h"
 #include "tcpcopy/peers.h"
 #include "tcpcopy/session.h"
+#include "tcpcopy/stray.h"
 
 struct event_base;
 struct event;
@@ -31,6 +32,7 @@ struct pipeline {
 	uint64_t timer_at; /* ns, what the timer event is set to; UINT64_MAX: off */
 	uint64_t now;	   /* ns, of the batch in hand */
 	struct classify_counters classified;
+	struct stray_counters strays;
 	void (*started)(const char *failed, void *arg); /* the first round of connections is over */
 	void *started_arg;
 };
@@ -50,6 +52,9 @@ void pipeline_close(struct pipeline *p);
 int pipeline_watch_routing(struct pipeline *p);
 /* Tell the engine the MTUs of its targets when they have changed, unless -M says what they are. */
 void pipeline_follow_mtu(struct pipeline *p);
+
+/* An assistant has a response of a connection that is nobody's; the handler of peers.h. */
+void pipeline_stray(const struct msg_stray *m, void *pipeline);
 
 uint64_t pipeline_clock(void); /* CLOCK_MONOTONIC, ns */
 

@@ -234,6 +234,13 @@ int pipeline_open(struct pipeline *p, const struct config *c, struct event_base 
 	return open_sink(p, err, err_size);
 }
 
+void pipeline_stray(const struct msg_stray *m, void *arg)
+{
+	struct pipeline *p = arg;
+
+	stray_answer(p->config, &p->strays, p->sink, m, pipeline_clock());
+}
+
 void pipeline_stop(struct pipeline *p)
 {
 	for (unsigned i = 0; i < p->n_sources; i++)

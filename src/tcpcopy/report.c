@@ -124,6 +124,8 @@ static void account_way_out(struct pipeline *p)
 				 sink_error_text((enum sink_error)i));
 	log_info("assistants: %u connected, %llu connections lost, %llu attempts failed", peers_up(p->peers),
 		 (unsigned long long)c->losses_of_connection, (unsigned long long)c->attempts_failed);
+	row(p->strays.reset, "connections left by an earlier tcpcopy and reset");
+	row(p->strays.refused, "stray responses that were not answered: no target of ours, or too many");
 	row(c->messages_dropped, "connections given up because the assistant was too slow");
 	row(c->remote.records_merged, "response records that assistants merged");
 	row(c->remote.records_dropped, "response records that assistants dropped");

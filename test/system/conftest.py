@@ -38,11 +38,12 @@ def wait_until(condition, timeout=20, step=0.05):
 class Program:
     """One of our programs in a host, in the foreground, its log in a file of the lab."""
 
-    def __init__(self, host, name, *args):
+    def __init__(self, host, name, *args, prefix=()):
         self.log_path = host.lab.new_path(f"{host.name}-{name}.log")
         self.name = name
+        self.again = lambda: Program(host, name, *args, prefix=prefix)
         with open(self.log_path, "w") as log:
-            self.process = host.popen([BIN / name, *args], stdout=log, stderr=log)
+            self.process = host.popen([*prefix, BIN / name, *args], stdout=log, stderr=log)
 
     @property
     def log(self):
@@ -52,6 +53,11 @@ class Program:
         assert wait_until(lambda: "ready" in self.log or self.process.poll() is not None)
         assert self.process.poll() is None, self.log
         return self
+
+    def kill(self):
+        """End it as a crash would; again() makes the next one."""
+        self.process.kill()
+        self.process.wait()
 
     def stop(self):
         """End it as its operator would; its whole log. The sanitizers' word is the exit status."""
@@ -97,14 +103,23 @@ class Account:
 class Replay:
     """intercept on the assistant, tcpcopy on the online server."""
 
-    def __init__(self, lab, port=6379, v6=False, tcpcopy=(), intercept=()):
+    def __init__(self, lab, port=6379, v6=False, tcpcopy=(), intercept=(), prefix=()):
         self.lab = lab
         target, assistant = lab.host("target"), lab.host("assistant")
         rule = f"[{lab.host('online').ip6}]:{port}-[{target.ip6}]:{port}" if v6 else f"{port}-{target.ip4}:{port}"
         server = f"[{assistant.ip6}]" if v6 else assistant.ip4
         self.intercept = Program(assistant, "intercept", "-i", "eth0", "-F", "tcp", "and", "src", "port", port,
-                                 *intercept).wait_ready()
-        self.tcpcopy = Program(lab.host("online"), "tcpcopy", "-x", rule, "-s", server, *tcpcopy).wait_ready()
+                                 *intercept, prefix=prefix).wait_ready()
+        self.tcpcopy = Program(lab.host("online"), "tcpcopy", "-x", rule, "-s", server, *tcpcopy,
+                               prefix=prefix).wait_ready()
+
+    def restart(self, name):
+        """Kill "intercept" or "tcpcopy" and start it anew as soon as that is possible."""
+        getattr(self, name).kill()
+        setattr(self, name, getattr(self, name).again().wait_ready())
+
+    def alive(self):
+        return self.tcpcopy.process.poll() is None and self.intercept.process.poll() is None
 
     def stop(self):
         """The account of tcpcopy; both programs have ended cleanly and the account balances."""

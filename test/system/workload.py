@@ -1,7 +1,10 @@
 """Work for the servers of a lab, and what says whether the target has done the same."""
 
+import select
 import socket
 import subprocess
+import threading
+import time
 
 from conftest import wait_until
 
@@ -102,3 +105,97 @@ def ask(connection, text, end=b"\r\n"):
         assert piece, answer
         answer += piece
     return answer
+
+
+class Load:
+    """Closed loops that go on until stop(): each connection appends to its own key, waits for the answer,
+    thinks, and begins anew after `per_connection` commands; also when it was cut off.
+
+    `sent` and `answered` count commands. Commands of one key on two connections keep their order, because
+    a connection is closed only when it was answered.
+    """
+
+    def __init__(self, lab, connections=20, think=0.01, per_connection=50, port=6379, name="load"):
+        self.lab, self.connections, self.think, self.per_connection = lab, connections, think, per_connection
+        self.port, self.name = port, name
+        self.sent = self.answered = self.broken = 0
+        self._ending = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def stop(self, timeout=30):
+        """Answered commands in all. Connections end in good order where the server lets them."""
+        self._ending.set()
+        self._thread.join(timeout)
+        assert not self._thread.is_alive()
+        return self.answered
+
+    def _connect(self):
+        s = socket.socket()
+        s.settimeout(10)
+        s.connect((self.lab.host("online").ip4, self.port))
+        s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return s
+
+    def _run(self):
+        with self.lab.host("client").inside():
+            loops = [self._Loop(self, n) for n in range(self.connections)]
+            while loops:
+                now = time.monotonic()
+                waiting = [loop for loop in loops if loop.due is None]
+                for loop in loops:
+                    if loop.due is not None and loop.due <= now:
+                        loop.ask()
+                if self._ending.is_set():
+                    for loop in [loop for loop in loops if loop.due is not None]:
+                        loop.close()
+                        loops.remove(loop)
+                    waiting = [loop for loop in waiting if loop in loops]
+                soon = min((loop.due for loop in loops if loop.due is not None), default=now + 0.05)
+                if loops:
+                    ready, _, _ = select.select(waiting, [], [], max(0, min(soon - time.monotonic(), 0.05)))
+                    for loop in ready:
+                        loop.hear()
+
+    class _Loop:
+        def __init__(self, load, number):
+            self.load, self.key, self.count, self.socket = load, f"{load.name}{number}", 0, None
+            self.due = time.monotonic() + load.think * number / load.connections    # None: an answer is due
+
+        def fileno(self):
+            return self.socket.fileno()
+
+        def close(self):
+            if self.socket:
+                self.socket.close()
+            self.socket = None
+
+        def ask(self):
+            if self.count % self.load.per_connection == 0:
+                self.close()
+            try:
+                if not self.socket:
+                    self.socket = self.load._connect()
+                self.socket.sendall(f"append {self.key} {self.count}.\r\n".encode())
+                self.load.sent += 1
+                self.count += 1
+                self.due = None
+            except OSError:
+                self.broke()
+
+        def hear(self):
+            try:
+                answer = self.socket.recv(100)
+            except OSError:
+                answer = b""
+            if not answer:
+                self.broke()
+                return
+            self.load.answered += 1
+            self.due = time.monotonic() + self.load.think
+
+        def broke(self):
+            self.load.broken += 1
+            self.close()
+            self.count += -self.count % self.load.per_connection
+            self.due = time.monotonic() + 0.1

@@ -52,6 +52,11 @@ static const uint8_t bye_bytes[] = { 8, 0, 0, 4, 's', 't', 'o', 'p' };
 static const uint8_t target_bytes[] = {
 	9, 0, 0, 18, 0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x43, 0x18, 0xeb,
 };
+/* an ACK of a connection that nobody has */
+static const uint8_t stray_bytes[] = {
+	10, 0, 0, 45, V4(10, 90, 109, 143), 0x18, 0xeb, V4(10, 90, 114, 82), 0x84, 0x08,
+	0, 0, 0, 5, 0x80, 0, 0, 6, 0x10,
+};
 
 /* clang-format on */
 static const struct {
@@ -64,6 +69,7 @@ static const struct {
 	}
 	F(hello_bytes), F(watch_bytes), F(unwatch_bytes), F(response_bytes), F(synack_bytes),
 	F(loss_bytes),  F(ping_bytes),  F(pong_bytes),    F(bye_bytes),      F(target_bytes),
+	F(stray_bytes),
 #undef F
 };
 
@@ -155,6 +161,12 @@ static void literal_bytes_decode(void **state)
 	assert_int_equal(decode(&m, target_bytes, sizeof(target_bytes)), MESSAGE_OK);
 	assert_int_equal(m.target.port, 6379);
 	assert_int_equal(m.target.addr.b[15], 0x43);
+	assert_int_equal(decode(&m, stray_bytes, sizeof(stray_bytes)), MESSAGE_OK);
+	assert_int_equal(m.stray.response.src.port, 6379);
+	assert_int_equal(m.stray.response.dst.port, 33800);
+	assert_int_equal(m.stray.seq, 5);
+	assert_int_equal(m.stray.ack, 0x80000006);
+	assert_int_equal(m.stray.flags, TCPF_ACK);
 }
 
 static void decoded_messages_encode_to_the_same_bytes(void **state)

@@ -1,4 +1,4 @@
-/* Responses that wait for their WATCH, and the set of targets with its filters. */
+/* Responses that wait for their WATCH, lost watches, and the set of targets with its filters. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -10,6 +10,7 @@
 
 #include "base/util.h"
 #include "intercept/early.h"
+#include "intercept/orphans.h"
 #include "intercept/targets.h"
 #include "io/source.h"
 
@@ -18,9 +19,10 @@ static unsigned given_up;
 static uint32_t got[64];
 static unsigned n_got;
 
-static void on_given_up(const struct tuple *t, void *arg)
+static void on_given_up(const struct tuple *t, const struct response *r, void *arg)
 {
 	(void)t;
+	(void)r;
 	(void)arg;
 	given_up++;
 }
@@ -238,6 +240,65 @@ static void the_number_of_targets_is_bounded(void **state)
 	assert_int_equal(t.count, TARGETS_MAX);
 }
 
+static struct tuple lost_tuple(unsigned n)
+{
+	struct tuple t = segment(1, 0).tuple;
+
+	t.dst.port = (uint16_t)(1 + n % 65535);
+	t.dst.addr.b[15] = (uint8_t)(n / 65535);
+	return t;
+}
+
+static void a_lost_watch_is_told_after_its_grace(void **state)
+{
+	struct orphans *o = orphans_new(&key);
+	struct addr host = addr_from_v4("\x0a\x5a\x6f\x8e"), owner;
+	struct tuple t = lost_tuple(1), other = lost_tuple(2);
+	const uint64_t at = 100 * NS_PER_SEC, due = at + ORPHAN_GRACE_NS;
+
+	(void)state;
+	assert_false(orphans_due(o, &t, due, &owner));
+	orphans_add(o, &t, &host, at);
+	assert_false(orphans_due(o, &t, due - 1, &owner));
+	assert_false(orphans_due(o, &other, due, &owner));
+	assert_true(orphans_due(o, &t, due, &owner));
+	assert_true(addr_eq(&owner, &host));
+	assert_false(orphans_due(o, &t, due + ORPHAN_AGAIN_NS - 1, &owner));
+	assert_true(orphans_due(o, &t, due + ORPHAN_AGAIN_NS, &owner));
+	orphans_forget(o, &t);
+	assert_false(orphans_due(o, &t, due + 9 * ORPHAN_AGAIN_NS, &owner));
+	orphans_add(o, &t, &host, due);
+	orphans_expire(o, due + ORPHAN_LIFE_NS);
+	assert_false(orphans_due(o, &t, due + ORPHAN_LIFE_NS, &owner));
+	orphans_free(o);
+}
+
+static void lost_watches_are_bounded(void **state)
+{
+	struct orphans *o = orphans_new(&key);
+	struct addr host = addr_from_v4("\x0a\x5a\x6f\x8e"), owner;
+	const unsigned n = ORPHANS_MAX + 1000;
+
+	(void)state;
+	for (unsigned i = 0; i < n; i++) {
+		struct tuple t = lost_tuple(i);
+
+		orphans_add(o, &t, &host, i);
+	}
+	for (unsigned i = 0; i < n; i += 3) {
+		struct tuple t = lost_tuple(i);
+
+		orphans_forget(o, &t);
+	}
+	for (unsigned i = 0; i < n; i++) {
+		struct tuple t = lost_tuple(i);
+
+		assert_int_equal(orphans_due(o, &t, n + ORPHAN_GRACE_NS, &owner), i >= 1000 && i % 3);
+	}
+	orphans_expire(o, UINT64_MAX);
+	orphans_free(o);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -248,6 +309,8 @@ int main(void)
 		T(one_connection_does_not_fill_it),
 		T(none_is_lost_and_none_comes_twice),
 #undef T
+		cmocka_unit_test(a_lost_watch_is_told_after_its_grace),
+		cmocka_unit_test(lost_watches_are_bounded),
 		cmocka_unit_test(targets_come_and_go),
 		cmocka_unit_test(filters_are_as_narrow_as_may_be),
 		cmocka_unit_test(the_number_of_targets_is_bounded),

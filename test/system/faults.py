@@ -1,0 +1,137 @@
+"""What can go wrong around a running replication, and how it comes back: for the tests and the table of bench/faults.py.
+
+A World is a lab with a load and the two programs; hit() lets one thing go wrong and says what became of it.
+"""
+
+import contextlib
+import os
+import pathlib
+import signal
+import time
+
+from conftest import Replay, wait_until
+from workload import Load, closed, pair, writes
+
+PATIENCE = 20       # seconds, for what should take two
+
+
+def descriptors(program):
+    return len(os.listdir(f"/proc/{program.process.pid}/fd"))
+
+
+def resident(program):
+    """MB."""
+    for line in pathlib.Path(f"/proc/{program.process.pid}/status").read_text().splitlines():
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1]) / 1024
+    return 0
+
+
+class World:
+    """Two redis servers, the programs between them, and clients that go on."""
+
+    def __init__(self, lab, load=None, **replay):
+        self.lab = lab
+        self.online, self.target = pair(lab)
+        self.replay = Replay(lab, **replay)
+        self.load = Load(lab, **(load or {}))
+        assert wait_until(lambda: self.executed() > 100)
+        self.recovery = None
+
+    def executed(self):
+        return writes(self.target).get("append", 0)
+
+    def behind(self):
+        """Commands that the online server has executed and the target has not."""
+        return writes(self.online).get("append", 0) - self.executed()
+
+    def hit(self, fault, seconds=1):
+        """Let `fault` last; seconds until commands arrive again. Both programs are alive then."""
+        with fault(self):
+            time.sleep(seconds)
+        return self.recovered()
+
+    def recovered(self):
+        """Seconds until the target executes what comes now."""
+        begun, before = time.monotonic(), self.executed()
+        assert wait_until(lambda: self.executed() > before + self.load.connections, PATIENCE), self.logs()
+        self.recovery = time.monotonic() - begun
+        assert self.replay.alive(), self.logs()
+        return self.recovery
+
+    def logs(self):
+        return f"{self.replay.tcpcopy.log}\n{self.replay.intercept.log}"
+
+    def resources(self):
+        return {program.name: (descriptors(program), resident(program))
+                for program in (self.replay.tcpcopy, self.replay.intercept)}
+
+    def finish(self):
+        """The account, when the load has ended and the target has no connection left."""
+        self.load.stop()
+        settled = wait_until(lambda: self.behind() == 0, 3)
+        assert closed(self.lab), self.logs()
+        self.missing = 0 if settled else self.behind()
+        return self.replay.stop()
+
+
+@contextlib.contextmanager
+def cut(world, one, other):
+    """Nothing passes between two hosts, whatever addresses it bears: the rules stand at `one`."""
+    lab, match = world.lab, world.lab.host(other).mac()
+    lab.loss(one, "to", 1, match=f"ether saddr {match}")
+    lab.loss(one, "from", 1, match=f"ether daddr {match}")
+    try:
+        yield
+    finally:
+        lab.loss_off(one)
+
+
+@contextlib.contextmanager
+def killed(world, what):
+    """A program is killed, and started anew when the time is over."""
+    if what in ("online", "target"):
+        server = getattr(world, what)
+        server.kill()
+        yield
+        server.start()
+        return
+    program = getattr(world.replay, what)
+    program.kill()
+    yield
+    setattr(world.replay, what, program.again().wait_ready())
+
+
+@contextlib.contextmanager
+def stopped(world, what):
+    pid = (world.target.pid if what == "target" else getattr(world.replay, what).process.pid)
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+@contextlib.contextmanager
+def losing(world, rate=0.05):
+    world.lab.loss("target", "to", rate)
+    world.lab.loss("target", "from", rate)
+    try:
+        yield
+    finally:
+        world.lab.loss_off("target")
+
+
+FAULTS = {
+    "intercept killed": lambda w: killed(w, "intercept"),
+    "tcpcopy killed": lambda w: killed(w, "tcpcopy"),
+    "target application killed": lambda w: killed(w, "target"),
+    "target stopped": lambda w: stopped(w, "target"),
+    "intercept stopped": lambda w: stopped(w, "intercept"),
+    "tcpcopy stopped": lambda w: stopped(w, "tcpcopy"),
+    "client - online cut": lambda w: cut(w, "client", "online"),
+    "online - target cut": lambda w: cut(w, "target", "online"),
+    "target - assistant cut": lambda w: cut(w, "assistant", "target"),
+    "online - assistant cut": lambda w: cut(w, "assistant", "online"),
+    "5 % loss at the target": losing,
+}
