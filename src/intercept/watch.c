@@ -131,7 +131,7 @@ static struct peer *stray_receiver(const struct pipeline *p, const struct addr *
 				   const struct endpoint *target, uint64_t now)
 {
 	for (struct peer *peer = NULL; (peer = peers_next(p->peers, peer));) {
-		if (!addr_eq(&channel_conn_peer(peer->conn)->addr, owner) ||
+		if (!addr_eq(&peer->from, owner) ||
 		    now < peer->up_at + ORPHAN_GRACE_NS)
 			continue;
 		for (unsigned i = 0; i < peer->n_targets; i++)
@@ -169,7 +169,7 @@ void watch_given_up(const struct tuple *t, const struct response *r, void *arg)
 
 void watch_release_all(struct pipeline *p, struct peer *peer)
 {
-	const struct addr *owner = &channel_conn_peer(peer->conn)->addr;
+	const struct addr *owner = &peer->from;
 
 	while (peer->watches) {
 		orphans_add(p->orphans, &peer->watches->tuple, owner, now_ns());
