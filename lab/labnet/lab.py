@@ -155,6 +155,10 @@ class Lab:
         # no addresses and no IPv6 of its own: the switch adds nothing to the traffic
         self._switch.sysctl(net__ipv6__conf__all__disable_ipv6=1,
                             net__ipv6__conf__default__disable_ipv6=1, net__ipv4__ip_forward=0)
+        # nor does it hand frames to the rules for IP packets, as a kernel with br_netfilter would
+        if pathlib.Path("/proc/sys/net/bridge/bridge-nf-call-iptables").exists():
+            self._switch.sysctl(**{f"net__bridge__bridge-nf-call-{what}": 0
+                                   for what in ("iptables", "ip6tables", "arptables")})
         # multicast snooping would need a querier for IPv6 neighbour discovery to get through
         self._switch.ip_batch([f"link add {BRIDGE} type bridge forward_delay 0 stp_state 0 "
                                "mcast_snooping 0", f"link set {BRIDGE} up", "link set lo up"])

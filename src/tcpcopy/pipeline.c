@@ -63,18 +63,19 @@ static void captured(const struct raw_packet *packet, void *arg)
 	}
 }
 
+static void capture(struct pipeline *p, int fd) /* of one source; -1: all */
+{
+	p->now = pipeline_clock();
+	for (unsigned i = 0; i < p->n_sources; i++)
+		if (fd < 0 || p->source[i]->fd == fd)
+			source_poll(p->source[i], CAPTURE_BUDGET, captured, p);
+}
+
 static void on_readable(evutil_socket_t fd, short what, void *arg)
 {
-	struct pipeline *p = arg;
-
 	(void)what;
-	for (unsigned i = 0; i < p->n_sources; i++) {
-		if (p->source[i]->fd != fd)
-			continue;
-		p->now = pipeline_clock();
-		source_poll(p->source[i], CAPTURE_BUDGET, captured, p);
-	}
-	batch_done(p);
+	capture(arg, fd);
+	batch_done(arg);
 }
 
 static void on_timer(evutil_socket_t fd, short what, void *arg)
@@ -83,8 +84,8 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
-	p->now = pipeline_clock();
 	p->timer_at = UINT64_MAX;
+	capture(p, -1); /* what came before the time was up counts: a worker may be late */
 	engine_advance(p->engine, p->now);
 	batch_done(p);
 }

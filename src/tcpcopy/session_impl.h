@@ -30,6 +30,7 @@
 #define TLP_FLOOR (10 * NS_PER_MS)
 #define TLP_ACK_DELAY (40 * NS_PER_MS)	    /* allowance for the target's delayed ACK, RFC 8985 7.2 */
 #define ACK_DELAY (40 * NS_PER_MS)	    /* Linux's minimum, RFC 9293 3.8.6.3 allows 500 ms */
+#define ACK_DELAY_SHORT (4 * NS_PER_MS)	    /* where a segment of the client mostly follows at once */
 #define PAUSE_FLOOR (1 * NS_PER_MS)
 #define HOLE_PATIENCE (3000 * NS_PER_MS)
 #define HOLE_PATIENCE_KNOWN (60 * NS_PER_SEC) /* the server has not got the bytes: the client backs off */
@@ -110,6 +111,7 @@ struct target {
 	struct endpoint at;
 	uint32_t mtu;
 	uint64_t last_heard;	   /* ns; 0: never */
+	bool client_first;	   /* on the last connection the client's data came before the target's */
 	struct session *backed_off; /* sessions whose RTO is backed off beyond RTO_CAP_ALIVE */
 };
 

@@ -41,6 +41,7 @@ void output_negotiated(struct engine *e, struct session *s)
 
 	s->mss = (uint16_t)(MAX(88u, MIN(theirs, session_target(e, s)->mtu - fixed)) - ts);
 	s->rcv_mss = (uint16_t)(MAX(88u, MIN(ours, session_target(e, s)->mtu - fixed)) - ts);
+	s->window_edge = s->rcv_nxt + window_bytes(s, s->client_window); /* what its SYN showed is not "reopened" */
 }
 
 /* Fields that all segments of a session share. @raw: the client's window for it; @tsval: the client's, or anything older. */
@@ -176,6 +177,8 @@ static void send_new(struct engine *e, struct session *s, bool override, uint64_
 			break;
 		if (!off)
 			hist_add(&e->n.capture_to_emit, now > q->captured_at ? now - q->captured_at : 0);
+		if (s->snd_nxt == s->iss + 1 && s->rcv_nxt == s->irs + 1)
+			session_target(e, s)->client_first = true;
 		emit_data(e, s, q, off, n, fin, false);
 		sent = true;
 		if (s->snd_una == s->snd_nxt)

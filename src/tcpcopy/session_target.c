@@ -69,7 +69,11 @@ static void handshake(struct engine *e, struct session *s, const struct response
 		loss_rtt_sample(s, now - s->progress_at);
 	s->backoff = 0;
 	s->progress_at = now;
-	s->ack_now = true;
+	s->ack_emitted = r->seq;
+	if (session_target(e, s)->client_first)
+		timer_set(e, s, TIMER_ACK, now + ACK_DELAY_SHORT); /* its data mostly carries the ACK */
+	else
+		s->ack_now = true; /* the target's application may wait for it */
 	output_negotiated(e, s);
 	loss_rearm(e, s, now);
 	session_step(e, s, now);
@@ -142,15 +146,20 @@ static void take_data(struct engine *e, struct session *s, const struct response
 	if (fin) {
 		if (!(s->events & EV_TARGET_FIN))
 			session_event(e, s, EV_TARGET_FIN);
-		s->ack_now = true;
+		if (s->events & EV_FIN_SENT)
+			s->ack_now = true; /* nothing of ours will carry it; else our FIN mostly does */
+		else if (!timer_on(s, TIMER_ACK) || s->deadline[TIMER_ACK] > now + ACK_DELAY_SHORT)
+			timer_set(e, s, TIMER_ACK, now + ACK_DELAY_SHORT);
 	}
 	if (s->events & EV_FIN_ACKED)
 		timer_set(e, s, TIMER_LIFE, now + FIN_WAIT_2_LIFE); /* the client reads on */
 	s->rejoins = 0; /* it answers: the next failure is a first one */
+	if (s->snd_nxt == s->iss + 1)
+		session_target(e, s)->client_first = false;
 	turn_response(s, r, fresh, now);
 	expect = s->hold ? s->hold->expect : seq_gt(s->client_ack, s->turn_ack) ? s->client_ack - s->turn_ack : 0;
-	if (s->answered < expect)
-		s->ack_now = true; /* or the target's Nagle waits for it */
+	if (s->answered + 1 < expect) /* one of them may be the online server's FIN */
+		s->ack_now = true;    /* or the target's Nagle waits for it */
 }
 
 static void established(struct engine *e, struct session *s, const struct response *r, uint64_t now)
