@@ -9,6 +9,7 @@
  */
 #include "base/hist.h"
 
+#include <stdbool.h>
 #include <string.h>
 
 #define SUB (1u << HIST_SUB_BITS)
@@ -70,6 +71,25 @@ void hist_merge(struct hist *into, const struct hist *from)
 	into->sum = add_saturating(into->sum, from->sum);
 	for (unsigned i = 0; i < HIST_BUCKETS; i++)
 		into->bucket[i] += from->bucket[i];
+}
+
+void hist_subtract(struct hist *h, const struct hist *then)
+{
+	uint64_t most = h->max;
+	bool any = false;
+
+	h->count -= then->count;
+	h->sum -= then->sum;
+	h->min = h->max = 0;
+	for (unsigned i = 0; i < HIST_BUCKETS; i++) {
+		h->bucket[i] -= then->bucket[i];
+		if (!h->bucket[i])
+			continue;
+		h->max = upper_edge(i) < most ? upper_edge(i) : most;
+		if (!any)
+			h->min = i ? upper_edge(i - 1) + 1 : 0;
+		any = true;
+	}
 }
 
 uint64_t hist_quantile(const struct hist *h, double q)

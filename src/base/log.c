@@ -1,15 +1,17 @@
 /*
  * Lines of text for the operator: to stderr at first ("prog: text", as a command answers), then to
- * a file or syslog.
+ * a file, syslog or the journal of systemd.
  *
  * In: a level and a printf format. Out: one write() a line, so that the lines of several threads or
- * processes do not mix (the file is opened with O_APPEND). What cannot be written is lost: a full
- * disk must not stop a program that sits on a production server. Control characters are replaced,
+ * processes do not mix (the file is opened with O_APPEND). What cannot be written is lost and
+ * counted: a full disk must not stop a program that sits on a production server. Behind a line that
+ * was written in part the next one begins with a newline. Control characters are replaced,
  * as parts of a line may come from the network.
  *
  * The state is one per process and set up before there are threads; afterwards only log_reopen()
  * changes it, and that by dup3() onto the same descriptor, so that no other thread can see it
- * closed.
+ * closed. The directory of the file is kept open, so that it can be found again from wherever the
+ * program was confined to.
  */
 #include "base/log.h"
 
@@ -19,6 +21,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
 #include <syslog.h>
 #include <time.h>
 #include <unistd.h>
@@ -28,10 +33,14 @@
 static struct {
 	const char *prog;
 	enum log_level max;
-	bool to_syslog;
-	int fd; /* stderr or the file */
-	char *path;
-} state = { .prog = "tcpcopy", .max = LOGL_INFO, .fd = STDERR_FILENO };
+	bool to_syslog, to_journal;
+	bool priorities; /* stderr is systemd's, which reads "<4>" at the beginning of a line */
+	bool torn;	 /* the line before lacks its end */
+	int fd;		 /* stderr, the file or the journal's socket */
+	int dir;	 /* where the file is; -1: no file */
+	char *name;	 /* of the file in there; NULL: no file */
+	uint64_t suppressed, dropped;
+} state = { .prog = "tcpcopy", .max = LOGL_INFO, .fd = STDERR_FILENO, .dir = -1 };
 
 static const struct {
 	const char *name;
@@ -45,32 +54,57 @@ static const struct {
 
 void log_init(const char *prog, enum log_level max)
 {
+	const char *stream = getenv("JOURNAL_STREAM");
+	unsigned long long device, inode;
+	struct stat st;
+
 	state.prog = prog;
 	state.max = max;
+	state.priorities = stream && sscanf(stream, "%llu:%llu", &device, &inode) == 2 && !fstat(STDERR_FILENO, &st) &&
+			   st.st_dev == device && st.st_ino == inode;
 }
 
-static int open_file(const char *path)
+static int open_file(int dir, const char *name)
 {
-	return open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY, 0640);
+	return openat(dir, name, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY, 0640);
+}
+
+static int open_directory(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+	char *directory = strndup(path, slash ? (size_t)MAX(slash - path, 1) : 0);
+	int dir, error;
+
+	if (!directory)
+		return -1;
+	dir = open(slash ? directory : ".", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	error = errno;
+	free(directory);
+	errno = error;
+	return dir;
 }
 
 int log_to_file(const char *path)
 {
-	int fd = open_file(path), error;
-	char *absolute;
+	const char *slash = strrchr(path, '/');
+	int dir = open_directory(path), fd, error;
+	char *name;
 
-	if (fd < 0)
+	if (dir < 0)
 		return -1;
-	absolute = realpath(path, NULL); /* log_reopen() may come after a chdir() */
-	if (!absolute) {
+	name = strdup(slash ? slash + 1 : path);
+	fd = name ? open_file(dir, name) : -1;
+	if (fd < 0) {
 		error = errno;
-		close(fd);
+		free(name);
+		close(dir);
 		errno = error;
 		return -1;
 	}
 	log_close();
 	state.fd = fd;
-	state.path = absolute;
+	state.dir = dir;
+	state.name = name;
 	return 0;
 }
 
@@ -78,9 +112,9 @@ int log_reopen(void)
 {
 	int fd, result, error;
 
-	if (!state.path)
+	if (!state.name)
 		return 0;
-	fd = open_file(state.path);
+	fd = open_file(state.dir, state.name);
 	if (fd < 0)
 		return -1;
 	result = dup3(fd, state.fd, O_CLOEXEC);
@@ -97,15 +131,38 @@ void log_to_syslog(void)
 	state.to_syslog = true;
 }
 
+int log_to_journal(const char *socket_path)
+{
+	struct sockaddr_un to = { .sun_family = AF_UNIX };
+	int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0), error;
+
+	if (fd < 0)
+		return -1;
+	snprintf(to.sun_path, sizeof(to.sun_path), "%s", socket_path);
+	if (connect(fd, (struct sockaddr *)&to, sizeof(to)) < 0) {
+		error = errno;
+		close(fd);
+		errno = error;
+		return -1;
+	}
+	log_close();
+	state.fd = fd;
+	state.to_journal = true;
+	return 0;
+}
+
 void log_close(void)
 {
 	if (state.to_syslog)
 		closelog();
-	state.to_syslog = false;
-	if (state.path)
+	if (state.name || state.to_journal)
 		close(state.fd);
-	free(state.path);
-	state.path = NULL;
+	if (state.dir >= 0)
+		close(state.dir);
+	free(state.name);
+	state.to_syslog = state.to_journal = state.torn = false;
+	state.name = NULL;
+	state.dir = -1;
 	state.fd = STDERR_FILENO;
 }
 
@@ -126,6 +183,19 @@ static size_t put_time(char *line, size_t room)
 	       (size_t)snprintf(line + len, room - len, ".%03ld%s ", ts.tv_nsec / 1000000, zone);
 }
 
+static void write_line(const char *line, size_t len)
+{
+	ssize_t wrote;
+
+	do
+		wrote = write(state.fd, line, len);
+	while (wrote < 0 && errno == EINTR);
+	if (wrote != (ssize_t)len)
+		__atomic_add_fetch(&state.dropped, 1, __ATOMIC_RELAXED);
+	if (wrote > 0)
+		state.torn = wrote != (ssize_t)len;
+}
+
 void log_at(enum log_level level, const char *fmt, ...)
 {
 	char line[LINE_MAX_BYTES];
@@ -135,12 +205,19 @@ void log_at(enum log_level level, const char *fmt, ...)
 
 	if (level > state.max)
 		return;
-	if (state.path) {
-		start = put_time(line, room);
+	if (state.to_journal) {
+		start = (size_t)snprintf(line, room, "SYSLOG_IDENTIFIER=%s\nPRIORITY=%d\nMESSAGE=", state.prog,
+					 levels[level].priority);
+	} else if (state.name) {
+		if (state.torn)
+			line[start++] = '\n';
+		start += put_time(line + start, room - start);
 		start += (size_t)snprintf(line + start, room - start, "%s[%d] %s: ", state.prog,
 					  (int)getpid(), levels[level].name);
 	} else if (!state.to_syslog) {
-		start = (size_t)snprintf(line, room, "%s: ", state.prog);
+		if (state.priorities)
+			start = (size_t)snprintf(line, room, "<%d>", levels[level].priority);
+		start += (size_t)snprintf(line + start, room - start, "%s: ", state.prog);
 	}
 	va_start(args, fmt);
 	errno = error; /* for %m */
@@ -161,25 +238,39 @@ void log_at(enum log_level level, const char *fmt, ...)
 		syslog(levels[level].priority, "%.*s", (int)len, line);
 	} else {
 		line[len++] = '\n';
-		while (write(state.fd, line, len) < 0 && errno == EINTR)
-			;
+		write_line(line, len);
 	}
 	errno = error;
 }
 
-bool log_limit_pass(struct log_limit *l, unsigned *kept_back)
+bool log_limit_pass(struct log_limit *l, unsigned burst, unsigned *kept_back)
 {
 	struct timespec ts;
 	uint64_t now, next = __atomic_load_n(&l->next, __ATOMIC_RELAXED);
 
 	clock_gettime(CLOCK_MONOTONIC_COARSE, &ts);
 	now = (uint64_t)ts.tv_sec * NS_PER_SEC + (uint64_t)ts.tv_nsec;
-	/* Of several threads that find the second over, one wins the exchange and speaks. */
-	if (now < next || !__atomic_compare_exchange_n(&l->next, &next, now + NS_PER_SEC, false,
+	*kept_back = 0;
+	/* Of several threads that find the second over, one wins the exchange and begins the next. */
+	if (now >= next && __atomic_compare_exchange_n(&l->next, &next, now + NS_PER_SEC, false,
 						       __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {
-		__atomic_add_fetch(&l->kept_back, 1, __ATOMIC_RELAXED);
-		return false;
+		__atomic_store_n(&l->passed, 1, __ATOMIC_RELAXED);
+		*kept_back = __atomic_exchange_n(&l->kept_back, 0, __ATOMIC_RELAXED);
+		return true;
 	}
-	*kept_back = __atomic_exchange_n(&l->kept_back, 0, __ATOMIC_RELAXED);
-	return true;
+	if (__atomic_add_fetch(&l->passed, 1, __ATOMIC_RELAXED) <= burst)
+		return true;
+	__atomic_add_fetch(&l->kept_back, 1, __ATOMIC_RELAXED);
+	__atomic_add_fetch(&state.suppressed, 1, __ATOMIC_RELAXED);
+	return false;
+}
+
+uint64_t log_lines_suppressed(void)
+{
+	return __atomic_load_n(&state.suppressed, __ATOMIC_RELAXED);
+}
+
+uint64_t log_lines_dropped(void)
+{
+	return __atomic_load_n(&state.dropped, __ATOMIC_RELAXED);
 }

@@ -129,6 +129,8 @@ struct source_counters captures_counters(struct captures *all)
 		sum.bytes += c.bytes;
 		sum.truncated += c.truncated;
 		sum.kernel_drops += c.kernel_drops;
+		sum.let_in += c.let_in;
+		sum.outdated += c.outdated;
 		sum.errors += c.errors;
 		if (c.errors != o->errors)
 			log_err("%s", o->source->error);

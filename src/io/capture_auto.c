@@ -241,6 +241,8 @@ static void auto_counters(struct source *s, struct source_counters *out)
 	out->bytes += c.bytes;
 	out->truncated += c.truncated;
 	out->kernel_drops += c.kernel_drops;
+	out->let_in += c.let_in;
+	out->outdated += c.outdated;
 	out->errors = MAX(out->errors, c.errors); /* both sockets hear of an interface going down */
 }
 

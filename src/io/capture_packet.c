@@ -107,8 +107,10 @@ static bool deliver(struct packet_source *c, unsigned i, const struct capture_cl
 	p.time = b.has_stamp ? capture_time(clock, capture_ns(&b.stamp)) : clock->now;
 	p.pkttype = c->from[i].sll_pkttype;
 	p.ifindex = c->from[i].sll_ifindex;
-	if (capture_outdated(&c->capture, &p))
+	if (capture_outdated(&c->capture, &p)) {
+		count->outdated++;
 		return false;
+	}
 	count->packets++;
 	count->bytes += p.len;
 	count->truncated += !!(h->msg_flags & MSG_TRUNC);
@@ -156,8 +158,10 @@ static void packet_counters(struct source *s, struct source_counters *out)
 	socklen_t len = sizeof(st);
 
 	/* Reading sets the kernel's own to zero. */
-	if (!getsockopt(s->fd, SOL_PACKET, PACKET_STATISTICS, &st, &len))
+	if (!getsockopt(s->fd, SOL_PACKET, PACKET_STATISTICS, &st, &len)) {
 		c->counters.kernel_drops += st.tp_drops;
+		c->counters.let_in += st.tp_packets; /* with the dropped ones */
+	}
 	*out = c->counters;
 }
 

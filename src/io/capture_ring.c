@@ -132,8 +132,10 @@ static bool deliver(struct ring *r, const struct capture_clock *clock, source_fn
 		__builtin_prefetch(r->next);
 		__builtin_prefetch(r->next + 128); /* where the headers of the packet end */
 	}
-	if (capture_outdated(&r->capture, &p))
+	if (capture_outdated(&r->capture, &p)) {
+		count->outdated++;
 		return false;
+	}
 	count->packets++;
 	count->bytes += p.len;
 	count->truncated +=
@@ -187,6 +189,7 @@ static void ring_counters(struct source *s, struct source_counters *out)
 	/* Reading sets the kernel's own to zero. */
 	if (!getsockopt(s->fd, SOL_PACKET, PACKET_STATISTICS, &st, &len)) {
 		c->kernel_drops += st.tp_drops;
+		c->let_in += st.tp_packets; /* with the dropped ones */
 		c->ring_freezes += st.tp_freeze_q_cnt;
 	}
 	c->ring_bytes = r->blocks * r->block_bytes;

@@ -193,6 +193,7 @@ static void write_piece(struct file_sink *f, const struct tx_segment *piece,
 	struct pcap_pkthdr h = { .ts = { .tv_sec = now->tv_sec, .tv_usec = now->tv_nsec } };
 	size_t len = build_packet(f->packet, sizeof(f->packet), piece);
 
+	f->sink.counters.offered++;
 	if (!len) {
 		sink_count_error(&f->sink, EMSGSIZE, 1);
 		return;

@@ -31,6 +31,7 @@ const char *sink_error_text(enum sink_error e);
 
 struct sink_counters {
 	uint64_t segments;                 /* asked to send (a super-packet counts once) */
+	uint64_t offered;                  /* wire packets made of them: taken or failed */
 	uint64_t packets;                  /* wire packets handed to the kernel */
 	uint64_t bytes;                    /* IP bytes of those */
 	uint64_t fallback;                 /* packets: of those, by the raw socket of sink_link */

@@ -77,6 +77,7 @@ static void take_counters(struct sink_link *l)
 
 	if (!from->segments)
 		return;
+	to->offered += from->offered;
 	to->packets += from->packets;
 	to->bytes += from->bytes;
 	to->fallback += from->packets;
@@ -111,6 +112,7 @@ static void add_frame(struct sink_link *l, const struct next_hop *hop, const str
 		v.gso_size = (uint16_t)size;
 		v.hdr_len = (uint16_t)(ETH_HLEN + header_len);
 	}
+	l->sink.counters.offered += packets;
 	memcpy(b->headers[b->n], &v, sizeof(v));
 	memcpy(frame, hop->header, ETH_HLEN);
 	*to = (struct sockaddr_ll){

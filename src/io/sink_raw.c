@@ -46,6 +46,7 @@ static void batch_add(struct sink *s, struct sink_batch *b, const struct tx_segm
 	size_t header_len = build_headers_len(piece);
 	socklen_t to_len;
 
+	s->counters.offered++;
 	if (header_len + piece->len > IP_MAX_BYTES) {
 		sink_count_error(s, EMSGSIZE, 1);
 		return;
@@ -64,6 +65,7 @@ static void sink_raw_send(struct sink *s, const struct tx_segment *t)
 
 	s->counters.segments++;
 	if (b->fd < 0) {
+		s->counters.offered += build_piece_count(t, t->gso_size);
 		sink_count_error(s, EAFNOSUPPORT, build_piece_count(t, t->gso_size));
 		return;
 	}

@@ -18,6 +18,8 @@ struct source_counters {
 	uint64_t bytes;   /* of those, as long as they were on the wire, with link-layer headers */
 	uint64_t truncated; /* delivered, but cut by the buffer (not: by the snaplen asked for) */
 	uint64_t kernel_drops; /* let in by the filter, but lost for want of buffer (tp_drops) */
+	uint64_t let_in; /* live capture: by the filter; delivered, dropped, outdated or unread */
+	uint64_t outdated; /* let in by a filter that was replaced before they were read */
 	uint64_t errors; /* receive errors other than would-block; source.error has the last */
 	/* live capture by a ring; 0 without one */
 	uint64_t ring_bytes;   /* its size */

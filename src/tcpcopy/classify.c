@@ -31,5 +31,7 @@ unsigned classify(const struct config *c, struct classify_counters *n, const str
 		n->loopback_source++;
 		return 0;
 	}
+	n->given++;
+	n->given_again += count - 1;
 	return count;
 }

@@ -4,10 +4,12 @@
 #include "packet/parse.h"
 #include "tcpcopy/config.h"
 
-/* Why a captured packet went no further than classification. One table: field, text. */
+/* Where a parsed segment went from classification. One table: field, text. */
 #define CLASSIFY_COUNTERS(X)                                                                     \
 	X(no_rule, "TCP segments that no -x rule is for")                                        \
-	X(loopback_source, "segments from 127.0.0.0/8 or ::1: such a source can leave no host (-c gives another)")
+	X(loopback_source, "segments from 127.0.0.0/8 or ::1: such a source can leave no host (-c gives another)") \
+	X(given, "segments that a rule is for: given to the session engine")                     \
+	X(given_again, "of these, given once more for a further rule")
 
 struct classify_counters {
 	uint64_t parse[PARSE_REASON_COUNT]; /* packets by what parsing said; PARSE_OK included */

@@ -258,7 +258,8 @@ static const char *set_log(void *into, const char *value)
 {
 	struct config *c = ((struct parsing *)into)->c;
 
-	return set_path(c->log_path, sizeof(c->log_path), value);
+	c->log_journal = !strcmp(value, "journal");
+	return c->log_journal ? NULL : set_path(c->log_path, sizeof(c->log_path), value);
 }
 
 static const char *set_pid(void *into, const char *value)
@@ -266,6 +267,13 @@ static const char *set_pid(void *into, const char *value)
 	struct config *c = ((struct parsing *)into)->c;
 
 	return set_path(c->pid_path, sizeof(c->pid_path), value);
+}
+
+static const char *set_report(void *into, const char *value)
+{
+	struct config *c = ((struct parsing *)into)->c;
+
+	return set_path(c->report_path, sizeof(c->report_path), value);
 }
 
 static const char *set_verbose(void *into, const char *value)
@@ -338,8 +346,13 @@ static const struct args_option options[] = {
 	  "[2001:db8::9]:7000",
 	  set_probe_from },
 	{ 'd', "daemon", NULL, 0, "run as a daemon; returns when it is ready", NULL, set_daemon },
-	{ 'l', "log", "FILE", 0, "append the log to FILE (standard error; with -d: syslog)",
-	  "the path of a file", set_log },
+	{ 'l', "log", "FILE", 0,
+	  "append the log to FILE, or send it to systemd's journal if FILE is journal (standard "
+	  "error; with -d: syslog)",
+	  "the path of a file, or journal", set_log },
+	{ 0, "report", "FILE", 0,
+	  "write the account as JSON to FILE: at every line of counters, at SIGUSR1, at the end",
+	  "the path of a file", set_report },
 	{ 'P', "pid", "FILE", 0, "write the process id to FILE and lock it", "the path of a file",
 	  set_pid },
 	{ 0, "verbose", NULL, 0, "log more", NULL, set_verbose },
@@ -390,6 +403,10 @@ int config_parse(struct config *c, int argc, char **argv)
 			c->peers[i].at.port = c->peer_port;
 	if (c->log_path[0] && strcmp(c->log_path, c->pid_path) == 0)
 		return args_error(&program, 'P', c->pid_path, "is the log file, too");
+	if (c->report_path[0] && !strcmp(c->report_path, c->log_path))
+		return args_error(&program, 'l', c->log_path, "is the file of --report, too");
+	if (c->report_path[0] && !strcmp(c->report_path, c->pid_path))
+		return args_error(&program, 'P', c->pid_path, "is the file of --report, too");
 	status = config_check(c);
 	return status == 0 ? -1 : status;
 }

@@ -66,6 +66,8 @@ struct config {
 	uint16_t peer_port; /* -p: default port of assistants */
 	bool daemon, verbose, keep_trying;   /* -d, --verbose, -L */
 	char log_path[4096], pid_path[4096]; /* absolute; "" none */
+	bool log_journal;		     /* -l journal */
+	char report_path[4096];		     /* --report; absolute; "" none */
 	uint64_t hold;                       /* --hold, ns; 0: never wait (-W) */
 	uint64_t session_buffer; /* --session-buffer, bytes a session may hold for its target */
 	uint64_t memory;         /* -m, bytes all sessions may hold together */

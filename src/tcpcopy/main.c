@@ -5,7 +5,7 @@
  * assistants. Only when all of that stands does -d return to the shell. From then on nothing but a signal ends the program.
  *
  *   SIGTERM, SIGINT  end: sessions still open on the target are reset, the account is printed
- *   SIGUSR1          print the account now
+ *   SIGUSR1          print the account now, and write the file of --report
  *   SIGHUP           reopen the log file
  */
 #include <errno.h>
@@ -28,6 +28,7 @@ struct program {
 	struct event_base *base;
 	struct event *signals[N_SIGNALS];
 	struct event *stats;
+	struct report *report;
 };
 
 static struct program prog;
@@ -43,7 +44,7 @@ static void on_signal(evutil_socket_t number, short what, void *arg)
 		event_base_loopbreak(prog.base);
 		break;
 	case SIGUSR1:
-		report_account(&prog.pipeline);
+		report_account(prog.report);
 		break;
 	case SIGHUP:
 		if (log_reopen())
@@ -60,7 +61,7 @@ static void on_stats(evutil_socket_t fd, short what, void *arg)
 	(void)fd;
 	(void)what;
 	(void)arg;
-	report_status(&prog.pipeline);
+	report_interval(prog.report);
 }
 
 /* The first round of connections is over: the start has succeeded or failed. */
@@ -75,7 +76,7 @@ static void on_started(const char *failed, void *arg)
 		log_info("ready");
 	if (daemon_ready() && prog.config.daemon)
 		daemon_fail(1, "cannot become a daemon: %s", strerror(errno));
-	if (prog.config.daemon && !prog.config.log_path[0])
+	if (prog.config.daemon && !prog.config.log_path[0] && !prog.config.log_journal)
 		log_to_syslog();
 }
 
@@ -97,7 +98,10 @@ static void open_log(void)
 	if (prog.config.log_path[0] && log_to_file(prog.config.log_path))
 		daemon_fail(1, "option -l \"%s\": %s; accepted: a file in a directory that exists and may be written",
 			    prog.config.log_path, strerror(errno));
-	if (prog.config.daemon && !prog.config.log_path[0])
+	if (prog.config.log_journal && log_to_journal(LOG_JOURNAL_SOCKET))
+		daemon_fail(1, "option -l \"journal\": " LOG_JOURNAL_SOCKET ": %s; accepted: a file, or journal where systemd "
+			       "runs", strerror(errno));
+	if (prog.config.daemon && !prog.config.log_path[0] && !prog.config.log_journal)
 		log_info("option -d without -l: further messages go to syslog");
 }
 
@@ -167,6 +171,9 @@ int main(int argc, char **argv)
 	prog.pipeline.started = NULL;
 	if (pipeline_open(&prog.pipeline, &prog.config, prog.base, err, sizeof(err)))
 		daemon_fail(1, "%s", err);
+	prog.report = report_open(&prog.config, &prog.pipeline, err, sizeof(err));
+	if (!prog.report)
+		daemon_fail(1, "%s", err);
 	prog.pipeline.started = on_started;
 	config_log_facts(&prog.config);
 	add_events();
@@ -174,7 +181,8 @@ int main(int argc, char **argv)
 		daemon_fail(1, "out of memory");
 	event_base_dispatch(prog.base);
 	pipeline_stop(&prog.pipeline);
-	report_account(&prog.pipeline);
+	report_account(prog.report);
+	report_close(prog.report);
 	pipeline_close(&prog.pipeline);
 	free_events();
 	event_base_free(prog.base);

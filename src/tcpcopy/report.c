@@ -1,142 +1,330 @@
 /*
- * Reports - theory of operation
+ * Reports of tcpcopy - theory of operation
  *
- * Reads the counters of all stages and says them in words. Every row comes from the table that also makes the counter (X-macros), so that no counter is without a
- * text. The account is printed at the end and on SIGUSR1; its sums add up: captured bytes = each way they went.
+ * In: the accounts of the workers, gathered when a report is wanted. Out: lines of the log, a screen for --status, the file of --report. Two accounts are kept, the
+ * newest and an older one, and rates are what lies between them. Nothing here runs on the packet path; a report costs the workers one pass over their
+ * counters.
  */
-#include "tcpcopy/report.h"
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
 
 #include "base/log.h"
+#include "tcpcopy/report_impl.h"
 
-static uint64_t sum_of_kernel_drops(struct pipeline *p)
+#define LEAST_FOR_RATES (NS_PER_SEC / 2)
+
+typedef unsigned long long ull;
+
+struct report *report_open(const struct config *c, struct pipeline *p, char *err, size_t err_size)
 {
-	uint64_t drops = 0;
+	struct report *r = calloc(1, sizeof(*r));
 
-	for (unsigned i = 0; i < p->n_sources; i++) {
-		struct source_counters c;
-
-		source_counters(p->source[i], &c);
-		drops += c.kernel_drops;
+	if (!r) {
+		snprintf(err, err_size, "out of memory");
+		return NULL;
 	}
-	return drops;
+	r->config = c;
+	r->pipeline = p;
+	r->started = time(NULL);
+	r->started_at = r->since_at = r->at = pipeline_clock();
+	account_init(&r->now);
+	account_init(&r->since);
+	if (!c->report_path[0])
+		return r;
+	r->file = replace_open(c->report_path);
+	if (r->file)
+		return r;
+	snprintf(err, err_size, "option --report \"%s\": %s; accepted: a file in a directory that exists and may be written",
+		 c->report_path, strerror(errno));
+	free(r);
+	return NULL;
 }
 
-static uint64_t sum_of_send_errors(const struct pipeline *p)
+void report_close(struct report *r)
+{
+	if (!r)
+		return;
+	replace_close(r->file);
+	free(r);
+}
+
+void report_collect(struct report *r)
+{
+	uint64_t now = pipeline_clock();
+
+	if (now - r->at >= LEAST_FOR_RATES) {
+		r->since = r->now;
+		r->since_at = r->at;
+	}
+	r->at = now;
+	account_init(&r->now);
+	account_collect(r->pipeline, &r->now);
+	account_collect_process(&r->now);
+}
+
+void report_rates(const struct report *r, struct report_rates *out)
+{
+	const uint64_t *now = r->now.row, *then = r->since.row;
+	double s = (double)(r->at - r->since_at) / 1e9;
+
+	memset(out, 0, sizeof(*out));
+	out->lag = r->now.lag;
+	hist_subtract(&out->lag, &r->since.lag);
+	if (r->at - r->since_at < LEAST_FOR_RATES)
+		return;
+	out->seconds = s;
+#define RATE(row) ((double)(now[row] - then[row]) / s)
+	out->sessions = RATE(ROW_ENGINE_sessions_opened) + RATE(ROW_ENGINE_sessions_joined);
+	out->segments = RATE(ROW_ENGINE_captured_segments);
+	out->bytes = RATE(ROW_ENGINE_captured_bytes);
+	out->sent = RATE(ROW_ENGINE_emitted_segments);
+	out->responses = RATE(ROW_ENGINE_responses);
+#undef RATE
+}
+
+static int by_count(const void *a, const void *b)
+{
+	const struct report_reason *x = a, *y = b;
+
+	return (x->count < y->count) - (x->count > y->count);
+}
+
+unsigned report_reasons(const struct report *r, struct report_reason out[REPORT_MAX_REASONS])
+{
+	const struct engine_examples *ex = &r->now.examples;
+	const uint64_t *row = r->now.row;
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < OUTCOME_COUNT; i++)
+		if (i != OUTCOME_COMPLETE && row[ROW_ENDED_COMPLETE + i])
+			out[n++] = (struct report_reason){
+				.name = session_outcome_name((enum session_outcome)i),
+				.text = session_outcome_text((enum session_outcome)i),
+				.count = row[ROW_ENDED_COMPLETE + i],
+				.lost = row[ROW_LOST_COMPLETE + i],
+				.example = ex->ended[i].time ? &ex->ended[i] : NULL,
+			};
+	for (unsigned i = 0; i < DECLINE_COUNT; i++)
+		if (row[ROW_DECLINED_CHANNEL + i])
+			out[n++] = (struct report_reason){
+				.name = decline_name((enum decline)i),
+				.text = decline_text((enum decline)i),
+				.count = row[ROW_DECLINED_CHANNEL + i],
+				.lost = row[ROW_UNJOINED_CHANNEL + i],
+				.example = ex->declined[i].time ? &ex->declined[i] : NULL,
+			};
+	qsort(out, n, sizeof(out[0]), by_count);
+	return n;
+}
+
+char *report_time(const struct report *r, uint64_t at, char out[REPORT_TIME_LEN])
+{
+	time_t t = time(NULL) - (time_t)((r->at - MIN(at, r->at)) / NS_PER_SEC);
+	struct tm tm;
+
+	localtime_r(&t, &tm);
+	strftime(out, REPORT_TIME_LEN, "%Y-%m-%dT%H:%M:%S%z", &tm);
+	return out;
+}
+
+static uint64_t send_errors(const struct account *a)
 {
 	uint64_t sum = 0;
 
 	for (int i = 0; i < SINK_ERROR_COUNT; i++)
-		sum += p->sink->counters.errors[i];
+		sum += a->row[ROW_SEND_ERROR_NOBUFS + i];
 	return sum;
 }
 
-void report_status(struct pipeline *p)
+static ull us(const struct hist *h, double q)
 {
-	static struct engine_counters last;
-	static uint64_t last_time;
-	const struct engine_counters *n = engine_counters(p->engine);
-	uint64_t now = pipeline_clock();
-	double s = last_time ? (double)(now - last_time) / 1e9 : 0;
-
-	if (s > 0)
-		log_info("%u sessions, %.0f opened/s, captured %.0f segments/s %.2f MB/s, sent %.0f/s, answers %.0f/s, "
-			 "resent %llu, waiting %llu bytes, lost %llu bytes, kernel drops %llu, send errors %llu%s",
-			 engine_sessions(p->engine),
-			 (double)(n->sessions_opened + n->sessions_joined - last.sessions_opened - last.sessions_joined) / s,
-			 (double)(n->captured_segments - last.captured_segments) / s,
-			 (double)(n->captured_bytes - last.captured_bytes) / s / 1e6,
-			 (double)(n->emitted_segments - last.emitted_segments) / s,
-			 (double)(n->responses - last.responses) / s,
-			 (unsigned long long)n->retransmitted_segments, (unsigned long long)engine_live_bytes(p->engine),
-			 (unsigned long long)n->lost_bytes, (unsigned long long)sum_of_kernel_drops(p),
-			 (unsigned long long)sum_of_send_errors(p), peers_up(p->peers) ? "" : ", NO ASSISTANT CONNECTED");
-	last = *n;
-	last_time = now;
+	return (ull)hist_quantile(h, q) / 1000;
 }
 
-static void row(uint64_t value, const char *text)
+static void write_file(struct report *r)
 {
-	if (value)
-		log_info("  %14llu  %s", (unsigned long long)value, text);
-}
+	char *text;
 
-static void account_capture(struct pipeline *p)
-{
-	for (unsigned i = 0; i < p->n_sources; i++) {
-		struct source_counters c;
-
-		source_counters(p->source[i], &c);
-		log_info("captured on %s: %llu packets, %llu dropped by the kernel, %llu truncated, %llu errors",
-			 p->source[i]->name, (unsigned long long)c.packets, (unsigned long long)c.kernel_drops,
-			 (unsigned long long)c.truncated, (unsigned long long)c.errors);
-		if (c.ring_most)
-			log_info("  ring of %llu KiB: %llu %% in use, at most %llu %%, found full %llu times; changed to or from it "
-				 "%llu times",
-				 (unsigned long long)c.ring_bytes >> 10,
-				 (unsigned long long)(c.ring_used * 100 / c.ring_bytes),
-				 (unsigned long long)(c.ring_most * 100 / c.ring_bytes),
-				 (unsigned long long)c.ring_freezes, (unsigned long long)c.turns);
+	if (!r->file)
+		return;
+	text = report_json(r);
+	if (text && !replace_write(r->file, text, strlen(text))) {
+		free(text);
+		return;
 	}
-	for (int i = 0; i < PARSE_REASON_COUNT; i++)
-		row(p->classified.parse[i], parse_reason_text((enum parse_reason)i));
-#define X(field, text) row(p->classified.field, text);
-	CLASSIFY_COUNTERS(X)
-#undef X
+	log_limited(LOGL_WARN, "the report \"%s\" cannot be written: %s; the one before stays", r->config->report_path,
+		    text ? strerror(errno) : "out of memory");
+	r->write_failures++;
+	free(text);
 }
 
-static void account_sessions(struct pipeline *p)
+void report_interval(struct report *r)
 {
-	const struct engine_counters *n = engine_counters(p->engine);
+	const uint64_t *row = r->now.row;
+	struct report_rates rates;
 
-	log_info("sessions: %u live", engine_sessions(p->engine));
-	for (int i = 0; i < OUTCOME_COUNT; i++) {
-		if (!n->ended[i])
-			continue;
-		log_info("  %14llu  %s: %s%s", (unsigned long long)n->ended[i], session_outcome_name((enum session_outcome)i),
-			 session_outcome_text((enum session_outcome)i), n->lost_by_outcome[i] ? "," : "");
-		if (n->lost_by_outcome[i])
-			log_info("  %14llu  bytes lost with them", (unsigned long long)n->lost_by_outcome[i]);
+	report_collect(r);
+	report_rates(r, &rates);
+	log_info("%llu sessions, %.0f opened/s, captured %.0f segments/s %.2f MB/s, sent %.0f/s, answers %.0f/s, lag p50 "
+		 "%llu us p99 %llu us, resent %llu, waiting %llu bytes, lost %llu bytes, kernel drops %llu, send errors "
+		 "%llu%s",
+		 (ull)row[ROW_LIVE_sessions], rates.sessions, rates.segments, rates.bytes / 1e6, rates.sent,
+		 rates.responses, us(&rates.lag, 0.5), us(&rates.lag, 0.99), (ull)row[ROW_ENGINE_retransmitted_segments],
+		 (ull)row[ROW_LIVE_bytes], (ull)row[ROW_ENGINE_lost_bytes], (ull)row[ROW_CAPTURE_kernel_drops],
+		 (ull)send_errors(&r->now), r->now.assistants_up ? "" : ", NO ASSISTANT CONNECTED");
+	write_file(r);
+}
+
+static void print_sources(const struct account *a, FILE *to)
+{
+	for (unsigned i = 0; i < a->n_sources; i++) {
+		const struct source_counters *c = &a->source[i].n;
+
+		fprintf(to, "captured on %s: %llu packets, %llu dropped by the kernel, %llu truncated, %llu errors\n",
+			a->source[i].name, (ull)c->packets, (ull)c->kernel_drops, (ull)c->truncated, (ull)c->errors);
+		if (c->ring_most)
+			fprintf(to, "  ring of %llu KiB: %llu %% in use, at most %llu %%, found full %llu times; changed "
+				    "to or from it %llu times\n",
+				(ull)c->ring_bytes >> 10, (ull)(c->ring_used * 100 / c->ring_bytes),
+				(ull)(c->ring_most * 100 / c->ring_bytes), (ull)c->ring_freezes, (ull)c->turns);
 	}
-	log_info("session engine:");
-#define X(field, text) row(n->field, text);
-	ENGINE_COUNTERS(X)
-#undef X
-	row(engine_live_bytes(p->engine), "payload bytes still waiting for the target");
-	if (n->capture_to_emit.count)
-		log_info("capture to first sending: p50 %llu us, p99 %llu us, most %llu us",
-			 (unsigned long long)hist_quantile(&n->capture_to_emit, 0.5) / 1000,
-			 (unsigned long long)hist_quantile(&n->capture_to_emit, 0.99) / 1000,
-			 (unsigned long long)n->capture_to_emit.max / 1000);
 }
 
-static void account_way_out(struct pipeline *p)
+static void print_loss(const struct account *a, FILE *to)
 {
-	const struct sink_counters *s = &p->sink->counters;
-	const struct peers_counters *c = peers_counters(p->peers);
+	struct account_loss l = account_loss(a);
 
-	log_info("sent: %llu segments as %llu packets, %llu bytes", (unsigned long long)s->segments,
-		 (unsigned long long)s->packets, (unsigned long long)s->bytes);
-	row(s->fallback, "of these packets by raw sockets: the neighbour was not known, is to be asked again, or is "
-			 "not reached over Ethernet");
-	for (int i = 0; i < SINK_ERROR_COUNT; i++)
-		if (s->errors[i])
-			log_info("  %14llu  packets not taken by the kernel: %s", (unsigned long long)s->errors[i],
-				 sink_error_text((enum sink_error)i));
-	log_info("assistants: %u connected, %llu connections lost, %llu attempts failed", peers_up(p->peers),
-		 (unsigned long long)c->losses_of_connection, (unsigned long long)c->attempts_failed);
-	row(p->strays.reset, "connections left by an earlier tcpcopy and reset");
-	row(p->strays.refused, "stray responses that were not answered: no target of ours, or too many");
-	row(c->messages_dropped, "connections given up because the assistant was too slow");
-	row(c->remote.records_merged, "response records that assistants merged");
-	row(c->remote.records_dropped, "response records that assistants dropped");
-	row(c->remote.kernel_drops, "responses that the assistants' kernels dropped");
-	row(c->remote.unowned, "responses at the assistants without an owner");
+	if (!l.bytes)
+		return;
+	fprintf(to, "never captured: %llu bytes, about %llu packets (%llu per million); the kernel counts %llu dropped; "
+		    "beyond that, lost before this host's capture: about %llu\n",
+		(ull)l.bytes, (ull)l.packets, (ull)l.per_million, (ull)a->row[ROW_CAPTURE_kernel_drops],
+		(ull)l.upstream);
 }
 
-void report_account(struct pipeline *p)
+static void print_lag(const struct hist *h, FILE *to)
 {
+	if (h->count)
+		fprintf(to, "capture to first sending: p50 %llu us, p99 %llu us, most %llu us\n", us(h, 0.5), us(h, 0.99),
+			(ull)h->max / 1000);
+}
+
+static void print_reasons(const struct report *r, unsigned most, FILE *to)
+{
+	struct report_reason reason[REPORT_MAX_REASONS];
+	unsigned n = report_reasons(r, reason);
+
+	for (unsigned i = 0; i < n && i < most; i++) {
+		char client[ENDPOINT_TEXT_LEN], online[ENDPOINT_TEXT_LEN], when[REPORT_TIME_LEN];
+		const struct engine_example *e = reason[i].example;
+
+		fprintf(to, "  %s %llu, %llu bytes: %s\n", reason[i].name, (ull)reason[i].count, (ull)reason[i].lost,
+			reason[i].text);
+		if (e)
+			fprintf(to, "    such as %s -> %s at %s\n",
+				endpoint_format(client, sizeof(client), &e->key.client),
+				endpoint_format(online, sizeof(online), &e->key.online), report_time(r, e->time, when));
+	}
+}
+
+static char *account_text(const struct report *r)
+{
+	char *text = NULL;
+	size_t size;
+	FILE *to = open_memstream(&text, &size);
+
+	if (!to)
+		return NULL;
+	print_sources(&r->now, to);
+	account_print(&account_table, r->now.row, to);
+	print_loss(&r->now, to);
+	print_lag(&r->now.lag, to);
+	fprintf(to, "reasons, with the newest example:\n");
+	print_reasons(r, UINT32_MAX, to);
+	return fclose(to) ? NULL : text;
+}
+
+void report_account(struct report *r)
+{
+	char *text, *line, *rest;
+
+	report_collect(r);
 	log_info("--- account ---");
-	account_capture(p);
-	account_sessions(p);
-	account_way_out(p);
+	text = account_text(r);
+	for (line = text ? strtok_r(text, "\n", &rest) : NULL; line; line = strtok_r(NULL, "\n", &rest))
+		log_info("%s", line);
+	free(text);
+	write_file(r);
+}
+
+static void print_states(const struct account *a, FILE *to)
+{
+	fprintf(to, "sessions       %llu live", (ull)a->row[ROW_LIVE_sessions]);
+	for (unsigned i = 0; i < STATE_COUNT; i++)
+		if (a->row[ROW_STATE_WAITING + i])
+			fprintf(to, ", %llu %s", (ull)a->row[ROW_STATE_WAITING + i],
+				account_table.rows[ROW_STATE_WAITING + i].key);
+	fprintf(to, "; %llu opened, %llu joined, %llu complete\n", (ull)a->row[ROW_ENGINE_sessions_opened],
+		(ull)a->row[ROW_ENGINE_sessions_joined], (ull)a->row[ROW_ENDED_COMPLETE]);
+}
+
+static void print_screen(const struct report *r, FILE *to)
+{
+	const struct account *a = &r->now;
+	const uint64_t *row = a->row;
+	struct report_rates rates;
+	unsigned wrong = 0;
+
+	report_rates(r, &rates);
+	fprintf(to, "tcpcopy        pid %d, %llu s old, %u of %u assistants connected\n", (int)getpid(),
+		(ull)((r->at - r->started_at) / NS_PER_SEC), a->assistants_up, r->config->n_peers);
+	if (rates.seconds > 0)
+		fprintf(to, "rates          (%.1f s) %.0f sessions/s, captured %.0f segments/s %.2f MB/s, sent %.0f/s, answers "
+			    "%.0f/s\n",
+			rates.seconds, rates.sessions, rates.segments, rates.bytes / 1e6, rates.sent, rates.responses);
+	fprintf(to, "lag            behind the original: p50 %llu us, p99 %llu us, most %llu us\n", us(&a->lag, 0.5),
+		us(&a->lag, 0.99), (ull)a->lag.max / 1000);
+	print_states(a, to);
+	fprintf(to, "payload        %llu bytes captured, %llu acknowledged, %llu in hand, %llu lost, %llu left out\n",
+		(ull)row[ROW_ENGINE_captured_bytes], (ull)row[ROW_ENGINE_acked_bytes], (ull)row[ROW_LIVE_bytes],
+		(ull)row[ROW_ENGINE_lost_bytes], (ull)row[ROW_ENGINE_unjoined_bytes]);
+	fprintf(to, "capture        %llu packets, %llu dropped by the kernel\n", (ull)row[ROW_CAPTURE_packets],
+		(ull)row[ROW_CAPTURE_kernel_drops]);
+	fprintf(to, "sent           %llu packets, %llu not taken by the kernel, %llu segments sent again\n",
+		(ull)row[ROW_SENT_packets], (ull)send_errors(a), (ull)row[ROW_ENGINE_retransmitted_segments]);
+	print_loss(a, to);
+	fprintf(to, "memory         %llu of %llu KiB for sessions\n", (ull)row[ROW_LIVE_memory] >> 10,
+		(ull)r->config->memory >> 10);
+	for (size_t i = 0; i < account_table.n_equations; i++) {
+		uint64_t left, right;
+
+		if (account_balanced(&account_table, row, &account_table.equations[i], &left, &right))
+			continue;
+		wrong++;
+		fprintf(to, "account        %s: %llu = %llu, DIFFERENCE\n", account_table.equations[i].what, (ull)left,
+			(ull)right);
+	}
+	if (!wrong)
+		fprintf(to, "account        balanced\n");
+	fprintf(to, "not replicated, by reason:\n");
+	print_reasons(r, 8, to);
+}
+
+char *report_status(struct report *r, bool json)
+{
+	char *text = NULL;
+	size_t size;
+	FILE *to;
+
+	report_collect(r);
+	if (json)
+		return report_json(r);
+	to = open_memstream(&text, &size);
+	if (!to)
+		return NULL;
+	print_screen(r, to);
+	return fclose(to) ? NULL : text;
 }

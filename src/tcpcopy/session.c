@@ -46,6 +46,26 @@ const char *session_outcome_text(enum session_outcome o)
 	return text[o];
 }
 
+const char *decline_name(enum decline d)
+{
+	static const char *const name[] = {
+#define X(id, n, text) #n,
+		DECLINES(X)
+#undef X
+	};
+	return name[d];
+}
+
+const char *decline_text(enum decline d)
+{
+	static const char *const text[] = {
+#define X(id, n, t) t,
+		DECLINES(X)
+#undef X
+	};
+	return text[d];
+}
+
 struct engine *engine_new(const struct engine_config *c, const struct engine_ops *ops, void *arg, uint64_t now)
 {
 	struct engine *e = calloc(1, sizeof(*e));
@@ -82,6 +102,7 @@ void engine_free(struct engine *e)
 		return;
 	if (e->pool && e->sessions && e->wheel && e->flows) {
 		for (uint32_t i = 0; (s = slots_from(e->sessions, &i)); i++) {
+			hole_close(e, s);
 			queue_drop(e, s);
 			session_free(e, s);
 		}
@@ -156,12 +177,29 @@ static void syn_options_free(struct engine *e, struct session *s)
 	s->syn = NULL;
 }
 
+enum session_state session_state(uint32_t ev)
+{
+	bool client = ev & (EV_CLIENT_FIN | EV_CLIENT_RST);
+
+	if (!(ev & EV_STARTED))
+		return STATE_WAITING;
+	if (!(ev & EV_ESTABLISHED))
+		return STATE_SYN_SENT;
+	if (ev & EV_TARGET_FIN)
+		return client ? STATE_CLOSING : STATE_TARGET_CLOSED;
+	return client ? STATE_CLIENT_CLOSED : STATE_ESTABLISHED;
+}
+
 /* The one mutator of a session's events: records @ev, which must be new, and keeps the counts of sessions by state. */
 void session_event(struct engine *e, struct session *s, enum session_event ev)
 {
 	assert(!(s->events & (uint32_t)ev));
 	assert(!(s->events & EV_ENDED));
+	if (!session_observing(s))
+		e->by_state[session_state(s->events)]--;
 	s->events |= (uint32_t)ev;
+	if (ev != EV_ENDED)
+		e->by_state[session_state(s->events)]++;
 	switch (ev) {
 	case EV_OPENED:
 		e->observed--;
@@ -230,8 +268,10 @@ void session_free(struct engine *e, struct session *s)
 		e->observed--;
 	else if (s->events & EV_ENDED)
 		e->lingering--;
-	else
+	else {
 		e->live--;
+		e->by_state[session_state(s->events)]--;
+	}
 	syn_options_free(e, s);
 	slots_give(e->sessions, (uint32_t)s->id);
 }
@@ -258,33 +298,33 @@ void session_shed(struct engine *e, uint64_t now)
 		session_end(e, most, OUTCOME_NO_MEMORY, now);
 }
 
+void session_declined(struct engine *e, const struct flow_key *k, enum decline why, uint64_t now)
+{
+	e->n.declined[why]++;
+	e->examples.declined[why] = (struct engine_example){ .key = *k, .time = now };
+}
+
 /*
  * From observing to opened: a place among the sessions and a source address. The caller has filled in what it knows of the client. False: declined and
  * counted; the session goes on observing.
  */
-bool session_open(struct engine *e, struct session *s, bool half_open)
+bool session_open(struct engine *e, struct session *s, bool half_open, enum decline *why, uint64_t now)
 {
-	if (!e->channel) {
-		e->n.declined_channel++;
-		return false;
-	}
-	if (half_open && e->half_open >= e->cfg.max_half_open) {
-		e->n.declined_half_open++;
-		return false;
-	}
-	if (e->cfg.max_memory && memory_used(e) > e->cfg.max_memory / 8 * 7) {
-		e->n.declined_memory++;
-		return false;
-	}
-	s->syn = pool_get(e->pool, sizeof(*s->syn));
-	if (!s->syn) {
-		e->n.declined_memory++;
-		return false;
-	}
 	s->source = s->key.client;
-	if (e->ops->source_take && !e->ops->source_take(e->arg, &s->key, &s->source)) {
+	*why = DECLINE_COUNT;
+	if (!e->channel)
+		*why = DECLINE_CHANNEL;
+	else if (half_open && e->half_open >= e->cfg.max_half_open)
+		*why = DECLINE_HALF_OPEN;
+	else if (e->cfg.max_memory && memory_used(e) > e->cfg.max_memory / 8 * 7)
+		*why = DECLINE_MEMORY;
+	else if (!(s->syn = pool_get(e->pool, sizeof(*s->syn))))
+		*why = DECLINE_MEMORY;
+	else if (e->ops->source_take && !e->ops->source_take(e->arg, &s->key, &s->source))
+		*why = DECLINE_SOURCE;
+	if (*why != DECLINE_COUNT) {
 		syn_options_free(e, s);
-		e->n.declined_source++;
+		session_declined(e, &s->key, *why, now);
 		return false;
 	}
 	s->has_source = true;
@@ -356,6 +396,8 @@ void session_end(struct engine *e, struct session *s, enum session_outcome o, ui
 	session_event(e, s, EV_ENDED);
 	s->outcome = o;
 	e->n.ended[o]++;
+	e->examples.ended[o] = (struct engine_example){ .key = s->key, .time = now };
+	hole_close(e, s);
 	queue_drop(e, s);
 	e->n.lost_by_outcome[o] += e->n.lost_bytes - lost;
 	loss_free(e, s);
@@ -412,6 +454,26 @@ void engine_shutdown(struct engine *e, uint64_t now)
 const struct engine_counters *engine_counters(const struct engine *e)
 {
 	return &e->n;
+}
+
+const struct engine_examples *engine_examples(const struct engine *e)
+{
+	return &e->examples;
+}
+
+unsigned engine_turns_waiting(const struct engine *e)
+{
+	return e->turns_waiting;
+}
+
+unsigned engine_holes_open(const struct engine *e)
+{
+	return e->holes_open;
+}
+
+const unsigned *engine_states(const struct engine *e)
+{
+	return e->by_state;
 }
 
 unsigned engine_sessions(const struct engine *e)

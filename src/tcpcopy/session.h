@@ -25,7 +25,9 @@ struct session;
 	X(TARGET_RESET, "target-reset", "the target reset the connection")                                  \
 	X(TARGET_CLOSED, "target-closed", "the target closed, the client went on")                          \
 	X(REFUSED, "refused", "the target answered the SYN by a reset: nothing listens there")              \
-	X(NO_ANSWER, "no-answer", "no answer to the SYN ever came back: target, return route or assistant") \
+	X(NO_ANSWER, "no-answer", "no answer to the SYN came back, although others were answered")         \
+	X(RETURN_SILENT, "return-silent",                                                                  \
+	  "no answer to the SYN, nor to anyone: target, return route or assistant")                        \
 	X(TARGET_SILENT, "target-silent", "the target stopped answering in the middle of the connection")   \
 	X(CAPTURE_HOLE, "capture-hole", "captured bytes were missing and never came")                       \
 	X(BUFFER_FULL, "buffer-full", "the target was slower than --session-buffer allows")                 \
@@ -75,6 +77,7 @@ enum session_event {
 /* Counters of the engine. One table: field, text. */
 #define ENGINE_COUNTERS(X)                                                                              \
 	X(captured_segments, "segments given to the engine")                                            \
+	X(captured_data, "of these, with payload")                                                      \
 	X(captured_bytes, "payload bytes in them")                                                      \
 	X(duplicate_bytes, "payload bytes captured again (retransmissions of the client, copies)")      \
 	X(keepalive_bytes, "payload bytes outside of what a session may send (behind a FIN, old)")      \
@@ -85,16 +88,12 @@ enum session_event {
 	X(lost_bytes, "of these, given up with their session (by outcome)")                             \
 	X(sessions_opened, "sessions opened by a SYN")                                                  \
 	X(sessions_joined, "sessions opened in mid-stream")                                             \
-	X(declined_half_open, "SYNs declined: too many half-open sessions")                             \
-	X(declined_channel, "connections declined: no assistant connected")                             \
-	X(declined_source, "connections declined: no free source address and port")                     \
-	X(declined_memory, "connections declined: no memory")                                           \
-	X(declined_old, "connections older than tcpcopy, declined by --no-join")                        \
 	X(turns, "turns opened (requests that waited for the answer before)")                           \
 	X(released_on_answer, "turns released because the target had answered")                         \
 	X(released_on_pause, "turns released because the target's shorter answer had paused")           \
 	X(released_on_close, "turns released because the target had closed")                            \
 	X(released_on_deadline, "turns released because --hold passed")                                 \
+	X(turns_given_up, "turns never released: their session ended before")                           \
 	X(emitted_segments, "segments sent to targets (a super-packet counts once)")                    \
 	X(emitted_acks, "of these, without data, SYN, FIN or RST")                                      \
 	X(retransmitted_segments, "of these, retransmissions of data, SYN or FIN")                      \
@@ -103,13 +102,52 @@ enum session_event {
 	X(window_probes, "probes of a zero window")                                                     \
 	X(fast_retransmits, "losses repaired by fast retransmission")                                   \
 	X(responses, "response records")                                                                \
+	X(responses_believed, "of these, believed")                                                     \
 	X(responses_unknown, "of these, for a session that has gone")                                   \
 	X(responses_refused, "of these, not believed: ack or sequence outside of what can be")          \
+	X(responses_late, "of these, for a session that had its outcome already")                       \
 	X(responses_merged, "response segments that reached us folded into another record")             \
 	X(response_bytes, "payload bytes of the targets' answers")                                      \
-	X(leftovers_reset, "old connections found on a target and reset")                               \
+	X(leftovers_reset, "of the records, those of an old connection on the target, which was reset") \
 	X(holes, "holes seen in captured streams")                                                      \
-	X(holes_filled, "of these, filled by the client's retransmission")
+	X(holes_filled, "of these, filled by the client's retransmission or a late packet")             \
+	X(holes_given_up, "of these, open when their session ended")                                    \
+	X(holes_proved, "of these, those whose bytes the online server was found to have")              \
+	X(missing_bytes, "payload bytes that never came: not captured, yet before others that were")
+
+/* Why a connection, or a part of it, was not replicated. One table: enum, name, text. */
+#define DECLINES(X)                                                             \
+	X(CHANNEL, channel, "no assistant connected")                           \
+	X(HALF_OPEN, half_open, "too many half-open sessions")                  \
+	X(SOURCE, source, "no free source address and port")                    \
+	X(MEMORY, memory, "no memory, or too many sessions")                    \
+	X(OLD, old, "older than tcpcopy, and --no-join")                        \
+	X(MIDDLE, middle, "in the middle of a turn; may be joined at its next")
+
+enum decline {
+#define X(id, name, text) DECLINE_##id,
+	DECLINES(X)
+#undef X
+		DECLINE_COUNT
+};
+const char *decline_name(enum decline d);
+const char *decline_text(enum decline d);
+
+/* What the live sessions do, by their events. One table: enum, name, text. */
+#define SESSION_STATES(X)                                                              \
+	X(WAITING, waiting, "waiting for the session before on the same port")         \
+	X(SYN_SENT, syn_sent, "waiting for the target's SYN-ACK")                      \
+	X(ESTABLISHED, established, "established")                                     \
+	X(CLIENT_CLOSED, client_closed, "the client has closed or reset")              \
+	X(TARGET_CLOSED, target_closed, "the target has closed")                       \
+	X(CLOSING, closing, "both have closed")
+
+enum session_state {
+#define X(id, name, text) STATE_##id,
+	SESSION_STATES(X)
+#undef X
+		STATE_COUNT
+};
 
 struct engine_counters {
 #define X(field, text) uint64_t field;
@@ -117,6 +155,8 @@ struct engine_counters {
 #undef X
 	uint64_t ended[OUTCOME_COUNT];
 	uint64_t lost_by_outcome[OUTCOME_COUNT]; /* bytes */
+	uint64_t declined[DECLINE_COUNT];	 /* times */
+	uint64_t unjoined[DECLINE_COUNT];	 /* bytes: unjoined_bytes by reason */
 	struct hist capture_to_emit;		 /* ns from capture to first emission of each data segment */
 };
 
@@ -135,6 +175,15 @@ struct flow_key {
 	struct endpoint client, online;
 	uint16_t target; /* index of engine_add_target() */
 	uint16_t copy;	 /* 0, 1, ... for multiplied copies */
+};
+
+/* The newest connection that met each end; time 0: none did. */
+struct engine_example {
+	struct flow_key key;
+	uint64_t time; /* ns */
+};
+struct engine_examples {
+	struct engine_example ended[OUTCOME_COUNT], declined[DECLINE_COUNT];
 };
 
 /* What the engine wants done. Called from inside the engine_*() calls; they must not call back into the engine. */
@@ -185,11 +234,15 @@ void engine_channel_down(struct engine *e);
 void engine_shutdown(struct engine *e, uint64_t now);
 
 const struct engine_counters *engine_counters(const struct engine *e);
+const struct engine_examples *engine_examples(const struct engine *e);
 unsigned engine_sessions(const struct engine *e);  /* live: opened and without an outcome yet */
 unsigned engine_lingering(const struct engine *e); /* with an outcome, kept briefly */
 unsigned engine_observed(const struct engine *e);  /* connections older than the engine, not joined yet */
 size_t engine_memory(const struct engine *e);	   /* bytes in blocks handed out by the pool */
 uint64_t engine_live_bytes(const struct engine *e); /* payload bytes queued and neither acknowledged nor given up */
+unsigned engine_turns_waiting(const struct engine *e);
+unsigned engine_holes_open(const struct engine *e);
+const unsigned *engine_states(const struct engine *e); /* live sessions by enum session_state */
 
 /* Check every invariant of every session; aborts with assert() on a broken one. For tests. */
 void engine_check(const struct engine *e);

@@ -81,8 +81,8 @@ void engine_check(const struct engine *e)
 {
 	const struct engine_counters *n = &e->n;
 	const struct session *s;
-	unsigned live = 0, lingering = 0, observed = 0, half_open = 0;
-	uint64_t bytes = 0, ended = 0, lost = 0;
+	unsigned live = 0, lingering = 0, observed = 0, half_open = 0, by_state[STATE_COUNT] = { 0 };
+	uint64_t bytes = 0, ended = 0, lost = 0, unjoined = 0, turns_waiting = 0, holes_open = 0;
 
 	for (uint32_t i = 0; (s = slots_from(e->sessions, &i)); i++) {
 		assert((uint32_t)s->id == i);
@@ -90,15 +90,22 @@ void engine_check(const struct engine *e)
 			observed++;
 		else if (s->events & EV_ENDED)
 			lingering++;
-		else
+		else {
 			live++;
+			by_state[session_state(s->events)]++;
+		}
 		half_open += s->half_open_counted;
+		holes_open += s->hole_since != 0;
+		for (const struct qseg *q = s->hold; q; q = q->next)
+			turns_waiting += q->turn;
 		check_session(e, s, &bytes);
 	}
 	for (int o = 0; o < OUTCOME_COUNT; o++) {
 		ended += n->ended[o];
 		lost += n->lost_by_outcome[o];
 	}
+	for (int d = 0; d < DECLINE_COUNT; d++)
+		unjoined += n->unjoined[d];
 	assert(live == e->live && lingering == e->lingering && observed == e->observed && half_open == e->half_open);
 	/* the account: every byte and every session in exactly one row */
 	assert(bytes == e->live_bytes);
@@ -107,6 +114,14 @@ void engine_check(const struct engine *e)
 	assert(n->queued_bytes == n->acked_bytes + n->lost_bytes + e->live_bytes);
 	assert(n->sessions_opened + n->sessions_joined == ended + live);
 	assert(n->lost_bytes == lost);
+	assert(n->unjoined_bytes == unjoined);
+	assert(n->turns == n->released_on_answer + n->released_on_pause + n->released_on_close + n->released_on_deadline +
+				   n->turns_given_up + turns_waiting);
+	assert(n->responses == n->responses_believed + n->responses_refused + n->responses_unknown + n->responses_late +
+				       n->leftovers_reset);
+	assert(n->holes == n->holes_filled + n->holes_given_up + holes_open);
+	assert(turns_waiting == e->turns_waiting && holes_open == e->holes_open);
+	assert(!memcmp(by_state, e->by_state, sizeof(by_state)));
 }
 
 char *session_format(char *buf, size_t size, const struct session *s)

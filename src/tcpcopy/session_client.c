@@ -39,14 +39,23 @@ static bool queue_failed(struct engine *e, struct session *s, enum queue_result 
 	return true;
 }
 
+/* What @g brought is not replicated. */
+static void unjoined(struct engine *e, const struct segment *g, enum decline why)
+{
+	e->n.unjoined_bytes += g->captured;
+	e->n.unjoined[why] += g->captured;
+}
+
 static void open_by_syn(struct engine *e, struct session *s, const struct segment *g, uint64_t now)
 {
+	enum decline why;
+
 	begin_at(s, g->seq);
 	take_ip_fields(s, g);
 	s->captured_last = g->time;
 	s->has_turn_ack = false;
-	if (!session_open(e, s, true)) {
-		e->n.unjoined_bytes += g->captured;
+	if (!session_open(e, s, true, &why, now)) {
+		unjoined(e, g, why);
 		session_free(e, s); /* its first data may be joined, like that of any unknown connection */
 		return;
 	}
@@ -105,8 +114,8 @@ static void client_syn(struct engine *e, struct session *s, const struct flow_ke
 	if (!s) {
 		s = session_new(e, k, now);
 		if (!s) {
-			e->n.declined_memory++;
-			e->n.unjoined_bytes += g->captured;
+			session_declined(e, k, DECLINE_MEMORY, now);
+			unjoined(e, g, DECLINE_MEMORY);
 			return;
 		}
 		s->pred = pred;
@@ -116,13 +125,13 @@ static void client_syn(struct engine *e, struct session *s, const struct flow_ke
 	open_by_syn(e, s, g, now);
 }
 
-/* False: declined and counted; the connection is observed further. */
-static bool join(struct engine *e, struct session *s, const struct segment *g, uint64_t now)
+/* False: declined and counted, for the reason in *@why; the connection is observed further. */
+static bool join(struct engine *e, struct session *s, const struct segment *g, enum decline *why, uint64_t now)
 {
 	uint16_t mss = addr_is_v4(&s->key.client.addr) ? 1460 : 1440;
 	uint32_t old;
 
-	if (!session_open(e, s, false))
+	if (!session_open(e, s, false, why, now))
 		return false;
 	session_event(e, s, EV_JOINED);
 	e->n.sessions_joined++;
@@ -159,20 +168,26 @@ void client_observe(struct engine *e, struct session *s, const struct segment *g
 	uint64_t quiet_since = MAX(s->captured_last, e->started_at);
 	bool next = !s->has_turn_ack || g->seq == s->cap_nxt;
 	bool turn = next && ((s->has_turn_ack && seq_gt(g->ack, s->turn_ack)) || g->time >= quiet_since + JOIN_SILENCE);
+	enum decline why = DECLINE_MIDDLE;
 
 	if (g->flags & TCPF_RST || (g->flags & TCPF_FIN && !g->captured)) {
-		e->n.unjoined_bytes += g->captured;
+		unjoined(e, g, DECLINE_MIDDLE);
 		session_free(e, s);
 		return;
 	}
 	if (!g->captured)
 		return;
-	if (turn && (!e->cfg.no_join || s->rejoins) && now >= s->rejoin_after && g->captured == g->len &&
-	    join(e, s, g, now))
-		return;
-	if (e->cfg.no_join && !s->has_turn_ack)
-		e->n.declined_old++;
-	e->n.unjoined_bytes += g->captured;
+	if (e->cfg.no_join && !s->rejoins) {
+		why = DECLINE_OLD;
+		if (!s->has_turn_ack)
+			session_declined(e, &s->key, why, now);
+	} else if (turn && now >= s->rejoin_after && g->captured == g->len) {
+		if (join(e, s, g, &why, now))
+			return;
+	} else {
+		session_declined(e, &s->key, why, now);
+	}
+	unjoined(e, g, why);
 	s->turn_ack = s->has_turn_ack ? seq_max(s->turn_ack, g->ack) : g->ack;
 	s->cap_nxt = s->has_turn_ack ? seq_max(s->cap_nxt, g->seq + g->len) : g->seq + g->len;
 	s->has_turn_ack = true;
@@ -244,7 +259,7 @@ static void client_segment(struct engine *e, struct session *s, const struct seg
 			s->rejoin_after = now;
 			client_observe(e, s, g, now);
 		} else {
-			e->n.unjoined_bytes += g->captured;
+			unjoined(e, g, DECLINE_MEMORY);
 		}
 		return;
 	}
@@ -266,6 +281,7 @@ void engine_captured(struct engine *e, const struct flow_key *k, const struct se
 	session_shed(e, now);
 	s = flow_table_find(e->flows, k);
 	e->n.captured_segments++;
+	e->n.captured_data += g->len != 0;
 	e->n.captured_bytes += g->len;
 	e->n.truncated_bytes += g->len - g->captured;
 	if (g->flags & TCPF_SYN) {
@@ -284,8 +300,8 @@ void engine_captured(struct engine *e, const struct flow_key *k, const struct se
 			return; /* nothing to replicate yet, and nothing to remember */
 		s = e->observed < e->cfg.max_half_open ? session_new(e, k, now) : NULL;
 		if (!s) {
-			e->n.declined_memory++;
-			e->n.unjoined_bytes += g->captured;
+			session_declined(e, k, DECLINE_MEMORY, now);
+			unjoined(e, g, DECLINE_MEMORY);
 			return;
 		}
 	}

@@ -23,17 +23,36 @@ void hole_watch(struct engine *e, struct session *s, uint32_t old_cap_nxt, uint6
 {
 	bool was = s->hole_since != 0, moved = s->cap_nxt != old_cap_nxt;
 
-	if (was && moved)
+	if (was && (moved || !s->ooo)) {
 		e->n.holes_filled++;
+		e->holes_open--;
+	}
 	if (!s->ooo) {
 		s->hole_since = s->hole_proof = 0;
 		timer_off(s, TIMER_HOLE);
 	} else if (!was || moved) {
 		e->n.holes++;
+		e->holes_open++;
 		s->hole_since = now;
 		s->hole_proof = 0;
 		timer_set(e, s, TIMER_HOLE, now + ASK_FIRST);
 	}
+}
+
+void hole_close(struct engine *e, struct session *s)
+{
+	uint32_t at = s->cap_nxt;
+
+	if (!s->hole_since)
+		return;
+	e->n.holes_given_up++;
+	e->holes_open--;
+	e->n.holes_proved += s->hole_proof != 0;
+	for (const struct qseg *q = s->ooo; q; q = q->next) {
+		e->n.missing_bytes += q->seq - at;
+		at = qseg_end(q);
+	}
+	s->hole_since = s->hole_proof = 0;
 }
 
 /* Has the online server received the byte at cap_nxt? */

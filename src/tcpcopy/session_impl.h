@@ -199,6 +199,8 @@ struct engine {
 	struct target *target;
 	unsigned n_targets;
 	unsigned live, lingering, observed, half_open;
+	unsigned by_state[STATE_COUNT]; /* the live ones */
+	unsigned turns_waiting, holes_open;
 	uint64_t started_at, live_bytes;
 	uint64_t captured_until; /* ns, capture time of the newest segment processed */
 	bool channel;
@@ -207,13 +209,16 @@ struct engine {
 	uint64_t trim_at; /* ns, when the pool may give memory back; UINT64_MAX: it has none to give */
 	uint32_t shed_hand;
 	struct engine_counters n;
+	struct engine_examples examples;
 };
 
 /* session.c */
 struct session *session_new(struct engine *e, const struct flow_key *k, uint64_t now);
 void session_event(struct engine *e, struct session *s, enum session_event ev);
-/* @half_open: the client has not completed its handshake yet. False: declined. */
-bool session_open(struct engine *e, struct session *s, bool half_open);
+/* @half_open: the client has not completed its handshake yet. False: declined for the reason in *@why. */
+bool session_open(struct engine *e, struct session *s, bool half_open, enum decline *why, uint64_t now);
+void session_declined(struct engine *e, const struct flow_key *k, enum decline why, uint64_t now);
+enum session_state session_state(uint32_t events); /* of a live session */
 void session_start(struct engine *e, struct session *s, uint64_t now);
 void session_end(struct engine *e, struct session *s, enum session_outcome o, uint64_t now);
 void session_free(struct engine *e, struct session *s);
@@ -242,6 +247,7 @@ bool turn_rst_may_go(const struct engine *e, const struct session *s, uint64_t n
 
 /* session_hole.c */
 void hole_watch(struct engine *e, struct session *s, uint32_t old_cap_nxt, uint64_t now);
+void hole_close(struct engine *e, struct session *s); /* the session ends: what is missing stays missing */
 void hole_timeout(struct engine *e, struct session *s, uint64_t now);
 
 /* session_output.c */

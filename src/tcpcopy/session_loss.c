@@ -351,7 +351,9 @@ static void probe(struct engine *e, struct session *s, uint64_t now)
 static void syn_timeout(struct engine *e, struct session *s, uint64_t now)
 {
 	if (now - s->progress_at > SYN_GIVE_UP) {
-		session_end(e, s, OUTCOME_NO_ANSWER, now);
+		uint64_t heard = session_target(e, s)->last_heard;
+
+		session_end(e, s, heard && now - heard <= SYN_GIVE_UP ? OUTCOME_NO_ANSWER : OUTCOME_RETURN_SILENT, now);
 		return;
 	}
 	e->n.rto_fired++;

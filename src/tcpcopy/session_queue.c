@@ -235,6 +235,10 @@ void queue_acked(struct engine *e, struct session *s, uint32_t ack, uint64_t now
 
 void queue_drop(struct engine *e, struct session *s)
 {
+	for (const struct qseg *q = s->hold; q; q = q->next) {
+		e->n.turns_given_up += q->turn;
+		e->turns_waiting -= q->turn;
+	}
 	while (s->head) {
 		struct qseg *q = s->head;
 		uint32_t lost = data_above(q, s->snd_una);

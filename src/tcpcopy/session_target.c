@@ -17,6 +17,11 @@ static void refuse(struct engine *e)
 	e->n.responses_refused++;
 }
 
+static void believe(struct engine *e)
+{
+	e->n.responses_believed++;
+}
+
 /* RFC 9293 3.10.7.3: the target answers our SYN for an older connection with the same tuple: reset that, and ask again. */
 static void reset_leftover(struct engine *e, struct session *s, const struct response *r, uint64_t now)
 {
@@ -39,10 +44,12 @@ static void handshake(struct engine *e, struct session *s, const struct response
 	bool acceptable = (r->flags & TCPF_ACK) && r->ack == s->iss + 1;
 
 	if (r->flags & TCPF_RST) {
-		if (acceptable)
-			session_end(e, s, OUTCOME_REFUSED, now);
-		else
+		if (!acceptable) {
 			refuse(e);
+			return;
+		}
+		believe(e);
+		session_end(e, s, OUTCOME_REFUSED, now);
 		return;
 	}
 	if (!(r->flags & TCPF_ACK)) {
@@ -53,6 +60,7 @@ static void handshake(struct engine *e, struct session *s, const struct response
 		reset_leftover(e, s, r, now);
 		return;
 	}
+	believe(e);
 	session_event(e, s, EV_ESTABLISHED);
 	s->irs = r->seq;
 	s->rcv_nxt = s->window_most = r->seq + 1;
@@ -170,19 +178,23 @@ static void established(struct engine *e, struct session *s, const struct respon
 		return;
 	}
 	if (r->flags & TCPF_SYN) {
-		if (r->seq == s->irs)
+		if (r->seq == s->irs) {
+			believe(e);
 			s->ack_now = true; /* our ACK of the SYN-ACK was lost */
-		else
+		} else {
 			refuse(e);
+		}
 		session_step(e, s, now);
 		return;
 	}
 	if (r->flags & TCPF_RST) {
 		/* RFC 5961 asks for seq = RCV.NXT; ours is the highest edge seen, so anything near it is believed */
-		if (r->flags & TCPF_ACK && !seq_between(s->snd_una, r->ack, s->snd_nxt))
+		if (r->flags & TCPF_ACK && !seq_between(s->snd_una, r->ack, s->snd_nxt)) {
 			refuse(e);
-		else
-			session_end(e, s, s->events & EV_TARGET_FIN ? OUTCOME_TARGET_CLOSED : OUTCOME_TARGET_RESET, now);
+			return;
+		}
+		believe(e);
+		session_end(e, s, s->events & EV_TARGET_FIN ? OUTCOME_TARGET_CLOSED : OUTCOME_TARGET_RESET, now);
 		return;
 	}
 	if (!(r->flags & TCPF_ACK) || !seq_between(s->snd_una, r->ack, s->snd_nxt)) {
@@ -192,6 +204,7 @@ static void established(struct engine *e, struct session *s, const struct respon
 		session_step(e, s, now);
 		return;
 	}
+	believe(e);
 	if (s->ts_ok && r->opt.has_ts && ts_gt(r->opt.tsval, s->ts_recent))
 		s->ts_recent = r->opt.tsval;
 	take_ack(e, s, r, now);
@@ -229,10 +242,12 @@ void engine_response(struct engine *e, const struct response *r, uint64_t now)
 	if (now - t->last_heard > RTO_CAP_ALIVE && t->backed_off)
 		loss_target_alive(e, t, now);
 	t->last_heard = now;
-	if (s->events & EV_ENDED)
+	if (s->events & EV_ENDED) {
+		e->n.responses_late++;
 		afterwards(e, s, r, now);
-	else if (!(s->events & EV_ESTABLISHED))
+	} else if (!(s->events & EV_ESTABLISHED)) {
 		handshake(e, s, r, now);
-	else
+	} else {
 		established(e, s, r, now);
+	}
 }

@@ -27,6 +27,7 @@ void turn_linked(struct engine *e, struct session *s, struct qseg *q)
 		q->expect = q->ack - s->turn_ack;
 		s->turn_ack = q->ack;
 		e->n.turns++;
+		e->turns_waiting++;
 		if (!s->hold) {
 			s->hold = q;
 			/* the answer that it waits for has begun and is incomplete: the target's Nagle may wait for our ACK */
@@ -109,6 +110,7 @@ void turn_check(struct engine *e, struct session *s, uint64_t now)
 			return;
 		}
 		(*way)++;
+		e->turns_waiting--;
 		release(s);
 	}
 	if (s->events & EV_CLIENT_RST && !turn_rst_may_go(e, s, now)) {

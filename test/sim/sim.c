@@ -219,7 +219,7 @@ static void check_counters(struct world *w)
 static void check_outcomes(struct world *w)
 {
 	static const enum session_outcome wrong[] = {
-		OUTCOME_TARGET_RESET,  OUTCOME_REFUSED,      OUTCOME_NO_ANSWER,
+		OUTCOME_TARGET_RESET,  OUTCOME_REFUSED,      OUTCOME_NO_ANSWER, OUTCOME_RETURN_SILENT,
 		OUTCOME_TARGET_SILENT, OUTCOME_CAPTURE_HOLE, OUTCOME_BUFFER_FULL,
 		OUTCOME_NO_MEMORY,     OUTCOME_HALF_OPEN,    OUTCOME_TARGET_OPEN,
 	};

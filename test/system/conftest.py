@@ -1,5 +1,6 @@
 """What the system tests share: a lab for each test, and the two programs in it."""
 
+import json
 import os
 import pathlib
 import re
@@ -68,10 +69,11 @@ class Program:
 
 
 class Account:
-    """The account that tcpcopy prints when it ends: rows by their text."""
+    """The account that tcpcopy leaves when it ends: rows of its log by their text, and the file of --report."""
 
-    def __init__(self, log):
+    def __init__(self, log, report):
         self.log = log
+        self.report = json.loads(report)
         self.rows = {}
         for line in log[log.index("--- account ---"):].splitlines():
             if m := re.match(r"tcpcopy: +(\d+)  (.*?),?$", line):
@@ -84,19 +86,20 @@ class Account:
     def outcomes(self):
         return {text.split(":")[0]: n for text, n in self.rows.items() if re.match(r"[a-z-]+: ", text)}
 
+    def __getitem__(self, name):
+        """A row of the report by its name: "engine.responses", or the sum of a section: "ended.*"."""
+        section, key = name.split(".")
+        rows = self.report["account"][section]
+        return sum(rows.values()) if key == "*" else rows[key]
+
     def balanced(self):
-        """The equations that must hold whatever happened."""
-        captured = self("payload bytes in them")
-        taken = self("payload bytes taken for the target")
-        ways = (taken + self("payload bytes captured again") + self("payload bytes outside of what") +
-                self("payload bytes of connections that are not") + self("payload bytes that the capture cut"))
-        ends = self("acknowledged by the target") - self("complete:") + self("given up with their session")
-        ends = (self.rows.get("of these, acknowledged by the target", 0) +
-                self.rows.get("of these, given up with their session (by outcome)", 0) +
-                self("still waiting for the target"))
-        assert captured == ways, self.log
-        assert taken == ends, self.log
-        assert sum(self.outcomes().values()) == self("sessions opened"), self.log
+        """The equations that must hold whatever happened, added up anew."""
+        assert self.report["equations"]
+        for equation in self.report["equations"]:
+            left, right = (sum(self[name] for name in equation[side].split(" + ")) for side in ("left", "right"))
+            assert left == right == equation["left_sum"], (equation, self.log)
+            assert equation["balanced"]
+            assert f"{equation['what']}: {left} = {right}, balanced" in self.log
         return True
 
 
@@ -110,8 +113,9 @@ class Replay:
         server = f"[{assistant.ip6}]" if v6 else assistant.ip4
         self.intercept = Program(assistant, "intercept", "-i", "eth0", "-F", "tcp", "and", "src", "port", port,
                                  *intercept, prefix=prefix).wait_ready()
-        self.tcpcopy = Program(lab.host("online"), "tcpcopy", "-x", rule, "-s", server, *tcpcopy,
-                               prefix=prefix).wait_ready()
+        self.report_path = lab.new_path("report.json")
+        self.tcpcopy = Program(lab.host("online"), "tcpcopy", "-x", rule, "-s", server, "--report", self.report_path,
+                               *tcpcopy, prefix=prefix).wait_ready()
 
     def restart(self, name):
         """Kill "intercept" or "tcpcopy" and start it anew as soon as that is possible."""
@@ -123,7 +127,7 @@ class Replay:
 
     def stop(self):
         """The account of tcpcopy; both programs have ended cleanly and the account balances."""
-        account = Account(self.tcpcopy.stop())
+        account = Account(self.tcpcopy.stop(), self.report_path.read_text())
         self.intercept_log = self.intercept.stop()
         account.balanced()
         return account

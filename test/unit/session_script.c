@@ -211,6 +211,12 @@ static bool number_of(const struct script *s, const char *name, uint64_t *n)
 	}
 	ENGINE_COUNTERS(X)
 #undef X
+	for (int d = 0; d < DECLINE_COUNT; d++) {
+		if (!strncmp(name, "declined_", 9) && !strcmp(name + 9, decline_name((enum decline)d))) {
+			*n = c->declined[d];
+			return true;
+		}
+	}
 	if (!strcmp(name, "sessions"))
 		*n = engine_sessions(s->h.engine);
 	else if (!strcmp(name, "lingering"))

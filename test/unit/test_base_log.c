@@ -173,11 +173,14 @@ static void rate_limit(void **state)
 	capture_begin(STDERR_FILENO);
 	say(5);
 	say(6);
-	assert_string_equal(capture_end(), "prog: number 5 (4 more like this kept back)\n");
+	assert_string_equal(capture_end(), "prog: number 5 (4 similar lines suppressed)\n");
 
-	assert_true(log_limit_pass(&l, &kept_back)); /* each call site has its own */
+	assert_int_equal(log_lines_suppressed(), 5);
+
+	assert_true(log_limit_pass(&l, 2, &kept_back)); /* each call site has its own */
+	assert_true(log_limit_pass(&l, 2, &kept_back));
 	assert_int_equal(kept_back, 0);
-	assert_false(log_limit_pass(&l, &kept_back));
+	assert_false(log_limit_pass(&l, 2, &kept_back));
 }
 
 int main(void)
