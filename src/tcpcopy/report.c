@@ -242,6 +242,8 @@ static char *account_text(const struct report *r)
 	account_print(&account_table, r->now.row, to);
 	print_loss(&r->now, to);
 	print_lag(&r->now.lag, to);
+	fprintf(to, "assistants: %u connected, %llu connections lost, %llu attempts failed\n", r->now.assistants_up,
+		(ull)r->now.row[ROW_CHANNEL_losses_of_connection], (ull)r->now.row[ROW_CHANNEL_attempts_failed]);
 	fprintf(to, "reasons, with the newest example:\n");
 	print_reasons(r, UINT32_MAX, to);
 	return fclose(to) ? NULL : text;
