@@ -58,6 +58,7 @@ help:
 	@echo 'layers             do includes go one way, and is the core pure?'
 	@echo 'lint               cppcheck and clang-tidy, where they are installed'
 	@echo 'fuzz bench         build fuzz/fuzz_*.c (clang) and bench/bench_*.c below build/'
+	@echo 'bench-all          also whole programs in the lab, as root; bench/run -h for parts of it'
 	@echo 'lab/relay          the wire with faults that the lab uses'
 	@echo 'clean distclean    what make built; also what configure wrote'
 	@echo 'Variants live beside each other: mkdir b && cd b && ../configure --enable-sanitizers && make unit'
@@ -215,6 +216,16 @@ endef
 $(foreach t,$(bench_names),$(eval $(call bench_program,$t)))
 bench: $(addprefix build/bench/,$(bench_names))
 
+# What bench/run needs: a reader of captures and a source of load.
+define bench_tool
+build/bench/$1: build/bench/$1.o
+	$$(call step,LINK,$$@) $$(link) -o $$@ $$^ $$(LIBS)
+endef
+$(foreach t,tap load,$(eval $(call bench_tool,$t)))
+bench-tools: build/bench/tap build/bench/load
+bench-all: bench bench-tools all
+	$(SRCDIR)/bench/run
+
 # --- installation ---------------------------------------------------------------------------------------------------
 INSTALL ?= install
 manuals = $(wildcard $(SRCDIR)/man/*.8)
@@ -245,7 +256,7 @@ distclean: clean
 	rm -rf build config.mk
 	$(if $(filter-out .,$(SRCDIR)),rm -f Makefile)
 
-.PHONY: all help install uninstall unit sim cmocka check layers lint fuzz bench clean distclean always
+.PHONY: all help install uninstall unit sim cmocka check layers lint fuzz bench bench-tools bench-all clean distclean always
 .SECONDARY:
 
 -include $(wildcard build/obj/*/*.d build/test/*.d build/sim/*.d build/tools/*.d build/fuzz/*.d build/fuzz/obj/*/*.d build/bench/*.d build/tools/*.d)
