@@ -8,15 +8,15 @@
  * was written in part the next one begins with a newline. Control characters are replaced,
  * as parts of a line may come from the network.
  *
- * The state is one per process and set up before there are threads; afterwards only log_reopen()
- * changes it, and that by dup3() onto the same descriptor, so that no other thread can see it
- * closed. The directory of the file is kept open, so that it can be found again from wherever the
+ * The state is one per process; a lock keeps a line that another thread writes from meeting its
+ * change. The directory of the file is kept open, so that it can be found again from wherever the
  * program was confined to.
  */
 #include "base/log.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -41,6 +41,8 @@ static struct {
 	char *name;	 /* of the file in there; NULL: no file */
 	uint64_t suppressed, dropped;
 } state = { .prog = "tcpcopy", .max = LOGL_INFO, .fd = STDERR_FILENO, .dir = -1 };
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
 static const struct {
 	const char *name;
@@ -84,6 +86,22 @@ static int open_directory(const char *path)
 	return dir;
 }
 
+/* Under the lock. */
+static void close_log(void)
+{
+	if (state.to_syslog)
+		closelog();
+	if (state.name || state.to_journal)
+		close(state.fd);
+	if (state.dir >= 0)
+		close(state.dir);
+	free(state.name);
+	state.to_syslog = state.to_journal = state.torn = false;
+	state.name = NULL;
+	state.dir = -1;
+	state.fd = STDERR_FILENO;
+}
+
 int log_to_file(const char *path)
 {
 	const char *slash = strrchr(path, '/');
@@ -101,10 +119,12 @@ int log_to_file(const char *path)
 		errno = error;
 		return -1;
 	}
-	log_close();
+	pthread_mutex_lock(&lock);
+	close_log();
 	state.fd = fd;
 	state.dir = dir;
 	state.name = name;
+	pthread_mutex_unlock(&lock);
 	return 0;
 }
 
@@ -117,8 +137,10 @@ int log_reopen(void)
 	fd = open_file(state.dir, state.name);
 	if (fd < 0)
 		return -1;
+	pthread_mutex_lock(&lock);
 	result = dup3(fd, state.fd, O_CLOEXEC);
 	error = errno;
+	pthread_mutex_unlock(&lock);
 	close(fd);
 	errno = error;
 	return result < 0 ? -1 : 0;
@@ -126,9 +148,11 @@ int log_reopen(void)
 
 void log_to_syslog(void)
 {
-	log_close();
+	pthread_mutex_lock(&lock);
+	close_log();
 	openlog(state.prog, LOG_PID | LOG_NDELAY, LOG_DAEMON);
 	state.to_syslog = true;
+	pthread_mutex_unlock(&lock);
 }
 
 int log_to_journal(const char *socket_path)
@@ -145,25 +169,19 @@ int log_to_journal(const char *socket_path)
 		errno = error;
 		return -1;
 	}
-	log_close();
+	pthread_mutex_lock(&lock);
+	close_log();
 	state.fd = fd;
 	state.to_journal = true;
+	pthread_mutex_unlock(&lock);
 	return 0;
 }
 
 void log_close(void)
 {
-	if (state.to_syslog)
-		closelog();
-	if (state.name || state.to_journal)
-		close(state.fd);
-	if (state.dir >= 0)
-		close(state.dir);
-	free(state.name);
-	state.to_syslog = state.to_journal = state.torn = false;
-	state.name = NULL;
-	state.dir = -1;
-	state.fd = STDERR_FILENO;
+	pthread_mutex_lock(&lock);
+	close_log();
+	pthread_mutex_unlock(&lock);
 }
 
 /* The time in the machine's zone, with its offset: what is needed to compare with another host's
@@ -196,15 +214,13 @@ static void write_line(const char *line, size_t len)
 		state.torn = wrote != (ssize_t)len;
 }
 
-void log_at(enum log_level level, const char *fmt, ...)
+/* Under the lock. */
+static void put_line(enum log_level level, const char *fmt, va_list args)
 {
 	char line[LINE_MAX_BYTES];
 	size_t start = 0, len, room = sizeof(line) - 1; /* the newline's place */
 	int wrote, error = errno;
-	va_list args;
 
-	if (level > state.max)
-		return;
 	if (state.to_journal) {
 		start = (size_t)snprintf(line, room, "SYSLOG_IDENTIFIER=%s\nPRIORITY=%d\nMESSAGE=", state.prog,
 					 levels[level].priority);
@@ -219,10 +235,8 @@ void log_at(enum log_level level, const char *fmt, ...)
 			start = (size_t)snprintf(line, room, "<%d>", levels[level].priority);
 		start += (size_t)snprintf(line + start, room - start, "%s: ", state.prog);
 	}
-	va_start(args, fmt);
 	errno = error; /* for %m */
 	wrote = vsnprintf(line + start, room - start, fmt, args);
-	va_end(args);
 	if (wrote < 0)
 		return;
 	len = start + (size_t)wrote;
@@ -240,6 +254,21 @@ void log_at(enum log_level level, const char *fmt, ...)
 		line[len++] = '\n';
 		write_line(line, len);
 	}
+}
+
+void log_at(enum log_level level, const char *fmt, ...)
+{
+	const int error = errno;
+	va_list args;
+
+	if (level > state.max)
+		return;
+	pthread_mutex_lock(&lock);
+	errno = error;
+	va_start(args, fmt);
+	put_line(level, fmt, args);
+	va_end(args);
+	pthread_mutex_unlock(&lock);
 	errno = error;
 }
 

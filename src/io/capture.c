@@ -1,9 +1,8 @@
 /*
- * Live capture: what its kinds have in common, and the choice between them.
+ * Live capture: what its kinds have in common.
  *
- * In: options. Out: a source for one interface, whose packets come from an AF_PACKET socket: with
- * a wake-up for each packet (capture_packet.c), from a ring in blocks (capture_ring.c), or from
- * whichever of both suits the rate (capture_auto.c).
+ * In: options. Out: steps of making an AF_PACKET socket, for those whose packets come with a wake-up
+ * for each (capture_packet.c) or from a ring in blocks (capture_ring.c).
  *
  * PACKET_VNET_HDR gives each packet a header that says what its bytes do not: gso_size of a
  * super-packet, and whether the checksum field holds a checksum at all.
@@ -14,12 +13,6 @@
  * Nothing unwanted gets in: a socket is made with protocol 0, which receives nothing, and bound
  * under a drop-all filter; the wanted filter comes last. When it is replaced later, what was
  * queued under the old one is tested against the new one here, by time stamp.
- *
- * IPv4 fragments are reassembled by the kernel before the filter looks at them, or a filter on
- * ports would drop all but the first. The means is a fan-out group with
- * PACKET_FANOUT_FLAG_DEFRAG, be it of one member. There must be one group only: fragments of all
- * groups meet in one queue, so of two groups on an interface the first would get every
- * reassembled packet and the second none.
  *
  * An interface that goes down is a counted error; when it comes up again, so do the packets.
  */
@@ -36,9 +29,6 @@
 
 #ifndef PACKET_IGNORE_OUTGOING
 #define PACKET_IGNORE_OUTGOING 23
-#endif
-#ifndef PACKET_FANOUT_FLAG_IGNORE_OUTGOING
-#define PACKET_FANOUT_FLAG_IGNORE_OUTGOING 0x4000u
 #endif
 
 int capture_fail(const struct capture *c, const char *what, char *err, size_t err_size)
@@ -140,27 +130,6 @@ int capture_bind(struct capture *c, char *err, size_t err_size)
 	return 0;
 }
 
-/* Upper half of the option: type and flags. Lower half: the group's number. */
-int capture_join(struct capture *c, unsigned type, unsigned *group)
-{
-	unsigned value = *group;
-	socklen_t len = sizeof(value);
-	int fd = c->source.fd;
-
-	if (!value) {
-		value = (0u | type | PACKET_FANOUT_FLAG_UNIQUEID | PACKET_FANOUT_FLAG_DEFRAG) << 16;
-		if (c->direction != CAPTURE_BOTH)
-			value |= PACKET_FANOUT_FLAG_IGNORE_OUTGOING << 16;
-	}
-	if (setsockopt(fd, SOL_PACKET, PACKET_FANOUT, &value, sizeof(value)) < 0) {
-		/* Older kernels know fewer flags. */
-		value &= ~(PACKET_FANOUT_FLAG_IGNORE_OUTGOING << 16);
-		if (setsockopt(fd, SOL_PACKET, PACKET_FANOUT, &value, sizeof(value)) < 0)
-			return -1;
-	}
-	return getsockopt(fd, SOL_PACKET, PACKET_FANOUT, group, &len);
-}
-
 int capture_let_in(struct capture *c, char *err, size_t err_size)
 {
 	return capture_filter_attach(c->source.fd, &c->program, c->direction, err, err_size);
@@ -202,44 +171,6 @@ int capture_refilter(struct capture *list[], unsigned n, const char *text, char 
 		list[i]->program = program[i];
 	}
 	return 0;
-}
-
-/* One socket by itself, in a group of one; without the group only fragments are missed. */
-static struct source *alone(struct capture *c, char *err, size_t err_size)
-{
-	unsigned group = 0;
-
-	if (!c)
-		return NULL;
-	(void)capture_join(c, PACKET_FANOUT_CPU, &group);
-	if (capture_let_in(c, err, err_size) < 0) {
-		source_close(&c->source);
-		return NULL;
-	}
-	return &c->source;
-}
-
-struct source *capture_open(const struct capture_options *o, char *err, size_t err_size)
-{
-	struct capture *packet, *ring;
-	char why[256];
-
-	if (!o->interface[0] || strlen(o->interface) >= IFNAMSIZ) {
-		snprintf(err, err_size, "interface \"%s\": a name has 1 to %d characters",
-			 o->interface, IFNAMSIZ - 1);
-		return NULL;
-	}
-	if (o->mode == CAPTURE_RING)
-		return alone(capture_ring_new(o, err, err_size), err, err_size);
-	packet = capture_packet_new(o, err, err_size);
-	if (o->mode == CAPTURE_PACKET || !packet)
-		return alone(packet, err, err_size);
-	ring = capture_ring_new(o, why, sizeof(why));
-	if (ring)
-		return capture_auto_new(packet, ring, o, err, err_size);
-	snprintf(packet->source.error, sizeof(packet->source.error),
-		 "%.120s; going on without a ring", why);
-	return alone(packet, err, err_size);
 }
 
 int capture_set_filter(struct source *s, const char *filter, char *err, size_t err_size)

@@ -8,6 +8,7 @@
 
 #include "base/util.h"
 #include "io/capture_filter.h"
+#include "io/fanout.h"
 #include "io/source.h"
 
 /* Inside of live capture: what its sources (capture_packet.c, capture_ring.c) have in common. */
@@ -51,20 +52,47 @@ int capture_fail(const struct capture *c, const char *what, char *err, size_t er
 void capture_note_error(struct capture *c, int code);
 void capture_head_close(struct capture *c); /* the socket and the filter */
 
-/*
- * Join a fan-out group: of @type (PACKET_FANOUT_), a new one if *@group is 0, which then becomes
- * its number for those who follow. The kernel reassembles IPv4 fragments for the members, once.
- * -1 with errno.
- */
-int capture_join(struct capture *c, unsigned type, unsigned *group);
-
 /* Give all of @list the filter @text, or none. */
 int capture_refilter(struct capture *list[], unsigned n, const char *text, char *err,
 		     size_t err_size);
 
-/* Two sockets of one interface as one source; takes both, also when it fails. capture_auto.c */
+/*
+ * The fan-out group of an interface: all sockets of all workers (capture_group.c). Member i is the
+ * socket that joined as the i-th, from 0.
+ */
+struct capture_group;
+
+/* A change of the group's program, asked for by one worker. */
+struct capture_turn {
+	bool busy;       /* some processor may still run the old program; see capture_turn_busy() */
+	int error;       /* errno; then nothing has changed */
+	unsigned before; /* the half that had the packets */
+};
+
+static inline bool capture_turn_busy(const struct capture_turn *t)
+{
+	return __atomic_load_n(&t->busy, __ATOMIC_ACQUIRE);
+}
+
+/*
+ * Packets of @worker go to its socket @half (0, 1) from now on, or soon: @t, which stays the
+ * caller's, tells when. Never blocks for longer than starting a thread takes. False when there is
+ * no thread to do it.
+ */
+bool capture_group_turn(struct capture_group *g, unsigned worker, unsigned half,
+			struct capture_turn *t);
+/* The members are in the opposite order of what was thought when there were @seen reversals. */
+void capture_group_reverse(struct capture_group *g, unsigned seen);
+unsigned capture_group_reversals(const struct capture_group *g);
+void capture_group_put(struct capture_group *g); /* one user less; after the last it is freed */
+
+/*
+ * Two sockets of worker @worker in @g as one source, which is then a user of it. NULL with words in
+ * @err, and nothing taken. capture_auto.c
+ */
 struct source *capture_auto_new(struct capture *packet, struct capture *ring,
-				const struct capture_options *o, char *err, size_t err_size);
+				const struct capture_options *o, struct capture_group *g,
+				unsigned worker, char *err, size_t err_size);
 
 /* How long the kernel keeps a block of a ring that does not fill (ns), measured once; never 0. */
 uint64_t capture_ring_retire_time(void);

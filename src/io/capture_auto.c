@@ -4,16 +4,11 @@
  * In: a socket with a wake-up for each packet, and a ring that wakes us once a block. Out: one
  * source whose packets come from the one or the other, each packet once.
  *
- * Both are members of one fan-out group of the interface, and a packet is given to the member
- * whose index the group's program returns. The program is "return 0" or "return 1": replacing it
- * turns the stream of packets from one socket to the other. None is missed and none is seen twice,
- * the idle socket costs nothing, and fragments are reassembled once for both.
+ * Both are members of the fan-out group of the interface, whose program says which of them has this
+ * worker's packets (capture_group.c). Another program turns the stream from one socket to the
+ * other: no packet is missed and none is seen twice, and the idle socket costs nothing.
  *
- * Replacing the program takes effect at once, but the system call returns only when no processor
- * can still be running the old one, some 10 ms later. So a thread of its own makes the call; it is
- * started at the first turn, sleeps in between and touches nothing but the number it is given.
- *
- * Order: until the call has returned, and the socket that was left has then been found empty, each
+ * Order: until no processor runs the old program any more, and the socket that was left has then been found empty, each
  * poll empties that one first and looks at the other only afterwards. What was captured earlier is
  * so delivered earlier. A ring is empty when its block in the making is, too; the kernel retires
  * that within the block timer's time, and as long the packets behind it have to wait.
@@ -26,18 +21,12 @@
  * packets fill a socket's buffer at few packets a second, and the ring spares them a copy.
  *
  * When an interface was down its sockets join the group anew, on some kernels in the other order.
- * Packets that come by the wrong socket show that, and the indexes are exchanged.
+ * Packets that come by the idle socket show that; the group is told, and with it all its workers.
  */
-#include <errno.h>
-#include <linux/filter.h>
-#include <pthread.h>
-#include <semaphore.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include "io/capture.h"
@@ -50,23 +39,14 @@
 
 enum half { PACKET, RING };
 
-/* The thread that turns, and what the two threads tell each other. */
-struct selector {
-	pthread_t thread;
-	bool started;
-	int fd; /* any member of the group */
-	sem_t wanted;
-	unsigned index; /* written before wanted, read after it */
-	bool stop;      /* likewise */
-	bool busy;      /* atomic: set by the worker, cleared by the thread */
-	int error;      /* of the last turn; errno */
-};
-
 struct pair {
 	struct source source;
 	struct capture *half[2];
-	unsigned on;      /* the half that packets go to, or soon will */
-	unsigned swapped; /* 1: the half's index in the group is the other one's */
+	struct capture_group *group;
+	unsigned worker;
+	unsigned on;        /* the half that packets go to, or soon will */
+	unsigned reversals; /* of the group, as far as known here */
+	struct capture_turn turn;
 	bool turning;     /* the other half may still have packets that are older */
 	uint64_t turned;  /* when that began, ns */
 	bool fixed;       /* turning failed once: not again */
@@ -75,63 +55,11 @@ struct pair {
 	uint64_t window_start, window_packets;
 	uint64_t window_bytes; /* delivered by both when the window began */
 	uint64_t turns;
-	struct selector selector;
 };
-
-static int set_index(int fd, unsigned index)
-{
-	struct sock_filter code = BPF_STMT(BPF_RET | BPF_K, index);
-	struct sock_fprog program = { .len = 1, .filter = &code };
-
-	return setsockopt(fd, SOL_PACKET, PACKET_FANOUT_DATA, &program, sizeof(program));
-}
-
-static void *selector_run(void *arg)
-{
-	struct selector *s = arg;
-
-	for (;;) {
-		while (sem_wait(&s->wanted) < 0)
-			;
-		if (s->stop)
-			return NULL;
-		s->error = set_index(s->fd, s->index) < 0 ? errno : 0;
-		__atomic_store_n(&s->busy, false, __ATOMIC_RELEASE);
-	}
-}
-
-static bool selector_busy(const struct selector *s)
-{
-	return __atomic_load_n(&s->busy, __ATOMIC_ACQUIRE);
-}
-
-/* The thread must not take the signals that the worker waits for. */
-static bool selector_start(struct selector *s)
-{
-	sigset_t all, before;
-
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
-	s->started = !pthread_create(&s->thread, NULL, selector_run, s);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	return s->started;
-}
-
-static void selector_stop(struct selector *s)
-{
-	if (s->started) {
-		s->stop = true;
-		sem_post(&s->wanted);
-		pthread_join(s->thread, NULL);
-	}
-	sem_destroy(&s->wanted);
-}
 
 static void turn(struct pair *p, unsigned to, uint64_t now)
 {
-	struct selector *s = &p->selector;
-
-	if (!s->started && !selector_start(s)) {
+	if (!capture_group_turn(p->group, p->worker, to, &p->turn)) {
 		p->fixed = true;
 		return;
 	}
@@ -139,9 +67,14 @@ static void turn(struct pair *p, unsigned to, uint64_t now)
 	p->turning = true;
 	p->turns++;
 	p->turned = now;
-	s->index = to ^ p->swapped;
-	__atomic_store_n(&s->busy, true, __ATOMIC_RELEASE);
-	sem_post(&s->wanted);
+}
+
+/* Packets come by the idle half, or another worker found that they do. */
+static void reverse(struct pair *p)
+{
+	capture_group_reverse(p->group, p->reversals);
+	p->reversals = capture_group_reversals(p->group);
+	turn(p, p->on, capture_clock_ns(CLOCK_MONOTONIC));
 }
 
 static uint64_t delivered(const struct pair *p)
@@ -159,12 +92,12 @@ static void turn_is_over(struct pair *p)
 {
 	p->turning = false;
 	window_begins(p);
-	if (!p->selector.error)
+	if (!p->turn.error)
 		return;
 	snprintf(p->source.error, sizeof(p->source.error), "capture on %s stays as it is: %s",
-		 p->source.name, strerror(p->selector.error));
+		 p->source.name, strerror(p->turn.error));
 	p->fixed = true;
-	p->on = !p->on;
+	p->on = p->turn.before;
 }
 
 /* Count @n more, and turn where the rate says so. */
@@ -195,7 +128,7 @@ static unsigned poll_half(struct pair *p, unsigned half, unsigned budget, source
 /* While turning: the half that was left, until it is empty, then the other. */
 static unsigned poll_turning(struct pair *p, unsigned budget, source_fn fn, void *arg)
 {
-	bool last_chance = !selector_busy(&p->selector); /* asked first: nothing comes after it */
+	bool last_chance = !capture_turn_busy(&p->turn); /* asked first: nothing comes after it */
 	unsigned left = !p->on, n = poll_half(p, left, budget, fn, arg);
 
 	if (!p->half[left]->drained &&
@@ -208,6 +141,15 @@ static unsigned poll_turning(struct pair *p, unsigned budget, source_fn fn, void
 	return n;
 }
 
+static unsigned poll_idle(struct pair *p, unsigned budget, source_fn fn, void *arg)
+{
+	unsigned n = poll_half(p, !p->on, budget, fn, arg);
+
+	if (!p->fixed && (n || capture_group_reversals(p->group) != p->reversals))
+		reverse(p);
+	return n;
+}
+
 static unsigned auto_poll(struct source *s, unsigned budget, source_fn fn, void *arg)
 {
 	struct pair *p = CONTAINER_OF(s, struct pair, source);
@@ -217,10 +159,8 @@ static unsigned auto_poll(struct source *s, unsigned budget, source_fn fn, void 
 		n = poll_turning(p, budget, fn, arg);
 	} else {
 		n = poll_half(p, p->on, budget, fn, arg);
-		if (!n && (n = poll_half(p, !p->on, budget, fn, arg)) && !p->fixed) {
-			p->swapped = !p->swapped;
-			turn(p, p->on, capture_clock_ns(CLOCK_MONOTONIC));
-		}
+		if (!n)
+			n = poll_idle(p, budget, fn, arg);
 	}
 	adapt(p, n);
 	return n;
@@ -257,7 +197,7 @@ static void auto_close(struct source *s)
 {
 	struct pair *p = CONTAINER_OF(s, struct pair, source);
 
-	selector_stop(&p->selector);
+	capture_group_put(p->group); /* first: its thread uses the sockets */
 	if (p->source.fd >= 0)
 		close(p->source.fd);
 	source_close(&p->half[PACKET]->source);
@@ -282,59 +222,35 @@ static int watch(const struct pair *p)
 	return 0;
 }
 
-/* One group, whose program gives the packets to the member that joined first. */
-static int make_group(const struct pair *p)
-{
-	unsigned group = 0;
-
-	if (capture_join(p->half[PACKET], PACKET_FANOUT_CBPF, &group) < 0 ||
-	    set_index(p->half[PACKET]->source.fd, PACKET) < 0)
-		return -1;
-	return capture_join(p->half[RING], PACKET_FANOUT_CBPF, &group);
-}
-
-static int set_up(struct pair *p, char *err, size_t err_size)
-{
-	p->source.fd = epoll_create1(EPOLL_CLOEXEC);
-	if (p->source.fd < 0)
-		return capture_fail(p->half[PACKET], "epoll", err, err_size);
-	if (make_group(p) < 0)
-		return capture_fail(p->half[PACKET], "PACKET_FANOUT", err, err_size);
-	for (int i = 0; i < 2; i++)
-		if (capture_let_in(p->half[i], err, err_size) < 0)
-			return -1;
-	if (watch(p) < 0)
-		return capture_fail(p->half[PACKET], "epoll", err, err_size);
-	return 0;
-}
-
 struct source *capture_auto_new(struct capture *packet, struct capture *ring,
-				const struct capture_options *o, char *err, size_t err_size)
+				const struct capture_options *o, struct capture_group *g,
+				unsigned worker, char *err, size_t err_size)
 {
 	struct pair *p = calloc(1, sizeof(*p));
 
 	if (!p) {
 		snprintf(err, err_size, "capture on %s: out of memory", o->interface);
-		source_close(&packet->source);
-		source_close(&ring->source);
 		return NULL;
 	}
 	p->source.ops = &auto_ops;
 	p->half[PACKET] = packet;
 	p->half[RING] = ring;
+	p->group = g;
+	p->worker = worker;
 	p->on = PACKET;
 	p->alternate = o->mode == CAPTURE_ALTERNATE;
 	p->up = UP_RATE * capture_ring_retire_time() / NS_PER_MS;
 	p->down = p->up / 2;
 	p->window_start = capture_clock_ns(CLOCK_MONOTONIC);
-	p->selector.fd = packet->source.fd;
-	sem_init(&p->selector.wanted, 0, 0);
 	snprintf(p->source.name, sizeof(p->source.name), "%s", o->interface);
 	memcpy(p->source.error, packet->source.error[0] ? packet->source.error : ring->source.error,
 	       sizeof(p->source.error));
-	if (set_up(p, err, err_size) < 0) {
-		auto_close(&p->source);
-		return NULL;
-	}
-	return &p->source;
+	p->source.fd = epoll_create1(EPOLL_CLOEXEC);
+	if (p->source.fd >= 0 && watch(p) == 0)
+		return &p->source;
+	capture_fail(packet, "epoll", err, err_size);
+	if (p->source.fd >= 0)
+		close(p->source.fd);
+	free(p);
+	return NULL;
 }

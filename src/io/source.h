@@ -104,6 +104,15 @@ struct capture_options {
 struct source *capture_open(const struct capture_options *o, char *err, size_t err_size);
 
 /*
+ * The same for several workers: f->workers sources, each for a thread of its own, and a packet comes
+ * by the source of the worker that fanout_worker() names. Memory in @o is for each of them. 0; or
+ * -1 with @err, and none is open. They are closed together, once none is polled any more.
+ */
+struct fanout;
+int capture_open_workers(const struct capture_options *o, const struct fanout *f,
+			 struct source *list[], char *err, size_t err_size);
+
+/*
  * Replace the filter of a source from capture_open(). From the return on, only packets that pass
  * the new one are delivered, and none of these was missed since. 0, or -1 with @err and the old
  * filter in force.

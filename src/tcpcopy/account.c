@@ -252,6 +252,7 @@ void account_collect(struct pipeline *p, void *sum)
 	add_examples(&a->examples, engine_examples(p->engine));
 	a->assistants_up = MIN(a->assistants_up, p->peers ? peers_up(p->peers) : 0);
 	a->workers++;
+	a->taken[p->worker] += engine_counters(p->engine)->sessions_opened + engine_counters(p->engine)->sessions_joined;
 }
 
 void account_add(struct account *sum, const struct account *one)
@@ -264,6 +265,8 @@ void account_add(struct account *sum, const struct account *one)
 		add_source(sum, one->source[i].name, &one->source[i].n);
 	sum->assistants_up = MIN(sum->assistants_up, one->assistants_up);
 	sum->workers += one->workers;
+	for (unsigned i = 0; i < FANOUT_MAX_WORKERS; i++)
+		sum->taken[i] += one->taken[i];
 }
 
 void account_collect_process(struct account *sum)

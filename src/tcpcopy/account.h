@@ -122,6 +122,7 @@ struct account {
 	unsigned n_sources;
 	unsigned assistants_up; /* of the worker with the fewest */
 	unsigned workers;	/* that were added up */
+	uint64_t taken[FANOUT_MAX_WORKERS]; /* sessions opened and joined by each */
 };
 
 void account_init(struct account *a);

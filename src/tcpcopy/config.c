@@ -12,8 +12,10 @@
 #include <unistd.h>
 
 #include "base/args.h"
+#include "base/cpus.h"
 #include "base/number.h"
 #include "build/config.h"
+#include "io/fanout.h"
 #include "io/source.h"
 #include "tcpcopy/config_parts.h"
 
@@ -165,6 +167,25 @@ static const char *set_capture(void *into, const char *value)
 static const char *set_ring(void *into, const char *value)
 {
 	return number_parse_size(value, 1ull << 20, 4ull << 30, &((struct parsing *)into)->c->ring);
+}
+
+static const char *set_workers(void *into, const char *value)
+{
+	return cpus_parse_workers(value, FANOUT_MAX_WORKERS, &((struct parsing *)into)->c->workers);
+}
+
+static const char *set_cpus(void *into, const char *value)
+{
+	struct config *c = ((struct parsing *)into)->c;
+
+	return cpus_parse_list(value, c->cpus, CONFIG_MAX_CPUS, &c->n_cpus);
+}
+
+static const char *set_busy_poll(void *into, const char *value)
+{
+	(void)value;
+	((struct parsing *)into)->c->busy_poll = true;
+	return NULL;
 }
 
 static const char *set_no_join(void *into, const char *value)
@@ -323,6 +344,13 @@ static const struct args_option options[] = {
 	{ 0, "inject", "WAY", 0,
 	  "how packets are sent: link, raw, or auto for what is possible (auto)",
 	  "link, raw or auto", set_inject },
+	{ 0, "workers", "NUMBER", 0,
+	  "threads that share the connections, or auto for one on each processor (1)",
+	  "1 to 32, or auto", set_workers },
+	{ 0, "cpus", "LIST", 0, "processors of the workers, one each in turn (any)",
+	  "numbers and ranges of processors that this process may use, such as 0,2-3", set_cpus },
+	{ 0, "busy-poll", NULL, 0, "never sleep: quickest, but each worker uses a processor up",
+	  NULL, set_busy_poll },
 	{ 'O', "no-join", NULL, 0, "leave out connections that are older than tcpcopy", NULL,
 	  set_no_join },
 	{ 0, "hold", "DURATION", 0,
@@ -384,6 +412,7 @@ int config_parse(struct config *c, int argc, char **argv)
 	c->memory = DEFAULT_MEMORY;
 	c->ring = DEFAULT_RING;
 	c->stats_interval = DEFAULT_STATS;
+	c->workers = 1;
 	status = args_parse(&program, argc, argv, &p);
 	args_free(); /* the setters have copied what they want */
 	if (status >= 0)

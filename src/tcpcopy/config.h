@@ -17,6 +17,7 @@
 #define CONFIG_MAX_PEERS 16
 #define CONFIG_MAX_INTERFACES 32
 #define CONFIG_MAX_POOL 256
+#define CONFIG_MAX_CPUS 256
 #define CONFIG_FILTER_SIZE 16384 /* enough for config_capture_filter(), whatever the rules */
 
 /*
@@ -76,6 +77,10 @@ struct config {
 	enum capture_mode capture;
 	uint64_t ring; /* -B, bytes of all capture rings together */
 	uint32_t mtu; /* -M, bytes; 0: the route's */
+	unsigned workers;            /* --workers; 1 to FANOUT_MAX_WORKERS */
+	unsigned cpus[CONFIG_MAX_CPUS]; /* --cpus: worker i has the i-th, and so round */
+	unsigned n_cpus;             /* 0: no pinning */
+	bool busy_poll;              /* --busy-poll: workers never sleep */
 	bool no_join; /* -O: connections older than tcpcopy are not joined */
 	bool check;   /* --check: look, say, and end */
 	bool has_probe_from;

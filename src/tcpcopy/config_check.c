@@ -20,6 +20,7 @@
 
 /* The least MTU of a link that carries IPv6 (RFC 8200, 5). */
 #define IPV6_MTU_MIN 1280
+#define WORKER_MEMORY_MIN (1u << 20)
 
 /* Returns 2, the status to exit with. */
 static int refuse(const char *fmt, ...) PRINTF_LIKE(1, 2);
@@ -302,10 +303,18 @@ static int check_filter(const struct config *c)
 	return 0;
 }
 
+static int check_memory(const struct config *c)
+{
+	if (c->memory / c->workers >= WORKER_MEMORY_MIN)
+		return 0;
+	return refuse("-m \"%lluM\": too little for %u workers, which share it; accepted: %uM or more",
+		      (unsigned long long)c->memory >> 20, c->workers, c->workers);
+}
+
 int config_check(const struct config *c)
 {
 	if (check_rules(c) || check_peers(c) || check_pool(c) || check_interfaces(c) ||
-	    check_probe_from(c))
+	    check_probe_from(c) || check_memory(c))
 		return 2;
 	return check_filter(c);
 }

@@ -161,6 +161,19 @@ static void log_sources(const struct config *c)
 	log_list("client addresses", items, n, "the clients' own");
 }
 
+static void log_workers(const struct config *c)
+{
+	char list[CONFIG_MAX_CPUS * 5] = "";
+	struct writer w = { .at = list, .left = sizeof(list) };
+
+	for (unsigned i = 0; i < c->workers && c->n_cpus; i++)
+		put(&w, "%s%u", i ? ", " : " on processors ", c->cpus[i % c->n_cpus]);
+	log_info("workers: %u%s", c->workers, list);
+	if (c->busy_poll)
+		log_warn("busy polling (--busy-poll): each worker uses a whole processor, also when "
+			 "there is nothing to do");
+}
+
 static void log_limits(const struct config *c)
 {
 	static const char *const inject[INJECT_COUNT] = {
@@ -217,5 +230,6 @@ void config_log_facts(const struct config *c)
 			 c->keep_trying ? " (need not be there at start)" : "");
 	log_channel(c);
 	log_sources(c);
+	log_workers(c);
 	log_limits(c);
 }

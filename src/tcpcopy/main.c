@@ -24,7 +24,7 @@
 
 struct program {
 	struct config config;
-	struct pipeline pipeline;
+	struct workers *workers;
 	struct event_base *base;
 	struct event *signals[N_SIGNALS];
 	struct event *stats;
@@ -105,19 +105,6 @@ static void open_log(void)
 		log_info("option -d without -l: further messages go to syslog");
 }
 
-static struct event_base *new_base(void)
-{
-	struct event_config *cfg = event_config_new();
-	struct event_base *base;
-
-	if (!cfg)
-		return NULL;
-	event_config_set_flag(cfg, EVENT_BASE_FLAG_PRECISE_TIMER); /* or a 1 ms pause may take 2 */
-	base = event_base_new_with_config(cfg);
-	event_config_free(cfg);
-	return base;
-}
-
 static void add_events(void)
 {
 	static const int number[N_SIGNALS] = { SIGTERM, SIGINT, SIGUSR1, SIGHUP };
@@ -165,25 +152,24 @@ int main(int argc, char **argv)
 	take_pid_file();
 	if (lock_rules(&prog.config, err, sizeof(err)))
 		daemon_fail(1, "%s", err);
-	prog.base = new_base();
+	prog.base = event_base_new();
 	if (!prog.base)
 		daemon_fail(1, "the event loop cannot be made: out of memory or file descriptors");
-	prog.pipeline.started = NULL;
-	if (pipeline_open(&prog.pipeline, &prog.config, prog.base, err, sizeof(err)))
+	prog.workers = workers_open(&prog.config, err, sizeof(err));
+	if (!prog.workers)
 		daemon_fail(1, "%s", err);
-	prog.report = report_open(&prog.config, &prog.pipeline, err, sizeof(err));
+	prog.report = report_open(&prog.config, prog.workers, err, sizeof(err));
 	if (!prog.report)
 		daemon_fail(1, "%s", err);
-	prog.pipeline.started = on_started;
 	config_log_facts(&prog.config);
 	add_events();
-	if (pipeline_start(&prog.pipeline))
-		daemon_fail(1, "out of memory");
+	if (workers_start(prog.workers, prog.base, on_started, NULL, err, sizeof(err)))
+		daemon_fail(1, "%s", err);
 	event_base_dispatch(prog.base);
-	pipeline_stop(&prog.pipeline);
+	workers_stop(prog.workers);
 	report_account(prog.report);
 	report_close(prog.report);
-	pipeline_close(&prog.pipeline);
+	workers_close(prog.workers);
 	free_events();
 	event_base_free(prog.base);
 	channel_secret_free(prog.config.secret);

@@ -5,6 +5,9 @@
  * of its family, so that one client stays one client, and keeps its port. Many clients on few addresses would collide on equal ports; so the endpoints in use
  * towards each target are kept in a set, and a taken one is avoided: first the other addresses of the pool with the same port, then the first address with
  * other ports. The set is open addressing with SipHash, and backward-shift deletion.
+ *
+ * Workers share the pool without knowing of each other: an endpoint is for the worker to which connections from its port go. With a pool they are spread by
+ * the client's port alone, so a client's own port is always one of ours.
  */
 #include "tcpcopy/mapping.h"
 
@@ -23,18 +26,22 @@ struct taken {
 
 struct mapping {
 	const struct config *c;
+	const struct fanout *spread;
+	unsigned worker;
 	struct siphash_key key;
 	struct taken *slot;
 	uint32_t mask, count;
 };
 
-struct mapping *mapping_new(const struct config *c, const struct siphash_key *key)
+struct mapping *mapping_new(const struct config *c, const struct fanout *spread, unsigned worker, const struct siphash_key *key)
 {
 	struct mapping *m = calloc(1, sizeof(*m));
 
 	if (!m)
 		return NULL;
 	m->c = c;
+	m->spread = spread;
+	m->worker = worker;
 	m->key = *key;
 	m->mask = 255;
 	m->slot = calloc((size_t)m->mask + 1, sizeof(*m->slot));
@@ -89,11 +96,14 @@ static bool grow(struct mapping *m)
 	return true;
 }
 
-/* Take @source if it is free. */
+/* Take @source if it is free and ours. */
 static bool claim(struct mapping *m, const struct endpoint *source, uint16_t target)
 {
-	uint32_t i = probe(m, source, target);
+	uint32_t i;
 
+	if (fanout_port_worker(m->spread, source->port) != m->worker)
+		return false;
+	i = probe(m, source, target);
 	if (m->slot[i].used)
 		return false;
 	m->slot[i] = (struct taken){ .source = *source, .target = target, .used = true };
@@ -166,7 +176,7 @@ bool mapping_take(struct mapping *m, const struct flow_key *k, struct endpoint *
 			return true;
 	}
 	source->addr = pool_address(m->c, v4, first);
-	for (uint32_t i = 1; i <= PORT_TRIES; i++) {
+	for (uint32_t i = 1; i <= PORT_TRIES * m->spread->workers; i++) {
 		source->port = (uint16_t)(1024 + (k->client.port - 1024u + i * 127u) % 64512u);
 		if (claim(m, source, k->target))
 			return true;

@@ -2,6 +2,7 @@
 #define TCPCOPY_MAPPING_H
 
 #include "base/siphash.h"
+#include "io/fanout.h"
 #include "tcpcopy/config.h"
 #include "tcpcopy/session.h"
 
@@ -11,8 +12,8 @@
  */
 struct mapping;
 
-/* NULL: no memory. @c must outlive it. */
-struct mapping *mapping_new(const struct config *c, const struct siphash_key *key);
+/* Of worker @worker of @spread, which with a pool goes by the source port. NULL: no memory. @c and @spread must outlive it. */
+struct mapping *mapping_new(const struct config *c, const struct fanout *spread, unsigned worker, const struct siphash_key *key);
 void mapping_free(struct mapping *m);
 
 /* False: every address of the pool is taken for this target, or no memory. */

@@ -33,6 +33,7 @@ struct peer {
 struct peers {
 	struct event_base *base;
 	const struct config *config;
+	unsigned worker;
 	const struct peers_handler *h;
 	void *arg;
 	struct peers_counters n;
@@ -175,13 +176,14 @@ static const struct channel_handler handler = {
 
 static void connect_now(evutil_socket_t fd, short what, void *arg)
 {
+	struct peer *p = arg;
 	const struct channel_options options = {
 		.program = "tcpcopy",
 		.release = VERSION,
-		.max_output = 64u << 20,
-		.secret = ((struct peer *)arg)->all->config->secret,
+		.worker = (uint16_t)p->all->worker,
+		.max_output = (64u << 20) / p->all->config->workers,
+		.secret = p->all->config->secret,
 	};
-	struct peer *p = arg;
 
 	(void)fd;
 	(void)what;
@@ -196,7 +198,7 @@ static void connect_now(evutil_socket_t fd, short what, void *arg)
 		lost(p, false, "out of memory or file descriptors");
 }
 
-struct peers *peers_new(struct event_base *base, const struct config *c, const struct peers_handler *h, void *arg)
+struct peers *peers_new(struct event_base *base, const struct config *c, unsigned worker, const struct peers_handler *h, void *arg)
 {
 	struct peers *all = calloc(1, sizeof(*all));
 
@@ -204,6 +206,7 @@ struct peers *peers_new(struct event_base *base, const struct config *c, const s
 		return NULL;
 	all->base = base;
 	all->config = c;
+	all->worker = worker;
 	all->h = h;
 	all->arg = arg;
 	all->count = c->n_peers;

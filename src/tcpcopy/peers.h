@@ -29,7 +29,7 @@ struct peers_counters {
 	struct msg_loss remote; /* sums over assistants and connections */
 };
 
-struct peers *peers_new(struct event_base *base, const struct config *c, const struct peers_handler *h, void *arg);
+struct peers *peers_new(struct event_base *base, const struct config *c, unsigned worker, const struct peers_handler *h, void *arg);
 void peers_free(struct peers *p); /* says BYE to all */
 void peers_watch(struct peers *p, uint64_t id, const struct tuple *response);
 void peers_unwatch(struct peers *p, uint64_t id);

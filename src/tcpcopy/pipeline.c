@@ -71,7 +71,7 @@ static void capture(struct pipeline *p, int fd) /* of one source; -1: all */
 			source_poll(p->source[i], CAPTURE_BUDGET, captured, p);
 }
 
-static void on_readable(evutil_socket_t fd, short what, void *arg)
+void pipeline_readable(int fd, short what, void *arg)
 {
 	(void)what;
 	capture(arg, fd);
@@ -119,7 +119,7 @@ static void on_all_down(void *arg)
 
 static void on_first_round(const char *failed, void *arg)
 {
-	struct pipeline *p = arg;
+	const struct pipeline *p = arg;
 
 	p->started(failed, p->started_arg);
 }
@@ -140,10 +140,10 @@ int pipeline_start(struct pipeline *p)
 	if (!p->timer)
 		return -1;
 	for (unsigned i = 0; i < p->n_sources; i++) {
-		p->readable[i] = event_new(p->base, p->source[i]->fd, EV_READ | EV_PERSIST, on_readable, p);
+		p->readable[i] = event_new(p->base, p->source[i]->fd, EV_READ | EV_PERSIST, pipeline_readable, p);
 		if (!p->readable[i] || event_add(p->readable[i], NULL))
 			return -1;
 	}
-	p->peers = peers_new(p->base, p->config, &handler, p);
+	p->peers = peers_new(p->base, p->config, p->worker, &handler, p);
 	return p->peers ? pipeline_watch_routing(p) : -1;
 }

@@ -1,6 +1,7 @@
 #ifndef TCPCOPY_PIPELINE_H
 #define TCPCOPY_PIPELINE_H
 
+#include "io/fanout.h"
 #include "io/sink.h"
 #include "io/source.h"
 #include "tcpcopy/classify.h"
@@ -18,6 +19,8 @@ struct event;
 struct pipeline {
 	const struct config *config;
 	struct event_base *base;
+	struct fanout spread; /* of connections over workers; ours are those of ... */
+	unsigned worker;      /* ... this one */
 	struct source *source[CONFIG_MAX_INTERFACES];
 	struct event *readable[CONFIG_MAX_INTERFACES];
 	unsigned n_sources;
@@ -38,12 +41,17 @@ struct pipeline {
 };
 
 /*
- * Open everything that needs privilege and build the stages; nothing is captured before pipeline_start(). 0, or -1 with the reason in @err. On failure
- * call pipeline_close() as well.
+ * Open everything but the sources that needs privilege, and build the stages of worker @worker. 0, or -1 with the reason in @err. On failure call
+ * pipeline_close() as well.
  */
-int pipeline_open(struct pipeline *p, const struct config *c, struct event_base *base, char *err, size_t err_size);
+int pipeline_open(struct pipeline *p, const struct config *c, const struct fanout *spread, unsigned worker, struct event_base *base, char *err,
+		  size_t err_size);
+/* The sources of all workers' pipelines (p[0]->spread says how many there are). 0, or -1 with @err. */
+int sources_open(struct pipeline *const p[], char *err, size_t err_size);
 /* Put the stages into the event loop. -1: out of memory. */
 int pipeline_start(struct pipeline *p);
+/* An event: take what the source with descriptor @fd has; -1: what any has. */
+void pipeline_readable(int fd, short what, void *pipeline);
 /* Reset what is open on the targets, say BYE to the assistants. The counters stay readable. */
 void pipeline_stop(struct pipeline *p);
 void pipeline_close(struct pipeline *p);

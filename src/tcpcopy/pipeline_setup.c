@@ -18,7 +18,6 @@
 #define MAX_HALF_OPEN 65536
 #define MAX_SESSIONS 4000000
 #define DEFAULT_MTU 1500
-#define PACKET_BUFFER (64u << 20) /* of kernel memory, used only while packets wait: a burst comes before the ring does */
 
 uint64_t pipeline_clock(void)
 {
@@ -81,53 +80,6 @@ static const struct engine_ops ops = {
 	.source_give = op_source_give,
 	.online_received = op_online_received,
 };
-
-/* Little comes by loopback, and its ring would lie idle: it has a sixteenth at most, the others share what is left. */
-static size_t ring_share(const struct config *c, const char *interface, unsigned n, bool with_loopback)
-{
-	if (n == 1 || !with_loopback)
-		return (size_t)(c->ring / n);
-	return (size_t)(strcmp(interface, "lo") ? c->ring / 16 * 15 / (n - 1) : c->ring / 16);
-}
-
-static int open_sources(struct pipeline *p, char *err, size_t err_size)
-{
-	static char filter[CONFIG_FILTER_SIZE];
-	char any[CONFIG_MAX_INTERFACES][16];
-	const struct config *c = p->config;
-	unsigned n = c->n_interfaces;
-	bool with_loopback = false;
-
-	if (config_capture_filter(c, filter, sizeof(filter))) {
-		snprintf(err, err_size, "option -x: too many rules for one capture filter");
-		return -1;
-	}
-	if (!n)
-		n = capture_interfaces(any, CONFIG_MAX_INTERFACES, true);
-	if (!n) {
-		snprintf(err, err_size, "no interface is up: nothing can be captured");
-		return -1;
-	}
-	for (unsigned i = 0; i < n; i++)
-		with_loopback |= !strcmp(c->n_interfaces ? c->interfaces[i] : any[i], "lo");
-	for (unsigned i = 0; i < n; i++) {
-		const char *name = c->n_interfaces ? c->interfaces[i] : any[i];
-		struct capture_options o = {
-			.interface = name,
-			.filter = filter,
-			.incoming_only = true,
-			.mode = c->capture,
-			.ring_bytes = ring_share(c, name, n, with_loopback),
-			.buffer_bytes = PACKET_BUFFER,
-		};
-
-		p->source[i] = capture_open(&o, err, err_size);
-		if (!p->source[i])
-			return -1;
-		p->n_sources++;
-	}
-	return 0;
-}
 
 static int add_targets(struct pipeline *p, char *err, size_t err_size)
 {
@@ -204,31 +156,34 @@ void pipeline_follow_mtu(struct pipeline *p)
 	}
 }
 
-int pipeline_open(struct pipeline *p, const struct config *c, struct event_base *base, char *err, size_t err_size)
+int pipeline_open(struct pipeline *p, const struct config *c, const struct fanout *spread, unsigned worker, struct event_base *base, char *err,
+		  size_t err_size)
 {
 	struct engine_config ec = {
 		.hold = c->hold,
 		.session_buffer = c->session_buffer,
-		.max_memory = c->memory,
-		.max_half_open = MAX_HALF_OPEN,
-		.max_sessions = MAX_SESSIONS,
+		.max_memory = c->memory / c->workers,
+		.max_half_open = MAX_HALF_OPEN / c->workers,
+		.max_sessions = MAX_SESSIONS / c->workers,
 		.no_join = c->no_join,
 	};
 
 	memset(p, 0, sizeof(*p));
 	p->config = c;
 	p->base = base;
+	p->spread = *spread;
+	p->worker = worker;
 	if (getrandom(&ec.key, sizeof(ec.key), 0) != sizeof(ec.key)) {
 		snprintf(err, err_size, "the kernel gives no random bytes");
 		return -1;
 	}
-	p->mapping = mapping_new(c, &ec.key);
+	p->mapping = mapping_new(c, &p->spread, worker, &ec.key);
 	p->engine = engine_new(&ec, &ops, p, pipeline_clock());
 	if (!p->mapping || !p->engine) {
 		snprintf(err, err_size, "out of memory");
 		return -1;
 	}
-	if (add_targets(p, err, err_size) || open_sources(p, err, err_size))
+	if (add_targets(p, err, err_size))
 		return -1;
 	p->online = online_open(); /* without it holes are waited out */
 	return open_sink(p, err, err_size);

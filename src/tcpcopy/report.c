@@ -18,7 +18,7 @@
 
 typedef unsigned long long ull;
 
-struct report *report_open(const struct config *c, struct pipeline *p, char *err, size_t err_size)
+struct report *report_open(const struct config *c, struct workers *w, char *err, size_t err_size)
 {
 	struct report *r = calloc(1, sizeof(*r));
 
@@ -27,7 +27,7 @@ struct report *report_open(const struct config *c, struct pipeline *p, char *err
 		return NULL;
 	}
 	r->config = c;
-	r->pipeline = p;
+	r->workers = w;
 	r->started = time(NULL);
 	r->started_at = r->since_at = r->at = pipeline_clock();
 	account_init(&r->now);
@@ -61,7 +61,7 @@ void report_collect(struct report *r)
 	}
 	r->at = now;
 	account_init(&r->now);
-	account_collect(r->pipeline, &r->now);
+	workers_collect(r->workers, account_collect, &r->now);
 	account_collect_process(&r->now);
 }
 
@@ -230,6 +230,12 @@ static void print_reasons(const struct report *r, unsigned most, FILE *to)
 	}
 }
 
+static void print_workers(const struct account *a, FILE *to)
+{
+	for (unsigned i = 0; i < a->workers && a->workers > 1; i++)
+		fprintf(to, "worker %u took %llu sessions\n", i, (ull)a->taken[i]);
+}
+
 static char *account_text(const struct report *r)
 {
 	char *text = NULL;
@@ -239,6 +245,7 @@ static char *account_text(const struct report *r)
 	if (!to)
 		return NULL;
 	print_sources(&r->now, to);
+	print_workers(&r->now, to);
 	account_print(&account_table, r->now.row, to);
 	print_loss(&r->now, to);
 	print_lag(&r->now.lag, to);

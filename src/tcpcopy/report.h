@@ -2,6 +2,7 @@
 #define TCPCOPY_REPORT_H
 
 #include "tcpcopy/account.h"
+#include "tcpcopy/workers.h"
 
 /*
  * What tcpcopy says of itself while it works: the line of --stats, the account in the log, the file of --report, the screen of --status. One of them, on the main
@@ -9,8 +10,8 @@
  */
 struct report;
 
-/* @c and @p outlive it. NULL with words in @err: the file of --report cannot be written, or no memory. */
-struct report *report_open(const struct config *c, struct pipeline *p, char *err, size_t err_size);
+/* @c and @w outlive it. NULL with words in @err: the file of --report cannot be written, or no memory. */
+struct report *report_open(const struct config *c, struct workers *w, char *err, size_t err_size);
 void report_close(struct report *r);
 
 /* A line of rates and totals into the log, and the file anew. */

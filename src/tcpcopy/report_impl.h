@@ -9,7 +9,7 @@
 /* Inside of the reports; shared by report*.c alone. */
 struct report {
 	const struct config *config;
-	struct pipeline *pipeline;
+	struct workers *workers;
 	struct replace *file; /* of --report; NULL: none */
 	uint64_t write_failures;
 	time_t started; /* wall clock */

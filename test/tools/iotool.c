@@ -5,11 +5,14 @@
  *
  *   capture INTERFACE FILTER PACKETS SECONDS [incoming] [snaplen=N] [buffer=N] [stall=MS]
  *           [refilter=FILTER] [quiet] [age] [mode=auto|ring|packet|alternate] [ring=BYTES] [budget=N]
+ *           [workers=N [seed=N] [byport]]
  *       Prints "ready", then a line for each packet, then the counters. PACKETS 0: no limit.
  *       "stall" sleeps before reading; "refilter" replaces the filter after that; "quiet" prints
  *       only the counters. Of a payload byte that is not its sequence number mod 251, as "send"
  *       makes them, it says "wrong". "age" adds to "quiet" the time from capture to delivery and the
  *       number of packets whose sequence number is not above that of the one before.
+ *       "workers" opens the sources of so many, reads them in turn, and counts what came by each, and
+ *       what came by another than fanout_worker() says.
  *   read FILE FILTER
  *       The same from a pcap file.
  *   send FROM PORT TO PORT LEN [gso=N] [ttl=N] [id=N] [tos=N] [seq=N] [nodf] [count=N] [batch=N]
@@ -32,6 +35,7 @@
 
 #include "base/hist.h"
 #include "base/util.h"
+#include "io/fanout.h"
 #include "io/route.h"
 #include "io/sink.h"
 #include "io/source.h"
@@ -125,6 +129,35 @@ static void note_age(const struct raw_packet *p, void *arg)
 	last = s.seq;
 }
 
+/* What "workers" asks for. */
+static struct fanout spread = { .workers = 1 };
+static unsigned reader; /* whose source is being read */
+static uint64_t by_worker[FANOUT_MAX_WORKERS], strayed;
+
+struct reading {
+	source_fn fn;
+	void *arg;
+};
+
+static void note_worker(const struct raw_packet *p, void *arg)
+{
+	const struct reading *r = arg;
+	struct segment s;
+
+	by_worker[reader]++;
+	if (parse_packet(&s, p) == PARSE_OK)
+		strayed += fanout_worker(&spread, &s.tuple) != reader;
+	r->fn(p, r->arg);
+}
+
+static void print_workers(void)
+{
+	printf("workers strayed=%" PRIu64, strayed);
+	for (unsigned i = 0; i < spread.workers; i++)
+		printf(" worker%u=%" PRIu64, i, by_worker[i]);
+	printf("\n");
+}
+
 static void print_source(struct source *s, uint64_t cpu)
 {
 	struct source_counters c;
@@ -164,34 +197,46 @@ static int run_capture(char **argv)
 	unsigned long budget = number(argv + 4, "budget", 256);
 	const char *refilter = option(argv + 4, "refilter");
 	bool quiet = option(argv + 4, "quiet");
-	struct source *s;
-	struct pollfd p;
+	struct source *s[FANOUT_MAX_WORKERS];
+	struct pollfd p[FANOUT_MAX_WORKERS];
+	struct reading r = { option(argv + 4, "age") ? note_age : print_packet, &quiet };
 
 	o.incoming_only = option(argv + 4, "incoming");
 	o.snaplen = (unsigned)number(argv + 4, "snaplen", 0);
 	o.buffer_bytes = number(argv + 4, "buffer", 0);
 	o.mode = mode(argv + 4);
 	o.ring_bytes = number(argv + 4, "ring", 0);
-	s = capture_open(&o, err, sizeof(err));
-	if (!s)
+	spread.workers = (unsigned)number(argv + 4, "workers", 1);
+	spread.seed = (uint32_t)number(argv + 4, "seed", 0);
+	spread.source_port_only = option(argv + 4, "byport");
+	if (capture_open_workers(&o, &spread, s, err, sizeof(err)) < 0)
 		return failed();
 	printf("ready\n");
 	fflush(stdout);
 	if (stall)
 		poll(NULL, 0, (int)stall);
-	if (refilter && capture_set_filter(s, refilter, err, sizeof(err)) < 0)
-		return failed();
-	p = (struct pollfd){ .fd = s->fd, .events = POLLIN };
+	for (unsigned i = 0; i < spread.workers; i++) {
+		p[i] = (struct pollfd){ .fd = s[i]->fd, .events = POLLIN };
+		if (refilter && capture_set_filter(s[i], refilter, err, sizeof(err)) < 0)
+			return failed();
+	}
 	hist_reset(&ages);
 	cpu = now_ns(CLOCK_PROCESS_CPUTIME_ID);
 	while ((!limit || taken < limit) && now_ns(CLOCK_MONOTONIC) < end) {
-		poll(&p, 1, 50);
-		taken += source_poll(s, (unsigned)(limit ? MIN(limit - taken, budget) : budget),
-				     option(argv + 4, "age") ? note_age : print_packet, &quiet);
+		poll(p, spread.workers, 50);
+		for (reader = 0; reader < spread.workers; reader++)
+			taken += source_poll(s[reader],
+					     (unsigned)(limit ? MIN(limit - taken, budget) : budget),
+					     note_worker, &r);
 		fflush(stdout);
 	}
-	print_source(s, now_ns(CLOCK_PROCESS_CPUTIME_ID) - cpu);
-	source_close(s);
+	cpu = now_ns(CLOCK_PROCESS_CPUTIME_ID) - cpu;
+	if (spread.workers > 1)
+		print_workers();
+	for (unsigned i = 0; i < spread.workers; i++) {
+		print_source(s[i], cpu);
+		source_close(s[i]);
+	}
 	return 0;
 }
 

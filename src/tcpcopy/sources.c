@@ -1,0 +1,67 @@
+/*
+ * The capture sources of all workers - theory of operation
+ *
+ * An interface has one fan-out group, in which every worker takes part; so the sources of an interface are opened together and then handed out. The
+ * memory of the options is shared out: among the interfaces first, then among the workers.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "tcpcopy/pipeline.h"
+
+#define PACKET_BUFFER (64u << 20) /* of kernel memory, used only while packets wait: a burst comes before the ring does */
+
+/* Little comes by loopback, and its ring would lie idle: it has a sixteenth at most, the others share what is left. */
+static size_t ring_share(const struct config *c, const char *interface, unsigned n, bool with_loopback)
+{
+	if (n == 1 || !with_loopback)
+		return (size_t)(c->ring / n);
+	return (size_t)(strcmp(interface, "lo") ? c->ring / 16 * 15 / (n - 1) : c->ring / 16);
+}
+
+static int open_one(struct pipeline *const p[], const struct capture_options *o, char *err, size_t err_size)
+{
+	struct source *list[FANOUT_MAX_WORKERS];
+
+	if (capture_open_workers(o, &p[0]->spread, list, err, err_size))
+		return -1;
+	for (unsigned w = 0; w < p[0]->spread.workers; w++)
+		p[w]->source[p[w]->n_sources++] = list[w];
+	return 0;
+}
+
+int sources_open(struct pipeline *const p[], char *err, size_t err_size)
+{
+	char filter[CONFIG_FILTER_SIZE], any[CONFIG_MAX_INTERFACES][16];
+	const struct config *c = p[0]->config;
+	unsigned n = c->n_interfaces;
+	bool with_loopback = false;
+
+	if (config_capture_filter(c, filter, sizeof(filter))) {
+		snprintf(err, err_size, "option -x: too many rules for one capture filter");
+		return -1;
+	}
+	if (!n)
+		n = capture_interfaces(any, CONFIG_MAX_INTERFACES, true);
+	if (!n) {
+		snprintf(err, err_size, "no interface is up: nothing can be captured");
+		return -1;
+	}
+	for (unsigned i = 0; i < n; i++)
+		with_loopback |= !strcmp(c->n_interfaces ? c->interfaces[i] : any[i], "lo");
+	for (unsigned i = 0; i < n; i++) {
+		const char *name = c->n_interfaces ? c->interfaces[i] : any[i];
+		struct capture_options o = {
+			.interface = name,
+			.filter = filter,
+			.incoming_only = true,
+			.mode = c->capture,
+			.ring_bytes = ring_share(c, name, n, with_loopback) / c->workers,
+			.buffer_bytes = PACKET_BUFFER / c->workers,
+		};
+
+		if (open_one(p, &o, err, err_size))
+			return -1;
+	}
+	return 0;
+}
