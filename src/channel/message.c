@@ -21,6 +21,7 @@
 #define HELLO_MAGIC 0x54435043u /* "TCPC" */
 #define HELLO_LEN 62
 #define RESPONSE_LEN 40 /* without SACK blocks */
+#define FINDINGS_LEN 61
 
 /* Bits of the options byte of RESPONSE. */
 #define OPT_WSCALE 0x01u
@@ -249,6 +250,40 @@ static const char *get_bye(char *bye, size_t size, struct reader *in)
 	return NULL;
 }
 
+static void put_findings(uint8_t **p, const struct msg_findings *f)
+{
+	put(p, f->id, 8);
+	put(p, f->facts, 4);
+	put(p, f->arrived, 4);
+	put(p, f->captured, 4);
+	put(p, f->forwarded, 4);
+	put(p, f->answered, 4);
+	put_bytes(p, f->address.b, sizeof(f->address.b));
+	put(p, f->prefix, 1);
+	put_text(p, f->interface, sizeof(f->interface));
+}
+
+static const char *get_findings(struct msg_findings *f, struct reader *in)
+{
+	f->id = get(in, 8);
+	f->facts = (uint32_t)get(in, 4);
+	f->arrived = (uint32_t)get(in, 4);
+	f->captured = (uint32_t)get(in, 4);
+	f->forwarded = (uint32_t)get(in, 4);
+	f->answered = (uint32_t)get(in, 4);
+	get_bytes(in, f->address.b, sizeof(f->address.b));
+	f->prefix = (uint8_t)get(in, 1);
+	get_bytes(in, f->interface, sizeof(f->interface));
+	if (in->failed)
+		return NULL;
+	if (f->prefix > 128)
+		return "FINDINGS with a prefix longer than 128";
+	if (f->interface[sizeof(f->interface) - 1])
+		return "FINDINGS with a text that does not end";
+	clean_text(f->interface, sizeof(f->interface));
+	return NULL;
+}
+
 size_t message_encode(uint8_t out[MESSAGE_MAX_LEN], const struct message *m)
 {
 	uint8_t *p = out + MESSAGE_HEADER_LEN, *header = out;
@@ -265,6 +300,7 @@ size_t message_encode(uint8_t out[MESSAGE_MAX_LEN], const struct message *m)
 		assert(p - out == MESSAGE_HEADER_LEN + HELLO_LEN);
 		break;
 	case MSG_WATCH:
+	case MSG_PROBE:
 		put(&p, m->watch.id, 8);
 		put_endpoint(&p, &m->watch.response.src);
 		put_endpoint(&p, &m->watch.response.dst);
@@ -302,6 +338,10 @@ size_t message_encode(uint8_t out[MESSAGE_MAX_LEN], const struct message *m)
 		put(&p, m->stray.ack, 4);
 		put(&p, m->stray.flags, 1);
 		break;
+	case MSG_FINDINGS:
+		put_findings(&p, &m->findings);
+		assert(p - out == MESSAGE_HEADER_LEN + FINDINGS_LEN);
+		break;
 	}
 	put(&header, m->type, 1);
 	put(&header, 0, 1);
@@ -315,7 +355,10 @@ static const char *get_body(struct message *m, struct reader *in)
 	switch (m->type) {
 	case MSG_HELLO:
 		return get_hello(&m->hello, in);
+	case MSG_FINDINGS:
+		return get_findings(&m->findings, in);
 	case MSG_WATCH:
+	case MSG_PROBE:
 		return get_watch(&m->watch, in);
 	case MSG_UNWATCH:
 		m->watch.id = get(in, 8);
@@ -364,7 +407,7 @@ enum message_result message_decode(struct message *m, const uint8_t *in, size_t 
 	if (len - MESSAGE_HEADER_LEN < body_len)
 		return MESSAGE_MORE;
 	*used = MESSAGE_HEADER_LEN + body_len;
-	if (type < MSG_HELLO || type > MSG_STRAY)
+	if (type < MSG_HELLO || type > MSG_FINDINGS)
 		return MESSAGE_UNKNOWN;
 	memset(m, 0, sizeof(*m));
 	m->type = (enum message_type)type;

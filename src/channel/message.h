@@ -32,6 +32,8 @@ enum message_type {
 			   filter and guard before the first WATCH */
 	MSG_STRAY = 10, /* a response of a connection that was watched from the receiver's host and
 			   is nobody's now */
+	MSG_PROBE = 11,    /* what does the assistant see of this tuple? */
+	MSG_FINDINGS = 12, /* the answer */
 };
 
 struct msg_hello {
@@ -81,15 +83,35 @@ struct msg_loss {
 	uint64_t unowned;      /* responses for which no WATCH came */
 };
 
+/* What an assistant knows and has seen of the tuple of a PROBE. */
+#define FINDING_LOOKS 0x01u	  /* it looks at all its interfaces: the counts below mean something */
+#define FINDING_FORWARDS 0x02u	  /* its kernel forwards, and no guard is in the way */
+#define FINDING_SOURCE_HERE 0x04u /* the source (the target) is an address of the assistant */
+#define FINDING_CLIENT_HERE 0x08u /* the destination (the client) is one */
+#define FINDING_FILTERED 0x10u	  /* its capture filter does not let the tuple pass */
+#define FINDING_UNCAPTURED 0x20u  /* it does not capture on the interface of its route to the source */
+struct msg_findings {
+	uint64_t id;
+	uint32_t facts;	    /* FINDING_ */
+	uint32_t arrived;   /* packets of the tuple that came in, on whatever interface, since the PROBE */
+	uint32_t captured;  /* of these, on interfaces that are captured on */
+	uint32_t forwarded; /* packets of the tuple that this host sent on */
+	uint32_t answered;  /* resets in the opposite direction that this host sent */
+	struct addr address; /* the assistant's, as the source reaches it; unspecified: not known */
+	uint8_t prefix;	     /* FINDING_CLIENT_HERE: length of that address's prefix */
+	char interface[16];  /* that of CLIENT_HERE, or where a packet arrived, or of the route to the source */
+};
+
 struct message {
 	enum message_type type;
 	union {
 		struct msg_hello hello;
-		struct msg_watch watch; /* also UNWATCH: the tuple is then unused */
+		struct msg_watch watch; /* also UNWATCH, whose tuple is unused, and PROBE */
 		struct response response;
 		struct msg_loss loss;
 		struct endpoint target;
 		struct msg_stray stray;
+		struct msg_findings findings;
 		uint64_t ping; /* PING, PONG: echoed */
 		char bye[128];
 	};

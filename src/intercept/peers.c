@@ -87,6 +87,8 @@ static void on_message(struct channel_conn *conn, const struct message *m, void 
 		h->unwatch(p, m->watch.id, p->peers->arg);
 	else if (m->type == MSG_TARGET)
 		h->target(p, &m->target, p->peers->arg);
+	else if (m->type == MSG_PROBE)
+		h->probe(p, &m->watch, p->peers->arg);
 }
 
 static void on_batch_end(struct channel_conn *conn, void *arg)

@@ -42,6 +42,7 @@ struct peers_handler {
 	void (*watch)(struct peer *p, const struct msg_watch *w, void *arg);
 	void (*unwatch)(struct peer *p, uint64_t id, void *arg);
 	void (*target)(struct peer *p, const struct endpoint *e, void *arg);
+	void (*probe)(struct peer *p, const struct msg_watch *w, void *arg);
 	void (*batch_end)(void *arg);               /* after the messages that one read brought */
 	void (*drained)(struct peer *p, void *arg); /* its output has room again */
 	void (*down)(struct peer *p, void *arg);    /* gone; only for one that was up */

@@ -6,9 +6,8 @@
  *                                          +- watch <------+
  *                                               +-> announce -> filter of the captures, guard
  *
- * One loop, one thread. In: packets from the captures, messages from the connections. Out:
- * records. Nothing that comes in is ever sent on as a packet: this host is a black hole, and
- * blackhole.c and guard.c see to it that its kernel is one too.
+ * One loop, one thread. In: packets and messages. Out: records. Nothing that comes in is sent on as a
+ * packet: this host is a black hole; blackhole.c and guard.c see to it that its kernel is one, too.
  */
 #include "intercept/pipeline.h"
 
@@ -95,7 +94,8 @@ struct pipeline *pipeline_open(struct event_base *base, struct config *c, char *
 	p->orphans = orphans_new(&p->key);
 	p->relay = relay_new(&p->stats);
 	p->tick = event_new(base, -1, EV_PERSIST, on_tick, p);
-	if (!p->route || !p->early || !p->orphans || !p->relay || !p->tick)
+	p->probe = probe_new(base, c, &p->announce);
+	if (!p->route || !p->early || !p->orphans || !p->relay || !p->tick || !p->probe)
 		goto failed;
 	p->announce.own_filter = !filter;
 	if (!filter)
@@ -136,6 +136,7 @@ void pipeline_close(struct pipeline *p)
 	relay_free(p->relay);
 	route_free(p->route);
 	guard_close(p->guard);
+	probe_free(p->probe);
 	if (p->tick)
 		event_free(p->tick);
 	free(p);

@@ -6,6 +6,7 @@
 #include "intercept/early.h"
 #include "intercept/orphans.h"
 #include "intercept/peers.h"
+#include "intercept/probe.h"
 #include "intercept/relay.h"
 #include "intercept/route.h"
 #include "intercept/stats.h"
@@ -24,6 +25,7 @@ struct pipeline {
 	struct relay *relay;
 	struct peers *peers;
 	struct guard *guard;
+	struct probe *probe;
 	struct announce announce;
 	struct event *tick;
 	bool leaks; /* the kernel was found forwarding; said once */

@@ -103,6 +103,14 @@ static void on_target(struct peer *peer, const struct endpoint *e, void *arg)
 	announce_use(&p->announce, e);
 }
 
+static void on_probe(struct peer *peer, const struct msg_watch *m, void *arg)
+{
+	struct pipeline *p = arg;
+
+	announce_apply(&p->announce); /* a WATCH before it may be the first of its target */
+	probe_ask(p->probe, peer, m);
+}
+
 static void on_batch_end(void *arg)
 {
 	announce_apply(&((struct pipeline *)arg)->announce);
@@ -185,6 +193,7 @@ static void on_down(struct peer *peer, void *arg)
 		log_warn("%s read too slowly: %llu records merged, %llu dropped", peer->name,
 			 (unsigned long long)peer->merged, (unsigned long long)peer->dropped);
 	watch_release_all(arg, peer);
+	probe_end(((struct pipeline *)arg)->probe, peer);
 }
 
 static void on_refused(bool foreign, void *arg)
@@ -199,6 +208,7 @@ const struct peers_handler watch_handler = {
 	.watch = on_watch,
 	.unwatch = on_unwatch,
 	.target = on_target,
+	.probe = on_probe,
 	.batch_end = on_batch_end,
 	.drained = on_drained,
 	.down = on_down,
