@@ -223,3 +223,12 @@ void next_hops_close(struct next_hops *t)
 {
 	close(t->fd);
 }
+
+bool next_hop_unresolved(const struct addr *to)
+{
+	struct next_hops t = { .fd = -1 };
+	struct next_hop hop = { .to = *to };
+
+	resolve(&t, &hop, 0);
+	return hop.ethernet && !hop.usable;
+}

@@ -45,4 +45,8 @@ void next_hops_readable(struct next_hops *t);
  */
 struct next_hop *next_hops_find(struct next_hops *t, const struct addr *to, uint64_t now);
 
+/* Does the neighbour on the way to @to not say its link-layer address (as far as the kernel has
+ * asked)? Asks the kernel. */
+bool next_hop_unresolved(const struct addr *to);
+
 #endif

@@ -19,7 +19,7 @@
 #include "base/util.h"
 #include "io/route.h"
 
-void reach_open(struct reach *r, const struct endpoint *to, const struct addr *from)
+void reach_open(struct reach *r, const struct endpoint *to)
 {
 	static const int on = 1;
 	struct sockaddr_storage ss;
@@ -34,15 +34,12 @@ void reach_open(struct reach *r, const struct endpoint *to, const struct addr *f
 	}
 	setsockopt(r->fd, v4 ? IPPROTO_IP : IPPROTO_IPV6, v4 ? IP_RECVERR : IPV6_RECVERR, &on,
 		   sizeof(on));
-	len = from ? addr_to_sockaddr(&ss, from, 0) : 0;
-	if (from && bind(r->fd, (struct sockaddr *)&ss, len) < 0)
+	len = addr_to_sockaddr(&ss, &to->addr, to->port);
+	if (connect(r->fd, (struct sockaddr *)&ss, len) < 0 && errno != EINPROGRESS)
 		r->error = errno;
 	len = sizeof(ss);
 	if (!r->error && !getsockname(r->fd, (struct sockaddr *)&ss, &len))
 		addr_from_sockaddr(&r->local, (struct sockaddr *)&ss);
-	len = addr_to_sockaddr(&ss, &to->addr, to->port);
-	if (!r->error && connect(r->fd, (struct sockaddr *)&ss, len) < 0 && errno != EINPROGRESS)
-		r->error = errno;
 }
 
 /* Was the socket's error an ICMP error? Then r->by is its sender. */
@@ -110,7 +107,7 @@ enum reach_state reach_try(struct reach *r, const struct endpoint *to)
 {
 	enum reach_state state;
 
-	reach_open(r, to, NULL);
+	reach_open(r, to);
 	if (r->fd >= 0 && !r->error) {
 		struct pollfd p = { .fd = r->fd, .events = POLLOUT };
 

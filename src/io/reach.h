@@ -23,8 +23,8 @@ struct reach {
 	struct addr by; /* whose ICMP error it was */
 };
 
-/* Begin; @from may be NULL. Does not wait. */
-void reach_open(struct reach *r, const struct endpoint *to, const struct addr *from);
+/* Begin. Does not wait. */
+void reach_open(struct reach *r, const struct endpoint *to);
 /* What has become of it now. */
 enum reach_state reach_state(struct reach *r);
 void reach_close(struct reach *r);

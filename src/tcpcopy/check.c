@@ -26,6 +26,7 @@ static const struct check checks[] = {
 	{ "clients", check_pool },
 	{ "route", check_route },
 	{ "assistant", check_assistants },
+	{ "probe", check_probe },
 };
 
 int check_main(const struct config *c, char *const *argv)

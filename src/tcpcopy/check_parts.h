@@ -8,6 +8,8 @@
 /* The parts of check_main(); nobody else includes this. */
 
 struct event_base;
+struct probe;
+struct sink;
 
 /* One assistant as --check sees it. */
 struct check_peer {
@@ -28,8 +30,9 @@ struct checking {
 	unsigned n_interfaces;
 	bool has_client;        /* a request was captured */
 	struct endpoint client; /* its sender */
-	unsigned client_rule;
 	struct check_peer peer[CONFIG_MAX_PEERS];
+	struct sink *sink;   /* while a probe runs */
+	struct probe *probe; /* it */
 };
 
 /* Checks, in the order of their table. check_host.c: this host. */
@@ -47,5 +50,8 @@ void check_pool(struct check_report *r, void *arg);
 /* check_way.c: to the targets and assistants */
 void check_route(struct check_report *r, void *arg);
 void check_assistants(struct check_report *r, void *arg);
+
+/* check_probe.c: does a connection come about? */
+void check_probe(struct check_report *r, void *arg);
 
 #endif

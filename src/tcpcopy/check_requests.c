@@ -22,7 +22,7 @@
 #include "tcpcopy/classify.h"
 #include "tcpcopy/config_parts.h"
 
-#define LISTEN_MS 3000 /* for a request to come */
+#define LISTEN_MS 2000 /* for a request to come */
 #define MAX_CLIENTS (1u << 20)
 
 /* What is known of one rule. */
@@ -39,6 +39,7 @@ struct looking {
 	struct classify_counters counters;
 	const char *interface; /* of the source that is read now */
 	bool captured;         /* it is one of those to be captured on */
+	bool client_captured;  /* the client that is known came by such a one */
 	struct seen seen[CONFIG_MAX_RULES];
 };
 
@@ -79,11 +80,12 @@ static void on_packet(const struct raw_packet *packet, void *arg)
 		snprintf(l->captured ? seen->interface : seen->uncaptured, sizeof(seen->interface),
 			 "%s", l->interface);
 		/* The target would answer an address of this host by a route of its own. */
-		if (l->captured && !l->k->has_client && !route_is_local(&s.tuple.src.addr)) {
-			l->k->has_client = true;
-			l->k->client = s.tuple.src;
-			l->k->client_rule = rule[i];
-		}
+		if (l->client_captured || (l->k->has_client && !l->captured) ||
+		    route_is_local(&s.tuple.src.addr))
+			continue;
+		l->client_captured = l->captured;
+		l->k->has_client = true;
+		l->k->client = s.tuple.src;
 	}
 }
 
@@ -124,7 +126,7 @@ static void look(struct looking *l, char names[][16], unsigned n)
 	}
 	for (unsigned i = 0; i < opened; i++)
 		fds[i] = (struct pollfd){ .fd = source[i]->fd, .events = POLLIN };
-	while (opened && !l->k->has_client && now < end) {
+	while (opened && !l->client_captured && now < end) {
 		poll(fds, opened, (int)(end - now));
 		for (unsigned i = 0; i < opened; i++) {
 			l->interface = source[i]->name;
@@ -192,7 +194,7 @@ static void say_rule(struct check_report *report, const struct checking *k, cons
 	} else {
 		check_note(report, CHECK_OK, "port %u: %s listens%s", s->rule->online_port,
 			   endpoint_format(at, sizeof(at), &s->at),
-			   looked ? "; none came within 3 s" : "");
+			   looked ? "; none came within 2 s" : "");
 	}
 }
 

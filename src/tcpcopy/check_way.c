@@ -15,6 +15,7 @@
 #include "io/reach.h"
 #include "io/route.h"
 #include "tcpcopy/check_parts.h"
+#include "tcpcopy/probe.h"
 
 #define CONNECT_TIMEOUT_MS 3000
 
@@ -104,9 +105,14 @@ static void on_down(struct channel_conn *conn, const char *why, void *arg)
 
 static void on_message(struct channel_conn *conn, const struct message *m, void *arg)
 {
+	struct check_peer *p = arg;
+	struct probe *probe = p->all->probe;
+
 	(void)conn;
-	(void)m;
-	(void)arg;
+	if (probe && m->type == MSG_RESPONSE)
+		probe_response(probe, &m->response);
+	else if (probe && m->type == MSG_FINDINGS)
+		probe_findings(probe, (unsigned)(p - p->all->peer), &m->findings);
 }
 
 static const struct channel_handler handler = { .up = on_up,

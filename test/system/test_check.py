@@ -30,6 +30,7 @@ class Check:
             state, topic, text = re.fullmatch(r"(ok|warning|broken) +(\S+) +(.*)", line).groups()
             cure = re.fullmatch(r"(.*): on (.+?) type: (.*)", text)
             self.lines.append((state, topic, *(cure.groups() if cure else (text, None, None))))
+        assert self.lines, self.output
         assert self.status == (1 if any(line[0] == "broken" for line in self.lines) else 0)
 
     def find(self, state, topic, *words):
@@ -104,14 +105,85 @@ def test_trap_3_the_assistant_forwards(lab):
     Check(lab, "-F", "src port 6379", program="intercept", host="assistant").fine()
 
 
+def test_trap_1_reverse_path_filter(ready):
+    """The assistant is behind another interface of the target than the online server."""
+    ready.intercept.stop()
+    second_network(ready, "online", "target", "assistant")
+    ready.host("target").sysctl(net__ipv4__conf__eth0__rp_filter=1)
+    ready.host("target").ip_batch(["route replace 10.90.114.82 via 10.91.110.143"])
+    intercept(ready, "-i", "eth1", "-F", "tcp and src port 6379")
+    before = ready.host("target").nstat()["TcpExtIPReversePathFilter"]
+    cure = Check(ready, "-s", "10.91.110.143").only("broken", "probe", "nothing came back", "reverse path filter")
+    assert ready.host("target").nstat()["TcpExtIPReversePathFilter"] > before
+    type_it(ready, cure)
+    Check(ready, "-s", "10.91.110.143").fine()
+
+
+def second_network(lab, *names):
+    lab._switch.ip_batch(["link add br1 type bridge forward_delay 0 stp_state 0 mcast_snooping 0", "link set br1 up"])
+    for name in names:
+        host = lab.host(name)
+        lab._switch.ip_batch([f"link add {name}1 type veth peer name eth1 netns {host.netns}",
+                              f"link set {name}1 master br1 up"])
+        host.ip_batch(["link set eth1 up", f"addr add {host.ip4.replace('10.90', '10.91')}/16 dev eth1"])
+
+
+def test_trap_2_the_return_route(ready):
+    """It is missing; a pool in the hosts' own network; the route covers the online server."""
+    target = ready.host("target")
+    target.ip_batch(["route del 10.90.114.82"])
+    type_it(ready, Check(ready).only("broken", "probe", "the target answers 10.90.110.143, but its answer to 10.90.114.82"))
+    Check(ready).fine()
+
+    pool = ["-c", "10.90.200.0/24"]
+    cure = Check(ready, *pool).find("warning", "clients", "lies in the network of eth0")[3:]
+    assert cure[1] in Check(ready, *pool).find("broken", "probe", "did not reach the assistant")[4]
+    type_it(ready, cure)
+    assert Check(ready, *pool).status == 0
+
+    target.ip_batch(["route del 10.90.114.82", "route add 10.90.111.142 via 10.90.110.143"])
+    check = Check(ready)
+    type_it(ready, check.only("broken", "probe", "covers this host (10.90.111.142)"))
+    type_it(ready, Check(ready).only("broken", "probe", "did not reach the assistant"))
+    Check(ready).fine()
+
+
+def test_trap_4_anti_spoofing(ready):
+    """At the port of the switch, as clouds have it. There is no command of ours that ends it, but one that shows it."""
+    ready.loss("online", "from", rate=1, match="ip saddr != 10.90.111.142")
+    host, cure = Check(ready).only("broken", "probe", "not a packet with the address of another one",
+                                   "source/destination check")
+    assert host == "the target" and "tcpdump" in cure
+    assert ready.loss_counters()["online", "from"].dropped >= 2
+    ready.loss_off()
+    Check(ready).fine()
+
+
 def test_trap_5_intercept_on_the_target(ready):
     ready.intercept.stop()
+    ready.host("target").ip_batch(["route del 10.90.114.82"])
     there = intercept(ready, host="target")
-    host, cure = Check(ready, "-s", "10.90.109.143").only("broken", "assistant", "is the target itself")
+    check = Check(ready, "-s", "10.90.109.143")
+    cure = check.find("broken", "assistant", "is the target itself")[4]
+    assert check.find("broken", "probe", "intercept runs on the target itself")[3:] == ("that host", cure)
     there.stop()
-    assert host == "that host"
     type_it(ready, ("the assistant", cure))
+    type_it(ready, Check(ready).only("broken", "probe", "did not reach the assistant"))
     Check(ready).fine()
+
+
+def test_trap_6_connection_tracking(ready):
+    """It sees one direction only, so what follows the SYN is INVALID. Frames of the link layer do not pass it."""
+    ready.host("online").check_output(["nft", "-f", "-"], input="""
+        table inet filter { chain output { type filter hook output priority filter; ct state invalid drop; }; }""")
+    Check(ready).fine()
+    type_it(ready, Check(ready, "--inject", "raw").only("broken", "probe", "INVALID"))
+    Check(ready, "--inject", "raw").fine()
+    ready.host("online").check_output(["nft", "-f", "-"], input="""
+        flush ruleset
+        table inet filter { chain output { type filter hook output priority 0; ip daddr 10.90.109.143 reject; }; }""")
+    host, cure = Check(ready, "--inject", "raw").find("broken", "probe", "netfilter or conntrack of this host refuses")[3:]
+    assert host == "this host" and "notrack" in cure
 
 
 def test_trap_8_the_capture_is_blind(ready):
@@ -127,7 +199,7 @@ def test_trap_8_the_capture_is_blind(ready):
     online.ip_batch([f"link add veth0 type veth peer name eth1 netns {container.netns}", "link set veth0 up"])
     server = ready.redis("container", port=7000)
     check = Check(ready, rule="7000-10.90.109.143:6379")
-    host, cure = check.only("broken", "requests", f"process {server.pid} in a container")
+    host, cure = check.find("broken", "requests", f"process {server.pid} in a container")[3:]
     assert host == "this host"
     assert "port 7000: 0.0.0.0:7000 listens" in online.sh(cure + " --check").stdout
 
@@ -137,6 +209,7 @@ def test_trap_9_many_clients_few_addresses(ready):
     with ready.host("client").inside():
         clients = [socket.create_connection(("10.90.111.142", 6379), source_address=(f"10.90.115.{n}", 0))
                    for n in range(2, 6)]
+    ready.host("target").ip_batch(["route add 10.99.0.0/24 via 10.90.110.143"])
     host, cure = Check(ready, "-c", "10.99.0.1").only("warning", "clients", "clients are connected, and -c has 1 addresses")
     assert host == "this host" and "-c 10.99.0.0/27" in cure
     done = ready.host("online").sh(cure + " --check")
@@ -169,6 +242,111 @@ def test_trap_13_a_firewall_on_the_assistant(ready, policy, rules, words):
     ready.host("assistant").check_output(["nft", "-f", "-"], input=FIREWALL.format(policy=policy, rules=rules))
     type_it(ready, Check(ready).only("broken", "assistant", words))
     Check(ready).fine()
+
+
+def test_trap_11_loopback(ready):
+    """Refused at once, with and without --check."""
+    for more in ([], ["--check"]):
+        done = ready.host("online").run([BIN / "tcpcopy", "-x", "6379-127.0.0.1:6379", "-s", ASSISTANT, *more])
+        assert done.returncode == 2
+        assert "belongs to this very host" in done.stderr and "accepted: a target on another host" in done.stderr
+
+
+def test_trap_12_the_assistant_answers_itself(ready):
+    """A balancer has the clients' addresses, as real servers of LVS have that of the service."""
+    assistant = ready.host("assistant")
+    assistant.sysctl(net__ipv4__conf__all__arp_ignore=1)
+    assistant.ip_batch(["addr add 10.90.114.82/32 dev lo"])
+    type_it(ready, Check(ready).only("broken", "probe", "10.90.114.82 is an address of the assistant 10.90.110.143 itself"))
+    Check(ready).fine()
+    # the same by a rule of the kernel, without the address
+    assistant.check_output(["nft", "-f", "-"], input="""
+        table inet balancer { chain prerouting { type filter hook prerouting priority 0;
+            ip saddr 10.90.109.143 tcp sport 6379 reject with tcp reset; }; }""")
+    host, cure = Check(ready).only("broken", "probe", "the kernel of the assistant 10.90.110.143 resets")
+    assert "balancer" in assistant.sh(cure.split(";")[0]).stdout
+    assistant.check_output(["nft", "delete", "table", "inet", "balancer"])
+    Check(ready).fine()
+
+
+def test_trap_14_the_target_does_not_listen(lab):
+    lab.route_to_assistant("client")
+    lab.redis("online")
+    requests(lab)
+    intercept(lab)
+    cure = Check(lab).only("broken", "probe", "nothing listens on 10.90.109.143:6379")
+    assert "6379" not in type_it(lab, cure)
+    server = lab.redis("target", args=["--bind", "127.0.0.1"])
+    assert "127.0.0.1:6379" in type_it(lab, Check(lab).only("broken", "probe", "on 127.0.0.1 only is not reached"))
+    server.stop()
+    lab.redis("target")
+    Check(lab).fine()
+
+
+def test_a_firewall_on_the_target(ready):
+    ready.host("target").check_output(["nft", "-f", "-"], input=FIREWALL.format(policy="drop", rules="ct state established accept"))
+    type_it(ready, Check(ready).only("broken", "probe", "answers nobody: a firewall"))
+    Check(ready).fine()
+
+
+def test_the_target_is_down(ready):
+    ready.host("target").ip_batch(["link set eth0 down"])
+    Check(ready).only("broken", "probe", "no host has the address 10.90.109.143, or it is down")
+
+
+def test_intercept_is_blind(ready):
+    """It captures on another interface; its filter is for another port."""
+    second_network(ready, "assistant")
+    for args, words in (["-i", "eth1", "-F", "src port 6379"], "on which intercept does not capture"), \
+                       (["-i", "eth0", "-F", "src port 80"], "does not let the answers pass"):
+        ready.intercept.stop()
+        ready.intercept = intercept(ready, *args)
+        cure = Check(ready).only("broken", "probe", words)
+        ready.intercept.stop()
+        type_it(ready, cure)
+        Check(ready).fine()
+        ready.host("assistant").sh("kill $(ip netns pids {0} | xargs -n1 | while read p; do "
+                                   "grep -l ^intercept /proc/$p/comm; done | cut -d/ -f3)".format(ready.host("assistant").netns))
+        ready.intercept = intercept(ready)
+
+
+def test_no_client_is_known(lab):
+    """No source is invented: then the way back is not tried, and it says so."""
+    lab.route_to_assistant("client")
+    lab.redis("online")
+    lab.redis("target")
+    intercept(lab)
+    seen = lab.host("target").capture("tcp port 6379")
+    host, cure = Check(lab).only("warning", "probe", "no client is known")
+    assert {packet["ip.src"] for packet in seen.fields("ip.src")} == {"10.90.111.142", "10.90.109.143"}
+    done = lab.host("online").sh(cure.replace("ADDRESS", "10.90.114.82"))
+    assert done.returncode == 0 and "10.90.109.143:6379 answered 10.90.114.82" in done.stdout, done.stdout
+
+
+def test_what_the_target_sees(ready):
+    """Two SYNs, both answered alike, and a reset; the application is told of nothing."""
+    target = ready.host("target")
+    seen = target.capture("tcp port 6379 and host 10.90.114.82")
+    before = target.check_output(["redis-cli", "info", "stats"])
+    Check(ready).fine()
+    packets = seen.fields("ip.src", "tcp.srcport", "tcp.flags.str", "tcp.seq_raw")
+    ours = [(p["tcp.flags.str"].replace("\u00b7", ""), p["tcp.seq_raw"]) for p in packets]
+    assert [flags for flags, _ in ours] == ["S", "AS", "S", "AS", "AR"]
+    assert ours[0] == ours[2] and ours[1] == ours[3]
+    port = int(next(p["tcp.srcport"] for p in packets if p["ip.src"] == "10.90.114.82"))
+    assert 5001 <= port <= 9999
+    after = target.check_output(["redis-cli", "info", "stats"])
+
+    def received(text):
+        return int(re.search(r"total_connections_received:(\d+)", text)[1])
+    assert received(after) == received(before) + 1      # redis-cli itself
+
+
+def test_an_unanswered_probe_is_not_repeated(ready):
+    ready.host("target").ip_batch(["route replace blackhole 10.90.114.82"])
+    seen = ready.host("target").capture("tcp[tcpflags] & tcp-syn != 0 and src host 10.90.114.82")
+    Check(ready).find("broken", "probe")
+    assert len(seen.fields("ip.src")) == 1
 
 
 def test_intercept_does_not_run(ready):
