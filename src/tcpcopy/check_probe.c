@@ -64,6 +64,7 @@ static bool in_use(void *arg, uint16_t port)
 /* An address of -c, in @any's family; unspecified where there is none. */
 static struct addr pool_address(const struct config *c, struct addr any, unsigned rule)
 {
+	static const struct fanout alone = { .workers = 1, .source_port_only = true };
 	const struct flow_key client = { .client = { any, 1 }, .target = (uint16_t)rule };
 	struct siphash_key key = { 0 };
 	struct endpoint source = { .addr = any };
@@ -71,7 +72,7 @@ static struct addr pool_address(const struct config *c, struct addr any, unsigne
 
 	if (getrandom(&key, sizeof(key), GRND_NONBLOCK) != sizeof(key))
 		return any;
-	m = mapping_new(c, &key);
+	m = mapping_new(c, &alone, 0, &key);
 	if (m && !mapping_take(m, &client, &source))
 		source.addr = any;
 	mapping_free(m);
