@@ -57,7 +57,8 @@ help:
 	@echo 'sim                run the session engine in simulated worlds; SEEDS=1-2000'
 	@echo 'layers             do includes go one way, and is the core pure?'
 	@echo 'lint               cppcheck and clang-tidy, where they are installed'
-	@echo 'fuzz bench         build fuzz/fuzz_*.c (clang) and bench/bench_*.c below build/'
+	@echo 'fuzz               build fuzz/fuzz_*.c (clang) below build/'
+	@echo 'bench              what single operations cost: name, value and unit, with tabs between them'
 	@echo 'bench-all          also whole programs in the lab, as root; bench/run -h for parts of it'
 	@echo 'lab/relay          the wire with faults that the lab uses'
 	@echo 'clean distclean    what make built; also what configure wrote'
@@ -215,6 +216,7 @@ build/bench/$1: build/bench/$1.o $(call archives,$(call uses,$1),build)
 endef
 $(foreach t,$(bench_names),$(eval $(call bench_program,$t)))
 bench: $(addprefix build/bench/,$(bench_names))
+	@build/bench/bench_micro && build/bench/bench_sessions
 
 # What bench/run needs: a reader of captures and a source of load.
 define bench_tool

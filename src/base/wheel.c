@@ -170,6 +170,15 @@ void wheel_cancel(struct wheel *w, struct wheel_node *n)
 	w->count--;
 }
 
+/* Of a million timers each lies in memory that no cache has: fetch two ahead, with what its owner keeps around it. */
+static inline void prefetch_after(const struct wheel_node *n)
+{
+	const char *far = (const char *)n->next->next;
+
+	__builtin_prefetch(far, 1);
+	__builtin_prefetch(far + 64, 1);
+}
+
 static unsigned fire(struct wheel *w, uint64_t now, unsigned most,
 		     void (*fn)(struct wheel_node *, uint64_t, void *), void *arg)
 {
@@ -178,6 +187,7 @@ static unsigned fire(struct wheel *w, uint64_t now, unsigned most,
 	for (; fired < most && !ring_empty(&w->firing); fired++) {
 		struct wheel_node *n = w->firing.next;
 
+		prefetch_after(n);
 		wheel_cancel(w, n);
 		fn(n, now, arg);
 	}
@@ -191,6 +201,7 @@ static unsigned move(struct wheel *w, unsigned most)
 		struct wheel_node *n = w->moving.next;
 		uint64_t tick = tick_of(n->at);
 
+		prefetch_after(n);
 		unlink_node(w, n);
 		if (tick <= w->current)
 			ring_insert(w->firing.prev, n);

@@ -451,6 +451,41 @@ void engine_shutdown(struct engine *e, uint64_t now)
 	}
 }
 
+static void prefetch(const struct session *s)
+{
+	for (size_t line = 0; s && line < sizeof(*s); line += 64)
+		__builtin_prefetch((const char *)s + line, 1);
+}
+
+/* Its neighbours in the wheel are written when its timer is set. */
+static void prefetch_neighbours(const struct session *s)
+{
+	if (s && wheel_armed(&s->node)) {
+		__builtin_prefetch(s->node.next, 1);
+		__builtin_prefetch(s->node.prev, 1);
+	}
+}
+
+uint32_t engine_prefetch(const struct engine *e, const struct flow_key *k)
+{
+	return flow_table_prefetch(e->flows, k);
+}
+
+void engine_prefetch_session(const struct engine *e, uint32_t hint)
+{
+	prefetch(flow_table_likely(e->flows, hint));
+}
+
+void engine_prefetch_timer(const struct engine *e, uint32_t hint)
+{
+	prefetch_neighbours(flow_table_likely(e->flows, hint));
+}
+
+void engine_prefetch_response(const struct engine *e, uint64_t id)
+{
+	prefetch(slots_at(e->sessions, (uint32_t)id));
+}
+
 const struct engine_counters *engine_counters(const struct engine *e)
 {
 	return &e->n;

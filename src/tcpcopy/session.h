@@ -12,8 +12,9 @@
 #include "packet/segment.h"
 
 /*
- * The session engine: (captured segment | response | time) in, actions out. Pure: it makes no system call, reads no clock, logs nothing; memory
- * comes from a pool and from the growth of two tables. One engine belongs to one worker. doc/SESSION.md describes it.
+ * The session engine: (captured segment | response | time) in, actions out. Pure: it makes no
+ * system call, reads no clock, logs nothing; memory comes from a pool and from the growth of two
+ * tables. One engine belongs to one worker. doc/SESSION.md describes it.
  */
 struct engine;
 struct session;
@@ -197,8 +198,9 @@ struct engine_ops {
 	bool (*source_take)(void *arg, const struct flow_key *key, struct endpoint *source);
 	void (*source_give)(void *arg, const struct flow_key *key, const struct endpoint *source);
 	/*
-	 * How many bytes the online server's socket of this connection has received in order; false: it cannot be asked. NULL op: it never can. Asked only
-	 * while captured bytes are missing.
+	 * How many bytes the online server's socket of this connection has received in order;
+	 * false: it cannot be asked. NULL op: it never can. Asked only while captured bytes are
+	 * missing.
 	 */
 	bool (*online_received)(void *arg, const struct flow_key *key, uint64_t *bytes);
 	/* A session has its outcome. May be NULL. */
@@ -215,6 +217,16 @@ void engine_set_target_mtu(struct engine *e, unsigned target, uint32_t mtu);
 
 /* A segment of a client was captured. s->tuple is client -> online; k->client and k->online equal it. */
 void engine_captured(struct engine *e, const struct flow_key *k, const struct segment *s, uint64_t now);
+
+/*
+ * Ahead of a batch of engine_captured() or engine_response(), so that the memory of many sessions
+ * is fetched at once: engine_prefetch() for each key, then engine_prefetch_session() for each with
+ * what it returned; engine_prefetch_response() for each id. Hints only, nothing changes by them.
+ */
+uint32_t engine_prefetch(const struct engine *e, const struct flow_key *k);
+void engine_prefetch_session(const struct engine *e, uint32_t hint);
+void engine_prefetch_timer(const struct engine *e, uint32_t hint);
+void engine_prefetch_response(const struct engine *e, uint64_t id);
 
 /* A response record came over the channel. */
 void engine_response(struct engine *e, const struct response *r, uint64_t now);

@@ -1,0 +1,391 @@
+/*
+ * What sessions cost by their number: look-ups in the flow table, a step of the engine, memory, and the worst single step while a million of them are
+ * opened. See bench.h for the form of the output.
+ *
+ * A cycle of the engine is what one request makes of it: the client's data is captured and sent on, the target's answer comes, the client's ACK is captured;
+ * and its share of the timers. Sessions are taken in random order, so that each is as cold as can be. "batch" is the same with the engine's prefetching in
+ * batches of eight, as in the pipeline.
+ */
+#include "bench.h"
+
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "packet/options.h"
+#include "tcpcopy/session_impl.h"
+
+#define BATCH 8
+
+static const struct siphash_key key = { 0x1234567, 0x89abcdef };
+static const unsigned counts[] = { 1000, 10000, 100000, 1000000 };
+
+static struct flow_key flow(unsigned i)
+{
+	struct flow_key k = { .online = { .port = 80 } };
+
+	addr_parse(&k.online.addr, "10.200.0.1");
+	k.client = k.online;
+	k.client.addr.b[13] = (uint8_t)(i >> 20);
+	k.client.addr.b[14] = (uint8_t)(i >> 12);
+	k.client.addr.b[15] = (uint8_t)(i >> 4);
+	k.client.port = (uint16_t)(1024 + (i & 15));
+	return k;
+}
+
+/* --- look-up --- */
+struct lookup {
+	struct pool *pool;
+	struct slots *slots;
+	struct flow_table *table;
+	unsigned n;
+};
+
+static void do_find(void *arg, unsigned n)
+{
+	struct lookup *l = arg;
+
+	while (n--) {
+		struct flow_key k = flow(bench_random() % l->n);
+
+		bench_sink += flow_table_find(l->table, &k)->cap_nxt;
+	}
+}
+
+static void do_find_batch(void *arg, unsigned n)
+{
+	struct lookup *l = arg;
+
+	for (; n >= BATCH; n -= BATCH) {
+		struct flow_key k[BATCH];
+		uint32_t hash[BATCH];
+
+		for (int i = 0; i < BATCH; i++) {
+			k[i] = flow(bench_random() % l->n);
+			hash[i] = flow_table_prefetch(l->table, &k[i]);
+		}
+		for (int i = 0; i < BATCH; i++) {
+			const struct session *s = flow_table_likely(l->table, hash[i]);
+
+			__builtin_prefetch(s);
+			if (s)
+				__builtin_prefetch(&s->cap_nxt);
+		}
+		for (int i = 0; i < BATCH; i++)
+			bench_sink += flow_table_find(l->table, &k[i])->cap_nxt;
+	}
+}
+
+/* What making the keys takes, which is not the table's. */
+static void do_key(void *arg, unsigned n)
+{
+	struct lookup *l = arg;
+
+	while (n--) {
+		struct flow_key k = flow(bench_random() % l->n);
+
+		bench_sink += k.client.addr.b[15];
+	}
+}
+
+static void lookup(unsigned n)
+{
+	struct lookup l = { .pool = pool_new(0), .n = n };
+	char name[64];
+
+	l.slots = slots_new(l.pool, sizeof(struct session));
+	l.table = flow_table_new(&key, l.pool);
+	for (unsigned i = 0; i < n; i++) {
+		uint32_t number;
+		struct session *s = slots_take(l.slots, &number);
+
+		memset(s, 0, sizeof(*s));
+		s->key = flow(i);
+		flow_table_put(l.table, s);
+	}
+	bench_run((snprintf(name, sizeof(name), "lookup.key.%u", n), name), do_key, &l, 500000);
+	bench_run((snprintf(name, sizeof(name), "lookup.one.%u", n), name), do_find, &l, 500000);
+	bench_run((snprintf(name, sizeof(name), "lookup.batch.%u", n), name), do_find_batch, &l, 500000);
+	flow_table_free(l.table);
+	slots_free(l.slots);
+	pool_free(l.pool);
+}
+
+/* --- engine --- */
+struct client {
+	uint64_t id;
+	uint32_t seq, ack; /* next of the client, of the target */
+};
+
+struct world {
+	struct engine *e;
+	struct client *c;
+	unsigned n, opening;
+	uint64_t now;
+};
+
+static const uint8_t payload[100];
+
+static void on_emit(void *arg, const struct tx_segment *t)
+{
+	(void)arg;
+	bench_sink += t->seq;
+}
+
+static void on_watch(void *arg, uint64_t id, const struct tuple *response)
+{
+	struct world *w = arg;
+
+	(void)response;
+	w->c[w->opening].id = id;
+}
+
+static void on_unwatch(void *arg, uint64_t id, const struct tuple *response)
+{
+	(void)arg;
+	(void)id;
+	(void)response;
+}
+
+static const struct engine_ops ops = { .emit = on_emit, .watch = on_watch, .unwatch = on_unwatch };
+
+static void captured(struct world *w, unsigned i, const struct flow_key *k, uint8_t flags, uint32_t len)
+{
+	static const uint8_t syn_options[] = { 2, 4, 5, 180, 4, 2, 1, 1 };
+	struct client *c = &w->c[i];
+	struct segment s = {
+		.tuple = { k->client, k->online },
+		.time = w->now,
+		.seq = c->seq,
+		.ack = flags & TCPF_ACK ? c->ack : 0,
+		.len = len,
+		.captured = len,
+		.payload = payload,
+		.flags = flags,
+		.window = 500,
+		.ttl = 64,
+	};
+
+	if (flags & TCPF_SYN) {
+		s.raw_options = syn_options;
+		s.raw_options_len = sizeof(syn_options);
+		s.opt.mss = 1460;
+		s.opt.has_sack_permitted = true;
+	}
+	c->seq += segment_seq_len(&s);
+	engine_captured(w->e, k, &s, w->now);
+}
+
+static void answered(struct world *w, unsigned i, uint8_t flags, uint32_t len)
+{
+	struct client *c = &w->c[i];
+	struct response r = { .id = c->id, .seq = c->ack, .ack = c->seq, .len = len, .window = 500, .flags = flags };
+
+	if (flags & TCPF_SYN) {
+		r.opt.mss = 1460;
+		r.opt.has_sack_permitted = true;
+	}
+	c->ack += len + !!(flags & TCPF_SYN);
+	engine_response(w->e, &r, w->now);
+}
+
+/* Virtual time: 1 us for each thing that happens. */
+static void batch_end(struct world *w)
+{
+	engine_flushed(w->e);
+	if (engine_next(w->e) <= w->now)
+		engine_advance(w->e, w->now);
+}
+
+static void open_session(struct world *w, unsigned i)
+{
+	struct flow_key k = flow(i);
+
+	w->opening = i;
+	w->c[i] = (struct client){ .seq = 1000, .ack = 5000 };
+	captured(w, i, &k, TCPF_SYN, 0);
+	answered(w, i, TCPF_SYN | TCPF_ACK, 0);
+	captured(w, i, &k, TCPF_ACK, 0);
+	w->now += NS_PER_US;
+	batch_end(w);
+}
+
+static void world_open(struct world *w, unsigned n)
+{
+	const struct engine_config c = {
+		.hold = 3 * NS_PER_SEC,
+		.session_buffer = 1u << 20,
+		.max_half_open = 65536,
+		.max_sessions = 4000000,
+		.max_memory = (size_t)1 << 30,
+		.key = key,
+	};
+	struct endpoint target = { .port = 80 };
+
+	*w = (struct world){ .n = n, .now = NS_PER_SEC };
+	w->c = calloc(n, sizeof(*w->c));
+	memset(w->c, 1, n * sizeof(*w->c)); /* its pages are not the engine's */
+	w->e = engine_new(&c, &ops, w, w->now);
+	addr_parse(&target.addr, "10.201.0.1");
+	engine_add_target(w->e, &target, 1500);
+	engine_channel_up(w->e, w->now);
+}
+
+static void world_close(struct world *w)
+{
+	engine_free(w->e);
+	free(w->c);
+}
+
+static void cycle(struct world *w, const unsigned *i, const struct flow_key *k, unsigned n, bool ahead)
+{
+	uint32_t hint[BATCH];
+
+	for (unsigned j = 0; ahead && j < n; j++)
+		hint[j] = engine_prefetch(w->e, &k[j]);
+	for (unsigned j = 0; ahead && j < n; j++)
+		engine_prefetch_session(w->e, hint[j]);
+	for (unsigned j = 0; ahead && j < n; j++)
+		engine_prefetch_timer(w->e, hint[j]);
+	for (unsigned j = 0; j < n; j++)
+		captured(w, i[j], &k[j], TCPF_ACK | TCPF_PSH, sizeof(payload));
+	batch_end(w);
+	w->now += n * NS_PER_US;
+	for (unsigned j = 0; ahead && j < n; j++)
+		engine_prefetch_response(w->e, w->c[i[j]].id);
+	for (unsigned j = 0; j < n; j++)
+		answered(w, i[j], TCPF_ACK | TCPF_PSH, 200);
+	batch_end(w);
+	w->now += n * NS_PER_US;
+	for (unsigned j = 0; j < n; j++)
+		captured(w, i[j], &k[j], TCPF_ACK, 0);
+	batch_end(w);
+	w->now += n * NS_PER_US;
+}
+
+static void cycles(struct world *w, unsigned n, unsigned batch, bool ahead)
+{
+	unsigned i[BATCH];
+	struct flow_key k[BATCH];
+
+	for (; n >= batch; n -= batch) {
+		for (unsigned j = 0; j < batch; j++) {
+			i[j] = bench_random() % w->n;
+			k[j] = flow(i[j]);
+		}
+		cycle(w, i, k, batch, ahead);
+	}
+}
+
+static void do_cycle_one(void *arg, unsigned n)
+{
+	cycles(arg, n, 1, false);
+}
+
+static void do_cycle(void *arg, unsigned n)
+{
+	cycles(arg, n, BATCH, false);
+}
+
+static void do_cycle_batch(void *arg, unsigned n)
+{
+	cycles(arg, n, BATCH, true);
+}
+
+static void engine(unsigned n)
+{
+	struct world w;
+	char name[64];
+
+	world_open(&w, n);
+	for (unsigned i = 0; i < n; i++)
+		open_session(&w, i);
+	bench_run((snprintf(name, sizeof(name), "engine.cycle.%u", n), name), do_cycle_one, &w, 200000);
+	bench_run((snprintf(name, sizeof(name), "engine.cycle-8.%u", n), name), do_cycle, &w, 200000);
+	bench_run((snprintf(name, sizeof(name), "engine.cycle-8-batch.%u", n), name), do_cycle_batch, &w, 200000);
+	if (engine_sessions(w.e) != n)
+		fprintf(stderr, "only %u of %u sessions are left\n", engine_sessions(w.e), n);
+	world_close(&w);
+}
+
+/* --- memory, and the worst step while it grows --- */
+static size_t resident(void)
+{
+	FILE *f = fopen("/proc/self/statm", "r");
+	unsigned long pages = 0;
+
+	if (!f || fscanf(f, "%*u %lu", &pages) != 1)
+		abort();
+	fclose(f);
+	return pages * (size_t)sysconf(_SC_PAGESIZE);
+}
+
+static void memory(unsigned n)
+{
+	struct world w;
+	char name[64];
+	size_t before;
+
+	world_open(&w, n);
+	before = resident();
+	for (unsigned i = 0; i < n; i++)
+		open_session(&w, i);
+	snprintf(name, sizeof(name), "memory.resident.%u", n);
+	bench_print(name, (double)(resident() - before) / n, "B/session");
+	snprintf(name, sizeof(name), "memory.counted.%u", n);
+	bench_print(name, (double)engine_memory(w.e) / n, "B/session");
+	if (n == 1000000)
+		bench_print("memory.process.1000000", (double)resident() / 1e6, "MB");
+}
+
+/* Of the million times that a session is opened, the slowest and the slowest but a hundred. */
+static void worst(unsigned n)
+{
+	struct world w;
+	double *us = calloc(n, sizeof(*us));
+	char name[64];
+
+	world_open(&w, n);
+	for (unsigned i = 0; i < n; i++) {
+		uint64_t start = bench_now();
+
+		open_session(&w, i);
+		us[i] = (double)(bench_now() - start) / NS_PER_US;
+	}
+	qsort(us, n, sizeof(*us), bench_order);
+	snprintf(name, sizeof(name), "engine.open.%u", n);
+	bench_print(name, us[n / 2] * 1000, "ns");
+	snprintf(name, sizeof(name), "engine.open-worst.%u", n);
+	bench_print(name, us[n - 1], "us");
+	snprintf(name, sizeof(name), "engine.open-worst-but-100.%u", n);
+	bench_print(name, us[n - 101], "us");
+}
+
+/* In a process of its own: what was measured before leaves no memory behind. */
+static void apart(const char *name, void (*fn)(unsigned), unsigned n)
+{
+	pid_t child;
+
+	if (!bench_wanted(name))
+		return;
+	child = fork();
+	if (!child) {
+		fn(n);
+		_exit(0);
+	}
+	if (child < 0 || waitpid(child, NULL, 0) != child)
+		perror("fork");
+}
+
+int main(int argc, char **argv)
+{
+	bench_words = argc - 1;
+	bench_word = argv + 1;
+	for (size_t i = 0; i < ARRAY_SIZE(counts); i++)
+		apart("lookup", lookup, counts[i]);
+	for (size_t i = 0; i < ARRAY_SIZE(counts); i++)
+		apart("engine.cycle", engine, counts[i]);
+	for (size_t i = 0; i < ARRAY_SIZE(counts); i++)
+		apart("memory", memory, counts[i]);
+	apart("engine.open", worst, 1000000);
+	return 0;
+}
