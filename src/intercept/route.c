@@ -3,10 +3,9 @@
  *
  * In: WATCH and UNWATCH of the connections, tuples of captured segments. Out: the watch, that is
  * connection and session id. A watch is found by its tuple for each segment, and by connection and
- * id for each UNWATCH; so it hangs in two chained hash tables of one size. Clients choose the
- * tuples, so the hash is keyed. The tables double when there are more watches than buckets and
- * halve when there are an eighth, so memory falls again after a burst; watches come from a pool for
- * the same reason. The number of watches is bounded.
+ * id for each UNWATCH; so it is in two tables (base/table.h), which grow and shrink by a bucket at a
+ * time. Clients choose the tuples, so the hash is keyed. Watches come from a pool, so that memory
+ * falls again after a burst. Their number is bounded.
  *
  * Copies: where intercept sees a packet twice (coming in and going out of a gateway, on two
  * interfaces), the second copy must not become a second duplicate ACK. The two copies may be
@@ -22,18 +21,10 @@
 #include "base/pool.h"
 #include "base/util.h"
 
-#define MIN_BUCKETS 1024u
-
-struct bucket {
-	struct watch *by_tuple, *by_id;
-};
-
 struct route {
 	const struct siphash_key *key;
 	struct pool *pool;
-	struct bucket *buckets;
-	unsigned n_buckets; /* a power of two */
-	unsigned count;
+	struct table *by_tuple, *by_id;
 	uint16_t side;   /* the only side that segments came from so far; 0: none yet */
 	bool many_sides; /* or there are several, and copies are looked for */
 };
@@ -45,10 +36,12 @@ struct route *route_new(const struct siphash_key *key)
 	if (!r)
 		return NULL;
 	r->key = key;
-	r->n_buckets = MIN_BUCKETS;
-	r->buckets = calloc(r->n_buckets, sizeof(*r->buckets));
 	r->pool = pool_new(0);
-	if (!r->buckets || !r->pool) {
+	if (r->pool) {
+		r->by_tuple = table_new(r->pool);
+		r->by_id = table_new(r->pool);
+	}
+	if (!r->by_tuple || !r->by_id) {
 		route_free(r);
 		return NULL;
 	}
@@ -59,9 +52,9 @@ void route_free(struct route *r)
 {
 	if (!r)
 		return;
-	if (r->pool)
-		pool_free(r->pool);
-	free(r->buckets);
+	table_free(r->by_tuple);
+	table_free(r->by_id);
+	pool_free(r->pool);
 	free(r);
 }
 
@@ -70,102 +63,78 @@ void route_trim(struct route *r)
 	pool_trim(r->pool);
 }
 
-static struct bucket *tuple_bucket(const struct route *r, const struct tuple *t)
+static uint32_t tuple_hash(const struct route *r, const struct tuple *t)
 {
-	return &r->buckets[siphash(r->key, t, sizeof(*t)) & (r->n_buckets - 1)];
+	return (uint32_t)siphash(r->key, t, sizeof(*t));
 }
 
-static struct bucket *id_bucket(const struct route *r, const struct peer *p, uint64_t id)
+static uint32_t id_hash(const struct route *r, const struct peer *p, uint64_t id)
 {
 	const uint64_t both[2] = { (uint64_t)(uintptr_t)p, id };
 
-	return &r->buckets[siphash(r->key, both, sizeof(both)) & (r->n_buckets - 1)];
+	return (uint32_t)siphash(r->key, both, sizeof(both));
+}
+
+static bool has_tuple(struct table_node *n, const void *key)
+{
+	return tuple_eq(&CONTAINER_OF(n, struct watch, by_tuple)->tuple, key);
 }
 
 struct watch *route_find(const struct route *r, const struct tuple *t)
 {
-	struct watch *w = tuple_bucket(r, t)->by_tuple;
+	struct table_node *n = table_find(r->by_tuple, tuple_hash(r, t), has_tuple, t);
 
-	while (w && !tuple_eq(&w->tuple, t))
-		w = w->next_by_tuple;
-	return w;
+	return n ? CONTAINER_OF(n, struct watch, by_tuple) : NULL;
+}
+
+struct id_key {
+	const struct peer *peer;
+	uint64_t id;
+};
+
+static bool has_id(struct table_node *n, const void *key)
+{
+	const struct watch *w = CONTAINER_OF(n, struct watch, by_id);
+	const struct id_key *k = key;
+
+	return w->peer == k->peer && w->id == k->id;
 }
 
 struct watch *route_find_id(const struct route *r, const struct peer *p, uint64_t id)
 {
-	struct watch *w = id_bucket(r, p, id)->by_id;
+	const struct id_key k = { p, id };
+	struct table_node *n = table_find(r->by_id, id_hash(r, p, id), has_id, &k);
 
-	while (w && (w->peer != p || w->id != id))
-		w = w->next_by_id;
-	return w;
-}
-
-static void link_in(struct route *r, struct watch *w)
-{
-	struct bucket *t = tuple_bucket(r, &w->tuple), *i = id_bucket(r, w->peer, w->id);
-
-	w->next_by_tuple = t->by_tuple;
-	t->by_tuple = w;
-	w->next_by_id = i->by_id;
-	i->by_id = w;
-}
-
-/* Without memory for it the table stays as it is, which is slower but right. */
-static void resize(struct route *r, unsigned n_buckets)
-{
-	struct bucket *old = r->buckets;
-	const unsigned n_old = r->n_buckets;
-	struct bucket *new = calloc(n_buckets, sizeof(*new));
-
-	if (!new)
-		return;
-	r->buckets = new;
-	r->n_buckets = n_buckets;
-	for (unsigned i = 0; i < n_old; i++) {
-		struct watch *w = old[i].by_tuple, *next;
-
-		for (; w; w = next) {
-			next = w->next_by_tuple;
-			link_in(r, w);
-		}
-	}
-	free(old);
+	return n ? CONTAINER_OF(n, struct watch, by_id) : NULL;
 }
 
 struct watch *route_add(struct route *r, struct peer *p, uint64_t id, const struct tuple *t)
 {
-	struct watch *w = r->count < ROUTE_MAX_WATCHES ? pool_get(r->pool, sizeof(*w)) : NULL;
+	struct watch *w = NULL;
 
+	if (route_count(r) < ROUTE_MAX_WATCHES)
+		w = pool_get(r->pool, sizeof(*w));
 	if (!w)
 		return NULL;
 	memset(w, 0, sizeof(*w));
 	w->tuple = *t;
 	w->id = id;
 	w->peer = p;
-	link_in(r, w);
-	if (++r->count > r->n_buckets)
-		resize(r, r->n_buckets * 2);
+	table_add(r->by_tuple, &w->by_tuple, tuple_hash(r, t));
+	table_add(r->by_id, &w->by_id, id_hash(r, p, id));
 	return w;
 }
 
 void route_remove(struct route *r, struct watch *w)
 {
-	struct watch **p;
-
-	for (p = &tuple_bucket(r, &w->tuple)->by_tuple; *p != w; p = &(*p)->next_by_tuple)
-		;
-	*p = w->next_by_tuple;
-	for (p = &id_bucket(r, w->peer, w->id)->by_id; *p != w; p = &(*p)->next_by_id)
-		;
-	*p = w->next_by_id;
+	table_remove(r->by_tuple, &w->by_tuple);
+	table_remove(r->by_id, &w->by_id);
 	pool_put(r->pool, w, sizeof(*w));
-	if (--r->count < r->n_buckets / 8 && r->n_buckets > MIN_BUCKETS)
-		resize(r, r->n_buckets / 2);
 }
 
 unsigned route_count(const struct route *r)
 {
-	return r->count;
+	return table_count(r->by_tuple);
 }
 
 /* Not an identity: a collision between two of the last eight segments of one connection costs one

@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include "base/siphash.h"
+#include "base/table.h"
 #include "packet/addr.h"
 #include "packet/segment.h"
 
@@ -22,7 +23,7 @@ struct watch {
 	struct tuple tuple; /* src: the target */
 	uint64_t id;        /* of the peer's choice */
 	struct peer *peer;
-	struct watch *next_by_tuple, *next_by_id;
+	struct table_node by_tuple, by_id; /* the route's */
 	struct watch *peer_prev, *peer_next; /* the peer's list */
 
 	/* The relay's: records that wait for a slow reader, in order. */
@@ -49,7 +50,7 @@ struct watch *route_find(const struct route *r, const struct tuple *t);
 struct watch *route_find_id(const struct route *r, const struct peer *p, uint64_t id);
 
 /* A new watch; the tuple and the id of @p must be free. NULL: no memory, or ROUTE_MAX_WATCHES. */
-#define ROUTE_MAX_WATCHES (1u << 20)
+#define ROUTE_MAX_WATCHES (1u << 21) /* of about 300 bytes */
 struct watch *route_add(struct route *r, struct peer *p, uint64_t id, const struct tuple *t);
 
 /*
