@@ -1,6 +1,6 @@
 /*
- * What the parts cost on warm caches: packets, checksums, timers, memory, messages of the channel. See
- * bench.h for the form of the output.
+ * What the parts cost on warm caches: packets, checksums, timers, memory, messages of the channel.
+ * See bench.h for the form of the output.
  */
 #include "bench.h"
 
@@ -102,8 +102,14 @@ static void do_siphash(void *arg, unsigned n)
 
 static void set_up(const char *src, const char *dst, uint32_t len)
 {
-	tx = (struct tx_segment){ .seq = 1, .ack = 2, .window = 3, .flags = TCPF_ACK | TCPF_PSH, .ttl = 64, .df = true,
-				  .payload = payload, .len = len };
+	tx = (struct tx_segment){ .seq = 1,
+				  .ack = 2,
+				  .window = 3,
+				  .flags = TCPF_ACK | TCPF_PSH,
+				  .ttl = 64,
+				  .df = true,
+				  .payload = payload,
+				  .len = len };
 	if (!addr_parse(&tx.tuple.src.addr, src) || !addr_parse(&tx.tuple.dst.addr, dst))
 		abort();
 	tx.tuple.src.port = 33800;
@@ -135,10 +141,12 @@ static void packets(const char *family, const char *src, const char *dst)
 		bench_run(NAME("rewrite"), do_rewrite, NULL, 1000000);
 	}
 	set_up(src, dst, 40);
-	bench_run((snprintf(name, sizeof(name), "packet.format.%s", family), name), do_format, NULL, 100000);
+	bench_run((snprintf(name, sizeof(name), "packet.format.%s", family), name), do_format, NULL,
+		  100000);
 	set_up(src, dst, 60000);
 	tx.gso_size = 1448;
-	bench_run((snprintf(name, sizeof(name), "packet.cut.%s.1448", family), name), do_cut, NULL, 1000000);
+	bench_run((snprintf(name, sizeof(name), "packet.cut.%s.1448", family), name), do_cut, NULL,
+		  1000000);
 }
 
 static void checksums(void)
@@ -223,9 +231,12 @@ static void timers(unsigned count)
 		abort();
 	for (unsigned i = 0; i < count; i++)
 		wheel_set(t.w, &t.node[i], somewhen(&t));
-	bench_run((snprintf(name, sizeof(name), "wheel.set.%u", count), name), do_timer_set, &t, 500000);
-	bench_run((snprintf(name, sizeof(name), "wheel.cancel-set.%u", count), name), do_timer_cancel, &t, 500000);
-	bench_run((snprintf(name, sizeof(name), "wheel.fire.%u", count), name), do_timer_fire, &t, 200000);
+	bench_run((snprintf(name, sizeof(name), "wheel.set.%u", count), name), do_timer_set, &t,
+		  500000);
+	bench_run((snprintf(name, sizeof(name), "wheel.cancel-set.%u", count), name),
+		  do_timer_cancel, &t, 500000);
+	bench_run((snprintf(name, sizeof(name), "wheel.fire.%u", count), name), do_timer_fire, &t,
+		  200000);
 	snprintf(name, sizeof(name), "wheel.crowd-worst-call.%u", count);
 	if (bench_wanted(name)) {
 		double us[BENCH_RUNS];
@@ -289,9 +300,14 @@ static void messages(void)
 {
 	struct message watch = { .type = MSG_WATCH, .watch = { .id = 7, .response = tx.tuple } };
 	struct message response = { .type = MSG_RESPONSE,
-				    .response = { .id = 7, .seq = 1, .ack = 2, .len = 100, .window = 500,
-						  .flags = TCPF_ACK | TCPF_PSH,
-						  .opt = { .has_ts = true, .tsval = 1, .tsecr = 2 } } };
+				    .response = {
+					    .id = 7,
+					    .seq = 1,
+					    .ack = 2,
+					    .len = 100,
+					    .window = 500,
+					    .flags = TCPF_ACK | TCPF_PSH,
+					    .opt = { .has_ts = true, .tsval = 1, .tsecr = 2 } } };
 
 	bench_run("channel.encode-response", do_encode, &response, 2000000);
 	bench_run("channel.decode-response", do_decode, &response, 2000000);

@@ -1,10 +1,11 @@
 /*
- * What sessions cost by their number: look-ups in the flow table, a step of the engine, memory, and the worst single step while a million of them are
- * opened. See bench.h for the form of the output.
+ * What sessions cost by their number: look-ups in the flow table, a step of the engine, memory, and
+ * the worst single step while a million of them are opened. See bench.h for the form of the output.
  *
- * A cycle of the engine is what one request makes of it: the client's data is captured and sent on, the target's answer comes, the client's ACK is captured;
- * and its share of the timers. Sessions are taken in random order, so that each is as cold as can be. "batch" is the same with the engine's prefetching in
- * batches of eight, as in the pipeline.
+ * A cycle of the engine is what one request makes of it: the client's data is captured and sent on,
+ * the target's answer comes, the client's ACK is captured; and its share of the timers. Sessions
+ * are taken in random order, so that each is as cold as can be. "batch" is the same with the
+ * engine's prefetching in batches of eight, as in the pipeline.
  */
 #include "bench.h"
 
@@ -104,7 +105,8 @@ static void lookup(unsigned n)
 	}
 	bench_run((snprintf(name, sizeof(name), "lookup.key.%u", n), name), do_key, &l, 500000);
 	bench_run((snprintf(name, sizeof(name), "lookup.one.%u", n), name), do_find, &l, 500000);
-	bench_run((snprintf(name, sizeof(name), "lookup.batch.%u", n), name), do_find_batch, &l, 500000);
+	bench_run((snprintf(name, sizeof(name), "lookup.batch.%u", n), name), do_find_batch, &l,
+		  500000);
 	flow_table_free(l.table);
 	slots_free(l.slots);
 	pool_free(l.pool);
@@ -148,7 +150,8 @@ static void on_unwatch(void *arg, uint64_t id, const struct tuple *response)
 
 static const struct engine_ops ops = { .emit = on_emit, .watch = on_watch, .unwatch = on_unwatch };
 
-static void captured(struct world *w, unsigned i, const struct flow_key *k, uint8_t flags, uint32_t len)
+static void captured(struct world *w, unsigned i, const struct flow_key *k, uint8_t flags,
+		     uint32_t len)
 {
 	static const uint8_t syn_options[] = { 2, 4, 5, 180, 4, 2, 1, 1 };
 	struct client *c = &w->c[i];
@@ -178,7 +181,9 @@ static void captured(struct world *w, unsigned i, const struct flow_key *k, uint
 static void answered(struct world *w, unsigned i, uint8_t flags, uint32_t len)
 {
 	struct client *c = &w->c[i];
-	struct response r = { .id = c->id, .seq = c->ack, .ack = c->seq, .len = len, .window = 500, .flags = flags };
+	struct response r = {
+		.id = c->id, .seq = c->ack, .ack = c->seq, .len = len, .window = 500, .flags = flags
+	};
 
 	if (flags & TCPF_SYN) {
 		r.opt.mss = 1460;
@@ -236,7 +241,8 @@ static void world_close(struct world *w)
 	free(w->c);
 }
 
-static void cycle(struct world *w, const unsigned *i, const struct flow_key *k, unsigned n, bool ahead)
+static void cycle(struct world *w, const unsigned *i, const struct flow_key *k, unsigned n,
+		  bool ahead)
 {
 	uint32_t hint[BATCH];
 
@@ -299,9 +305,12 @@ static void engine(unsigned n)
 	world_open(&w, n);
 	for (unsigned i = 0; i < n; i++)
 		open_session(&w, i);
-	bench_run((snprintf(name, sizeof(name), "engine.cycle.%u", n), name), do_cycle_one, &w, 200000);
-	bench_run((snprintf(name, sizeof(name), "engine.cycle-8.%u", n), name), do_cycle, &w, 200000);
-	bench_run((snprintf(name, sizeof(name), "engine.cycle-8-batch.%u", n), name), do_cycle_batch, &w, 200000);
+	bench_run((snprintf(name, sizeof(name), "engine.cycle.%u", n), name), do_cycle_one, &w,
+		  200000);
+	bench_run((snprintf(name, sizeof(name), "engine.cycle-8.%u", n), name), do_cycle, &w,
+		  200000);
+	bench_run((snprintf(name, sizeof(name), "engine.cycle-8-batch.%u", n), name),
+		  do_cycle_batch, &w, 200000);
 	if (engine_sessions(w.e) != n)
 		fprintf(stderr, "only %u of %u sessions are left\n", engine_sessions(w.e), n);
 	world_close(&w);

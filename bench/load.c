@@ -1,10 +1,11 @@
 /*
  * Load - theory of operation
  *
- * What redis-benchmark and wrk cannot do: requests at a rate, whatever the server answers, and very many connections.
+ * What redis-benchmark and wrk cannot do: requests at a rate, whatever the server answers, and very
+ * many connections.
  *
- * load sink PORT [PROCESSES]   a server that reads and never answers
- * load answer PORT [PROCESSES] a server that answers +OK to whatever it reads at once; both need little memory a connection, and
+ * load sink PORT [PROCESSES]   a server that reads and never answers load answer PORT [PROCESSES] a
+ * server that answers +OK to whatever it reads at once; both need little memory a connection, and
  *                              as many processes as the limit of open files makes necessary
  * load send ADDRESS PORT CONNECTIONS RATE SECONDS TEXT [SOURCE...]
  *                              open all connections (from each source address in turn), say "ready", wait for a line on standard

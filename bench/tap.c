@@ -1,16 +1,20 @@
 /*
  * Tap - theory of operation
  *
- * tap INTERFACE PORT            the bare consumer of a TPACKET_V3 ring: walks each block, touches each packet, gives the block back
- * tap INTERFACE PORT FILE       also writes a stamp for every TCP segment with payload
+ * tap INTERFACE PORT            the bare consumer of a TPACKET_V3 ring: walks each block, touches
+ * each packet, gives the block back tap INTERFACE PORT FILE       also writes a stamp for every TCP
+ * segment with payload
  *
- * In both cases of packets that arrive on the interface, IPv4, TCP, to PORT; what the host sends itself is left out. The first is
- * what a capture costs the host when nothing is done with the packets, the floor that tcpcopy is compared with. The second measures
- * delays from outside: one tap where requests arrive at the online host, one on the other end of its cable, where the copies come
- * out. The kernel stamps both by the same clock (CLOCK_REALTIME, as network namespaces have no clock of their own), and sequence
- * numbers and client endpoints are the same in a request and its copy. Stamps are struct stamp in host byte order.
+ * In both cases of packets that arrive on the interface, IPv4, TCP, to PORT; what the host sends
+ * itself is left out. The first is what a capture costs the host when nothing is done with the
+ * packets, the floor that tcpcopy is compared with. The second measures delays from outside: one
+ * tap where requests arrive at the online host, one on the other end of its cable, where the copies
+ * come out. The kernel stamps both by the same clock (CLOCK_REALTIME, as network namespaces have no
+ * clock of their own), and sequence numbers and client endpoints are the same in a request and its
+ * copy. Stamps are struct stamp in host byte order.
  *
- * Says "ready" on standard output; ends by SIGTERM or SIGINT, printing packets, kernel drops and stamps.
+ * Says "ready" on standard output; ends by SIGTERM or SIGINT, printing packets, kernel drops and
+ * stamps.
  */
 #include <arpa/inet.h>
 #include <errno.h>

@@ -28,9 +28,9 @@
 #define NONE UINT32_MAX
 
 struct piece {
-	char *memory;		/* NULL: a free entry */
+	char *memory; /* NULL: a free entry */
 	uint64_t taken[WORDS];
-	uint32_t next, prev;	/* with a free place, or (next only) free entries */
+	uint32_t next, prev; /* with a free place, or (next only) free entries */
 	uint32_t used;
 };
 
@@ -39,9 +39,9 @@ struct slots {
 	size_t size;
 	uint32_t places; /* in a piece */
 	struct piece *piece;
-	uint32_t n, most; /* entries: in use or free, room for */
+	uint32_t n, most;        /* entries: in use or free, room for */
 	uint32_t partial, entry; /* first with a free place, first free entry */
-	uint32_t empty; /* kept, has no place taken; NONE: there is no such piece */
+	uint32_t empty;          /* kept, has no place taken; NONE: there is no such piece */
 	uint32_t count;
 };
 
@@ -106,8 +106,9 @@ static uint32_t entry_take(struct slots *s)
 	}
 	if (s->n == s->most) {
 		uint32_t most = s->most ? s->most * 2 : 16;
-		struct piece *piece = most > UINT32_MAX >> PLACE_SHIFT ? NULL :
-					      realloc(s->piece, most * sizeof(*piece));
+		struct piece *piece = most > UINT32_MAX >> PLACE_SHIFT
+					      ? NULL
+					      : realloc(s->piece, most * sizeof(*piece));
 
 		if (!piece)
 			return NONE;

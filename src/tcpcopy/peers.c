@@ -4,7 +4,8 @@
  * One connection to every assistant of -s. Which assistant a response comes to is the target's routing, which is not known here, so each session is announced to
  * all of them. A lost connection is made again after a pause that grows from 100 ms to 1 s, for ever: losing an assistant never ends the program. A connection whose
  * bounded output is full has a stuck peer; a WATCH that it cannot take would make a session deaf for ever, so that connection is given up and
- * begins anew, with all live sessions announced.
+ * begins anew, with all live sessions announced. Those many announcements wait until the output has
+ * room (peers_have_room()), so that they are never the reason for giving up.
  */
 #include "tcpcopy/peers.h"
 
@@ -19,6 +20,7 @@
 #define CONNECT_TIMEOUT_MS 3000
 #define RETRY_MIN_MS 100
 #define RETRY_MAX_MS 1000
+#define ROOM_BYTES (256u << 10)
 
 struct peer {
 	struct peers *all;
@@ -264,6 +266,14 @@ void peers_unwatch(struct peers *all, uint64_t id)
 	struct message m = { .type = MSG_UNWATCH, .watch = { .id = id } };
 
 	send_to_all(all, &m);
+}
+
+bool peers_have_room(const struct peers *all)
+{
+	for (unsigned i = 0; i < all->count; i++)
+		if (all->peer[i].up && channel_conn_unsent(all->peer[i].conn) > ROOM_BYTES)
+			return false;
+	return true;
 }
 
 unsigned peers_up(const struct peers *all)

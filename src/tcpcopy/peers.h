@@ -33,6 +33,7 @@ struct peers *peers_new(struct event_base *base, const struct config *c, unsigne
 void peers_free(struct peers *p); /* says BYE to all */
 void peers_watch(struct peers *p, uint64_t id, const struct tuple *response);
 void peers_unwatch(struct peers *p, uint64_t id);
+bool peers_have_room(const struct peers *p); /* for what can wait: no output is far behind */
 unsigned peers_up(const struct peers *p);
 const struct peers_counters *peers_counters(const struct peers *p);
 

@@ -42,6 +42,13 @@ static void op_watch(void *arg, uint64_t id, const struct tuple *response)
 		peers_watch(p->peers, id, response);
 }
 
+static bool op_watch_room(void *arg)
+{
+	const struct pipeline *p = arg;
+
+	return !p->peers || peers_have_room(p->peers);
+}
+
 static void op_unwatch(void *arg, uint64_t id, const struct tuple *response)
 {
 	struct pipeline *p = arg;
@@ -76,6 +83,7 @@ static const struct engine_ops ops = {
 	.emit = op_emit,
 	.watch = op_watch,
 	.unwatch = op_unwatch,
+	.watch_room = op_watch_room,
 	.source_take = op_source_take,
 	.source_give = op_source_give,
 	.online_received = op_online_received,

@@ -77,6 +77,7 @@ struct engine *engine_new(const struct engine_config *c, const struct engine_ops
 	e->arg = arg;
 	e->started_at = now;
 	e->generation = 1;
+	e->announce_at = UINT64_MAX;
 	e->trim_at = UINT64_MAX;
 	/* room above the limit for what one batch may bring and what waits to be flushed */
 	e->pool = pool_new(c->max_memory ? c->max_memory + c->max_memory / 4 : 0);
@@ -412,25 +413,51 @@ void session_end(struct engine *e, struct session *s, enum session_outcome o, ui
 		observe_again(e, s, now);
 }
 
-void engine_channel_up(struct engine *e, uint64_t now)
+/*
+ * The next portion of the sessions that an assistant's new connection has to hear of, in the order
+ * of their places. One that starts meanwhile is announced at once, perhaps twice; one that ends is
+ * taken back at once, perhaps without having been announced: both do no harm.
+ */
+void session_announce(struct engine *e, uint64_t now)
 {
 	struct session *s;
 
-	e->channel = true;
-	for (uint32_t i = 0; (s = slots_from(e->sessions, &i)); i++) {
+	if (e->ops->watch_room && !e->ops->watch_room(e->arg)) {
+		e->announce_at = now + ANNOUNCE_PAUSE;
+		return;
+	}
+	e->announce_at = now;
+	for (unsigned n = 0; n < ANNOUNCE_AT_ONCE; n++) {
+		s = slots_from(e->sessions, &e->announce_from);
+		if (!s) {
+			e->announce_at = UINT64_MAX;
+			return;
+		}
+		e->announce_from++;
 		if (!s->watched)
 			continue;
 		watch(e, s);
+		if (s->progress_at >= e->announce_since)
+			continue; /* it started meanwhile */
 		s->progress_at = now; /* its silence was not the target's */
 		/* what was answered meanwhile is lost: ask again soon, spread over some milliseconds */
 		if (timer_on(s, TIMER_RTX))
-			timer_set(e, s, TIMER_RTX, now + (i % 64) * (NS_PER_MS / 4));
+			timer_set(e, s, TIMER_RTX, now + (n % 64) * (NS_PER_MS / 4));
 	}
+}
+
+void engine_channel_up(struct engine *e, uint64_t now)
+{
+	e->channel = true;
+	e->announce_since = now;
+	e->announce_from = 0;
+	session_announce(e, now);
 }
 
 void engine_channel_down(struct engine *e)
 {
 	e->channel = false;
+	e->announce_at = UINT64_MAX;
 }
 
 void engine_shutdown(struct engine *e, uint64_t now)

@@ -194,6 +194,9 @@ struct engine_ops {
 	/* Tell the assistants whose responses these are. @response: src = target, dst = the session's source. */
 	void (*watch)(void *arg, uint64_t id, const struct tuple *response);
 	void (*unwatch)(void *arg, uint64_t id, const struct tuple *response);
+	/* Is there room to announce old sessions to a new connection? NULL op: always. New sessions
+	 * are announced without asking. */
+	bool (*watch_room)(void *arg);
 	/* Choose the source for a new session; false: none is free. NULL op: the client's own endpoint. */
 	bool (*source_take)(void *arg, const struct flow_key *key, struct endpoint *source);
 	void (*source_give)(void *arg, const struct flow_key *key, const struct endpoint *source);
@@ -238,7 +241,11 @@ uint64_t engine_next(const struct engine *e); /* ns; UINT64_MAX: nothing is due 
 /* Everything emitted so far has left: its payload is no longer needed. Call at the end of each batch. */
 void engine_flushed(struct engine *e);
 
-/* An assistant came up (its connection is new: all live sessions are announced through ops->watch) or all are gone. */
+/*
+ * An assistant came up (its connection is new: all live sessions are announced through ops->watch,
+ * in portions, one in this call and one in each engine_advance() while ops->watch_room says so), or
+ * all are gone.
+ */
 void engine_channel_up(struct engine *e, uint64_t now);
 void engine_channel_down(struct engine *e);
 

@@ -51,6 +51,8 @@
 #define TRIM_PERIOD (1000 * NS_PER_MS) /* memory that was not needed for so long is given back */
 #define RST_BEYOND (256u << 10) /* how far capture may be behind when an RST comes */
 #define BELIEVE_WITHIN (1u << 30)
+#define ANNOUNCE_AT_ONCE 128 /* sessions announced to a new connection in one go */
+#define ANNOUNCE_PAUSE (1 * NS_PER_MS) /* while the connection has no room for more */
 #define ADVANCE_AT_ONCE 128 /* timers that one engine_advance() serves */
 
 /* A piece of the client's stream, as captured (trimmed to what is new), up to 64 KB. */
@@ -204,6 +206,9 @@ struct engine {
 	uint64_t started_at, live_bytes;
 	uint64_t captured_until; /* ns, capture time of the newest segment processed */
 	bool channel;
+	uint32_t announce_from; /* next to announce */
+	uint64_t announce_at; /* ns; UINT64_MAX: all are */
+	uint64_t announce_since; /* ns */
 	struct qseg *limbo; /* given up, but perhaps emitted and not flushed yet */
 	size_t limbo_bytes;
 	uint64_t trim_at; /* ns, when the pool may give memory back; UINT64_MAX: it has none to give */
@@ -221,6 +226,7 @@ void session_declined(struct engine *e, const struct flow_key *k, enum decline w
 enum session_state session_state(uint32_t events); /* of a live session */
 void session_start(struct engine *e, struct session *s, uint64_t now);
 void session_end(struct engine *e, struct session *s, enum session_outcome o, uint64_t now);
+void session_announce(struct engine *e, uint64_t now);
 void session_free(struct engine *e, struct session *s);
 void session_shed(struct engine *e, uint64_t now); /* end someone if memory is short */
 struct session *session_by_id(const struct engine *e, uint64_t id);

@@ -110,6 +110,8 @@ static void node_fired(struct wheel_node *n, uint64_t now, void *arg)
 void engine_advance(struct engine *e, uint64_t now)
 {
 	wheel_advance(e->wheel, now, ADVANCE_AT_ONCE, node_fired, e);
+	if (now >= e->announce_at)
+		session_announce(e, now);
 	if (now >= e->trim_at) {
 		bool more = pool_trim(e->pool);
 

@@ -219,6 +219,12 @@ static void op_watch(void *arg, uint64_t id, const struct tuple *response)
 	op_order(arg, id, response, true);
 }
 
+/* Announcing the sessions again takes its time. */
+static bool op_watch_room(void *arg)
+{
+	return rng_chance(arg, 500000);
+}
+
 static void op_unwatch(void *arg, uint64_t id, const struct tuple *response)
 {
 	op_order(arg, id, response, false);
@@ -454,6 +460,7 @@ static const struct engine_ops ops_asking = {
 	.emit = op_emit,
 	.watch = op_watch,
 	.unwatch = op_unwatch,
+	.watch_room = op_watch_room,
 	.ended = op_ended,
 	.online_received = op_online_received,
 };
@@ -461,6 +468,7 @@ static const struct engine_ops ops_blind = {
 	.emit = op_emit,
 	.watch = op_watch,
 	.unwatch = op_unwatch,
+	.watch_room = op_watch_room,
 	.ended = op_ended,
 };
 

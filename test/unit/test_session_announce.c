@@ -1,0 +1,184 @@
+/*
+ * A new connection to an assistant, and many sessions: they are announced in portions, while there
+ * is room; all of them, and rightly those that end and begin meanwhile.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include "tcpcopy/session.h"
+
+#define SESSIONS 2000u
+#define MORE 300u
+
+struct world {
+	struct engine *e;
+	uint64_t now;
+	bool room;
+	unsigned watches;              /* since the connection is up */
+	bool watched[SESSIONS + MORE]; /* what the assistant knows, by port */
+	uint64_t id[SESSIONS + MORE];
+};
+
+static unsigned index_of(const struct tuple *response)
+{
+	return response->dst.port - 1024u;
+}
+
+static void on_emit(void *arg, const struct tx_segment *t)
+{
+	(void)arg;
+	(void)t;
+}
+
+static void on_watch(void *arg, uint64_t id, const struct tuple *response)
+{
+	struct world *w = arg;
+
+	w->watches++;
+	w->watched[index_of(response)] = true;
+	w->id[index_of(response)] = id;
+}
+
+static void on_unwatch(void *arg, uint64_t id, const struct tuple *response)
+{
+	struct world *w = arg;
+
+	(void)id;
+	w->watched[index_of(response)] = false;
+}
+
+static bool on_watch_room(void *arg)
+{
+	return ((struct world *)arg)->room;
+}
+
+static const struct engine_ops ops = {
+	.emit = on_emit,
+	.watch = on_watch,
+	.unwatch = on_unwatch,
+	.watch_room = on_watch_room,
+};
+
+static void captured(struct world *w, unsigned i, uint8_t flags)
+{
+	struct segment s = {
+		.time = w->now, .seq = 1000 + !(flags & TCPF_SYN), .ack = 5001, .flags = flags
+	};
+	struct flow_key k = { .client = { .port = (uint16_t)(1024 + i) },
+			      .online = { .port = 80 } };
+
+	assert_true(addr_parse(&k.client.addr, "10.0.0.1") &&
+		    addr_parse(&k.online.addr, "10.0.0.2"));
+	s.tuple = (struct tuple){ k.client, k.online };
+	engine_captured(w->e, &k, &s, w->now);
+}
+
+static void open_session(struct world *w, unsigned i)
+{
+	captured(w, i, TCPF_SYN);
+	assert_true(w->watched[i]);
+	engine_response(
+		w->e,
+		&(struct response){
+			.id = w->id[i], .seq = 5000, .ack = 1001, .flags = TCPF_SYN | TCPF_ACK },
+		w->now);
+	captured(w, i, TCPF_ACK);
+}
+
+/* The client resets, and so does the session; then its memory goes. */
+static void close_session(struct world *w, unsigned i)
+{
+	captured(w, i, TCPF_RST | TCPF_ACK);
+}
+
+/* As the pipeline does it, but one call of engine_advance() a time. */
+static void step(struct world *w, uint64_t until)
+{
+	uint64_t next = engine_next(w->e);
+
+	next = next < until ? next : until;
+	w->now = next > w->now ? next : w->now;
+	engine_advance(w->e, w->now);
+	engine_flushed(w->e);
+}
+
+static void portions(void **state)
+{
+	static struct world w;
+	struct engine_config c = { .session_buffer = 1 << 20,
+				   .max_half_open = 10000,
+				   .max_sessions = 10000,
+				   .key = { 1, 2 } };
+	struct endpoint target = { .port = 80 };
+	unsigned calls = 0, closed = 0;
+
+	(void)state;
+	w = (struct world){ .now = 1000000000, .room = true };
+	w.e = engine_new(&c, &ops, &w, w.now);
+	assert_non_null(w.e);
+	assert_true(addr_parse(&target.addr, "10.0.0.3"));
+	assert_int_equal(engine_add_target(w.e, &target, 1500), 0);
+	engine_channel_up(w.e, w.now);
+	for (unsigned i = 0; i < SESSIONS; i++)
+		open_session(&w, i);
+	assert_int_equal(engine_sessions(w.e), SESSIONS);
+
+	engine_channel_down(w.e);
+	memset(w.watched, 0, sizeof(w.watched));
+	w.watches = 0;
+	w.room = false;
+	engine_channel_up(w.e, w.now);
+	for (int i = 0; i < 10; i++)
+		step(&w, w.now + 2000000);
+	assert_int_equal(w.watches, 0); /* there is no room, and time has passed meanwhile */
+	assert_true(w.now >= 1000000000 + 9 * 1000000);
+	w.room = true;
+	for (unsigned before = 0; w.watches < SESSIONS - MORE && calls < 1000;
+	     calls++, before = w.watches) {
+		step(&w, w.now + 2000000);
+		assert_true(w.watches - before <= 128);
+		w.room = calls % 3 != 0;
+		if (calls == 3) /* some end before they are announced, some after, some begin */
+			for (unsigned i = 0; i < MORE; i++) {
+				close_session(&w, i * 5 + 1);
+				closed++;
+				before++;
+				open_session(&w, SESSIONS + i);
+			}
+	}
+	w.room = true;
+	for (uint64_t until = w.now + 3000000000;
+	     w.now < until;) /* and those that ended are gone */
+		step(&w, until);
+	for (unsigned i = 0; i < SESSIONS + MORE; i++) {
+		bool over = i < MORE * 5 && i % 5 == 1;
+
+		assert_int_equal(w.watched[i], !over);
+	}
+	assert_int_equal(closed, MORE);
+	assert_int_equal(engine_sessions(w.e), SESSIONS);
+	engine_check(w.e);
+
+	/* lost again in the middle: nothing more is announced */
+	engine_channel_up(w.e, w.now);
+	engine_channel_down(w.e);
+	w.watches = 0;
+	for (int i = 0; i < 10; i++)
+		step(&w, w.now + 2000000);
+	assert_int_equal(w.watches, 0);
+	engine_free(w.e);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(portions),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
