@@ -311,6 +311,8 @@ void session_declined(struct engine *e, const struct flow_key *k, enum decline w
  */
 bool session_open(struct engine *e, struct session *s, bool half_open, enum decline *why, uint64_t now)
 {
+	struct target *t = session_target(e, s);
+
 	s->source = s->key.client;
 	*why = DECLINE_COUNT;
 	if (!e->channel)
@@ -319,6 +321,8 @@ bool session_open(struct engine *e, struct session *s, bool half_open, enum decl
 		*why = DECLINE_HALF_OPEN;
 	else if (e->cfg.max_memory && memory_used(e) > e->cfg.max_memory / 8 * 7)
 		*why = DECLINE_MEMORY;
+	else if (t->refusals >= REFUSALS_FEW && now < t->ask_after)
+		*why = DECLINE_REFUSING;
 	else if (!(s->syn = pool_get(e->pool, sizeof(*s->syn))))
 		*why = DECLINE_MEMORY;
 	else if (e->ops->source_take && !e->ops->source_take(e->arg, &s->key, &s->source))
@@ -329,6 +333,8 @@ bool session_open(struct engine *e, struct session *s, bool half_open, enum decl
 		return false;
 	}
 	s->has_source = true;
+	if (t->refusals >= REFUSALS_FEW)
+		t->ask_after = now + REFUSED_PAUSE;
 	session_event(e, s, EV_OPENED);
 	return true;
 }

@@ -122,6 +122,7 @@ enum session_event {
 	X(HALF_OPEN, half_open, "too many half-open sessions")                  \
 	X(SOURCE, source, "no free source address and port")                    \
 	X(MEMORY, memory, "no memory, or too many sessions")                    \
+	X(REFUSING, refusing, "the target refuses connections: it is asked from time to time") \
 	X(OLD, old, "older than tcpcopy, and --no-join")                        \
 	X(MIDDLE, middle, "in the middle of a turn; may be joined at its next")
 

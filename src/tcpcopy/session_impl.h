@@ -43,6 +43,8 @@
 #define JOIN_SILENCE (200 * NS_PER_MS)
 #define REJOIN_FIRST (100 * NS_PER_MS)
 #define REJOIN_MAX (5000 * NS_PER_MS)
+#define REFUSALS_FEW 16 /* in a row, of one target: then it is asked from time to time only */
+#define REFUSED_PAUSE (100 * NS_PER_MS)
 #define DUP_THRESH 3
 #define JOIN_WSCALE 7
 #define JOIN_WINDOW 512 /* raw: 64 KB at scale 7 */
@@ -113,6 +115,8 @@ struct target {
 	struct endpoint at;
 	uint32_t mtu;
 	uint64_t last_heard;	   /* ns; 0: never */
+	uint64_t ask_after;	   /* ns; no session opens before; valid from REFUSALS_FEW refusals on */
+	unsigned refusals;	   /* in a row */
 	bool client_first;	   /* on the last connection the client's data came before the target's */
 	struct session *backed_off; /* sessions whose RTO is backed off beyond RTO_CAP_ALIVE */
 };

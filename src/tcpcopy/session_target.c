@@ -49,6 +49,8 @@ static void handshake(struct engine *e, struct session *s, const struct response
 			return;
 		}
 		believe(e);
+		session_target(e, s)->refusals++;
+		session_target(e, s)->ask_after = now + REFUSED_PAUSE;
 		session_end(e, s, OUTCOME_REFUSED, now);
 		return;
 	}
@@ -62,6 +64,7 @@ static void handshake(struct engine *e, struct session *s, const struct response
 	}
 	believe(e);
 	session_event(e, s, EV_ESTABLISHED);
+	session_target(e, s)->refusals = 0;
 	s->irs = r->seq;
 	s->rcv_nxt = s->window_most = r->seq + 1;
 	s->snd_una = s->snd_wl2 = r->ack;
