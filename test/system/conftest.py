@@ -16,6 +16,7 @@ sys.path.insert(0, str(TOP / "lab"))
 from labnet import Lab                                              # noqa: E402
 
 BIN = pathlib.Path(os.environ.get("TCPCOPY_BIN_DIR", TOP))
+SANITIZED = (BIN / "tcpcopy").exists() and b"__asan_init" in (BIN / "tcpcopy").read_bytes()
 
 
 @pytest.fixture

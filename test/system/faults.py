@@ -37,13 +37,14 @@ class World:
         self.load = Load(lab, **(load or {}))
         assert wait_until(lambda: self.executed() > 100)
         self.recovery = None
+        self.forgotten = 0      # commands that a target executed before it was killed
 
     def executed(self):
         return writes(self.target).get("append", 0)
 
     def behind(self):
         """Commands that the online server has executed and the target has not."""
-        return writes(self.online).get("append", 0) - self.executed()
+        return writes(self.online).get("append", 0) - self.executed() - self.forgotten
 
     def hit(self, fault, seconds=1):
         """Let `fault` last; seconds until commands arrive again. Both programs are alive then."""
@@ -90,11 +91,11 @@ def cut(world, one, other):
 @contextlib.contextmanager
 def killed(world, what):
     """A program is killed, and started anew when the time is over."""
-    if what in ("online", "target"):
-        server = getattr(world, what)
-        server.kill()
+    if what == "target":
+        world.forgotten += world.executed()
+        world.target.kill()
         yield
-        server.start()
+        world.target.start()
         return
     program = getattr(world.replay, what)
     program.kill()

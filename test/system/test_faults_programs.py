@@ -12,12 +12,9 @@ import socket
 import time
 
 import pytest
-from conftest import BIN, wait_until
+from conftest import BIN, SANITIZED, wait_until
 from faults import FAULTS, World, descriptors
 from workload import Trouble, ask, closed, connect
-
-SANITIZED = b"__asan_init" in (BIN / "tcpcopy").read_bytes()
-
 
 def unchanged(world, before):
     """Neither descriptors nor memory have grown with the fault."""
@@ -36,10 +33,9 @@ def test_killed_and_restarted(lab, what):
     world.hit(FAULTS[f"{what} killed"])
     unchanged(world, before)
     account = world.finish()
-    reasons = account("given up with their session") + account("of connections that are not")
-    assert bool(reasons) >= bool(world.missing), account.log
-    if what == "intercept":     # sessions outlive their assistant
-        assert "1 connections lost" in account.log
+    if what == "intercept":     # sessions outlive their assistant; new connections are declined meanwhile
+        assert account["channel.losses_of_connection"] == 1
+        assert bool(account["declined.channel"]) >= bool(world.missing), account.log
         assert set(account.outcomes()) == {"complete"}, account.log
 
 
