@@ -297,6 +297,27 @@ static const char *set_report(void *into, const char *value)
 	return set_path(c->report_path, sizeof(c->report_path), value);
 }
 
+static const char *set_control(void *into, const char *value)
+{
+	struct config *c = ((struct parsing *)into)->c;
+
+	return set_path(c->control_path, sizeof(c->control_path), value);
+}
+
+static const char *set_status(void *into, const char *value)
+{
+	(void)value;
+	((struct parsing *)into)->c->status = true;
+	return NULL;
+}
+
+static const char *set_json(void *into, const char *value)
+{
+	(void)value;
+	((struct parsing *)into)->c->status = ((struct parsing *)into)->c->status_json = true;
+	return NULL;
+}
+
 static const char *set_verbose(void *into, const char *value)
 {
 	(void)value;
@@ -383,6 +404,10 @@ static const struct args_option options[] = {
 	  "the path of a file", set_report },
 	{ 'P', "pid", "FILE", 0, "write the process id to FILE and lock it", "the path of a file",
 	  set_pid },
+	{ 0, "status", NULL, 0, "print how a running tcpcopy does, and exit", NULL, set_status },
+	{ 0, "json", NULL, 0, "the same as JSON", NULL, set_json },
+	{ 0, "control", "PATH", 0, "the socket for --status (" RUNSTATEDIR "/tcpcopy/tcpcopy-PID.sock)",
+	  "the path of a socket", set_control },
 	{ 0, "verbose", NULL, 0, "log more", NULL, set_verbose },
 };
 
@@ -418,6 +443,8 @@ int config_parse(struct config *c, int argc, char **argv)
 	if (status >= 0)
 		return status;
 
+	if (c->status)
+		return -1;
 	if (c->n_rules == 0)
 		return args_error(&program, 'x', NULL, "is missing");
 	if (c->n_peers == 0)

@@ -69,6 +69,8 @@ struct config {
 	char log_path[4096], pid_path[4096]; /* absolute; "" none */
 	bool log_journal;		     /* -l journal */
 	char report_path[4096];		     /* --report; absolute; "" none */
+	char control_path[4096];	     /* --control; absolute; "" the default */
+	bool status, status_json;	     /* --status, --json: ask a running tcpcopy, nothing else */
 	uint64_t hold;                       /* --hold, ns; 0: never wait (-W) */
 	uint64_t session_buffer; /* --session-buffer, bytes a session may hold for its target */
 	uint64_t memory;         /* -m, bytes all sessions may hold together */

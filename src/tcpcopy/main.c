@@ -7,6 +7,8 @@
  *   SIGTERM, SIGINT  end: sessions still open on the target are reset, the account is printed
  *   SIGUSR1          print the account now, and write the file of --report
  *   SIGHUP           reopen the log file
+ *
+ * --status asks a program that runs, at its control socket, and does nothing else.
  */
 #include <errno.h>
 #include <event2/event.h>
@@ -14,6 +16,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/control.h"
 #include "base/daemon.h"
 #include "base/log.h"
 #include "tcpcopy/check.h"
@@ -29,6 +32,7 @@ struct program {
 	struct event *signals[N_SIGNALS];
 	struct event *stats;
 	struct report *report;
+	struct control *control;
 };
 
 static struct program prog;
@@ -105,6 +109,30 @@ static void open_log(void)
 		log_info("option -d without -l: further messages go to syslog");
 }
 
+static char *status(bool json, void *arg)
+{
+	(void)arg;
+	return report_status(prog.report, json);
+}
+
+/* --status and the file of --report. */
+static void open_reports(void)
+{
+	char err[512];
+
+	prog.report = report_open(&prog.config, prog.workers, err, sizeof(err));
+	if (!prog.report)
+		daemon_fail(1, "%s", err);
+	prog.control = control_open(prog.base, "tcpcopy", prog.config.control_path, status, NULL, err, sizeof(err));
+	if (!prog.control && prog.config.control_path[0])
+		daemon_fail(1, "option --control \"%s\": %s; accepted: a new name in a directory that exists and may be written",
+			    prog.config.control_path, err);
+	if (prog.control)
+		log_info("status: tcpcopy --status --control %s", control_path(prog.control));
+	else
+		log_info("no --status: %s; --control names another path", err);
+}
+
 static void add_events(void)
 {
 	static const int number[N_SIGNALS] = { SIGTERM, SIGINT, SIGUSR1, SIGHUP };
@@ -143,6 +171,8 @@ int main(int argc, char **argv)
 		return status;
 	if (prog.config.verbose)
 		log_init("tcpcopy", LOGL_DEBUG);
+	if (prog.config.status)
+		return control_ask("tcpcopy", prog.config.control_path, prog.config.status_json);
 	if (prog.config.check)
 		return check_main(&prog.config, argv);
 	signal(SIGPIPE, SIG_IGN);
@@ -158,14 +188,13 @@ int main(int argc, char **argv)
 	prog.workers = workers_open(&prog.config, err, sizeof(err));
 	if (!prog.workers)
 		daemon_fail(1, "%s", err);
-	prog.report = report_open(&prog.config, prog.workers, err, sizeof(err));
-	if (!prog.report)
-		daemon_fail(1, "%s", err);
 	config_log_facts(&prog.config);
+	open_reports();
 	add_events();
 	if (workers_start(prog.workers, prog.base, on_started, NULL, err, sizeof(err)))
 		daemon_fail(1, "%s", err);
 	event_base_dispatch(prog.base);
+	control_close(prog.control);
 	workers_stop(prog.workers);
 	report_account(prog.report);
 	report_close(prog.report);
