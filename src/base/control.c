@@ -217,7 +217,7 @@ struct control *control_open(struct event_base *base, const char *program, const
 			     char *err, size_t err_size)
 {
 	struct control *c = calloc(1, sizeof(*c));
-	char name[64];
+	char name[64], here[4096] = "";
 
 	snprintf(err, err_size, "out of memory");
 	if (!c)
@@ -226,7 +226,9 @@ struct control *control_open(struct event_base *base, const char *program, const
 	c->arg = arg;
 	c->fd = -1;
 	snprintf(name, sizeof(name), "%s-%d.sock", program, (int)getpid());
-	address(&c->at, *path ? "" : DIRECTORY, *path ? path : name);
+	if (*path && *path != '/' && !getcwd(here, sizeof(here))) /* a daemon moves to "/" later */
+		here[0] = '\0';
+	address(&c->at, *path ? here : DIRECTORY, *path ? path : name);
 	if (!*path) {
 		(void)mkdir(DIRECTORY, 0755);
 		each_of(program, remove_stale, NULL);

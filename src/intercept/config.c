@@ -14,6 +14,7 @@
 
 #include "base/args.h"
 #include "base/number.h"
+#include "base/util.h"
 #include "build/config.h"
 #include "channel/message.h"
 #include "io/source.h"
@@ -163,8 +164,47 @@ static const char *set_guard(void *into, const char *value)
 
 static const char *set_log(void *into, const char *value)
 {
-	((struct config *)into)->log_file = value;
+	struct config *c = into;
+
+	c->log_journal = !strcmp(value, "journal");
+	c->log_file = c->log_journal ? NULL : value;
 	return *value ? NULL : "it is empty";
+}
+
+static const char *set_report(void *into, const char *value)
+{
+	((struct config *)into)->report_file = value;
+	return *value ? NULL : "it is empty";
+}
+
+static const char *set_control(void *into, const char *value)
+{
+	((struct config *)into)->control_path = value;
+	return *value ? NULL : "it is empty";
+}
+
+static const char *set_stats(void *into, const char *value)
+{
+	uint64_t *interval = &((struct config *)into)->stats_interval;
+	const char *wrong = number_parse_duration(value, 0, 24 * 3600 * NS_PER_SEC, interval);
+
+	return wrong || *interval == 0 || *interval >= 100 * NS_PER_MS
+		       ? wrong
+		       : "out of range (100ms to 24h)";
+}
+
+static const char *set_status(void *into, const char *value)
+{
+	(void)value;
+	((struct config *)into)->status = true;
+	return NULL;
+}
+
+static const char *set_json(void *into, const char *value)
+{
+	(void)value;
+	((struct config *)into)->status = ((struct config *)into)->status_json = true;
+	return NULL;
 }
 
 static const char *set_pid(void *into, const char *value)
@@ -202,8 +242,20 @@ static const struct args_option options[] = {
 	  "exit status 1 when something is broken",
 	  NULL, set_check },
 	{ 'd', "daemon", NULL, 0, "run as a daemon; return once it works", NULL, set_daemon },
-	{ 'l', "log", "FILE", 0, "log to this file; without it to stderr, or to syslog with -d",
-	  "a file name", set_log },
+	{ 0, "stats", "DURATION", 0, "between two lines of counters, 0 for none (0)",
+	  "0, or 100ms to 24h", set_stats },
+	{ 0, "report", "FILE", 0,
+	  "write the account as JSON to FILE: at every line of counters, at SIGUSR1, at the end",
+	  "a file name", set_report },
+	{ 0, "status", NULL, 0, "print how a running intercept does, and exit", NULL, set_status },
+	{ 0, "json", NULL, 0, "the same as JSON", NULL, set_json },
+	{ 0, "control", "PATH", 0,
+	  "the socket for --status (" RUNSTATEDIR "/tcpcopy/intercept-PID.sock)",
+	  "the path of a socket", set_control },
+	{ 'l', "log", "FILE", 0,
+	  "log to this file, or to systemd's journal if it is called journal; without it to "
+	  "stderr, or to syslog with -d",
+	  "a file name, or journal", set_log },
 	{ 'P', "pid", "FILE", 0, "write the process id to this file", "a file name", set_pid },
 };
 
@@ -220,6 +272,6 @@ static const struct args_program program = {
 
 int config_parse(struct config *c, int argc, char **argv)
 {
-	*c = (struct config){ .port = CHANNEL_PORT };
+	*c = (struct config){ .port = CHANNEL_PORT, .control_path = "" };
 	return args_parse(&program, argc, argv, c);
 }

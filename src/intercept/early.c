@@ -34,6 +34,7 @@ struct early {
 	void (*given_up)(const struct tuple *t, const struct response *r, void *arg);
 	void *arg;
 	unsigned head, count;
+	unsigned waiting; /* of those, the ones that are not taken */
 	uint16_t first[BUCKETS], last[BUCKETS];
 	struct entry ring[EARLY_MAX];
 };
@@ -62,6 +63,11 @@ void early_free(struct early *e)
 	free(e);
 }
 
+unsigned early_waiting(const struct early *e)
+{
+	return e->waiting;
+}
+
 static uint16_t bucket_of(const struct early *e, const struct tuple *t)
 {
 	return (uint16_t)(siphash(e->key, t, sizeof(*t)) % BUCKETS);
@@ -75,6 +81,7 @@ static void pop(struct early *e)
 	e->count--;
 	if (x->taken)
 		return;
+	e->waiting--;
 	e->first[x->bucket] = x->next;
 	if (x->next == NONE)
 		e->last[x->bucket] = NONE;
@@ -104,6 +111,7 @@ void early_hold(struct early *e, const struct segment *s, uint64_t now)
 	if (e->count == EARLY_MAX)
 		pop(e);
 	at = (e->head + e->count++) % EARLY_MAX;
+	e->waiting++;
 	e->ring[at] = (struct entry){ .tuple = s->tuple,
 				      .record = response_from_segment(0, s),
 				      .time = now,
@@ -138,6 +146,7 @@ unsigned early_take(struct early *e, const struct tuple *t, uint64_t now,
 		if (e->last[bucket] == at)
 			e->last[bucket] = before;
 		x->taken = true;
+		e->waiting--;
 		fn(&x->record, arg);
 		n++;
 	}

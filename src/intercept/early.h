@@ -26,6 +26,8 @@ void early_hold(struct early *e, const struct segment *s, uint64_t now);
 unsigned early_take(struct early *e, const struct tuple *t, uint64_t now,
 		    void (*fn)(const struct response *r, void *arg), void *arg);
 
+unsigned early_waiting(const struct early *e);
+
 /* Give up what has waited too long. */
 void early_expire(struct early *e, uint64_t now);
 

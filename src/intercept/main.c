@@ -14,17 +14,22 @@
 #include <event2/event.h>
 
 #include "base/args.h"
+#include "base/control.h"
 #include "base/daemon.h"
 #include "base/log.h"
 #include "build/config.h"
 #include "intercept/check.h"
 #include "intercept/pipeline.h"
+#include "intercept/report.h"
 
 #define N_SIGNALS 4
 
 struct program {
 	struct event_base *base;
 	struct pipeline *pipeline;
+	struct report *report;
+	struct control *control;
+	struct event *stats;
 	struct event *signals[N_SIGNALS];
 };
 
@@ -52,7 +57,19 @@ static void on_usr1(evutil_socket_t number, short what, void *arg)
 {
 	(void)number;
 	(void)what;
-	pipeline_report(((struct program *)arg)->pipeline);
+	report_account(((struct program *)arg)->report);
+}
+
+static void on_stats(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	report_interval(((struct program *)arg)->report);
+}
+
+static char *status_of(bool json, void *arg)
+{
+	return report_status(((struct program *)arg)->report, json);
 }
 
 static void take_pid_file(const char *path)
@@ -80,7 +97,12 @@ static void open_log(const struct config *c)
 			    "option -l \"%s\": %s; accepted: a file in a directory that exists "
 			    "and may be written",
 			    c->log_file, strerror(errno));
-	if (c->daemon && !c->log_file)
+	if (c->log_journal && log_to_journal(LOG_JOURNAL_SOCKET))
+		daemon_fail(1,
+			    "option -l \"journal\": " LOG_JOURNAL_SOCKET
+			    ": %s; accepted: a file, or journal where systemd runs",
+			    strerror(errno));
+	if (c->daemon && !c->log_file && !c->log_journal)
 		log_info("option -d without -l: further messages go to syslog");
 }
 
@@ -108,6 +130,34 @@ static void log_facts(const struct config *c, const char *where)
 			 c->n_allow ? "is in --allow and" : "", where);
 }
 
+/* --stats, --status and the file of --report. */
+static void open_reports(struct program *program, const struct config *c)
+{
+	struct timeval tv = { .tv_sec = (time_t)(c->stats_interval / NS_PER_SEC),
+			      .tv_usec = (suseconds_t)(c->stats_interval % NS_PER_SEC / 1000) };
+	char err[512];
+
+	program->report = report_open(c, program->pipeline, err, sizeof(err));
+	if (!program->report)
+		daemon_fail(1, "%s", err);
+	program->control = control_open(program->base, "intercept", c->control_path, status_of,
+					program, err, sizeof(err));
+	if (!program->control && *c->control_path)
+		daemon_fail(1,
+			    "option --control \"%s\": %s; accepted: a new name in a directory that "
+			    "exists and may be written",
+			    c->control_path, err);
+	if (program->control)
+		log_info("status: intercept --status --control %s", control_path(program->control));
+	else
+		log_info("no --status: %s; --control names another path", err);
+	if (!c->stats_interval)
+		return;
+	program->stats = event_new(program->base, -1, EV_PERSIST, on_stats, program);
+	if (!program->stats || event_add(program->stats, &tv))
+		daemon_fail(1, "out of memory");
+}
+
 static void catch_signals(struct program *program)
 {
 	static const struct {
@@ -128,13 +178,15 @@ static void catch_signals(struct program *program)
 
 int main(int argc, char **argv)
 {
-	struct program program;
+	struct program program = { 0 };
 	struct config config;
 	char where[512], err[1024];
 	int status = config_parse(&config, argc, argv);
 
 	if (status >= 0)
 		return status;
+	if (config.status)
+		return control_ask("intercept", config.control_path, config.status_json);
 	if (config.check)
 		return check_main(&config, argv);
 	log_init("intercept", LOGL_INFO);
@@ -151,13 +203,18 @@ int main(int argc, char **argv)
 	if (!program.pipeline)
 		daemon_fail(1, "%s", err);
 	log_facts(&config, where);
+	open_reports(&program, &config);
 	log_info("ready");
 	if (daemon_ready())
 		daemon_fail(1, "option -d: %s", strerror(errno));
-	if (config.daemon && !config.log_file)
+	if (config.daemon && !config.log_file && !config.log_journal)
 		log_to_syslog();
 	event_base_dispatch(program.base);
-	pipeline_report(program.pipeline);
+	control_close(program.control);
+	report_account(program.report);
+	report_close(program.report);
+	if (program.stats)
+		event_free(program.stats);
 	pipeline_close(program.pipeline);
 	for (unsigned i = 0; i < N_SIGNALS; i++)
 		event_free(program.signals[i]);

@@ -19,7 +19,6 @@
 
 #include "base/log.h"
 #include "intercept/blackhole.h"
-#include "intercept/report.h"
 #include "intercept/stages.h"
 #include "packet/parse.h"
 
@@ -47,7 +46,6 @@ static void on_packet(const struct raw_packet *raw, void *arg)
 	p->stats.parse[reason]++;
 	if (reason != PARSE_OK)
 		return;
-	p->stats.segments++;
 	w = route_find(p->route, &s.tuple);
 	if (!w || route_is_next_session(w, s.flags, s.ack)) {
 		without_owner(p, &s);
@@ -116,12 +114,6 @@ failed:
 	return NULL;
 }
 
-void pipeline_report(struct pipeline *p)
-{
-	const struct source_counters counters = captures_counters(p->captures);
-
-	report(&p->stats, &counters, route_count(p->route));
-}
 
 void pipeline_close(struct pipeline *p)
 {

@@ -13,7 +13,6 @@ struct pipeline;
  */
 struct pipeline *pipeline_open(struct event_base *base, struct config *c, char *where,
 			       size_t where_size, char *err, size_t err_size);
-void pipeline_report(struct pipeline *p); /* to the log */
 void pipeline_close(struct pipeline *p);
 
 #endif

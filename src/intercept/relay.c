@@ -22,6 +22,7 @@ struct held {
 struct relay {
 	struct stats *stats;
 	struct pool *pool;
+	uint64_t held;
 };
 
 struct relay *relay_new(struct stats *stats)
@@ -50,6 +51,11 @@ void relay_free(struct relay *r)
 void relay_trim(struct relay *r)
 {
 	pool_trim(r->pool);
+}
+
+uint64_t relay_held(const struct relay *r)
+{
+	return r->held;
 }
 
 static void block(struct peer *p, struct watch *w)
@@ -100,6 +106,7 @@ static void hold(struct relay *r, struct watch *w, const struct response *record
 	}
 	w->held_last = h;
 	w->n_held++;
+	r->held++;
 }
 
 static bool send_record(struct relay *r, struct watch *w, const struct response *record)
@@ -118,6 +125,7 @@ static void drop_first(struct relay *r, struct watch *w)
 
 	w->held_first = h->next;
 	w->n_held--;
+	r->held--;
 	if (!w->held_first) {
 		w->held_last = NULL;
 		unblock(w->peer, w);

@@ -17,6 +17,8 @@ struct relay *relay_new(struct stats *stats);
 void relay_free(struct relay *r);
 void relay_trim(struct relay *r); /* once a second: give back memory that is not needed any more */
 
+uint64_t relay_held(const struct relay *r); /* records that wait for their reader */
+
 /* Send @record to the owner of @w (the id is put in), or hold it, merged with what is held already.
  */
 void relay_deliver(struct relay *r, struct watch *w, const struct response *record);

@@ -1,33 +1,200 @@
 /*
- * The report of intercept: where the captured packets went. In: its counters. Out: lines in the
- * log, zeros left out.
+ * Reports of intercept - theory of operation
  *
- * Every packet that the kernel handed over is either a segment or rejected under a reason. Every
- * segment of an owner became a record that was sent, merged, dropped, left out as a copy, or held
- * for a connection that ended; every other one was given up or was of no target.
+ * In: the account, gathered when a report is wanted. Out: lines of the log, a screen for --status,
+ * the file of --report. The numbers of the report before are kept, and rates are what has come
+ * since.
  */
 #include "intercept/report.h"
 
-#include "base/log.h"
-#include "packet/parse.h"
+#include <errno.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
 
-static void line(uint64_t n, const char *words)
+#include "base/log.h"
+#include "base/replace.h"
+#include "build/config.h"
+#include "intercept/account.h"
+
+typedef unsigned long long ull;
+
+struct report {
+	const struct config *config;
+	const struct pipeline *pipeline;
+	struct replace *file; /* of --report; NULL: none */
+	uint64_t started, at, then; /* ns */
+	uint64_t now_row[ACCOUNT_ROWS], then_row[ACCOUNT_ROWS];
+};
+
+struct report *report_open(const struct config *c, const struct pipeline *p, char *err,
+			   size_t err_size)
 {
-	if (n)
-		log_info("  %10llu %s", (unsigned long long)n, words);
+	struct report *r = calloc(1, sizeof(*r));
+
+	snprintf(err, err_size, "out of memory");
+	if (!r)
+		return NULL;
+	r->config = c;
+	r->pipeline = p;
+	r->started = r->at = r->then = now_ns();
+	if (!c->report_file)
+		return r;
+	r->file = replace_open(c->report_file);
+	if (r->file)
+		return r;
+	snprintf(err, err_size,
+		 "option --report \"%s\": %s; accepted: a file in a directory that exists and may "
+		 "be written",
+		 c->report_file, strerror(errno));
+	free(r);
+	return NULL;
 }
 
-void report(const struct stats *s, const struct source_counters *c, unsigned watches_now)
+void report_close(struct report *r)
 {
-	log_info("report: %llu packets captured, %llu dropped by the kernel, %u watches now",
-		 (unsigned long long)c->packets, (unsigned long long)c->kernel_drops, watches_now);
-#define X(field, words) line(s->field, words);
-	STATS(X)
-#undef X
-	for (unsigned i = PARSE_OK + 1; i < PARSE_REASON_COUNT; i++)
-		if (s->parse[i])
-			log_info("  %10llu packets rejected: %s (%s)",
-				 (unsigned long long)s->parse[i],
-				 parse_reason_text((enum parse_reason)i),
-				 parse_reason_name((enum parse_reason)i));
+	if (!r)
+		return;
+	replace_close(r->file);
+	free(r);
+}
+
+static void collect(struct report *r)
+{
+	const uint64_t now = now_ns();
+
+	if (now - r->at >= NS_PER_SEC / 2) {
+		memcpy(r->then_row, r->now_row, sizeof(r->then_row));
+		r->then = r->at;
+	}
+	r->at = now;
+	account_collect(r->pipeline, r->now_row);
+}
+
+static double rate(const struct report *r, unsigned row)
+{
+	return r->at > r->then ? (double)(r->now_row[row] - r->then_row[row]) /
+					 ((double)(r->at - r->then) / 1e9)
+			       : 0;
+}
+
+static char *iso_time(uint64_t age, char out[40])
+{
+	time_t t = time(NULL) - (time_t)(age / NS_PER_SEC);
+	struct tm tm;
+
+	localtime_r(&t, &tm);
+	strftime(out, 40, "%Y-%m-%dT%H:%M:%S%z", &tm);
+	return out;
+}
+
+static char *json_text(const struct report *r)
+{
+	char now[40], started[40], *text = NULL;
+	json_t *all = account_json(&account_table, r->now_row);
+	json_t *head = json_pack(
+		"{s:s, s:s, s:i, s:s, s:s, s:f, s:{s:f, s:f, s:f}}", "program", "intercept",
+		"version", VERSION, "pid", (int)getpid(), "started",
+		iso_time(r->at - r->started, started), "time", iso_time(0, now), "uptime",
+		(double)(r->at - r->started) / 1e9, "rates", "seconds",
+		(double)(r->at - r->then) / 1e9, "captured_packets", rate(r, ROW_CAPTURE_packets),
+		"records", rate(r, ROW_SEGMENTS_forwarded));
+
+	if (all && head && !json_object_update(head, all))
+		text = json_dumps(head, JSON_INDENT(1));
+	json_decref(all);
+	json_decref(head);
+	return text;
+}
+
+static void write_file(const struct report *r)
+{
+	char *text;
+
+	if (!r->file)
+		return;
+	text = json_text(r);
+	if (!text || replace_write(r->file, text, strlen(text)))
+		log_limited(LOGL_WARN,
+			    "the report \"%s\" cannot be written: %s; the one before stays",
+			    r->config->report_file, text ? strerror(errno) : "out of memory");
+	free(text);
+}
+
+static void print_status(const struct report *r, FILE *to)
+{
+	const uint64_t *row = r->now_row;
+
+	fprintf(to,
+		"%llu watches of %llu connections, captured %.0f packets/s, sent %.0f records/s; "
+		"%llu merged, %llu dropped, %llu without an owner, kernel drops %llu\n",
+		(ull)row[ROW_WAITING_watches], (ull)row[ROW_WAITING_peers],
+		rate(r, ROW_CAPTURE_packets), rate(r, ROW_SEGMENTS_forwarded),
+		(ull)row[ROW_SEGMENTS_merged], (ull)row[ROW_SEGMENTS_dropped],
+		(ull)row[ROW_SEGMENTS_unowned], (ull)row[ROW_CAPTURE_kernel_drops]);
+}
+
+static char *text_of(const struct report *r, bool whole)
+{
+	char *text = NULL;
+	size_t size;
+	FILE *to = open_memstream(&text, &size);
+
+	if (!to)
+		return NULL;
+	if (whole)
+		fprintf(to, "report: %llu packets captured, %llu dropped by the kernel, %llu watches now\n",
+			(ull)r->now_row[ROW_CAPTURE_packets],
+			(ull)r->now_row[ROW_CAPTURE_kernel_drops],
+			(ull)r->now_row[ROW_WAITING_watches]);
+	else
+		print_status(r, to);
+	if (whole)
+		account_print(&account_table, r->now_row, to);
+	return fclose(to) ? NULL : text;
+}
+
+static void log_lines(char *text)
+{
+	char *rest = NULL, *line = text ? strtok_r(text, "\n", &rest) : NULL;
+
+	for (; line; line = strtok_r(NULL, "\n", &rest))
+		log_info("%s", line);
+	free(text);
+}
+
+void report_interval(struct report *r)
+{
+	collect(r);
+	log_lines(text_of(r, false));
+	write_file(r);
+}
+
+void report_account(struct report *r)
+{
+	collect(r);
+	log_lines(text_of(r, true));
+	write_file(r);
+}
+
+char *report_status(struct report *r, bool json)
+{
+	char *text = NULL;
+	size_t size;
+	FILE *to;
+
+	collect(r);
+	if (json)
+		return json_text(r);
+	to = open_memstream(&text, &size);
+	if (!to)
+		return NULL;
+	fprintf(to, "intercept      pid %d, %llu s old\n", (int)getpid(),
+		(ull)((r->at - r->started) / NS_PER_SEC));
+	print_status(r, to);
+	account_print(&account_table, r->now_row, to);
+	return fclose(to) ? NULL : text;
 }

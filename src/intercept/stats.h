@@ -5,29 +5,37 @@
 
 #include "packet/segment.h"
 
-/* What happened to segments, records and watches. One table: field and its words in the final
- * report. */
-#define STATS(X)                                                                                   \
-	X(segments, "segments captured")                                                           \
+/*
+ * What happened to segments, watches and connections. A table each: field and its words. Every
+ * parsed segment is in one row of the first, or still waits (in early.c, or in relay.c).
+ */
+#define SEGMENT_STATS(X)                                                                           \
 	X(forwarded, "records sent")                                                               \
 	X(merged, "records merged into another for a slow reader")                                 \
 	X(dropped, "records dropped for a slow reader")                                            \
 	X(gone, "records held for a connection or session that ended")                             \
 	X(copies, "second copies of a segment left out")                                           \
-	X(early, "held until their WATCH came")                                                    \
 	X(unowned, "segments of a target for which no WATCH came")                                 \
-	X(strays, "of these, reported to the tcpcopy that had them")                                \
-	X(foreign, "segments that no target sent")                                                 \
+	X(foreign, "segments that no target sent")
+
+#define WATCH_STATS(X)                                                                             \
 	X(watches, "watches")                                                                      \
-	X(replaced, "watches replaced by a newer one of their tuple")                              \
-	X(refused, "watches refused for lack of memory")                                           \
+	X(ended, "of these, ended")                                                                \
+	X(replaced, "of the ended, replaced by a newer one of their tuple")                        \
+	X(refused, "watches refused: too many, or no memory")                                      \
+	X(early, "segments that were held until their WATCH came")                                 \
+	X(strays, "segments without a WATCH that were reported to the tcpcopy that had them")
+
+#define CONNECTION_STATS(X)                                                                        \
 	X(connections, "tcpcopy connections")                                                      \
 	X(turned_away, "connections refused: limits, or no good HELLO")                            \
 	X(not_allowed, "connections refused: an address that --allow does not name")
 
 struct stats {
 #define X(field, words) uint64_t field;
-	STATS(X)
+	SEGMENT_STATS(X)
+	WATCH_STATS(X)
+	CONNECTION_STATS(X)
 #undef X
 	uint64_t parse[PARSE_REASON_COUNT];
 };

@@ -22,6 +22,7 @@ uint64_t now_ns(void)
 
 static void forget(struct pipeline *p, struct watch *w)
 {
+	p->stats.ended++;
 	relay_forget(p->relay, w);
 	announce_release(&p->announce, &w->tuple.src, now_ns());
 	if (w->peer_prev)

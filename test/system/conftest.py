@@ -69,26 +69,15 @@ class Program:
         return self.log
 
 
-class Account:
-    """The account that tcpcopy leaves when it ends: rows of its log by their text, and the file of --report."""
+class Report:
+    """The account of a program, from the file of --report, and its log."""
 
     def __init__(self, log, report):
         self.log = log
         self.report = json.loads(report)
-        self.rows = {}
-        for line in log[log.index("--- account ---"):].splitlines():
-            if m := re.match(r"tcpcopy: +(\d+)  (.*?),?$", line):
-                self.rows[m[2]] = self.rows.get(m[2], 0) + int(m[1])
-
-    def __call__(self, words):
-        """The sum of the rows that contain `words`."""
-        return sum(n for text, n in self.rows.items() if words in text)
-
-    def outcomes(self):
-        return {text.split(":")[0]: n for text, n in self.rows.items() if re.match(r"[a-z-]+: ", text)}
 
     def __getitem__(self, name):
-        """A row of the report by its name: "engine.responses", or the sum of a section: "ended.*"."""
+        """A row by its name: "engine.responses", or the sum of a section: "ended.*"."""
         section, key = name.split(".")
         rows = self.report["account"][section]
         return sum(rows.values()) if key == "*" else rows[key]
@@ -104,6 +93,24 @@ class Account:
         return True
 
 
+class Account(Report):
+    """That of tcpcopy; also the rows of its log by their text."""
+
+    def __init__(self, log, report):
+        super().__init__(log, report)
+        self.rows = {}
+        for line in log[log.rindex("--- account ---"):].splitlines():
+            if m := re.match(r"tcpcopy: +(\d+)  (.*?),?$", line):
+                self.rows[m[2]] = self.rows.get(m[2], 0) + int(m[1])
+
+    def __call__(self, words):
+        """The sum of the rows that contain `words`."""
+        return sum(n for text, n in self.rows.items() if words in text)
+
+    def outcomes(self):
+        return {text.split(":")[0]: n for text, n in self.rows.items() if re.match(r"[a-z-]+: ", text)}
+
+
 class Replay:
     """intercept on the assistant, tcpcopy on the online server."""
 
@@ -112,9 +119,9 @@ class Replay:
         target, assistant = lab.host("target"), lab.host("assistant")
         rule = f"[{lab.host('online').ip6}]:{port}-[{target.ip6}]:{port}" if v6 else f"{port}-{target.ip4}:{port}"
         server = f"[{assistant.ip6}]" if v6 else assistant.ip4
+        self.intercept_report_path, self.report_path = lab.new_path("intercept.json"), lab.new_path("tcpcopy.json")
         self.intercept = Program(assistant, "intercept", "-i", "eth0", "-F", "tcp", "and", "src", "port", port,
-                                 *intercept, prefix=prefix).wait_ready()
-        self.report_path = lab.new_path("report.json")
+                                 "--report", self.intercept_report_path, *intercept, prefix=prefix).wait_ready()
         self.tcpcopy = Program(lab.host("online"), "tcpcopy", "-x", rule, "-s", server, "--report", self.report_path,
                                *tcpcopy, prefix=prefix).wait_ready()
 
@@ -127,10 +134,12 @@ class Replay:
         return self.tcpcopy.process.poll() is None and self.intercept.process.poll() is None
 
     def stop(self):
-        """The account of tcpcopy; both programs have ended cleanly and the account balances."""
+        """The account of tcpcopy; both programs have ended cleanly and their accounts balance."""
         account = Account(self.tcpcopy.stop(), self.report_path.read_text())
         self.intercept_log = self.intercept.stop()
         account.balanced()
+        self.intercept_account = Report(self.intercept_log, self.intercept_report_path.read_text())
+        self.intercept_account.balanced()
         return account
 
 

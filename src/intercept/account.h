@@ -1,0 +1,57 @@
+#ifndef INTERCEPT_ACCOUNT_H
+#define INTERCEPT_ACCOUNT_H
+
+#include "base/account.h"
+#include "intercept/stages.h"
+#include "intercept/stats.h"
+
+/* The account of intercept: what became of every packet, segment and watch. The rows that no stage's own table has: key, text. */
+#define ACCOUNT_CAPTURE(X)                                                                         \
+	X(let_in, "packets that the kernel's filter let in")                                       \
+	X(packets, "of these, captured")                                                           \
+	X(kernel_drops, "of these, dropped by the kernel: no room in the buffer or ring")          \
+	X(outdated, "of these, let in by a filter that was replaced before they were read")        \
+	X(unread, "of these, not read yet, or not before the end")                                 \
+	X(errors, "errors of the capture (an interface that went down)")
+
+#define ACCOUNT_WAITING(X)                                                                         \
+	X(held, "records held for a slow reader")                                                  \
+	X(early, "segments that wait for their WATCH")                                             \
+	X(watches, "watches now")                                                                  \
+	X(peers, "tcpcopy connections now")
+
+#define ACCOUNT_LOG(X)                                                                             \
+	X(suppressed, "log lines kept back, because there were many like them")                    \
+	X(dropped, "log lines that could not be written")
+
+enum account_row_id {
+#define X(key, text) ROW_CAPTURE_##key,
+	ACCOUNT_CAPTURE(X)
+#undef X
+#define X(id, name, text) ROW_PARSE_##id,
+	PARSE_REASONS(X)
+#undef X
+#define X(key, text) ROW_SEGMENTS_##key,
+	SEGMENT_STATS(X)
+#undef X
+#define X(key, text) ROW_WAITING_##key,
+	ACCOUNT_WAITING(X)
+#undef X
+#define X(key, text) ROW_WATCHES_##key,
+	WATCH_STATS(X)
+#undef X
+#define X(key, text) ROW_CONNECTIONS_##key,
+	CONNECTION_STATS(X)
+#undef X
+#define X(key, text) ROW_LOG_##key,
+	ACCOUNT_LOG(X)
+#undef X
+		ACCOUNT_ROWS
+};
+
+extern const struct account_table account_table;
+
+/* Fill @row, which has ACCOUNT_ROWS. */
+void account_collect(const struct pipeline *p, uint64_t *row);
+
+#endif
