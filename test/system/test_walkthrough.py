@@ -4,7 +4,7 @@
 import subprocess
 
 import pytest
-from conftest import Program, run_all, wait_until
+from conftest import run_all, wait_until
 from workload import Trouble
 
 def three_clients(lab, v6):
@@ -134,7 +134,7 @@ def test_intercept_comes_back(lab, replay):
     r.intercept.process.wait()
     assert wait_until(lambda: "connection lost" in r.tcpcopy.log)
     assert command("append k 2") == "2"
-    r.intercept = Program(lab.host("assistant"), "intercept", "-i", "eth0", "-F", "tcp and src port 6379").wait_ready()
+    r.intercept = r.intercept.again().wait_ready()
     assert wait_until(lambda: r.tcpcopy.log.count("connected (") == 2, timeout=3)
     assert command("append k 3") == "3"
     assert drain(online, target, timeout=5)
