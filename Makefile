@@ -19,8 +19,9 @@ endif
 includes = -I$(SRCDIR)/src -I. # the second for "build/config.h"
 language = -std=gnu11 -D_GNU_SOURCE -pthread
 # Folders of libraries count as system ones, or their headers would be held to our warnings.
-package_cflags = $(patsubst -I%,-isystem %,$(sort $(EVENT_CFLAGS) $(EVENT_EXTRA_CFLAGS) $(PCAP_CFLAGS) $(OPENSSL_CFLAGS) $(JANSSON_CFLAGS)))
-package_libs = $(EVENT_EXTRA_LIBS) $(EVENT_LIBS) $(PCAP_LIBS) $(OPENSSL_LIBS) $(JANSSON_LIBS)
+package_cflags = $(patsubst -I%,-isystem %,$(sort $(EVENT_CFLAGS) $(EVENT_EXTRA_CFLAGS) $(PCAP_CFLAGS) $(OPENSSL_CFLAGS) $(JANSSON_CFLAGS) \
+	$(CAPNG_CFLAGS) $(SECCOMP_CFLAGS)))
+package_libs = $(EVENT_EXTRA_LIBS) $(EVENT_LIBS) $(PCAP_LIBS) $(OPENSSL_LIBS) $(JANSSON_LIBS) $(CAPNG_LIBS) $(SECCOMP_LIBS)
 compile = $(CC) $(language) $(includes) $(package_cflags) $(CPPFLAGS) $(WARNINGS) $(HARDENING) $(INSTRUMENT) \
 	$(CFLAGS) -MMD -MP
 link = $(CC) -pthread $(HARDENING) $(INSTRUMENT) $(CFLAGS) $(LINK_HARDENING) $(LDFLAGS)
@@ -237,7 +238,7 @@ build/man/%.8: $(SRCDIR)/man/%.8 config.mk
 	@mkdir -p $(@D)
 	$(call step,MAN,$@) sed -e 's|@VERSION@|$(PACKAGE_VERSION)|g' -e 's|@sysconfdir@|$(sysconfdir)|g' \
 		-e 's|@localstatedir@|$(localstatedir)|g' -e 's|@runstatedir@|$(runstatedir)|g' \
-		-e 's|@docdir@|$(docdir)|g' $< >$@
+		-e 's|@docdir@|$(docdir)|g' -e 's|@sbindir@|$(sbindir)|g' $< >$@
 
 install: all $(patsubst $(SRCDIR)/%,build/%,$(manuals))
 	$(INSTALL) -d $(DESTDIR)$(sbindir) $(DESTDIR)$(mandir)/man8 $(DESTDIR)$(docdir)

@@ -23,8 +23,11 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "base/sandbox.h"
 #include "base/util.h"
 #include "build/config.h"
+
+SANDBOX_CALLS("accept4", "unlink", "readv", "writev", "shutdown");
 
 #define DIRECTORY RUNSTATEDIR "/tcpcopy"
 #define MAX_CLIENTS 8
@@ -248,6 +251,7 @@ struct control *control_open(struct event_base *base, const char *program, const
 		control_close(c);
 		return NULL;
 	}
+	sandbox_keep_file(c->at.sun_path); /* is removed at the end */
 	return c;
 }
 

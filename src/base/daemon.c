@@ -32,6 +32,12 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/log.h"
+#include "base/sandbox.h"
+
+/* The last steps of becoming a daemon, and the end of a pid file. */
+SANDBOX_CALLS("openat", "chdir", "sendto", "unlink", "ftruncate");
+
 struct report {
 	int status;
 	char text[2000];
@@ -162,7 +168,10 @@ void pid_file_remove(void)
 {
 	if (pid_file.fd < 0 || pid_file.owner != getpid())
 		return;
-	unlink(pid_file.path); /* before the lock goes: afterwards the file may be another's */
+	/* Before the lock goes: afterwards the file may be another's. In a directory that --user may
+	 * not write to the file stays, and is empty. */
+	if (unlink(pid_file.path) && ftruncate(pid_file.fd, 0))
+		log_warn("pid file %s cannot be removed: %s", pid_file.path, strerror(errno));
 	close(pid_file.fd);
 	free(pid_file.path);
 	pid_file.path = NULL;
@@ -228,6 +237,7 @@ int pid_file_take(const char *path, pid_t *holder)
 		goto failed;
 	pid_file.fd = fd;
 	pid_file.owner = getpid();
+	sandbox_keep_file(pid_file.path);
 	if (!registered && atexit(pid_file_remove) == 0)
 		registered = true;
 	return 0;

@@ -28,6 +28,11 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/sandbox.h"
+
+/* The file, opened anew; syslog, also when its daemon was started anew. */
+SANDBOX_CALLS("openat", "connect", "sendto");
+
 #define LINE_MAX_BYTES 4096
 
 static struct {
@@ -125,6 +130,7 @@ int log_to_file(const char *path)
 	state.dir = dir;
 	state.name = name;
 	pthread_mutex_unlock(&lock);
+	sandbox_keep_file(path);
 	return 0;
 }
 

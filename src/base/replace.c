@@ -15,6 +15,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/sandbox.h"
+
+SANDBOX_CALLS("openat", "renameat", "renameat2", "unlinkat");
+
 struct replace {
 	int dir;
 	char name[256], temporary[280];
@@ -65,6 +69,7 @@ struct replace *replace_open(const char *path)
 		goto failed;
 	}
 	free(directory);
+	sandbox_keep_file(path);
 	return r;
 failed:
 	free(directory);

@@ -35,8 +35,13 @@
 #include <event2/bufferevent.h>
 #include <event2/event.h>
 
+#include "base/sandbox.h"
 #include "base/util.h"
 #include "channel/tls.h"
+
+/* A connection, made anew when it was lost, and what libevent calls for it. */
+SANDBOX_CALLS("connect", "getpeername", "setsockopt", "getsockopt", "readv", "writev",
+	      "recvfrom", "sendto", "shutdown");
 
 #define DEFAULT_MAX_OUTPUT (1u << 20)
 #define CONTROL_RESERVE 4096u /* PING, PONG and BYE find room above the bound */

@@ -16,6 +16,10 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "base/sandbox.h"
+
+/* The switches are looked at for as long as we run. */
+SANDBOX_CALLS("openat");
 
 static bool is_on(const char *family, const char *interface, const char *name)
 {

@@ -123,6 +123,18 @@ static const char *set_allow(void *into, const char *value)
 	}
 }
 
+static const char *set_user(void *into, const char *value)
+{
+	return sandbox_user_parse(&((struct config *)into)->user, value);
+}
+
+static const char *set_no_sandbox(void *into, const char *value)
+{
+	(void)value;
+	((struct config *)into)->no_sandbox = true;
+	return NULL;
+}
+
 static const char *set_secret(void *into, const char *value)
 {
 	char err[512];
@@ -241,6 +253,12 @@ static const struct args_option options[] = {
 	  "do nothing but check what this command line needs, say what is wrong and what to type; "
 	  "exit status 1 when something is broken",
 	  NULL, set_check },
+	{ 0, "user", "NAME[:GROUP]", 0,
+	  "be this user as soon as everything is open (the user who starts it)",
+	  "a user of this host, and a group, by name or number", set_user },
+	{ 0, "no-sandbox", NULL, 0,
+	  "keep capabilities, system calls and files that are not needed once it runs", NULL,
+	  set_no_sandbox },
 	{ 'd', "daemon", NULL, 0, "run as a daemon; return once it works", NULL, set_daemon },
 	{ 0, "stats", "DURATION", 0, "between two lines of counters, 0 for none (0)",
 	  "0, or 100ms to 24h", set_stats },

@@ -5,6 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/sandbox.h"
 #include "channel/secret.h"
 #include "packet/addr.h"
 
@@ -22,6 +23,8 @@ struct config {
 	struct prefix allow[CONFIG_MAX_ALLOW]; /* who may connect; none: everybody */
 	unsigned n_allow;
 	struct channel_secret *secret; /* NULL: plain */
+	struct sandbox_user user;      /* --user */
+	bool no_sandbox;               /* --no-sandbox */
 	bool daemon, guard, check;
 	const char *log_file, *pid_file; /* NULL: none */
 	bool log_journal;                /* -l journal */

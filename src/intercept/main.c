@@ -2,8 +2,8 @@
  * intercept: the black hole for the responses of replicated requests.
  *
  * The order of the start: command line, daemon, pid file, log, then everything that may fail for
- * reasons of this host. Until the daemon is ready, all of it fails in the foreground. Afterwards
- * signals are all that ends the program.
+ * reasons of this host, then the sandbox. Until the daemon is ready, all of it fails in the
+ * foreground. Afterwards signals are all that ends the program.
  */
 #include <errno.h>
 #include <signal.h>
@@ -125,9 +125,9 @@ static void log_facts(const struct config *c, const char *where)
 	if (c->secret)
 		log_info("the channel is encrypted, with a secret that tcpcopy must have, too");
 	else if (open)
-		log_warn("the channel has no secret (--secret): whoever %s reaches %s can ask for "
+		log_warn("the channel has no secret (--secret): whoever%s reaches %s can ask for "
 			 "headers of responses, and they can be read on the way",
-			 c->n_allow ? "is in --allow and" : "", where);
+			 c->n_allow ? " is in --allow and" : "", where);
 }
 
 /* --stats, --status and the file of --report. */
@@ -204,6 +204,9 @@ int main(int argc, char **argv)
 		daemon_fail(1, "%s", err);
 	log_facts(&config, where);
 	open_reports(&program, &config);
+	sandbox_keep_readable("/proc/sys/net"); /* forwarding is watched */
+	if (sandbox_enter(&config.user, config.no_sandbox, err, sizeof(err)))
+		daemon_fail(1, "%s", err);
 	log_info("ready");
 	if (daemon_ready())
 		daemon_fail(1, "option -d: %s", strerror(errno));

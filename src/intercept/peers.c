@@ -21,8 +21,11 @@
 #include <event2/event.h>
 
 #include "base/log.h"
+#include "base/sandbox.h"
 #include "build/config.h"
 #include "intercept/admission.h"
+
+SANDBOX_CALLS("accept4");
 
 #define ACCEPT_AT_ONCE 64
 #define ACCEPT_PAUSE_S 1 /* when there are no descriptors left */

@@ -95,6 +95,9 @@ struct pipeline *pipeline_open(struct event_base *base, struct config *c, char *
 	p->probe = probe_new(base, c, &p->announce);
 	if (!p->route || !p->early || !p->orphans || !p->relay || !p->tick || !p->probe)
 		goto failed;
+	/* Its helper process must not have the captures' sockets. */
+	if (c->guard && !(p->guard = p->announce.guard = guard_open(err, err_size)))
+		goto failed;
 	p->announce.own_filter = !filter;
 	if (!filter)
 		filter = targets_filter(&p->announce.targets, none);
@@ -104,8 +107,6 @@ struct pipeline *pipeline_open(struct event_base *base, struct config *c, char *
 		goto failed;
 	p->peers = peers_open(base, c, &watch_handler, p, where, where_size, err, err_size);
 	if (!p->peers)
-		goto failed;
-	if (c->guard && !(p->guard = p->announce.guard = guard_open(err, err_size)))
 		goto failed;
 	event_add(p->tick, &(struct timeval){ TICK_S, 0 });
 	return p;

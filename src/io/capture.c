@@ -27,6 +27,11 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/sandbox.h"
+
+/* Reading packets and drop counters; filters that are changed; is the interface still there? */
+SANDBOX_CALLS("recvmmsg", "recvfrom", "setsockopt", "getsockopt");
+
 #ifndef PACKET_IGNORE_OUTGOING
 #define PACKET_IGNORE_OUTGOING 23
 #endif

@@ -18,7 +18,11 @@
 #include <sys/time.h>
 #include <unistd.h>
 
+#include "base/sandbox.h"
 #include "base/util.h"
+
+/* Routes and neighbours: asked for, and followed. */
+SANDBOX_CALLS("bind", "getsockname", "setsockopt", "sendto", "sendmsg", "recvfrom", "recvmsg");
 
 #define ANSWER_TIMEOUT_S 2
 #define REQUEST_SEQ 1u

@@ -12,6 +12,11 @@
 
 #include <errno.h>
 
+#include "base/sandbox.h"
+
+/* Also the errors that a raw socket keeps. */
+SANDBOX_CALLS("sendmmsg", "sendmsg", "sendto", "recvmsg", "recvfrom");
+
 #define SEND_BUFFER (8 << 20)
 
 void sink_batch_init(struct sink_batch *b, int fd)

@@ -62,6 +62,18 @@ static const char *set_port(void *into, const char *value)
 	return wrong;
 }
 
+static const char *set_user(void *into, const char *value)
+{
+	return sandbox_user_parse(&((struct parsing *)into)->c->user, value);
+}
+
+static const char *set_no_sandbox(void *into, const char *value)
+{
+	(void)value;
+	((struct parsing *)into)->c->no_sandbox = true;
+	return NULL;
+}
+
 static const char *set_secret(void *into, const char *value)
 {
 	struct channel_secret **s = &((struct parsing *)into)->c->secret;
@@ -394,6 +406,12 @@ static const struct args_option options[] = {
 	  "the address of a client, with or without a port: 192.0.2.9, 192.0.2.9:7000 or "
 	  "[2001:db8::9]:7000",
 	  set_probe_from },
+	{ 0, "user", "NAME[:GROUP]", 0,
+	  "be this user as soon as everything is open (the user who starts it)",
+	  "a user of this host, and a group, by name or number", set_user },
+	{ 0, "no-sandbox", NULL, 0,
+	  "keep capabilities, system calls and files that are not needed once it runs", NULL,
+	  set_no_sandbox },
 	{ 'd', "daemon", NULL, 0, "run as a daemon; returns when it is ready", NULL, set_daemon },
 	{ 'l', "log", "FILE", 0,
 	  "append the log to FILE, or send it to systemd's journal if FILE is journal (standard "

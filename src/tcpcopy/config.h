@@ -5,6 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/sandbox.h"
 #include "channel/secret.h"
 #include "io/source.h"
 #include "packet/addr.h"
@@ -57,6 +58,8 @@ struct config {
 	struct peer_address peers[CONFIG_MAX_PEERS];
 	unsigned n_peers;
 	struct channel_secret *secret; /* --secret; NULL: plain */
+	struct sandbox_user user;      /* --user */
+	bool no_sandbox;               /* --no-sandbox */
 	/* -c: client addresses to use instead of the captured ones; none: keep the client's */
 	struct prefix pool[CONFIG_MAX_POOL];
 	const char *pool_text[CONFIG_MAX_POOL]; /* the value of -c that each is of, in argv */

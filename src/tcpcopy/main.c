@@ -1,7 +1,7 @@
 /*
  * tcpcopy - theory of operation
  *
- * Starts in an order in which every failure is said in the foreground: command line, daemon, pid file, claim of the rules, privileged sockets, connections to the
+ * Starts in an order in which every failure is said in the foreground: command line, daemon, pid file, claim of the rules, privileged sockets, sandbox, connections to the
  * assistants. Only when all of that stands does -d return to the shell. From then on nothing but a signal ends the program.
  *
  *   SIGTERM, SIGINT  end: sessions still open on the target are reset, the account is printed
@@ -191,6 +191,10 @@ int main(int argc, char **argv)
 	config_log_facts(&prog.config);
 	open_reports();
 	add_events();
+	sandbox_keep_readable("/proc/net");
+	sandbox_keep_readable("/proc/sys/net");
+	if (sandbox_enter(&prog.config.user, prog.config.no_sandbox, err, sizeof(err)))
+		daemon_fail(1, "%s", err);
 	if (workers_start(prog.workers, prog.base, on_started, NULL, err, sizeof(err)))
 		daemon_fail(1, "%s", err);
 	event_base_dispatch(prog.base);
