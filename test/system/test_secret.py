@@ -30,7 +30,7 @@ def tcpcopy(lab, *args, host="online"):
 
 
 def counted(log, words):
-    return sum(int(n) for n in re.findall(rf"^intercept: +(\d+) {words}", log, re.M))
+    return sum(int(n) for n in re.findall(rf"^intercept: +(\d+) +{words}", log, re.M))
 
 
 @pytest.mark.parametrize("program", ["tcpcopy", "intercept"])
