@@ -217,7 +217,7 @@ build/bench/$1: build/bench/$1.o $(call archives,$(call uses,$1),build)
 endef
 $(foreach t,$(bench_names),$(eval $(call bench_program,$t)))
 bench: $(addprefix build/bench/,$(bench_names))
-	@build/bench/bench_micro && build/bench/bench_sessions
+	@for b in $(bench_names); do build/bench/$$b || exit; done
 
 # What bench/run needs: a reader of captures and a source of load.
 define bench_tool

@@ -29,6 +29,15 @@ static inline bool bench_wanted(const char *name)
 	return !bench_words;
 }
 
+/* The same for a group of figures whose names begin with @name. */
+static inline bool bench_wanted_of(const char *name)
+{
+	for (int i = 0; i < bench_words; i++)
+		if (!strncmp(name, bench_word[i], MIN(strlen(name), strlen(bench_word[i]))))
+			return true;
+	return !bench_words;
+}
+
 static inline uint64_t bench_now(void)
 {
 	struct timespec t;

@@ -1,0 +1,91 @@
+/*
+ * What watches cost intercept by their number: look-ups by tuple, memory, and the worst single step
+ * while they are added. See bench.h for the form of the output.
+ */
+#include "bench.h"
+
+#include <unistd.h>
+
+#include "base/siphash.h"
+#include "intercept/route.h"
+
+static const struct siphash_key key = { 0x1234567, 0x89abcdef };
+static const unsigned counts[] = { 1000, 10000, 100000, 1000000 };
+static struct peer *const peer = (struct peer *)&bench_words; /* never looked into */
+
+struct watches {
+	struct route *route;
+	unsigned n;
+};
+
+static struct tuple tuple(unsigned i)
+{
+	struct tuple t = { .src.port = 80, .dst.port = (uint16_t)(1024 + (i & 15)) };
+
+	t.src.addr = t.dst.addr = addr_from_v4("\12\311\0\1");
+	t.dst.addr.b[13] = (uint8_t)(i >> 20);
+	t.dst.addr.b[14] = (uint8_t)(i >> 12);
+	t.dst.addr.b[15] = (uint8_t)(i >> 4);
+	return t;
+}
+
+static void do_find(void *arg, unsigned n)
+{
+	const struct watches *w = arg;
+
+	while (n--) {
+		struct tuple t = tuple(bench_random() % w->n);
+
+		bench_sink += route_find(w->route, &t)->id;
+	}
+}
+
+static size_t resident(void)
+{
+	FILE *f = fopen("/proc/self/statm", "r");
+	unsigned long pages = 0;
+
+	if (!f || fscanf(f, "%*u %lu", &pages) != 1)
+		abort();
+	fclose(f);
+	return pages * (size_t)sysconf(_SC_PAGESIZE);
+}
+
+static void measure(unsigned n)
+{
+	struct watches w = { .route = route_new(&key), .n = n };
+	const size_t before = resident();
+	double worst = 0;
+	uint64_t all = 0;
+	char name[64];
+
+	for (unsigned i = 0; i < n; i++) {
+		const struct tuple t = tuple(i);
+		const uint64_t start = bench_now();
+		uint64_t took;
+
+		if (!w.route || !route_add(w.route, peer, i, &t))
+			abort();
+		took = bench_now() - start;
+		all += took;
+		worst = MAX(worst, (double)took / NS_PER_US);
+	}
+	snprintf(name, sizeof(name), "add.%u", n);
+	bench_print(name, (double)all / n, "ns");
+	snprintf(name, sizeof(name), "add-worst.%u", n);
+	bench_print(name, worst, "us");
+	snprintf(name, sizeof(name), "memory.%u", n);
+	bench_print(name, (double)(resident() - before) / n, "B/watch");
+	snprintf(name, sizeof(name), "find.%u", n);
+	bench_run(name, do_find, &w, 500000);
+	route_free(w.route);
+}
+
+int main(int argc, char **argv)
+{
+	bench_words = argc - 1;
+	bench_word = argv + 1;
+	for (size_t i = 0; i < ARRAY_SIZE(counts); i++)
+		measure(counts[i]);
+	return 0;
+}
