@@ -34,6 +34,7 @@
 #define MIN_SHIFT 6
 #define MAX_SHIFT 17
 #define CLASSES (MAX_SHIFT - MIN_SHIFT + 1)
+#define TRIM_BYTES (8u << 20) /* given back by one call, in less than a millisecond */
 #define SLAB_MIN (64u * 1024u)
 
 struct slab {
@@ -278,15 +279,19 @@ void pool_put(struct pool *p, void *block, size_t size)
 
 bool pool_trim(struct pool *p)
 {
+	size_t given = 0;
 	bool more = false;
 
 	for (unsigned i = 0; i < CLASSES; i++) {
 		struct size_class *c = &p->class[i];
 		struct slab *s;
+		unsigned n = c->n_empty > 1 ? MIN(c->spare, c->n_empty - 1) : 0;
 
-		for (unsigned n = c->spare; n > 0 && c->n_empty > 1 && (s = empty_pop(c)); n--)
+		for (; n > 0 && given < TRIM_BYTES && (s = empty_pop(c)); n--) {
 			slab_release(p, i, s);
-		c->spare = c->n_empty;
+			given += slab_size(i);
+		}
+		c->spare = n > 0 ? n : c->n_empty; /* n: left for the next call */
 		more = more || c->n_empty > 1;
 	}
 	return more;

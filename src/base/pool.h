@@ -28,7 +28,7 @@ void pool_put(struct pool *p, void *block, size_t size);
 
 /*
  * Give back to the kernel what was not needed since the call before. To be called about once a second
- * while it returns true: there is more to give. O(slabs given back).
+ * while it returns true: there is more to give. One call gives 8 MB back at most.
  */
 bool pool_trim(struct pool *p);
 

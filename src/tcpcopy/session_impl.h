@@ -55,6 +55,8 @@
 #define BELIEVE_WITHIN (1u << 30)
 #define ANNOUNCE_AT_ONCE 128 /* sessions announced to a new connection in one go */
 #define ANNOUNCE_PAUSE (1 * NS_PER_MS) /* while the connection has no room for more */
+#define REVIVE_AT_ONCE 128 /* backed-off sessions that one sign of life helps */
+#define REVIVE_APART (20 * NS_PER_US) /* between their repairs */
 #define ADVANCE_AT_ONCE 128 /* timers that one engine_advance() serves */
 
 /* A piece of the client's stream, as captured (trimmed to what is new), up to 64 KB. */
@@ -119,6 +121,7 @@ struct target {
 	unsigned refusals;	   /* in a row */
 	bool client_first;	   /* on the last connection the client's data came before the target's */
 	struct session *backed_off; /* sessions whose RTO is backed off beyond RTO_CAP_ALIVE */
+	bool reviving;		   /* it was silent, and not all of these have been helped yet */
 };
 
 struct session {

@@ -53,15 +53,19 @@ void loss_target_alive(struct engine *e, struct target *t, uint64_t now)
 {
 	uint64_t at = now;
 
+	t->reviving = true;
 	while (t->backed_off) {
 		struct session *s = t->backed_off;
 
+		if (at == now + REVIVE_AT_ONCE * REVIVE_APART)
+			return; /* its next sign of life helps the next ones */
 		loss_backoff_unlink(s);
 		s->backoff = 0;
 		if (timer_on(s, TIMER_RTX))
 			timer_set(e, s, TIMER_RTX, at);
-		at += 20 * NS_PER_US;
+		at += REVIVE_APART;
 	}
+	t->reviving = false;
 }
 
 /*

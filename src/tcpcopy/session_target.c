@@ -242,7 +242,7 @@ void engine_response(struct engine *e, const struct response *r, uint64_t now)
 		return;
 	}
 	t = session_target(e, s);
-	if (now - t->last_heard > RTO_CAP_ALIVE && t->backed_off)
+	if (t->backed_off && (t->reviving || now - t->last_heard > RTO_CAP_ALIVE))
 		loss_target_alive(e, t, now);
 	t->last_heard = now;
 	if (s->events & EV_ENDED) {

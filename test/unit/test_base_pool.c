@@ -140,6 +140,8 @@ static void falls_again(void **state)
 		assert_true(pool_trim(p));		    /* all of it was needed until now */
 		assert_int_equal(pool_bytes_held(p), peak);
 		pool_put(p, pool_get(p, 2000), 2000);
+		assert_true(pool_trim(p)); /* a bounded piece of work */
+		assert_int_equal(pool_bytes_held(p), peak - (8u << 20));
 		assert_false(pool_trim(p));
 		assert_int_equal(pool_bytes_held(p), 64 * 1024); /* one a class */
 	}

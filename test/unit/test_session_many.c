@@ -1,6 +1,7 @@
 /*
- * A new connection to an assistant, and many sessions: they are announced in portions, while there
- * is room; all of them, and rightly those that end and begin meanwhile.
+ * Many sessions: what has to happen to all of them happens in portions. A new connection to an
+ * assistant: they are announced while there is room, all of them, and rightly those that end and
+ * begin meanwhile. A target that speaks again after a silence: its signs of life help all.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -19,6 +20,7 @@ struct world {
 	struct engine *e;
 	uint64_t now;
 	bool room;
+	unsigned emitted;
 	unsigned watches;              /* since the connection is up */
 	bool watched[SESSIONS + MORE]; /* what the assistant knows, by port */
 	uint64_t id[SESSIONS + MORE];
@@ -31,8 +33,8 @@ static unsigned index_of(const struct tuple *response)
 
 static void on_emit(void *arg, const struct tx_segment *t)
 {
-	(void)arg;
 	(void)t;
+	((struct world *)arg)->emitted++;
 }
 
 static void on_watch(void *arg, uint64_t id, const struct tuple *response)
@@ -107,23 +109,68 @@ static void step(struct world *w, uint64_t until)
 	engine_flushed(w->e);
 }
 
+static void world_open(struct world *w)
+{
+	const struct engine_config c = {
+		.session_buffer = 1 << 20,
+		.max_half_open = 10000,
+		.max_sessions = 10000,
+		.key = { 1, 2 },
+	};
+	struct endpoint target = { .port = 80 };
+
+	*w = (struct world){ .now = 1000000000, .room = true };
+	w->e = engine_new(&c, &ops, w, w->now);
+	assert_non_null(w->e);
+	assert_true(addr_parse(&target.addr, "10.0.0.3"));
+	assert_int_equal(engine_add_target(w->e, &target, 1500), 0);
+	engine_channel_up(w->e, w->now);
+}
+
+static void pass(struct world *w, uint64_t ns)
+{
+	for (uint64_t until = w->now + ns; w->now < until;)
+		step(w, until);
+}
+
+static void signs_of_life(void **state)
+{
+	static struct world w;
+	unsigned sent = 0;
+
+	(void)state;
+	world_open(&w);
+	for (unsigned i = 0; i < 300; i++) {
+		captured(&w, i, TCPF_SYN);
+		captured(&w, i, TCPF_ACK);
+	}
+	pass(&w, 3500000000); /* SYNs again after 1 s and 3 s, and then for 4 s nothing */
+	for (unsigned i = 0; i < 3; i++) {
+		const struct response r = {
+			.id = w.id[i],
+			.seq = 5000,
+			.ack = 1001,
+			.flags = TCPF_SYN | TCPF_ACK,
+		};
+
+		w.emitted = 0;
+		engine_response(w.e, &r, w.now);
+		pass(&w, 10000000);
+		assert_in_range(w.emitted, 1, 129);
+		sent += w.emitted;
+		engine_check(w.e);
+	}
+	assert_in_range(sent, 298, 304);
+	engine_free(w.e);
+}
+
 static void portions(void **state)
 {
 	static struct world w;
-	struct engine_config c = { .session_buffer = 1 << 20,
-				   .max_half_open = 10000,
-				   .max_sessions = 10000,
-				   .key = { 1, 2 } };
-	struct endpoint target = { .port = 80 };
 	unsigned calls = 0, closed = 0;
 
 	(void)state;
-	w = (struct world){ .now = 1000000000, .room = true };
-	w.e = engine_new(&c, &ops, &w, w.now);
-	assert_non_null(w.e);
-	assert_true(addr_parse(&target.addr, "10.0.0.3"));
-	assert_int_equal(engine_add_target(w.e, &target, 1500), 0);
-	engine_channel_up(w.e, w.now);
+	world_open(&w);
 	for (unsigned i = 0; i < SESSIONS; i++)
 		open_session(&w, i);
 	assert_int_equal(engine_sessions(w.e), SESSIONS);
@@ -178,6 +225,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(portions),
+		cmocka_unit_test(signs_of_life),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
