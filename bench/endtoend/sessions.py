@@ -23,11 +23,11 @@ COLUMNS = {
 }
 
 NOTES = """Connections from four addresses to servers that answer +OK to each request. They are opened, and held idle while the resident
-memory of both programs is compared with that before; then each in turn has a request of 20 bytes, 20,000 a second together, so that each finds
+memory of both programs is compared with that before; then each in turn has a request of 20 bytes, 10,000 a second together, so that each finds
 its session cold. fidelity: bytes that the target acknowledged / bytes that the client sent. us/request of the whole machine is with all five hosts on it."""
 
 SOURCES = 4
-RATE = 20000
+RATE = 10000
 TEXT = "set a very-small-vl\n"
 
 
@@ -48,7 +48,7 @@ def measure(count, size, number):
         def opened():
             return target.nstat()["TcpPassiveOpens"]
         sender = Sender(lab, count, RATE, 5 * size if size >= 1 else 1, TEXT, sources)
-        if not wait_until(lambda: opened() >= count, 60, step=0.5):
+        if not wait_until(lambda: opened() >= count, 15, step=0.5):
             raise AssertionError(f"{opened()} of {count} connections were established on the target: "
                                  f"{missing(tools.account())}")
         grown = [memory(pid)[1] - before for pid, before in zip(tools.pids, idle)]
