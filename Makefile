@@ -226,7 +226,7 @@ build/bench/$1: build/bench/$1.o
 endef
 $(foreach t,tap load,$(eval $(call bench_tool,$t)))
 bench-tools: build/bench/tap build/bench/load
-bench-all: bench bench-tools all
+bench-all: $(addprefix build/bench/,$(bench_names)) bench-tools all
 	$(SRCDIR)/bench/run
 
 # --- installation ---------------------------------------------------------------------------------------------------

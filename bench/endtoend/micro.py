@@ -7,7 +7,7 @@ import subprocess
 from .framework import Column, Section
 from .measure import TOP
 
-COLUMNS = {"ns": Column("ns", 1), "MB": Column("MB", 1), "bytes": Column("bytes", 0), "other": Column("other", 1)}
+COLUMNS = {"value": Column("value", 1), "unit": Column("unit")}
 
 NOTES = """Each program of bench/bench_*.c on one processor; each says at its head what an operation is."""
 
@@ -17,7 +17,7 @@ def measure(program, size, number):
     out = subprocess.run([TOP / "build" / "bench" / program], check=True, text=True, capture_output=True, timeout=300).stdout
     found = {}
     for name, value, unit in re.findall(r"^(\S.*?)(?:\t|  +)\s*([\d.]+)[\t ](\S+)$", out, re.MULTILINE):
-        found[f"{program[6:]}: {name}"] = {unit if unit in COLUMNS else "other": float(value)}
+        found[f"{program[6:]}: {name}"] = {"value": float(value), "unit": unit}
     if not found:
         raise AssertionError(f"{program} printed no figures")
     return found
