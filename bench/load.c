@@ -4,17 +4,19 @@
  * What redis-benchmark and wrk cannot do: requests at a rate, whatever the server answers, and very
  * many connections.
  *
- * load sink PORT [PROCESSES]   a server that reads and never answers load answer PORT [PROCESSES] a
- * server that answers +OK to whatever it reads at once; both need little memory a connection, and
- *                              as many processes as the limit of open files makes necessary
+ * load sink PORT [PROCESSES]
+ *	A server that reads and never answers.
+ * load answer PORT [PROCESSES]
+ *	A server that answers +OK to whatever it reads at once. Both need little memory a connection,
+ *	and as many processes as the limit of open files makes necessary.
  * load send ADDRESS PORT CONNECTIONS RATE SECONDS TEXT [SOURCE...]
- *                              open all connections (from each source address in turn), say "ready", wait for a line on standard
- *                              input, then send TEXT on one connection after the other, RATE a second, waiting for no answer; print
- *                              the result; hold the connections until standard input ends
+ *	Opens all connections (from each source address in turn), says "ready", waits for a line on
+ *	standard input, then sends TEXT on one connection after the other, RATE a second, waiting for
+ *	no answer; prints the result; holds the connections until standard input ends.
  * load http ADDRESS PORT CLIENTS RATE SECONDS PATH keep-alive|close
- *                              clients that each ask for PATH at fixed times, RATE a second together. A client that is still
- *                              waiting for its answer asks again as soon as it has it. A request's latency counts from the time
- *                              at which it should have been sent, so that a server that stalls cannot hide it.
+ *	Clients that each ask for PATH at fixed times, RATE a second together. A client that is still
+ *	waiting for its answer asks again as soon as it has it. A request's latency counts from the
+ *	time at which it should have been sent, so that a server that stalls cannot hide it.
  *
  * One thread and one epoll; times are those of CLOCK_MONOTONIC in ns. Results are one line of JSON.
  */
@@ -80,7 +82,10 @@ static void watch(int fd, uint32_t events, uint64_t data)
 static int wait_events(struct epoll_event *events, uint64_t deadline)
 {
 	uint64_t t = now(), left = deadline > t ? deadline - t : 0;
-	struct timespec timeout = {.tv_sec = (time_t)(left / SECOND), .tv_nsec = (long)(left % SECOND)};
+	struct timespec timeout = {
+		.tv_sec = (time_t)(left / SECOND),
+		.tv_nsec = (long)(left % SECOND),
+	};
 	int n = epoll_pwait2(poller, events, EVENTS, &timeout, NULL);
 
 	return n < 0 ? 0 : n;
@@ -102,7 +107,8 @@ static _Noreturn void serve(int port, int processes, bool answers)
 	listener = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
 	setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
 	setsockopt(listener, SOL_SOCKET, SO_REUSEPORT, &one, sizeof(one));
-	if (listener < 0 || bind(listener, (struct sockaddr *)&any, sizeof(any)) || listen(listener, 4096))
+	if (listener < 0 || bind(listener, (struct sockaddr *)&any, sizeof(any)) ||
+	    listen(listener, 4096))
 		die("listen");
 	watch(listener, EPOLLIN, (uint64_t)listener);
 	for (;;) {
@@ -160,9 +166,11 @@ static int *open_all(struct sockaddr_in to, unsigned count, char **sources, unsi
 	return fds;
 }
 
-static int send_at_rate(const int *fds, unsigned count, double rate, double seconds, const char *text)
+static int send_at_rate(const int *fds, unsigned count, double rate, double seconds,
+			const char *text)
 {
-	uint64_t start, end, sent = 0, refused = 0, answers = 0, interval = (uint64_t)(1e9 / rate), next;
+	uint64_t start, end, next, interval = (uint64_t)(1e9 / rate);
+	uint64_t sent = 0, refused = 0, answers = 0;
 	size_t len = strlen(text);
 	struct epoll_event events[EVENTS];
 
@@ -177,11 +185,12 @@ static int send_at_rate(const int *fds, unsigned count, double rate, double seco
 
 		for (int k = 0; k < n; k++)
 			answers += read((int)events[k].data.u64, buffer, sizeof(buffer)) > 0;
-		for (uint64_t t = now(); next <= t && next < end; next += interval, i = (i + 1) % count) {
+		for (uint64_t t = now(); next <= t && next < end; next += interval) {
 			if (write(fds[i], text, len) == (ssize_t)len)
 				sent++;
 			else
 				refused++;
+			i = (i + 1) % count;
 		}
 	}
 	end = now();
@@ -189,8 +198,9 @@ static int send_at_rate(const int *fds, unsigned count, double rate, double seco
 	for (int n; (n = wait_events(events, now() + QUIET)) > 0;)
 		for (int k = 0; k < n; k++)
 			answers += read((int)events[k].data.u64, buffer, sizeof(buffer)) > 0;
-	printf("{\"sent\": %llu, \"refused\": %llu, \"answers\": %llu, \"seconds\": %.3f}\n", (unsigned long long)sent,
-	       (unsigned long long)refused, (unsigned long long)answers, (double)(end - start) / 1e9);
+	printf("{\"sent\": %llu, \"refused\": %llu, \"answers\": %llu, \"seconds\": %.3f}\n",
+	       (unsigned long long)sent, (unsigned long long)refused, (unsigned long long)answers,
+	       (double)(end - start) / 1e9);
 	fflush(stdout);
 	while (fgets(buffer, sizeof(buffer), stdin))
 		;
@@ -280,7 +290,9 @@ static size_t answer_length(struct client *c)
 	c->head[c->got < sizeof(c->head) ? c->got : sizeof(c->head) - 1] = '\0';
 	end = strstr(c->head, "\r\n\r\n");
 	field = strcasestr(c->head, "Content-Length:");
-	return end && field && field < end ? (size_t)(end + 4 - c->head) + strtoul(field + 15, NULL, 10) : 0;
+	if (!end || !field || field > end)
+		return 0;
+	return (size_t)(end + 4 - c->head) + strtoul(field + 15, NULL, 10);
 }
 
 static void receive(struct client *c)
@@ -337,7 +349,9 @@ static double quantile(double share)
 {
 	uint64_t i = (uint64_t)((double)http.answered * share);
 
-	return http.answered ? (double)http.latency[i < http.answered ? i : http.answered - 1] / 1e6 : 0;
+	if (!http.answered)
+		return 0;
+	return (double)http.latency[i < http.answered ? i : http.answered - 1] / 1e6;
 }
 
 static int ask_at_rate(double rate, double seconds)
@@ -361,9 +375,11 @@ static int ask_at_rate(double rate, double seconds)
 
 		for (int i = 0; i < n; i++)
 			on_event(&http.clients[events[i].data.u64], events[i].events);
-		for (uint64_t t = now(); issued < total && http.start + issued * http.interval <= t; issued++) {
+		for (uint64_t t = now(); issued < total; issued++) {
 			struct client *c = &http.clients[issued % http.count];
 
+			if (http.start + issued * http.interval > t)
+				break;
 			c->due++;
 			if (!c->busy)
 				begin(c);
@@ -371,10 +387,11 @@ static int ask_at_rate(double rate, double seconds)
 		over = http.answered + http.errors;
 	}
 	qsort(http.latency, http.answered, sizeof(*http.latency), by_value);
-	printf("{\"requests\": %llu, \"answered\": %llu, \"errors\": %llu, \"stalled\": %llu, \"p50_ms\": %.3f, \"p99_ms\": %.3f, "
-	       "\"max_ms\": %.3f}\n",
-	       (unsigned long long)total, (unsigned long long)http.answered, (unsigned long long)(total - http.answered),
-	       (unsigned long long)http.stalled, quantile(0.5), quantile(0.99), quantile(1));
+	printf("{\"requests\": %llu, \"answered\": %llu, \"errors\": %llu, \"stalled\": %llu, "
+	       "\"p50_ms\": %.3f, \"p99_ms\": %.3f, \"max_ms\": %.3f}\n",
+	       (unsigned long long)total, (unsigned long long)http.answered,
+	       (unsigned long long)(total - http.answered), (unsigned long long)http.stalled,
+	       quantile(0.5), quantile(0.99), quantile(1));
 	return 0;
 }
 
@@ -390,7 +407,8 @@ int main(int argc, char **argv)
 		serve(atoi(argv[2]), argc == 4 ? atoi(argv[3]) : 1, mode[0] == 'a');
 	if (argc >= 8 && !strcmp(mode, "send")) {
 		unsigned count = (unsigned)atoi(argv[4]);
-		int *fds = open_all(address(argv[2], atoi(argv[3])), count, argv + 8, (unsigned)argc - 8);
+		int *fds = open_all(address(argv[2], atoi(argv[3])), count, argv + 8,
+				    (unsigned)argc - 8);
 
 		return send_at_rate(fds, count, atof(argv[5]), atof(argv[6]), argv[7]);
 	}
@@ -398,10 +416,11 @@ int main(int argc, char **argv)
 		http.to = address(argv[2], atoi(argv[3]));
 		http.count = (unsigned)atoi(argv[4]);
 		http.closes = !strcmp(argv[8], "close");
-		snprintf(http.request, sizeof(http.request), "GET %s HTTP/1.1\r\nHost: %s\r\n%s\r\n", argv[7], argv[2],
+		snprintf(http.request, sizeof(http.request),
+			 "GET %s HTTP/1.1\r\nHost: %s\r\n%s\r\n", argv[7], argv[2],
 			 http.closes ? "Connection: close\r\n" : "");
 		return ask_at_rate(atof(argv[5]), atof(argv[6]));
 	}
-	fprintf(stderr, "usage: load sink|answer|send|http ...; the head of load.c says what follows\n");
+	fprintf(stderr, "usage: load sink|answer|send|http ...; see the head of load.c\n");
 	return 2;
 }

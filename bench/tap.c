@@ -1,9 +1,11 @@
 /*
  * Tap - theory of operation
  *
- * tap INTERFACE PORT            the bare consumer of a TPACKET_V3 ring: walks each block, touches
- * each packet, gives the block back tap INTERFACE PORT FILE       also writes a stamp for every TCP
- * segment with payload
+ * tap INTERFACE PORT
+ *	The bare consumer of a TPACKET_V3 ring: walks each block, touches each packet, gives the
+ *	block back.
+ * tap INTERFACE PORT FILE
+ *	Also writes a stamp for every TCP segment with payload.
  *
  * In both cases of packets that arrive on the interface, IPv4, TCP, to PORT; what the host sends
  * itself is left out. The first is what a capture costs the host when nothing is done with the
@@ -70,7 +72,7 @@ static void set_option(int fd, int name, const void *value, socklen_t len, const
 		die(text);
 }
 
-/* Accept IPv4 TCP to @port, @snaplen bytes of it. A link without an IP header shorter than its length field is not expected. */
+/* Accept IPv4 TCP to @port, @snaplen bytes of it. */
 static void attach_filter(int fd, uint16_t port, uint32_t snaplen)
 {
 	struct sock_filter code[] = {
@@ -145,7 +147,8 @@ static void write_stamp(FILE *file, const struct tpacket3_hdr *frame)
 
 static void read_block(struct tpacket_block_desc *block, FILE *file)
 {
-	struct tpacket3_hdr *frame = (void *)((uint8_t *)block + block->hdr.bh1.offset_to_first_pkt);
+	uint8_t *first = (uint8_t *)block + block->hdr.bh1.offset_to_first_pkt;
+	struct tpacket3_hdr *frame = (void *)first;
 
 	for (uint32_t i = 0; i < block->hdr.bh1.num_pkts; i++) {
 		packets++;
@@ -190,8 +193,10 @@ int main(int argc, char **argv)
 
 		while (!is_ours(block) && !ended)
 			poll(&ready, 1, 100);
-		/* what has been captured until now may still be in the kernel's block, until that retires */
-		if (!is_ours(block) && (poll(&ready, 1, 2 * RETIRE_STAMPS_MS) <= 0 || !is_ours(block)))
+		/* what was captured may still be in the kernel's block, until that retires */
+		if (!is_ours(block))
+			poll(&ready, 1, 2 * RETIRE_STAMPS_MS);
+		if (!is_ours(block))
 			break;
 		read_block(block, file);
 		__atomic_store_n(&block->hdr.bh1.block_status, TP_STATUS_KERNEL, __ATOMIC_RELEASE);
@@ -200,7 +205,7 @@ int main(int argc, char **argv)
 		die("statistics");
 	if (file && fclose(file))
 		die(argv[3]);
-	printf("{\"packets\": %llu, \"drops\": %u, \"stamps\": %llu}\n", (unsigned long long)packets, stats.tp_drops,
-	       (unsigned long long)stamps);
+	printf("{\"packets\": %llu, \"drops\": %u, \"stamps\": %llu}\n",
+	       (unsigned long long)packets, stats.tp_drops, (unsigned long long)stamps);
 	return 0;
 }

@@ -1,4 +1,6 @@
-"""The chart: one panel for each section of which a picture says more than its table."""
+"""The chart: one panel for each section of which a picture says more than its table. Thin lines: the spread."""
+
+import math
 
 from .framework import note
 
@@ -12,7 +14,9 @@ def _bars(axes, results, columns, title, unit, stacked=False, log=False):
     for position, (column, label) in enumerate(columns.items()):
         values = [found[name].get(column, {}).get("median", 0) for name in names]
         at = [i if stacked else i + (len(columns) - 1 - 2 * position) * height / 2 for i in range(len(names))]
-        axes.barh(at, values, height, left=left if stacked else None, label=label)
+        spread = None if stacked else [[abs(found[name].get(column, {}).get(end, 0) - value)
+                                        for name, value in zip(names, values)] for end in ("least", "greatest")]
+        axes.barh(at, values, height, left=left if stacked else None, label=label, xerr=spread, ecolor="0.4")
         if stacked:
             left = [a + b for a, b in zip(left, values)]
     axes.set_yticks(range(len(names)), names)
@@ -20,6 +24,9 @@ def _bars(axes, results, columns, title, unit, stacked=False, log=False):
     axes.set_xlabel(unit)
     if log:
         axes.set_xscale("log")
+        least = min(figures[name]["median"] for figures in found.values() for name in columns
+                    if figures.get(name, {}).get("median", 0) > 0)
+        axes.set_xlim(left=10 ** math.floor(math.log10(least)))
     if len(columns) > 1:
         axes.legend(fontsize=8)
 
@@ -46,7 +53,8 @@ def draw(results, path):
     panels = [panel for panel in PANELS if results.get(panel[0], {}).get("rows")]
     if not panels:
         return
-    matplotlib.rcParams["svg.hashsalt"] = "tcpcopy"     # the same figures give the same file
+    # the same figures give the same file, and its text is text
+    matplotlib.rcParams.update({"svg.hashsalt": "tcpcopy", "svg.fonttype": "none"})
     heights = [1 + 0.3 * len(results[panel[0]]["rows"]) for panel in panels]
     figure, axes = pyplot.subplots(len(panels), 1, figsize=(9, sum(heights) + len(panels)), squeeze=False,
                                    gridspec_kw={"height_ratios": heights})

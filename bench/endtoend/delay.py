@@ -23,12 +23,13 @@ COLUMNS = {
     "own_most": Column("own most us", 0),
 }
 
-NOTES = """Two AF_PACKET taps with the kernel's time stamps: where requests arrive at the online host's interface, and on the
-other end of its cable, where their copies come out; a request and its copy have the same client endpoint and sequence number.
-The first of each counts. At a rate: one segment of 100 bytes at a time, 50 connections in turn, to servers that never answer, so
-that no request waits for the answer to another. At full load: redis-benchmark set, 50 connections, with --hold 0. The taps take
-processor time themselves. Beside it what tcpcopy says of itself, from the time stamp of the capture to the handing over to the
-kernel: without the way through the cable, and of every segment, those of connection set-up included. A segment that the kernel
+NOTES = """Two AF_PACKET taps with the kernel's time stamps: where requests arrive at the online host's
+interface, and on the other end of its cable, where their copies come out; a request and its copy have the same
+client endpoint and sequence number. The first of each counts. At a rate: one segment of 100 bytes at a time, 50
+connections in turn, to servers that never answer, so that no request waits for the answer to another. At full
+load: redis-benchmark set, 50 connections, with --hold 0. The taps take processor time themselves. Beside it
+what tcpcopy says of itself, from the time stamp of the capture to the handing over to the kernel: without the
+way through the cable, and of every segment, those of connection set-up included. A segment that the kernel
 merged with the next one on its way to one of the taps has no copy of its own."""
 
 

@@ -19,10 +19,11 @@ COLUMNS = {
     "answer": Column("what the target's TCP made of them"),
 }
 
-NOTES = """600 requests of 6 connections to a redis, recorded by tcpdump and sent to another redis, which counts what it executes.
-tcpreplay sends the packets as they are, after tcprewrite gave them the target's addresses and checksums; tcpliveplay, one
-connection at a time, waits for answers and adjusts sequence numbers, on a host with the recorded client's address whose kernel is
-kept from resetting the connection. tcpcopy cannot read files yet: its row is of the same requests, live."""
+NOTES = """600 requests of 6 connections to a redis, recorded by tcpdump and sent to another redis, which counts
+what it executes. tcpreplay sends the packets as they are, after tcprewrite gave them the target's addresses and
+checksums; tcpliveplay, one connection at a time, waits for answers and adjusts sequence numbers, on a host with
+the recorded client's address whose kernel is kept from resetting the connection. tcpcopy cannot read files yet:
+its row is of the same requests, live."""
 
 
 def _requests(lab):

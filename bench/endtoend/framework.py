@@ -1,11 +1,13 @@
 """Sections, and what they have measured.
 
-A section has columns and steps. A step is one measurement of some seconds; it makes its own lab, so that nothing of the step
-before is left, and returns {row: {column: value}}. What is to be compared as a ratio is measured within one step. A round is
-every step once; rounds are repeated, so that what changes on the machine in the course of minutes meets all rows alike.
+A section has columns and steps. A step is one measurement of some seconds; it makes its own lab, so that
+nothing of the step before is left, and returns {row: {column: value}}. What is to be compared as a ratio is
+measured within one step. A round is every step once; rounds are repeated, so that what changes on the machine
+in the course of minutes meets all rows alike.
 
-After each step the file of the section is written anew, whole. A run that was interrupted goes on where it was with --resume.
-A step that fails is recorded as an error of its round and shown in the table; the next one is measured all the same.
+After each step the file of the section is written anew, whole. A run that was interrupted goes on where it
+was with --resume. A step that fails is recorded as an error of its round and shown in the table; the next one
+is measured all the same.
 """
 
 import json
@@ -29,8 +31,8 @@ class Column:
 
 
 class Section:
-    """One table. `steps` is a list of (name, function(size, number)): a `size` of 1 is the full work of a step, `number`
-    that of the round, from 0. `rounds` multiplies the rounds that are asked for.
+    """One table. `steps` is a list of (name, function(size, number)): a `size` of 1 is the full work of a
+    step, `number` that of the round, from 0. `rounds` multiplies the rounds that are asked for.
     """
 
     def __init__(self, name, title, columns, steps, notes, rounds=1):

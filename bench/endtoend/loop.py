@@ -22,10 +22,11 @@ COLUMNS = {
     "late": Column("released by --hold", 0),
 }
 
-NOTES = """Seconds from the first request to the last, as tcpdump saw them arrive at the online server and at the target. Answer to next
-request: on the target, from the server's answer until the request that was waiting for it. Behind: from the arrival of a request
-at the online server to that of its copy at the target, which for a closed loop includes waiting for the target's answers. Released
-on pause: the target's answer was taken to be complete by its silence; by --hold: it was not waited for any longer."""
+NOTES = """Seconds from the first request to the last, as tcpdump saw them arrive at the online server and at
+the target. Answer to next request: on the target, from the server's answer until the request that was waiting
+for it. Behind: from the arrival of a request at the online server to that of its copy at the target, which for
+a closed loop includes waiting for the target's answers. Released on pause: the target's answer was taken to be
+complete by its silence; by --hold: it was not waited for any longer."""
 
 
 def _first(capture, host, number):

@@ -1,4 +1,6 @@
-"""HTTP side by side: nothing, tcpcopy, and the `mirror` of nginx; and what clients notice of a target that stands still."""
+"""HTTP side by side: nothing, tcpcopy, and the `mirror` of nginx; and what clients notice of a target that
+stands still.
+"""
 
 import functools
 import os
@@ -26,12 +28,13 @@ COLUMNS = {
     "machine_us": Column("machine us/request, less nothing", 1),
 }
 
-NOTES = """nginx with one worker on the online host and on the target, 15 bytes of body, wrk with 100 connections. The three ways are
-measured one after the other in each round, in changing order. nginx mirror as its manual has it: `mirror /mirror;` and an internal
-location with `proxy_pass`. Its connections to the target are new ones for each request, as an upstream `keepalive` has no effect while
-the answer has a body, so tcp_tw_reuse is 1 and the range of ports wide on the online host and the client. CPU added on the online host:
-user and system time of nginx and tcpcopy for each request, less that of nginx with nothing beside it. Latency as wrk has it,
-100 connections in closed loop on processors that all hosts share."""
+NOTES = """nginx with one worker on the online host and on the target, 15 bytes of body, wrk with 100
+connections. The three ways are measured one after the other in each round, in changing order. nginx mirror as
+its manual has it: `mirror /mirror;` and an internal location with `proxy_pass`. Its connections to the target
+are new ones for each request, as an upstream `keepalive` has no effect while the answer has a body, so
+tcp_tw_reuse is 1 and the range of ports wide on the online host and the client. CPU added on the online host:
+user and system time of nginx and tcpcopy for each request, less that of nginx with nothing beside it. Latency
+as wrk has it, 100 connections in closed loop on processors that all hosts share."""
 
 
 def _pair(lab, way):
@@ -48,13 +51,9 @@ def _one(way, close, size):
         machine, server = Machine(), cpu_tree(pair.servers[0].pid)
         result = wrk(lab, max(round(4 * size), 1), close)
 
-        def counts():
-            there, here = pair.counts()
-            # a mirrored request is a request of the online server's, too, without being counted as one
-            return there, here
-        lag = caught_up(counts) if way != "nothing" else None
+        lag = caught_up(pair.counts) if way != "nothing" else None
         busy = machine.busy()
-        there, here = counts()
+        there, here = pair.counts()
         used = tools.used() if tools else (0, None)
         online = cpu_tree(pair.servers[0].pid) - server + used[0]
         if tools:
@@ -91,9 +90,9 @@ STALL_COLUMNS = {
     "arrived": Column("arrived at the target in the end", 4),
 }
 
-STALL_NOTES = """50 clients ask for 1000 pages a second together, for 8 seconds, at fixed times; a request's latency counts from the
-time at which it should have been sent. After 2 seconds the target's nginx is stopped by SIGSTOP, and goes on 3 seconds later. Errors:
-requests without their whole answer 5 seconds after the end."""
+STALL_NOTES = """50 clients ask for 1000 pages a second together, for 8 seconds, at fixed times; a request's
+latency counts from the time at which it should have been sent. After 2 seconds the target's nginx is stopped by
+SIGSTOP, and goes on 3 seconds later. Errors: requests without their whole answer 5 seconds after the end."""
 
 BEFORE, STOPPED, AFTER, RATE, CLIENTS = 2, 3, 3, 1000, 50
 

@@ -19,10 +19,11 @@ COLUMNS = {
     "missing": Column("missing"),
 }
 
-NOTES = """Loss and delay on the target's link; the clients' own link is good. Loss is a share of the packets in that direction, with
-super-packets lost whole. Lag: until the target was done, after the client was; where the way to the target is longer, a client in
-closed loop is replicated at the pace that the target's answers allow. Connections older than tcpcopy: executed online from the
-moment at which tcpcopy was seen to be ready, a little after it was."""
+NOTES = """Loss and delay on the target's link; the clients' own link is good. Loss is a share of the packets in
+that direction, with super-packets lost whole. Lag: until the target was done, after the client was; where the
+way to the target is longer, a client in closed loop is replicated at the pace that the target's answers allow.
+Connections older than tcpcopy: executed online from the moment at which tcpcopy was seen to be ready, a little
+after it was."""
 
 
 def lossy(**ways):

@@ -14,13 +14,14 @@ COLUMNS = {
     "machine": Column("machine us/request, less nothing", 1),
 }
 
-NOTES = """redis-benchmark set and get, 50 connections. Each round has all rows, in an order that changes from round to round; the
-ratios are those within a round. Bare ring reader: bench/tap, a TPACKET_V3 ring with blocks of 256 KB and 1 ms, which touches every
-captured packet and does nothing with it. Discarded on the wire: the target drops all copies before its TCP sees them (nft ingress),
-so no session is ever established and tcpcopy captures, queues and gives up. Discarding server: the target's server reads and
-never answers, with --hold 0, so every copy is sent, and the target's kernel acknowledges it by way of intercept. Replicating: redis on
-the target, all of it. All five hosts share these processors, which are both busy: where the hosts are apart, the online server pays only
-for what runs there."""
+NOTES = """redis-benchmark set and get, 50 connections. Each round has all rows, in an order that changes from
+round to round; the ratios are those within a round. Bare ring reader: bench/tap, a TPACKET_V3 ring with blocks
+of 256 KB and 1 ms, which touches every captured packet and does nothing with it. Discarded on the wire: the
+target drops all copies before its TCP sees them (nft ingress), so no session is ever established and tcpcopy
+captures, queues and gives up. Discarding server: the target's server reads and never answers, with --hold 0, so
+every copy is sent, and the target's kernel acknowledges it by way of intercept. Replicating: redis on the
+target, all of it. All five hosts share these processors, which are both busy: where the hosts are apart, the
+online server pays only for what runs there."""
 
 VARIANTS = ("nothing", "bare ring reader", "tcpcopy, discarded on the wire", "tcpcopy, discarding server", "tcpcopy, replicating")
 

@@ -22,9 +22,10 @@ COLUMNS = {
     "machine_us": Column("whole machine us/request", 1),
 }
 
-NOTES = """Connections from four addresses to servers that answer +OK to each request. They are opened, and held idle while the resident
-memory of both programs is compared with that before; then each in turn has a request of 20 bytes, 10,000 a second together, so that each finds
-its session cold. fidelity: bytes that the target acknowledged / bytes that the client sent. us/request of the whole machine is with all five hosts on it."""
+NOTES = """Connections from four addresses to servers that answer +OK to each request. They are opened, and held
+idle while the resident memory of both programs is compared with that before; then each in turn has a request of
+20 bytes, 10,000 a second together, so that each finds its session cold. fidelity: bytes that the target
+acknowledged / bytes that the client sent. us/request of the whole machine is with all five hosts on it."""
 
 SOURCES = 4
 RATE = 10000
@@ -71,8 +72,9 @@ def measure(count, size, number):
 SECTION = Section("sessions", "Number of sessions", COLUMNS,
                   [(f"{count} sessions", functools.partial(measure, count)) for count in (1000, 10000, 100000)], NOTES)
 
-WORKER_NOTES = """The same load, once with each number of workers in each round, the order changing; the columns are those of
-"Fidelity and cost". With two processors for five hosts, a second worker takes its time from the servers and the client."""
+WORKER_NOTES = """The same load, once with each number of workers in each round, the order changing; the columns
+are those of "Fidelity and cost". With two processors for five hosts, a second worker takes its time from the
+servers and the client."""
 
 LOADS = [("redis set/get, 50 connections", RedisPair, work.redis(*work.SMALL, "-c", "50", count=100000)),
          ("redis set/get, 500 connections", RedisPair, work.redis(*work.SMALL, "-c", "500", count=100000)),

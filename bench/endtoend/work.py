@@ -25,13 +25,13 @@ COLUMNS = {
     "missing": Column("missing"),
 }
 
-NOTES = """fidelity: commands that the target executed / commands that the online server executed, from the servers' own
-counters. us/request: user and system time of the process, from /proc, for each replicated request; where each request has a
-connection of its own it is the cost of a connection. segments/s: TCP segments that the target's kernel counted. machine: the
-time that the processors were not idle, softirq included, for each request, with the two programs and the target at work, less
-the same without them (an interleaved pair); the target's own work is in it, and its server's part is in the next column.
-online on / off: requests/s of the online server in the same pair, all hosts on these cores. lag: until the target was done,
-after the client was."""
+NOTES = """fidelity: commands that the target executed / commands that the online server executed, from the
+servers' own counters. us/request: user and system time of the process, from /proc, for each replicated request;
+where each request has a connection of its own it is the cost of a connection. segments/s: TCP segments that the
+target's kernel counted. machine: the time that the processors were not idle, softirq included, for each
+request, with the two programs and the target at work, less the same without them (an interleaved pair); the
+target's own work is in it, and its server's part is in the next column. online on / off: requests/s of the
+online server in the same pair, all hosts on these cores. lag: until the target was done, after the client was."""
 
 
 def _load(lab, pair, work, tools):
