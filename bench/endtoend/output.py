@@ -64,7 +64,7 @@ def cell(values, digits):
     if numbers is None:
         return ", ".join(sorted({str(value) for value in values if value}))
     middle, least, most = (f"{number:.{digits}f}" for number in numbers)
-    return middle if len(values) == 1 else f"{middle} ({least}-{most})"
+    return middle if len(values) == 1 else f"{middle} ({least} to {most})"
 
 
 def table(section, state):
@@ -86,7 +86,7 @@ def table(section, state):
                          f"{'; '.join(sorted(set(reasons)))}.\n")
     where = state["machine"]
     size = "" if state["size"] == 1 else f" Only {state['size']:g} of the work: not to be relied on."
-    lines.append(f"Median (least-greatest). {state['started']}, {where['processor']}, kernel {where['kernel']}, "
+    lines.append(f"Median (least to greatest). {state['started']}, {where['processor']}, kernel {where['kernel']}, "
                  f"load of the machine before {where['load before']}, {where['tcpcopy']}"
                  f"{', commit ' + where['commit'] if 'commit' in where else ''}.{size}")
     return "\n".join(lines) + "\n"

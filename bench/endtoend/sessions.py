@@ -20,6 +20,7 @@ COLUMNS = {
     "tcpcopy_us": Column("tcpcopy us/request", 2),
     "intercept_us": Column("intercept us/request", 2),
     "machine_us": Column("whole machine us/request", 1),
+    "missing": Column("missing"),
 }
 
 NOTES = """Connections from four addresses to servers that answer +OK to each request. They are opened, and held
@@ -66,7 +67,8 @@ def measure(count, size, number):
         "sessions": count, "tcpcopy_mb": idle[0], "grown_mb": grown[0], "bytes": grown[0] * 2**20 / count,
         "intercept_mb": grown[1], "intercept_bytes": grown[1] * 2**20 / count, "rps": sent / result["seconds"],
         "fidelity": acknowledged / (sent * len(TEXT)), "tcpcopy_us": used[0] / sent * 1e6,
-        "intercept_us": used[1] / sent * 1e6, "machine_us": busy / sent * 1e6}}
+        "intercept_us": used[1] / sent * 1e6, "machine_us": busy / sent * 1e6,
+        "missing": missing(account) if acknowledged < sent * len(TEXT) else None}}
 
 
 SECTION = Section("sessions", "Number of sessions", COLUMNS,
