@@ -418,6 +418,15 @@ static struct bufferevent *bufferevent_of(struct event_base *base, int fd)
 	return bufferevent_socket_new(base, fd, BEV_OPT_CLOSE_ON_FREE);
 }
 
+/* In clear, and before TLS begins: who accepts must know it before the connection has an owner. */
+static void send_place(struct channel_conn *c, uint16_t place)
+{
+	const struct message m = { .type = MSG_PLACE, .place = place };
+	uint8_t frame[MESSAGE_MAX_LEN];
+
+	bufferevent_write(c->bev, frame, message_encode(frame, &m));
+}
+
 /* @fd is consumed, also on failure. */
 static struct channel_conn *conn_new(struct event_base *base, int fd, bool accepting,
 				     unsigned first_timer_ms, const struct channel_options *o,
@@ -435,7 +444,10 @@ static struct channel_conn *conn_new(struct event_base *base, int fd, bool accep
 	c->max_output = o->max_output ? o->max_output : DEFAULT_MAX_OUTPUT;
 	c->me = (struct msg_hello){ .version_min = CHANNEL_VERSION_MIN,
 				    .version_max = CHANNEL_VERSION_MAX,
-				    .worker = o->worker };
+				    .features = o->spreads ? CHANNEL_WORKERS : 0,
+				    .worker = o->worker,
+				    .workers = o->workers,
+				    .seed = o->seed };
 	snprintf(c->me.program, sizeof(c->me.program), "%s", o->program);
 	snprintf(c->me.release, sizeof(c->me.release), "%s", o->release);
 	c->bev = bufferevent_of(base, fd);
@@ -457,6 +469,8 @@ static struct channel_conn *conn_new(struct event_base *base, int fd, bool accep
 	bufferevent_set_max_single_write(c->bev, READ_AT_ONCE);
 	event_add(c->timer,
 		  &(struct timeval){ first_timer_ms / 1000, first_timer_ms % 1000 * 1000 });
+	if (o->place)
+		send_place(c, o->place);
 	if (!c->tls)
 		greet(c);
 	leave(c);

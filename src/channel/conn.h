@@ -45,6 +45,10 @@ struct channel_options {
 	uint16_t worker;
 	size_t max_output; /* bytes of unsent output above which send returns false; 0: 1 MB */
 	const struct channel_secret *secret; /* NULL: plain. Lives as long as the connection */
+	bool spreads; /* CHANNEL_WORKERS is a feature of ours, with these two */
+	uint16_t workers;
+	uint32_t seed;
+	uint16_t place; /* connecting: for this worker of intercept; 0: PLACE is not sent */
 };
 
 /* Connect (non-blocking) to @to; never fails synchronously other than by NULL (no memory). up() or

@@ -205,6 +205,14 @@ static const char *get_hello(struct msg_hello *h, struct reader *in)
 		return "HELLO with a text that does not end";
 	clean_text(h->program, sizeof(h->program));
 	clean_text(h->release, sizeof(h->release));
+	h->workers = 0;
+	h->seed = 0;
+	if (h->features & CHANNEL_WORKERS) {
+		h->workers = (uint16_t)get(in, 2);
+		h->seed = (uint32_t)get(in, 4);
+		if (in->failed || !h->workers)
+			return "HELLO with workers, but without their number";
+	}
 	in->p = in->end; /* what a newer version appended */
 	return NULL;
 }
@@ -297,7 +305,11 @@ size_t message_encode(uint8_t out[MESSAGE_MAX_LEN], const struct message *m)
 		put(&p, m->hello.worker, 2);
 		put_text(&p, m->hello.program, sizeof(m->hello.program));
 		put_text(&p, m->hello.release, sizeof(m->hello.release));
-		assert(p - out == MESSAGE_HEADER_LEN + HELLO_LEN);
+		if (m->hello.features & CHANNEL_WORKERS) {
+			put(&p, m->hello.workers, 2);
+			put(&p, m->hello.seed, 4);
+		}
+		assert(p - out >= MESSAGE_HEADER_LEN + HELLO_LEN);
 		break;
 	case MSG_WATCH:
 	case MSG_PROBE:
@@ -317,6 +329,9 @@ size_t message_encode(uint8_t out[MESSAGE_MAX_LEN], const struct message *m)
 		put(&p, m->loss.records_merged, 8);
 		put(&p, m->loss.kernel_drops, 8);
 		put(&p, m->loss.unowned, 8);
+		break;
+	case MSG_PLACE:
+		put(&p, m->place, 2);
 		break;
 	case MSG_PING:
 	case MSG_PONG:
@@ -371,6 +386,9 @@ static const char *get_body(struct message *m, struct reader *in)
 		m->loss.kernel_drops = get(in, 8);
 		m->loss.unowned = get(in, 8);
 		return NULL;
+	case MSG_PLACE:
+		m->place = (uint16_t)get(in, 2);
+		return NULL;
 	case MSG_PING:
 	case MSG_PONG:
 		m->ping = get(in, 8);
@@ -407,7 +425,7 @@ enum message_result message_decode(struct message *m, const uint8_t *in, size_t 
 	if (len - MESSAGE_HEADER_LEN < body_len)
 		return MESSAGE_MORE;
 	*used = MESSAGE_HEADER_LEN + body_len;
-	if (type < MSG_HELLO || type > MSG_FINDINGS)
+	if (type < MSG_HELLO || type > MSG_PLACE)
 		return MESSAGE_UNKNOWN;
 	memset(m, 0, sizeof(*m));
 	m->type = (enum message_type)type;

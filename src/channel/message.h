@@ -34,7 +34,12 @@ enum message_type {
 			   is nobody's now */
 	MSG_PROBE = 11,    /* what does the assistant see of this tuple? */
 	MSG_FINDINGS = 12, /* the answer */
+	MSG_PLACE = 13,    /* before all else, and never encrypted: which worker of intercept this
+			      connection is for */
 };
+
+/* Features of HELLO. */
+#define CHANNEL_WORKERS 0x1u /* tcpcopy: spreads its WATCHes; intercept: wants that (workers, seed) */
 
 struct msg_hello {
 	uint16_t version_min, version_max;
@@ -42,6 +47,9 @@ struct msg_hello {
 	uint16_t worker;   /* which worker of the sender, from 0 */
 	char program[24];  /* "tcpcopy", "intercept" */
 	char release[24];  /* "1.0.0" */
+	/* with CHANNEL_WORKERS; else 0 */
+	uint16_t workers; /* that the sender has */
+	uint32_t seed;    /* of the spread of responses over them */
 };
 
 /* Session ids are chosen by tcpcopy and opaque to intercept; an id is never used for two
@@ -112,6 +120,7 @@ struct message {
 		struct endpoint target;
 		struct msg_stray stray;
 		struct msg_findings findings;
+		uint16_t place;
 		uint64_t ping; /* PING, PONG: echoed */
 		char bye[128];
 	};

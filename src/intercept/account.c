@@ -7,8 +7,6 @@
  */
 #include "intercept/account.h"
 
-#include <string.h>
-
 #include "base/log.h"
 #include "base/util.h"
 #include "intercept/captures.h"
@@ -62,35 +60,39 @@ const struct account_table account_table = {
 	.n_equations = ARRAY_SIZE(equations),
 };
 
-void account_collect(const struct pipeline *p, uint64_t *row)
+void account_collect(struct pipeline *p, void *sum)
 {
 	const struct source_counters c = captures_counters(p->captures);
 	const struct stats *s = &p->stats;
+	uint64_t *row = sum;
 	const uint64_t seen = c.packets + c.kernel_drops + c.outdated;
 
-	memset(row, 0, ACCOUNT_ROWS * sizeof(*row));
-	row[ROW_CAPTURE_let_in] = c.let_in;
-	row[ROW_CAPTURE_packets] = c.packets;
-	row[ROW_CAPTURE_kernel_drops] = c.kernel_drops;
-	row[ROW_CAPTURE_outdated] = c.outdated;
-	row[ROW_CAPTURE_unread] = c.let_in > seen ? c.let_in - seen : 0;
-	row[ROW_CAPTURE_errors] = c.errors;
+	row[ROW_CAPTURE_let_in] += c.let_in;
+	row[ROW_CAPTURE_packets] += c.packets;
+	row[ROW_CAPTURE_kernel_drops] += c.kernel_drops;
+	row[ROW_CAPTURE_outdated] += c.outdated;
+	row[ROW_CAPTURE_unread] += c.let_in > seen ? c.let_in - seen : 0;
+	row[ROW_CAPTURE_errors] += c.errors;
 	for (int i = 0; i < PARSE_REASON_COUNT; i++)
-		row[ROW_PARSE_OK + i] = s->parse[i];
-#define X(key, text) row[ROW_SEGMENTS_##key] = s->key;
+		row[ROW_PARSE_OK + i] += s->parse[i];
+#define X(key, text) row[ROW_SEGMENTS_##key] += s->key;
 	SEGMENT_STATS(X)
 #undef X
-#define X(key, text) row[ROW_WATCHES_##key] = s->key;
+#define X(key, text) row[ROW_WATCHES_##key] += s->key;
 	WATCH_STATS(X)
 #undef X
-#define X(key, text) row[ROW_CONNECTIONS_##key] = s->key;
+#define X(key, text) row[ROW_CONNECTIONS_##key] += s->key;
 	CONNECTION_STATS(X)
 #undef X
-	row[ROW_WAITING_held] = relay_held(p->relay);
-	row[ROW_WAITING_early] = early_waiting(p->early);
-	row[ROW_WAITING_watches] = route_count(p->route);
+	row[ROW_WAITING_held] += relay_held(p->relay);
+	row[ROW_WAITING_early] += early_waiting(p->early);
+	row[ROW_WAITING_watches] += route_count(p->route);
 	for (struct peer *peer = NULL; (peer = peers_next(p->peers, peer));)
 		row[ROW_WAITING_peers]++;
-	row[ROW_LOG_suppressed] = log_lines_suppressed();
-	row[ROW_LOG_dropped] = log_lines_dropped();
+}
+
+void account_collect_process(uint64_t *row)
+{
+	row[ROW_LOG_suppressed] += log_lines_suppressed();
+	row[ROW_LOG_dropped] += log_lines_dropped();
 }

@@ -51,7 +51,9 @@ enum account_row_id {
 
 extern const struct account_table account_table;
 
-/* Fill @row, which has ACCOUNT_ROWS. */
-void account_collect(const struct pipeline *p, uint64_t *row);
+/* Add what the worker @p has counted to @sum, which has ACCOUNT_ROWS of uint64_t. In its own thread. */
+void account_collect(struct pipeline *p, void *sum);
+/* What the process counts, not a worker. Once for each report. */
+void account_collect_process(uint64_t *row);
 
 #endif

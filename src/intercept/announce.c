@@ -55,7 +55,7 @@ void announce_apply(struct announce *a)
 	targets_filter(&a->targets, filter);
 	if (captures_set_filter(a->captures, filter, err, sizeof(err)))
 		log_err("the capture filter could not be changed to \"%s\": %s", filter, err);
-	else
+	else if (!a->silent)
 		log_info("captures %s",
 			 a->targets.count ? filter : "nothing: no target is announced");
 }

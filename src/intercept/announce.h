@@ -14,6 +14,7 @@ struct announce {
 	bool own_filter;                           /* no -F */
 	struct captures *captures;                 /* not owned */
 	struct guard *guard;                       /* NULL: none; not owned */
+	bool silent;                               /* another worker says it in the log */
 	bool stale;                                /* the filter is behind the targets */
 	struct endpoint fresh[ANNOUNCE_MAX_FRESH]; /* not yet guarded */
 	unsigned n_fresh;

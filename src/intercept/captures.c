@@ -1,5 +1,5 @@
 /*
- * The capture sources of intercept, one for each interface.
+ * The capture sources of one worker of intercept, one for each interface.
  *
  * In: names of interfaces and a filter. Out: packets, by the caller's function. Of a packet only
  * the headers are wanted, so the kernel cuts it to a few of the bytes that it would have to copy.
@@ -19,7 +19,8 @@
 
 #define SNAPLEN 192u /* Ethernet, IPv6 with some extension headers, TCP with all options */
 #define PACKETS_AT_ONCE 256u
-#define RING_BYTES (16u << 20) /* of all interfaces together: some 50000 headers */
+#define RING_BYTES (16u << 20) /* of all interfaces and workers together: some 50000 headers */
+#define BUFFER_BYTES (16u << 20) /* of each interface, all workers together */
 
 struct one {
 	struct captures *all;
@@ -29,9 +30,9 @@ struct one {
 };
 
 struct captures {
+	struct event_base *base;
 	source_fn fn;
 	void *arg;
-	size_t ring_bytes; /* of each */
 	struct one list[CONFIG_MAX_INTERFACES];
 	unsigned n;
 };
@@ -45,55 +46,64 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
 	source_poll(o->source, PACKETS_AT_ONCE, o->all->fn, o->all->arg);
 }
 
-static int open_one(struct captures *all, struct event_base *base, const char *interface,
-		    const char *filter, char *err, size_t err_size)
+static int add_source(struct captures *all, struct source *source)
 {
-	const struct capture_options o = { .interface = interface,
-					   .filter = filter,
-					   .snaplen = SNAPLEN,
-					   .ring_bytes = all->ring_bytes };
-	struct one *one = &all->list[all->n];
+	struct one *one = &all->list[all->n++];
 
 	one->all = all;
-	one->source = capture_open(&o, err, err_size);
-	if (!one->source)
-		return -1;
-	all->n++;
-	if (one->source->error[0])
-		log_warn("%s", one->source->error);
-	one->event = event_new(base, one->source->fd, EV_READ | EV_PERSIST, on_readable, one);
-	if (!one->event || event_add(one->event, NULL)) {
-		snprintf(err, err_size, "out of memory");
-		return -1;
-	}
-	return 0;
+	one->source = source;
+	if (source->error[0])
+		log_warn("%s", source->error);
+	one->event = event_new(all->base, source->fd, EV_READ | EV_PERSIST, on_readable, one);
+	return one->event && !event_add(one->event, NULL) ? 0 : -1;
 }
 
-struct captures *captures_open(struct event_base *base, struct config *c, const char *filter,
-			       source_fn fn, void *arg, char *err, size_t err_size)
+struct captures *captures_new(struct event_base *base, source_fn fn, void *arg)
 {
-	struct captures *all;
+	struct captures *all = calloc(1, sizeof(*all));
+
+	if (!all)
+		return NULL;
+	all->base = base;
+	all->fn = fn;
+	all->arg = arg;
+	return all;
+}
+
+int captures_open(struct captures *const all[], const struct fanout *spread, struct config *c,
+		  const char *filter, char *err, size_t err_size)
+{
+	struct source *source[FANOUT_MAX_WORKERS];
+	int rc = 0;
 
 	if (!c->n_interfaces)
 		c->n_interfaces = capture_interfaces(c->interfaces, CONFIG_MAX_INTERFACES, false);
 	if (!c->n_interfaces) {
 		snprintf(err, err_size, "no interface of this host is up; -i names one");
-		return NULL;
+		return -1;
 	}
-	all = calloc(1, sizeof(*all));
-	if (!all) {
+	for (unsigned i = 0; i < c->n_interfaces && rc == 0; i++) {
+		const struct capture_options o = { .interface = c->interfaces[i],
+						   .filter = filter,
+						   .snaplen = SNAPLEN,
+						   .ring_bytes = RING_BYTES / c->n_interfaces /
+								 spread->workers,
+						   .buffer_bytes = BUFFER_BYTES / spread->workers };
+
+		if (capture_open_workers(&o, spread, source, err, err_size))
+			return -1;
+		for (unsigned w = 0; w < spread->workers; w++)
+			rc |= add_source(all[w], source[w]);
+	}
+	if (rc)
 		snprintf(err, err_size, "out of memory");
-		return NULL;
-	}
-	all->fn = fn;
-	all->arg = arg;
-	all->ring_bytes = RING_BYTES / c->n_interfaces;
-	for (unsigned i = 0; i < c->n_interfaces; i++)
-		if (open_one(all, base, c->interfaces[i], filter, err, err_size)) {
-			captures_close(all);
-			return NULL;
-		}
-	return all;
+	return rc;
+}
+
+void captures_poll(struct captures *all)
+{
+	for (unsigned i = 0; i < all->n; i++)
+		source_poll(all->list[i].source, PACKETS_AT_ONCE, all->fn, all->arg);
 }
 
 void captures_close(struct captures *all)

@@ -13,10 +13,12 @@
 #include <string.h>
 
 #include "base/args.h"
+#include "base/cpus.h"
 #include "base/number.h"
 #include "base/util.h"
 #include "build/config.h"
 #include "channel/message.h"
+#include "io/fanout.h"
 #include "io/source.h"
 
 static const char *no_such_interface(const char *name)
@@ -153,6 +155,25 @@ static const char *set_port(void *into, const char *value)
 	return wrong;
 }
 
+static const char *set_workers(void *into, const char *value)
+{
+	return cpus_parse_workers(value, FANOUT_MAX_WORKERS, &((struct config *)into)->workers);
+}
+
+static const char *set_cpus(void *into, const char *value)
+{
+	struct config *c = into;
+
+	return cpus_parse_list(value, c->cpus, CONFIG_MAX_CPUS, &c->n_cpus);
+}
+
+static const char *set_busy_poll(void *into, const char *value)
+{
+	(void)value;
+	((struct config *)into)->busy_poll = true;
+	return NULL;
+}
+
 static const char *set_daemon(void *into, const char *value)
 {
 	(void)value;
@@ -245,6 +266,13 @@ static const struct args_option options[] = {
 	  "let only who has the content of this file connect, and encrypt; tcpcopy needs the same",
 	  "a file of 16 to 4096 bytes that root or this user owns and nobody else can read",
 	  set_secret },
+	{ 0, "workers", "NUMBER", 0,
+	  "threads that share the responses, or auto for one on each processor; 1 without it",
+	  "1 to 32, or auto", set_workers },
+	{ 0, "cpus", "LIST", 0, "processors of the workers, one each in turn; any without it",
+	  "numbers and ranges of processors that this process may use, such as 0,2-3", set_cpus },
+	{ 0, "busy-poll", NULL, 0, "never sleep: quickest, but each worker uses a processor up",
+	  NULL, set_busy_poll },
 	{ 0, "guard", NULL, 0,
 	  "drop responses that the kernel of this host would forward (nft); for hosts on which IP "
 	  "forwarding cannot be switched off",
@@ -290,6 +318,6 @@ static const struct args_program program = {
 
 int config_parse(struct config *c, int argc, char **argv)
 {
-	*c = (struct config){ .port = CHANNEL_PORT, .control_path = "" };
+	*c = (struct config){ .port = CHANNEL_PORT, .control_path = "", .workers = 1 };
 	return args_parse(&program, argc, argv, c);
 }

@@ -12,6 +12,7 @@
 #define CONFIG_MAX_INTERFACES 32
 #define CONFIG_MAX_BINDS 16
 #define CONFIG_MAX_ALLOW 256
+#define CONFIG_MAX_CPUS 256
 
 struct config {
 	char interfaces[CONFIG_MAX_INTERFACES][16];
@@ -25,6 +26,10 @@ struct config {
 	struct channel_secret *secret; /* NULL: plain */
 	struct sandbox_user user;      /* --user */
 	bool no_sandbox;               /* --no-sandbox */
+	unsigned workers;               /* 1 to FANOUT_MAX_WORKERS */
+	unsigned cpus[CONFIG_MAX_CPUS]; /* worker i has the i-th, and so round; n_cpus 0: any */
+	unsigned n_cpus;
+	bool busy_poll;
 	bool daemon, guard, check;
 	const char *log_file, *pid_file; /* NULL: none */
 	bool log_journal;                /* -l journal */

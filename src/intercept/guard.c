@@ -20,6 +20,7 @@
 #include "intercept/guard.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -38,6 +39,7 @@
 struct guard {
 	int lock;
 	struct nft *nft;
+	pthread_mutex_t busy; /* workers learn of targets at the same time */
 };
 
 struct script {
@@ -148,6 +150,7 @@ struct guard *guard_open(char *err, size_t err_size)
 	}
 	g->lock = lock;
 	g->nft = nft;
+	pthread_mutex_init(&g->busy, NULL);
 	return g;
 }
 
@@ -155,17 +158,19 @@ int guard_add(struct guard *g, const struct endpoint *e, unsigned n, char *err, 
 {
 	struct script script;
 	char addr[ADDR_TEXT_LEN];
+	int rc = 0;
 
-	while (n) {
+	pthread_mutex_lock(&g->busy);
+	while (n && !rc) {
 		script.len = 0;
 		for (; n && script.len + 2 * ELEMENT_SIZE + sizeof(addr) < NFT_SCRIPT_SIZE; n--, e++)
 			add(&script, "add element inet " GUARD_TABLE " targets%c { %s . %u }\n",
 			    addr_is_v4(&e->addr) ? '4' : '6',
 			    addr_format(addr, sizeof(addr), &e->addr), e->port);
-		if (nft_run(g->nft, script.text, script.len, err, err_size))
-			return -1;
+		rc = nft_run(g->nft, script.text, script.len, err, err_size);
 	}
-	return 0;
+	pthread_mutex_unlock(&g->busy);
+	return rc;
 }
 
 void guard_close(struct guard *g)

@@ -19,14 +19,14 @@
 #include "base/log.h"
 #include "build/config.h"
 #include "intercept/check.h"
-#include "intercept/pipeline.h"
 #include "intercept/report.h"
+#include "intercept/workers.h"
 
 #define N_SIGNALS 4
 
 struct program {
 	struct event_base *base;
-	struct pipeline *pipeline;
+	struct workers *workers;
 	struct report *report;
 	struct control *control;
 	struct event *stats;
@@ -120,6 +120,8 @@ static void log_facts(const struct config *c, const char *where)
 	log_info("intercept " VERSION " captures %s on %s, listens for tcpcopy on %s, %s",
 		 c->filter ? c->filter : "what tcpcopy announces", interfaces, where,
 		 c->guard ? "drops what the kernel would forward" : "forwards nothing");
+	log_info("workers: %u%s", c->workers,
+		 c->busy_poll ? ", busy polling: each uses a whole processor, also when there is nothing to do" : "");
 	if (c->n_allow)
 		log_info("connections are accepted from %u prefixes only (--allow)", c->n_allow);
 	if (c->secret)
@@ -137,7 +139,7 @@ static void open_reports(struct program *program, const struct config *c)
 			      .tv_usec = (suseconds_t)(c->stats_interval % NS_PER_SEC / 1000) };
 	char err[512];
 
-	program->report = report_open(c, program->pipeline, err, sizeof(err));
+	program->report = report_open(c, program->workers, err, sizeof(err));
 	if (!program->report)
 		daemon_fail(1, "%s", err);
 	program->control = control_open(program->base, "intercept", c->control_path, status_of,
@@ -198,14 +200,15 @@ int main(int argc, char **argv)
 	if (!program.base)
 		daemon_fail(1, "the event loop: %s", strerror(errno));
 	catch_signals(&program);
-	program.pipeline =
-		pipeline_open(program.base, &config, where, sizeof(where), err, sizeof(err));
-	if (!program.pipeline)
+	program.workers = workers_open(&config, where, sizeof(where), err, sizeof(err));
+	if (!program.workers)
 		daemon_fail(1, "%s", err);
 	log_facts(&config, where);
 	open_reports(&program, &config);
 	sandbox_keep_readable("/proc/sys/net"); /* forwarding is watched */
 	if (sandbox_enter(&config.user, config.no_sandbox, err, sizeof(err)))
+		daemon_fail(1, "%s", err);
+	if (workers_start(program.workers, err, sizeof(err)))
 		daemon_fail(1, "%s", err);
 	log_info("ready");
 	if (daemon_ready())
@@ -214,11 +217,12 @@ int main(int argc, char **argv)
 		log_to_syslog();
 	event_base_dispatch(program.base);
 	control_close(program.control);
+	workers_stop(program.workers);
 	report_account(program.report);
 	report_close(program.report);
 	if (program.stats)
 		event_free(program.stats);
-	pipeline_close(program.pipeline);
+	workers_close(program.workers);
 	for (unsigned i = 0; i < N_SIGNALS; i++)
 		event_free(program.signals[i]);
 	event_base_free(program.base);

@@ -23,7 +23,7 @@
 #include "base/log.h"
 #include "base/sandbox.h"
 #include "build/config.h"
-#include "intercept/admission.h"
+#include "intercept/arrivals.h"
 
 SANDBOX_CALLS("accept4");
 
@@ -40,7 +40,8 @@ struct peers {
 	const struct peers_handler *handler;
 	void *arg;
 	struct peer *first;
-	struct admission *admission;
+	struct admission *admission; /* of all workers; not owned */
+	struct arrivals *arrivals;   /* NULL: there is one worker only */
 	struct channel_options channel;
 	unsigned greeting; /* without a HELLO yet */
 	struct listener listeners[CONFIG_MAX_BINDS + 2];
@@ -72,6 +73,7 @@ static void on_up(struct channel_conn *conn, const struct msg_hello *hello, uint
 	endpoint_format(at, sizeof(at), channel_conn_peer(conn));
 	snprintf(p->name, sizeof(p->name), "%s %s", hello->program, at);
 	p->up = true;
+	p->spreads = hello->features & CHANNEL_WORKERS;
 	p->peers->greeting--;
 	log_info("%s connected: release %s, worker %u, protocol version %u", p->name,
 		 hello->release, hello->worker, version);
@@ -169,15 +171,10 @@ static bool admit(struct peers *all, const struct endpoint *from)
 	return false;
 }
 
-static void take(struct peers *all, int fd, const struct endpoint *from)
+void peers_serve(struct peers *all, int fd, const struct endpoint *from)
 {
-	struct peer *p;
+	struct peer *p = calloc(1, sizeof(*p));
 
-	if (!admit(all, from)) {
-		close(fd);
-		return;
-	}
-	p = calloc(1, sizeof(*p));
 	if (!p)
 		close(fd);
 	else
@@ -197,6 +194,43 @@ static void take(struct peers *all, int fd, const struct endpoint *from)
 	all->first = p;
 	if (++all->greeting > ADMISSION_MAX_GREETING)
 		drop_oldest_greeting(all);
+}
+
+static void on_arrived(int fd, const struct endpoint *from, unsigned worker, void *arg)
+{
+	struct peers *all = arg;
+
+	if (!worker)
+		peers_serve(all, fd, from);
+	else if (!all->handler->elsewhere(fd, from, worker, all->arg)) {
+		log_limited(LOGL_WARN, "a connection was refused: there is no worker %u, or it has too "
+				       "much to do", worker);
+		close(fd);
+		admission_leave(all->admission, &from->addr);
+		all->handler->refused(false, all->arg);
+	}
+}
+
+static void on_left(const struct endpoint *from, const char *why, void *arg)
+{
+	struct peers *all = arg;
+	char at[ENDPOINT_TEXT_LEN];
+
+	log_limited(LOGL_WARN, "connection from %s refused: %s", endpoint_format(at, sizeof(at), from), why);
+	admission_leave(all->admission, &from->addr);
+	all->handler->refused(false, all->arg);
+}
+
+static const struct arrivals_handler on_arrival = { .arrived = on_arrived, .left = on_left };
+
+static void take(struct peers *all, int fd, const struct endpoint *from)
+{
+	if (!admit(all, from))
+		close(fd);
+	else if (all->arrivals)
+		arrivals_add(all->arrivals, fd, from);
+	else
+		peers_serve(all, fd, from);
 }
 
 static void on_acceptable(evutil_socket_t fd, short what, void *arg)
@@ -292,12 +326,35 @@ static void words_for(int error, const struct endpoint *e, char *err, size_t err
 		snprintf(err, err_size, "listening on %s: %s", at, strerror(error));
 }
 
-struct peers *peers_open(struct event_base *base, const struct config *c,
-			 const struct peers_handler *h, void *arg, char *where, size_t where_size,
-			 char *err, size_t err_size)
+struct peers *peers_new(struct event_base *base, const struct config *c,
+			struct admission *admission, const struct peers_handler *h, void *arg)
+{
+	struct peers *all = calloc(1, sizeof(*all));
+
+	if (!all)
+		return NULL;
+	all->base = base;
+	all->handler = h;
+	all->arg = arg;
+	all->admission = admission;
+	all->channel = (struct channel_options){ .program = "intercept",
+						 .release = VERSION,
+						 .secret = c->secret };
+	return all;
+}
+
+void peers_spread(struct peers *all, const struct fanout *spread, unsigned worker)
+{
+	all->channel.spreads = true;
+	all->channel.workers = (uint16_t)spread->workers;
+	all->channel.seed = spread->seed;
+	all->channel.worker = (uint16_t)worker;
+}
+
+int peers_listen(struct peers *all, const struct config *c, char *where, size_t where_size,
+		 char *err, size_t err_size)
 {
 	static const struct addr any6;
-	struct peers *all = calloc(1, sizeof(*all));
 	struct addr binds[CONFIG_MAX_BINDS + 2];
 	unsigned n_binds = c->n_binds;
 	char at[ENDPOINT_TEXT_LEN];
@@ -308,21 +365,12 @@ struct peers *peers_open(struct event_base *base, const struct config *c,
 		binds[n_binds++] = addr_from_v4("\0\0\0\0");
 		binds[n_binds++] = any6;
 	}
-	if (all) {
-		all->base = base;
-		all->handler = h;
-		all->arg = arg;
-		all->resume = event_new(base, -1, 0, on_resume, all);
-		all->admission = admission_new(c->allow, c->n_allow);
-		all->channel = (struct channel_options){ .program = "intercept",
-							 .release = VERSION,
-							 .secret = c->secret };
-	}
-	if (!all || !all->resume || !all->admission) {
-		snprintf(err, err_size, "out of memory");
-		peers_close(all, "");
-		return NULL;
-	}
+	snprintf(err, err_size, "out of memory");
+	all->resume = event_new(all->base, -1, 0, on_resume, all);
+	if (all->channel.workers > 1)
+		all->arrivals = arrivals_new(all->base, &on_arrival, all);
+	if (!all->resume || (all->channel.workers > 1 && !all->arrivals))
+		return -1;
 	for (unsigned i = 0; i < n_binds; i++) {
 		const struct endpoint e = { binds[i], c->port };
 		int error = listen_on(all, &e, !addr_is_v4(&e.addr));
@@ -332,14 +380,13 @@ struct peers *peers_open(struct event_base *base, const struct config *c,
 			continue;
 		if (error) {
 			words_for(error, &e, err, err_size);
-			peers_close(all, "");
-			return NULL;
+			return -1;
 		}
 		if (n < where_size)
 			n += (size_t)snprintf(where + n, where_size - n, "%s%s", n ? ", " : "",
 					      endpoint_format(at, sizeof(at), &e));
 	}
-	return all;
+	return 0;
 }
 
 void peers_close(struct peers *all, const char *why)
@@ -356,7 +403,7 @@ void peers_close(struct peers *all, const char *why)
 	}
 	if (all->resume)
 		event_free(all->resume);
-	admission_free(all->admission);
+	arrivals_free(all->arrivals);
 	free(all);
 }
 

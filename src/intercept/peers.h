@@ -6,7 +6,9 @@
 #include <stdint.h>
 
 #include "channel/conn.h"
+#include "intercept/admission.h"
 #include "intercept/config.h"
+#include "io/fanout.h"
 
 struct event_base;
 struct peers;
@@ -23,6 +25,7 @@ struct peer {
 	struct addr from;
 	char name[80]; /* "tcpcopy 10.90.111.142:51234" */
 	bool up;
+	bool spreads; /* its WATCHes are for this worker's responses only */
 	unsigned n_watches; /* of the list below */
 	uint64_t up_at; /* ns */
 
@@ -48,15 +51,23 @@ struct peers_handler {
 	void (*down)(struct peer *p, void *arg);    /* gone; only for one that was up */
 	/* A connection was turned away: by --allow, or by a limit or for want of a good HELLO. */
 	void (*refused)(bool foreign, void *arg);
+	/* An accepted connection is for another worker. False: it cannot be handed over. */
+	bool (*elsewhere)(int fd, const struct endpoint *from, unsigned worker, void *arg);
 };
 
+/* The connections of one worker. NULL: no memory. */
+struct peers *peers_new(struct event_base *base, const struct config *c,
+			struct admission *admission, const struct peers_handler *h, void *arg);
+/* Say in HELLO how responses are spread over the workers, and that this is worker @worker. */
+void peers_spread(struct peers *p, const struct fanout *spread, unsigned worker);
 /*
- * Listen as @c says. NULL with words in @err ("port 36524 is in use: ..."). @where says where, for
- * the line of facts.
+ * Worker 0, for all: listen as @c says. -1 with words in @err ("port 36524 is in use: ..."). @where
+ * says where, for the line of facts.
  */
-struct peers *peers_open(struct event_base *base, const struct config *c,
-			 const struct peers_handler *h, void *arg, char *where, size_t where_size,
-			 char *err, size_t err_size);
+int peers_listen(struct peers *p, const struct config *c, char *where, size_t where_size,
+		 char *err, size_t err_size);
+/* Serve a connection that was accepted and admitted. */
+void peers_serve(struct peers *p, int fd, const struct endpoint *from);
 
 /* BYE with @why to all; no handler is called. */
 void peers_close(struct peers *p, const char *why);

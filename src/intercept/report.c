@@ -24,14 +24,13 @@ typedef unsigned long long ull;
 
 struct report {
 	const struct config *config;
-	const struct pipeline *pipeline;
+	struct workers *workers;
 	struct replace *file; /* of --report; NULL: none */
 	uint64_t started, at, then; /* ns */
 	uint64_t now_row[ACCOUNT_ROWS], then_row[ACCOUNT_ROWS];
 };
 
-struct report *report_open(const struct config *c, const struct pipeline *p, char *err,
-			   size_t err_size)
+struct report *report_open(const struct config *c, struct workers *w, char *err, size_t err_size)
 {
 	struct report *r = calloc(1, sizeof(*r));
 
@@ -39,7 +38,7 @@ struct report *report_open(const struct config *c, const struct pipeline *p, cha
 	if (!r)
 		return NULL;
 	r->config = c;
-	r->pipeline = p;
+	r->workers = w;
 	r->started = r->at = r->then = now_ns();
 	if (!c->report_file)
 		return r;
@@ -71,7 +70,9 @@ static void collect(struct report *r)
 		r->then = r->at;
 	}
 	r->at = now;
-	account_collect(r->pipeline, r->now_row);
+	memset(r->now_row, 0, sizeof(r->now_row));
+	workers_collect(r->workers, account_collect, r->now_row);
+	account_collect_process(r->now_row);
 }
 
 static double rate(const struct report *r, unsigned row)

@@ -2,7 +2,7 @@
 #define INTERCEPT_REPORT_H
 
 #include "intercept/config.h"
-#include "intercept/pipeline.h"
+#include "intercept/workers.h"
 
 /*
  * What intercept says of itself while it works: the line of --stats, the account in the log, the
@@ -11,8 +11,7 @@
 struct report;
 
 /* Both outlive it. NULL with words in @err: the file of --report cannot be written. */
-struct report *report_open(const struct config *c, const struct pipeline *p, char *err,
-			   size_t err_size);
+struct report *report_open(const struct config *c, struct workers *w, char *err, size_t err_size);
 void report_close(struct report *r);
 
 void report_interval(struct report *r); /* a line into the log, and the file anew */

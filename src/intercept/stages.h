@@ -12,10 +12,13 @@
 #include "intercept/stats.h"
 
 struct event;
+struct workers;
 
 /* Everything that a running intercept has. pipeline.c says in which order its parts are called. */
 struct pipeline {
-	struct config *config;
+	const struct config *config;
+	struct workers *workers; /* all, and ... */
+	unsigned worker;         /* ... which one this is */
 	struct siphash_key key;
 	struct stats stats;
 	struct captures *captures;
@@ -24,7 +27,7 @@ struct pipeline {
 	struct orphans *orphans;
 	struct relay *relay;
 	struct peers *peers;
-	struct guard *guard;
+	struct guard *guard; /* of all workers; not owned */
 	struct probe *probe;
 	struct announce announce;
 	struct event *tick;

@@ -16,13 +16,15 @@
 	X(gone, "records held for a connection or session that ended")                             \
 	X(copies, "second copies of a segment left out")                                           \
 	X(unowned, "segments of a target for which no WATCH came")                                 \
-	X(foreign, "segments that no target sent")
+	X(foreign, "segments that no target sent")                                                 \
+	X(not_handed_over, "segments of another worker's sessions, which had too much to do")
 
 #define WATCH_STATS(X)                                                                             \
 	X(watches, "watches")                                                                      \
 	X(ended, "of these, ended")                                                                \
 	X(replaced, "of the ended, replaced by a newer one of their tuple")                        \
 	X(refused, "watches refused: too many, or no memory")                                      \
+	X(handed_over, "segments that went to the worker that has their session")                  \
 	X(early, "segments that were held until their WATCH came")                                 \
 	X(strays, "segments without a WATCH that were reported to the tcpcopy that had them")
 

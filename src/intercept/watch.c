@@ -11,6 +11,7 @@
 #include <time.h>
 
 #include "base/log.h"
+#include "intercept/workers.h"
 
 uint64_t now_ns(void)
 {
@@ -102,6 +103,8 @@ static void on_target(struct peer *peer, const struct endpoint *e, void *arg)
 		return; /* its WATCHes announce it, a little later */
 	peer->targets[peer->n_targets++] = *e;
 	announce_use(&p->announce, e);
+	if (!peer->spreads)
+		workers_announce(p, e, true);
 }
 
 static void on_probe(struct peer *peer, const struct msg_watch *m, void *arg)
@@ -123,6 +126,8 @@ static void on_up(struct peer *peer, void *arg)
 
 	p->stats.connections++;
 	peer->up_at = now_ns();
+	if (!peer->spreads)
+		workers_count_plain(p, 1);
 	peer->kernel_drops_before = captures_counters(p->captures).kernel_drops;
 	peer->unowned_before = p->stats.unowned;
 }
@@ -184,8 +189,13 @@ void watch_release_all(struct pipeline *p, struct peer *peer)
 		orphans_add(p->orphans, &peer->watches->tuple, owner, now_ns());
 		forget(p, peer->watches);
 	}
-	while (peer->n_targets)
-		announce_release(&p->announce, &peer->targets[--peer->n_targets], now_ns());
+	while (peer->n_targets) {
+		const struct endpoint *e = &peer->targets[--peer->n_targets];
+
+		announce_release(&p->announce, e, now_ns());
+		if (!peer->spreads)
+			workers_announce(p, e, false);
+	}
 }
 
 static void on_down(struct peer *peer, void *arg)
@@ -195,6 +205,13 @@ static void on_down(struct peer *peer, void *arg)
 			 (unsigned long long)peer->merged, (unsigned long long)peer->dropped);
 	watch_release_all(arg, peer);
 	probe_end(((struct pipeline *)arg)->probe, peer);
+	if (!peer->spreads)
+		workers_count_plain(arg, -1);
+}
+
+static bool on_elsewhere(int fd, const struct endpoint *from, unsigned worker, void *arg)
+{
+	return workers_hand_connection(arg, worker, fd, from);
 }
 
 static void on_refused(bool foreign, void *arg)
@@ -214,4 +231,5 @@ const struct peers_handler watch_handler = {
 	.drained = on_drained,
 	.down = on_down,
 	.refused = on_refused,
+	.elsewhere = on_elsewhere,
 };

@@ -1,10 +1,11 @@
 /*
  * Peers - theory of operation
  *
- * One connection to every assistant of -s. Which assistant a response comes to is the target's routing, which is not known here, so each session is announced to
- * all of them. A lost connection is made again after a pause that grows from 100 ms to 1 s, for ever: losing an assistant never ends the program. A connection whose
- * bounded output is full has a stuck peer; a WATCH that it cannot take would make a session deaf for ever, so that connection is given up and
- * begins anew, with all live sessions announced. Those many announcements wait until the output has
+ * One connection to every worker of every assistant of -s. Which assistant a response comes to is the target's routing, which is not known here, so each session
+ * is announced to all of them; but which of its workers sees the response is known, for each says in its HELLO how it spreads them. The first connection is to
+ * worker 0, which says how many there are. An assistant that began anew has another spread: that one's connections begin anew, too. A lost
+ * connection is made again after a pause that grows from 100 ms to 1 s, for ever: losing an assistant never ends the program. A connection whose bounded output is full has a stuck peer; a WATCH that it cannot take would make a session deaf for ever, so that connection is given up and begins
+ * anew, with all live sessions announced. Those many announcements wait until the output has
  * room (peers_have_room()), so that they are never the reason for giving up.
  */
 #include "tcpcopy/peers.h"
@@ -16,20 +17,31 @@
 #include "base/log.h"
 #include "base/util.h"
 #include "build/config.h"
+#include "io/fanout.h"
 
 #define CONNECT_TIMEOUT_MS 3000
 #define RETRY_MIN_MS 100
 #define RETRY_MAX_MS 1000
+#define NAME_SIZE 200
 #define ROOM_BYTES (256u << 10)
 
+/* A connection to one worker of an assistant. */
 struct peer {
-	struct peers *all;
-	const struct peer_address *address;
-	struct channel_conn *conn; /* NULL: waiting for the retry timer */
+	struct assistant *of;
+	unsigned number; /* of the assistant's worker */
+	struct channel_conn *conn; /* NULL: waiting for the retry timer, or not wanted */
 	struct event *retry;
 	unsigned retry_ms;
-	bool up, tried, stuck;
+	bool up, stuck;
 	struct msg_loss seen;
+};
+
+struct assistant {
+	struct peers *all;
+	const struct peer_address *address;
+	struct fanout spread; /* of responses over its workers, as its HELLO says */
+	bool tried;
+	struct peer peer[FANOUT_MAX_WORKERS];
 };
 
 struct peers {
@@ -39,22 +51,37 @@ struct peers {
 	const struct peers_handler *h;
 	void *arg;
 	struct peers_counters n;
-	unsigned count, up;
+	unsigned count, up; /* assistants; connections */
 	bool first_round_over;
-	struct peer peer[CONFIG_MAX_PEERS];
+	struct assistant assistant[CONFIG_MAX_PEERS];
 };
 
-/* Once every peer has been tried, say how the first round went. */
-static void tried(struct peer *p, bool reached, const char *failed)
+static bool complete(const struct assistant *a)
 {
-	struct peers *all = p->all;
+	for (unsigned i = 0; i < a->spread.workers; i++)
+		if (!a->peer[i].up)
+			return false;
+	return true;
+}
+
+/* For the log: "192.0.2.8", or with several workers there "192.0.2.8, worker 1". */
+static const char *name(const struct peer *p, char buf[NAME_SIZE])
+{
+	snprintf(buf, NAME_SIZE, p->of->spread.workers > 1 ? "%s, worker %u" : "%s", p->of->address->text, p->number);
+	return buf;
+}
+
+/* Once every assistant has been tried, say how the first round went. */
+static void tried(struct assistant *a, bool reached, const char *failed)
+{
+	struct peers *all = a->all;
 	char text[400];
 
-	p->tried = true;
-	if (all->first_round_over)
+	if (all->first_round_over || (!failed && !complete(a)))
 		return;
+	a->tried = true;
 	if (failed) {
-		snprintf(text, sizeof(text), "option -s \"%s\": %s: %s%s", p->address->text,
+		snprintf(text, sizeof(text), "option -s \"%s\": %s: %s%s", a->address->text,
 			 reached ? "no connection to the assistant" : "cannot reach the assistant", failed,
 			 reached || all->config->keep_trying ? "" : "; start intercept there first, or use -L to keep trying");
 		all->first_round_over = true;
@@ -62,25 +89,29 @@ static void tried(struct peer *p, bool reached, const char *failed)
 		return;
 	}
 	for (unsigned i = 0; i < all->count; i++)
-		if (!all->peer[i].tried)
+		if (!all->assistant[i].tried)
 			return;
 	all->first_round_over = true;
 	all->h->first_round(NULL, all->arg);
 }
 
+static void retry_in(struct peer *p, unsigned ms)
+{
+	struct timeval tv = { .tv_sec = ms / 1000, .tv_usec = (suseconds_t)(ms % 1000) * 1000 };
+
+	event_add(p->retry, &tv);
+}
+
 static void retry_later(struct peer *p)
 {
-	struct timeval tv = { .tv_sec = p->retry_ms / 1000, .tv_usec = (p->retry_ms % 1000) * 1000 };
-
-	p->conn = NULL;
+	retry_in(p, p->retry_ms);
 	p->retry_ms = MIN(p->retry_ms * 2, RETRY_MAX_MS);
-	event_add(p->retry, &tv);
 }
 
 /* Before any session's: the assistant's filter and guard are then ready for the first response. */
 static void announce_targets(const struct peer *p)
 {
-	const struct config *config = p->all->config;
+	const struct config *config = p->of->all->config;
 
 	for (unsigned i = 0; i < config->n_rules; i++) {
 		struct message m = { .type = MSG_TARGET, .target = config->rules[i].target };
@@ -89,41 +120,93 @@ static void announce_targets(const struct peer *p)
 	}
 }
 
+/* The connection is over, by either side. */
+static void gone(struct peer *p)
+{
+	struct peers *all = p->of->all;
+
+	p->conn = NULL;
+	p->stuck = false;
+	if (!p->up)
+		return;
+	p->up = false;
+	all->n.losses_of_connection++;
+	if (!--all->up)
+		all->h->all_down(all->arg);
+}
+
+static void lost(struct peer *p, bool reached, const char *why)
+{
+	struct peers *all = p->of->all;
+	char who[NAME_SIZE];
+
+	if (p->up) {
+		log_warn("assistant %s: connection lost: %s; connecting again", name(p, who), why);
+	} else {
+		all->n.attempts_failed++;
+		if (all->first_round_over)
+			log_limited(LOGL_WARN, "assistant %s: cannot connect: %s; trying again", name(p, who), why);
+	}
+	gone(p);
+	retry_later(p);
+	tried(p->of, reached, why);
+}
+
+static struct fanout spread_of(const struct msg_hello *hello)
+{
+	if (!(hello->features & CHANNEL_WORKERS))
+		return (struct fanout){ .workers = 1 };
+	return (struct fanout){ .workers = hello->workers, .seed = hello->seed };
+}
+
+static bool same_spread(const struct fanout *a, const struct fanout *b)
+{
+	return a->workers == b->workers && a->seed == b->seed;
+}
+
+/* Worker 0 of an assistant says how many there are: begin anew with the others, if that is new. */
+static void adopt(struct assistant *a, const struct fanout *spread)
+{
+	if (same_spread(&a->spread, spread))
+		return;
+	a->spread = *spread;
+	for (unsigned i = 1; i < FANOUT_MAX_WORKERS; i++) {
+		struct peer *p = &a->peer[i];
+
+		if (p->conn)
+			channel_conn_close(p->conn, "the assistant has begun anew");
+		gone(p);
+		event_del(p->retry);
+		p->retry_ms = RETRY_MIN_MS;
+		if (i < spread->workers)
+			retry_in(p, 0);
+	}
+}
+
 static void on_up(struct channel_conn *c, const struct msg_hello *hello, uint16_t version, void *arg)
 {
+	const struct fanout spread = spread_of(hello);
 	struct peer *p = arg;
+	struct peers *all = p->of->all;
+	char who[NAME_SIZE];
 
-	(void)c;
+	if (spread.workers > FANOUT_MAX_WORKERS || hello->worker != p->number ||
+	    (p->number && !same_spread(&p->of->spread, &spread))) {
+		channel_conn_close(c, "another worker is wanted");
+		lost(p, true, "another worker answered, or there are too many");
+		return;
+	}
+	if (!p->number)
+		adopt(p->of, &spread);
 	announce_targets(p);
 	p->up = true;
 	p->retry_ms = RETRY_MIN_MS;
 	p->seen = (struct msg_loss){ 0 };
-	p->all->up++;
-	p->all->n.connects++;
-	log_info("assistant %s: connected (%s %s, protocol %u)", p->address->text, hello->program, hello->release, version);
-	p->all->h->up(p->all->arg);
-	tried(p, true, NULL);
-}
-
-/* The connection is over, by either side. */
-static void lost(struct peer *p, bool reached, const char *why)
-{
-	struct peers *all = p->all;
-
-	if (p->up) {
-		p->up = false;
-		all->up--;
-		all->n.losses_of_connection++;
-		log_warn("assistant %s: connection lost: %s; connecting again", p->address->text, why);
-		if (!all->up)
-			all->h->all_down(all->arg);
-	} else {
-		all->n.attempts_failed++;
-		if (all->first_round_over)
-			log_limited(LOGL_WARN, "assistant %s: cannot connect: %s; trying again", p->address->text, why);
-	}
-	retry_later(p);
-	tried(p, reached, why);
+	all->up++;
+	all->n.connects++;
+	log_info("assistant %s: connected (%s %s, protocol %u)", name(p, who), hello->program, hello->release, version);
+	all->h->up(all->arg);
+	tried(p->of, true, NULL);
 }
 
 static void on_down(struct channel_conn *c, const char *why, void *arg)
@@ -139,11 +222,13 @@ static void on_loss(struct peer *p, const struct msg_loss *now)
 		.kernel_drops = now->kernel_drops - p->seen.kernel_drops,
 		.unowned = now->unowned - p->seen.unowned,
 	};
-	struct msg_loss *sum = &p->all->n.remote;
+	struct msg_loss *sum = &p->of->all->n.remote;
 
 	p->seen = *now;
 	sum->records_dropped += d.records_dropped;
 	sum->records_merged += d.records_merged;
+	if (p->of->all->worker)
+		return; /* these are of the assistant's worker, and told to each of ours */
 	sum->kernel_drops += d.kernel_drops;
 	sum->unowned += d.unowned;
 }
@@ -154,11 +239,11 @@ static void on_message(struct channel_conn *c, const struct message *m, void *ar
 
 	(void)c;
 	if (m->type == MSG_RESPONSE)
-		p->all->h->response(&m->response, p->all->arg);
+		p->of->all->h->response(&m->response, p->of->all->arg);
 	else if (m->type == MSG_LOSS)
 		on_loss(p, &m->loss);
 	else if (m->type == MSG_STRAY)
-		p->all->h->stray(&m->stray, p->all->arg);
+		p->of->all->h->stray(&m->stray, p->of->all->arg);
 }
 
 static void on_batch_end(struct channel_conn *c, void *arg)
@@ -166,7 +251,7 @@ static void on_batch_end(struct channel_conn *c, void *arg)
 	struct peer *p = arg;
 
 	(void)c;
-	p->all->h->batch_end(p->all->arg);
+	p->of->all->h->batch_end(p->of->all->arg);
 }
 
 static const struct channel_handler handler = {
@@ -179,25 +264,50 @@ static const struct channel_handler handler = {
 static void connect_now(evutil_socket_t fd, short what, void *arg)
 {
 	struct peer *p = arg;
+	struct peers *all = p->of->all;
 	const struct channel_options options = {
 		.program = "tcpcopy",
 		.release = VERSION,
-		.worker = (uint16_t)p->all->worker,
-		.max_output = (64u << 20) / p->all->config->workers,
-		.secret = p->all->config->secret,
+		.worker = (uint16_t)all->worker,
+		.max_output = (64u << 20) / all->config->workers,
+		.secret = all->config->secret,
+		.spreads = true,
+		.workers = (uint16_t)all->config->workers,
+		.place = (uint16_t)p->number,
 	};
 
 	(void)fd;
 	(void)what;
 	if (p->stuck) {
-		p->stuck = false;
 		channel_conn_close(p->conn, "too slow");
 		lost(p, true, "it takes no more messages");
-		return;
 	}
-	p->conn = channel_connect(p->all->base, &p->address->at, CONNECT_TIMEOUT_MS, &options, &handler, p);
+	if (p->conn || evtimer_pending(p->retry, NULL))
+		return;
+	p->conn = channel_connect(all->base, &p->of->address->at, CONNECT_TIMEOUT_MS, &options, &handler, p);
 	if (!p->conn)
 		lost(p, false, "out of memory or file descriptors");
+}
+
+static bool add_assistant(struct peers *all, const struct peer_address *address)
+{
+	struct assistant *a = &all->assistant[all->count++];
+
+	a->all = all;
+	a->address = address;
+	a->spread.workers = 1;
+	for (unsigned i = 0; i < FANOUT_MAX_WORKERS; i++) {
+		struct peer *p = &a->peer[i];
+
+		p->of = a;
+		p->number = i;
+		p->retry_ms = RETRY_MIN_MS;
+		p->retry = evtimer_new(all->base, connect_now, p);
+		if (!p->retry)
+			return false;
+	}
+	retry_in(&a->peer[0], 0);
+	return true;
 }
 
 struct peers *peers_new(struct event_base *base, const struct config *c, unsigned worker, const struct peers_handler *h, void *arg)
@@ -211,20 +321,11 @@ struct peers *peers_new(struct event_base *base, const struct config *c, unsigne
 	all->worker = worker;
 	all->h = h;
 	all->arg = arg;
-	all->count = c->n_peers;
-	for (unsigned i = 0; i < c->n_peers; i++) {
-		struct peer *p = &all->peer[i];
-		struct timeval at_once = { 0, 0 };
-
-		p->all = all;
-		p->address = &c->peers[i];
-		p->retry_ms = RETRY_MIN_MS;
-		p->retry = evtimer_new(base, connect_now, p);
-		if (!p->retry || event_add(p->retry, &at_once)) {
+	for (unsigned i = 0; i < c->n_peers; i++)
+		if (!add_assistant(all, &c->peers[i])) {
 			peers_free(all);
 			return NULL;
 		}
-	}
 	return all;
 }
 
@@ -232,19 +333,23 @@ void peers_free(struct peers *all)
 {
 	if (!all)
 		return;
-	for (unsigned i = 0; i < all->count; i++) {
-		if (all->peer[i].conn)
-			channel_conn_close(all->peer[i].conn, "tcpcopy ends");
-		if (all->peer[i].retry)
-			event_free(all->peer[i].retry);
+	for (unsigned i = 0; i < all->count * FANOUT_MAX_WORKERS; i++) {
+		struct peer *p = &all->assistant[i / FANOUT_MAX_WORKERS].peer[i % FANOUT_MAX_WORKERS];
+
+		if (p->conn)
+			channel_conn_close(p->conn, "tcpcopy ends");
+		if (p->retry)
+			event_free(p->retry);
 	}
 	free(all);
 }
 
-static void send_to_all(struct peers *all, const struct message *m)
+/* To all assistants, there to the worker that sees the responses. */
+static void tell(struct peers *all, const struct message *m, const struct tuple *response)
 {
 	for (unsigned i = 0; i < all->count; i++) {
-		struct peer *p = &all->peer[i];
+		struct assistant *a = &all->assistant[i];
+		struct peer *p = &a->peer[fanout_worker(&a->spread, response)];
 
 		if (!p->up || channel_conn_send(p->conn, m))
 			continue;
@@ -258,27 +363,35 @@ void peers_watch(struct peers *all, uint64_t id, const struct tuple *response)
 {
 	struct message m = { .type = MSG_WATCH, .watch = { .id = id, .response = *response } };
 
-	send_to_all(all, &m);
+	tell(all, &m, response);
 }
 
-void peers_unwatch(struct peers *all, uint64_t id)
+void peers_unwatch(struct peers *all, uint64_t id, const struct tuple *response)
 {
 	struct message m = { .type = MSG_UNWATCH, .watch = { .id = id } };
 
-	send_to_all(all, &m);
+	tell(all, &m, response);
 }
 
 bool peers_have_room(const struct peers *all)
 {
 	for (unsigned i = 0; i < all->count; i++)
-		if (all->peer[i].up && channel_conn_unsent(all->peer[i].conn) > ROOM_BYTES)
-			return false;
+		for (unsigned w = 0; w < all->assistant[i].spread.workers; w++) {
+			const struct peer *p = &all->assistant[i].peer[w];
+
+			if (p->up && channel_conn_unsent(p->conn) > ROOM_BYTES)
+				return false;
+		}
 	return true;
 }
 
 unsigned peers_up(const struct peers *all)
 {
-	return all->up;
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < all->count; i++)
+		n += complete(&all->assistant[i]);
+	return n;
 }
 
 const struct peers_counters *peers_counters(const struct peers *all)

@@ -7,7 +7,7 @@
 struct event_base;
 
 /*
- * The connections of one worker to all assistants: made at start, made again within a second whenever one is lost.
+ * The connections of one worker to all workers of all assistants: made at start, made again within a second whenever one is lost.
  */
 struct peers;
 
@@ -32,9 +32,9 @@ struct peers_counters {
 struct peers *peers_new(struct event_base *base, const struct config *c, unsigned worker, const struct peers_handler *h, void *arg);
 void peers_free(struct peers *p); /* says BYE to all */
 void peers_watch(struct peers *p, uint64_t id, const struct tuple *response);
-void peers_unwatch(struct peers *p, uint64_t id);
+void peers_unwatch(struct peers *p, uint64_t id, const struct tuple *response);
 bool peers_have_room(const struct peers *p); /* for what can wait: no output is far behind */
-unsigned peers_up(const struct peers *p);
+unsigned peers_up(const struct peers *p); /* assistants that are connected, with all their workers */
 const struct peers_counters *peers_counters(const struct peers *p);
 
 #endif

@@ -53,9 +53,8 @@ static void op_unwatch(void *arg, uint64_t id, const struct tuple *response)
 {
 	struct pipeline *p = arg;
 
-	(void)response;
 	if (p->peers)
-		peers_unwatch(p->peers, id);
+		peers_unwatch(p->peers, id, response);
 }
 
 static bool op_source_take(void *arg, const struct flow_key *key, struct endpoint *source)

@@ -4,8 +4,10 @@ import re
 
 import pytest
 
+from conftest import Program, wait_until
+from test_intercept import FILTER, TARGET, FakeTcpcopy, Flow, endpoint, net, opened, start    # noqa: F401
 from test_io import hosts, iotool, mode                                         # noqa: F401
-from workload import Trouble, all_complete, appends, closed, equal, pair
+from workload import Trouble, all_complete, appends, ask, closed, connect, equal, pair
 
 # IPv4 without and with options, in two fragments, IPv6, and IPv6 with a jumbo header; in both directions, as resets
 # answer what nobody listens to.
@@ -115,3 +117,60 @@ def test_a_pool_is_shared_without_collisions(lab, replay):
     account = run.stop()
     assert account("sessions opened by a SYN") >= 80 and account("no free source") == 0
     assert min(taken(account)) > 0
+
+
+@pytest.mark.parametrize("here, there", [(1, 2), (2, 1), (2, 3)])
+def test_workers_on_both_sides(lab, replay, here, there):
+    online, target = pair(lab)
+    run = replay(tcpcopy=["--workers", here], intercept=["--workers", there])
+    trouble = Trouble(lab.host("target"))
+    appends(lab, 16, 200)
+    assert equal(online, target) and closed(lab)
+    account = run.stop()
+    assert all_complete(account)
+    assert account["channel.connects"] == here * there
+    assert account["remote.unowned"] == 0
+    assert trouble() == {}
+    assert run.intercept_log.count(" balanced") == 3 and "went to the worker that has" not in run.intercept_log
+
+
+def test_intercept_comes_back_with_another_number_of_workers(lab, replay):
+    online, target = pair(lab)
+    run = replay(tcpcopy=["--workers", 2], intercept=["--workers", 3])
+    connection = connect(lab)
+    ask(connection, "append k 1")
+    run.intercept.kill()
+    run.intercept = Program(lab.host("assistant"), "intercept", "-i", "eth0", "-F", "tcp", "and", "src", "port", 6379,
+                            "--workers", 2, "--report", run.intercept_report_path).wait_ready()
+    assert wait_until(lambda: run.tcpcopy.log.count(": connected (") == 6 + 4)
+    ask(connection, "append k 2")
+    connection.close()
+    appends(lab, 8, 100)
+    assert equal(online, target) and closed(lab)
+    assert all_complete(run.stop())
+
+
+@pytest.mark.parametrize("args", [FILTER, ["-i", "eth0"]], ids=["filter", "announced"])
+def test_a_tcpcopy_that_knows_nothing_of_workers(net, args):                     # noqa: F811
+    """It has one connection, and the responses of all workers come by it."""
+    intercept = start(net, *args, "--workers", 3)
+    tcpcopy = FakeTcpcopy(net)
+    tcpcopy.send(TARGET, endpoint(net.host("target").ip4, 6379))
+    tcpcopy.settle()
+    for _ in range(12):
+        opened(tcpcopy, Flow(net))
+    log = intercept.stop()
+    assert int(re.search(r"(\d+)  segments that went to the worker", log)[1]) > 0
+    assert log.count(" balanced") == 3
+
+
+def test_a_wrong_place(net):                                                     # noqa: F811
+    """A worker that there is not, half of a PLACE, silence: each costs its own connection only."""
+    intercept = start(net, *FILTER, "--workers", 2)
+    for start_of in (b"\x0d\0\0\2\0\7", b"\x0d\0\0\3\0\1", b"\x0d\0"):
+        stray = FakeTcpcopy(net, hello=None)
+        stray.socket.sendall(start_of)
+        assert stray.read()[0] is None
+    opened(FakeTcpcopy(net), Flow(net))
+    log = intercept.stop()
+    assert "no worker 7" in log and "bad frame: PLACE" in log and "no HELLO in time" in log
