@@ -25,12 +25,16 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/sandbox.h"
 #include "base/util.h"
 #include "intercept/blackhole.h"
 #include "intercept/check.h"
 #include "io/capture_filter.h"
 #include "io/route.h"
 #include "packet/parse.h"
+
+/* The socket is there from the start; it begins to listen later. */
+SANDBOX_CALLS("bind", "setsockopt", "recvfrom");
 
 #define LOOK_S 60
 #define PACKETS_AT_ONCE 64

@@ -16,8 +16,11 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/sandbox.h"
 #include "base/util.h"
 #include "io/route.h"
+
+SANDBOX_CALLS("connect", "getsockname", "getpeername", "setsockopt", "getsockopt", "recvmsg");
 
 void reach_open(struct reach *r, const struct endpoint *to)
 {

@@ -50,9 +50,7 @@ int check_main(const struct config *c, char *const *argv)
 	if (!k.n_interfaces)
 		k.n_interfaces = capture_interfaces(k.interfaces, CONFIG_MAX_INTERFACES, true);
 	status = check_run(&report, checks, ARRAY_SIZE(checks), &k);
-	for (unsigned i = 0; i < c->n_peers; i++)
-		if (k.peer[i].conn)
-			channel_conn_close(k.peer[i].conn, "the check is over");
+	check_live_close(&k);
 	event_base_free(k.base);
 	return status;
 }

@@ -5,8 +5,10 @@
 #include "channel/conn.h"
 #include "tcpcopy/config.h"
 
-/* The parts of check_main(); nobody else includes this. */
+/* The parts of check_main(), of which the self-diagnosis (diagnosis.c) has some; nobody else
+ * includes this. */
 
+struct event;
 struct event_base;
 struct probe;
 struct sink;
@@ -31,8 +33,12 @@ struct checking {
 	bool has_client;        /* a request was captured */
 	struct endpoint client; /* its sender */
 	struct check_peer peer[CONFIG_MAX_PEERS];
-	struct sink *sink;   /* while a probe runs */
-	struct probe *probe; /* it */
+	/* check_live.c: */
+	struct sink *sink;
+	struct event *routing; /* the sink hears of changes */
+	struct probe *probe;   /* the latest */
+	void (*connected)(struct checking *k);
+	void (*probed)(struct checking *k);
 };
 
 /* Checks, in the order of their table. check_host.c: this host. */
@@ -50,6 +56,17 @@ void check_pool(struct check_report *r, void *arg);
 /* check_way.c: to the targets and assistants */
 void check_route(struct check_report *r, void *arg);
 void check_assistants(struct check_report *r, void *arg);
+
+/*
+ * check_live.c: what a probe stands on. Open the sink, which needs privilege; 0, or -1 with @err.
+ * Connect the assistants: @connected is called when each is, or is not (k->peer). Probe the target
+ * of a rule: @probed is called when k->probe has its result; false: no memory. Close it all.
+ */
+int check_live_open(struct checking *k, char *err, size_t err_size);
+void check_live_connect(struct checking *k, void (*connected)(struct checking *k));
+bool check_live_any_up(const struct checking *k);
+bool check_live_probe(struct checking *k, unsigned rule, void (*probed)(struct checking *k));
+void check_live_close(struct checking *k);
 
 /* check_probe.c: does a connection come about? */
 void check_probe(struct check_report *r, void *arg);

@@ -10,14 +10,10 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "build/config.h"
 #include "io/next_hop.h"
 #include "io/reach.h"
 #include "io/route.h"
 #include "tcpcopy/check_parts.h"
-#include "tcpcopy/probe.h"
-
-#define CONNECT_TIMEOUT_MS 3000
 
 static void say_route(struct check_report *report, const struct config *c, const struct rule *rule)
 {
@@ -71,54 +67,6 @@ void check_route(struct check_report *report, void *arg)
 	}
 }
 
-static void decided(struct check_peer *p)
-{
-	p->decided = true;
-	for (unsigned i = 0; i < p->all->config->n_peers; i++)
-		if (!p->all->peer[i].decided)
-			return;
-	event_base_loopbreak(p->all->base);
-}
-
-static void on_up(struct channel_conn *conn, const struct msg_hello *hello, uint16_t version,
-		  void *arg)
-{
-	struct check_peer *p = arg;
-
-	(void)conn;
-	p->up = true;
-	p->hello = *hello;
-	p->version = version;
-	decided(p);
-}
-
-static void on_down(struct channel_conn *conn, const char *why, void *arg)
-{
-	struct check_peer *p = arg;
-
-	(void)conn;
-	p->conn = NULL;
-	p->up = false;
-	snprintf(p->why, sizeof(p->why), "%s", why);
-	decided(p);
-}
-
-static void on_message(struct channel_conn *conn, const struct message *m, void *arg)
-{
-	struct check_peer *p = arg;
-	struct probe *probe = p->all->probe;
-
-	(void)conn;
-	if (probe && m->type == MSG_RESPONSE)
-		probe_response(probe, &m->response);
-	else if (probe && m->type == MSG_FINDINGS)
-		probe_findings(probe, (unsigned)(p - p->all->peer), &m->findings);
-}
-
-static const struct channel_handler handler = { .up = on_up,
-						.message = on_message,
-						.down = on_down };
-
 /* What lets us in, in the words of Debian's own /etc/nftables.conf. */
 static void cure_firewall(struct check_result *r, const struct endpoint *to)
 {
@@ -143,7 +91,8 @@ static void say_unreachable(struct check_report *report, const struct check_peer
 	switch (reach_try(&reach, to)) {
 	case REACH_CONNECTED:
 		check_text(&r, CHECK_BROKEN, "%s takes the connection, but: %s", at, p->why);
-		check_cure(&r, "the assistant", "ss -ltnp sport = :%u", to->port);
+		if (!strstr(p->why, "secret")) /* the words say what to do */
+			check_cure(&r, "the assistant", "ss -ltnp sport = :%u", to->port);
 		break;
 	case REACH_RESET:
 		check_text(&r, CHECK_BROKEN, "%s: nothing listens there: intercept does not run",
@@ -186,22 +135,17 @@ static bool is_a_target(const struct config *c, const struct addr *a)
 	return false;
 }
 
+static void on_decided(struct checking *k)
+{
+	event_base_loopbreak(k->base);
+}
+
 void check_assistants(struct check_report *report, void *arg)
 {
 	struct checking *k = arg;
 	const struct config *c = k->config;
-	const struct channel_options options = { .program = "tcpcopy",
-						 .release = VERSION,
-						 .secret = c->secret };
 
-	for (unsigned i = 0; i < c->n_peers; i++) {
-		struct check_peer *p = &k->peer[i];
-
-		*p = (struct check_peer){ .all = k, .address = &c->peers[i] };
-		p->conn = channel_connect(k->base, &p->address->at, CONNECT_TIMEOUT_MS, &options,
-					  &handler, p);
-		p->decided = !p->conn;
-	}
+	check_live_connect(k, on_decided);
 	event_base_dispatch(k->base);
 	for (unsigned i = 0; i < c->n_peers; i++) {
 		struct check_peer *p = &k->peer[i];

@@ -20,6 +20,7 @@
 #include "base/daemon.h"
 #include "base/log.h"
 #include "tcpcopy/check.h"
+#include "tcpcopy/diagnosis.h"
 #include "tcpcopy/lock.h"
 #include "tcpcopy/report.h"
 
@@ -33,6 +34,7 @@ struct program {
 	struct event *stats;
 	struct report *report;
 	struct control *control;
+	struct diagnosis *diagnosis;
 };
 
 static struct program prog;
@@ -188,6 +190,7 @@ int main(int argc, char **argv)
 	prog.workers = workers_open(&prog.config, err, sizeof(err));
 	if (!prog.workers)
 		daemon_fail(1, "%s", err);
+	prog.diagnosis = diagnosis_open(&prog.config, prog.workers, prog.base);
 	config_log_facts(&prog.config);
 	open_reports();
 	add_events();
@@ -199,6 +202,7 @@ int main(int argc, char **argv)
 		daemon_fail(1, "%s", err);
 	event_base_dispatch(prog.base);
 	control_close(prog.control);
+	diagnosis_close(prog.diagnosis);
 	workers_stop(prog.workers);
 	report_account(prog.report);
 	report_close(prog.report);

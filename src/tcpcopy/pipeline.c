@@ -53,13 +53,13 @@ static void captured(const struct raw_packet *packet, void *arg)
 		return;
 	n = classify(p->config, &p->classified, &s, rule);
 	for (unsigned i = 0; i < n; i++) {
-		struct flow_key key = {
+		p->last = (struct flow_key){
 			.client = s.tuple.src,
 			.online = s.tuple.dst,
 			.target = (uint16_t)rule[i],
 		};
 
-		engine_captured(p->engine, &key, &s, p->now);
+		engine_captured(p->engine, &p->last, &s, p->now);
 	}
 }
 

@@ -35,6 +35,7 @@ struct pipeline {
 	uint64_t timer_at; /* ns, what the timer event is set to; UINT64_MAX: off */
 	uint64_t now;	   /* ns, of the batch in hand */
 	struct classify_counters classified;
+	struct flow_key last; /* what was captured last; client port 0: nothing */
 	struct stray_counters strays;
 	void (*started)(const char *failed, void *arg); /* the first round of connections is over */
 	void *started_arg;

@@ -9,7 +9,7 @@ import socket
 import subprocess
 
 import pytest
-from conftest import BIN, Program
+from conftest import BIN, Program, wait_until
 
 RULE = "6379-10.90.109.143:6379"
 ASSISTANT = "10.90.110.143"
@@ -361,3 +361,32 @@ def test_another_program_has_the_port(lab):
     assert str(server.pid) in lab.host("assistant").sh(cure).stdout
     server.stop()
     Check(lab, program="intercept", host="assistant").fine()
+
+
+def test_the_log_names_the_hop_once(ready):
+    """Without --check, where sessions are never answered."""
+    ready.host("target").ip_batch(["route del 10.90.114.82"])
+    seen = ready.host("target").capture("tcp[tcpflags] & tcp-syn != 0 and src host 10.90.114.82 and src portrange 5001-9999")
+    tcpcopy = Program(ready.host("online"), "tcpcopy", "-x", RULE, "-s", ASSISTANT).wait_ready()
+    line = re.compile(r"no session was ever answered: (.*): on (.+?) type: (.*)")
+    assert wait_until(lambda: line.search(tcpcopy.log), timeout=30), tcpcopy.log
+    text, *cure = line.search(tcpcopy.log).groups()
+    assert "its answer to 10.90.114.82 did not reach the assistant" in text
+    type_it(ready, cure)
+    target = ready.host("target")
+    client = ready.host("client")
+
+    def replicated():
+        client.check_output(["redis-cli", "-h", "10.90.111.142", "set", "a", "b"])
+        return target.check_output(["redis-cli", "get", "a"]).strip() == "b"
+    assert wait_until(replicated), tcpcopy.log
+    assert len(line.findall(tcpcopy.log)) == 1
+    assert "no session was ever answered" not in tcpcopy.stop()[line.search(tcpcopy.log).end():]
+    assert len(seen.fields("ip.src")) == 1
+
+
+def test_the_log_is_quiet_where_answers_come(ready):
+    """The look at the workers ends with the first answer."""
+    tcpcopy = Program(ready.host("online"), "tcpcopy", "-x", RULE, "-s", ASSISTANT, "--stats", "500ms").wait_ready()
+    assert wait_until(lambda: len(re.findall(r"opened/s", tcpcopy.log)) > 13, timeout=30)
+    assert "ever answered" not in tcpcopy.stop()

@@ -57,6 +57,16 @@ static const uint8_t stray_bytes[] = {
 	10, 0, 0, 45, V4(10, 90, 109, 143), 0x18, 0xeb, V4(10, 90, 114, 82), 0x84, 0x08,
 	0, 0, 0, 5, 0x80, 0, 0, 6, 0x10,
 };
+static const uint8_t probe_bytes[] = {
+	11, 0, 0, 44, 0, 0, 0, 7, 0xff, 0xff, 0xff, 0xff,
+	V4(10, 90, 109, 143), 0x18, 0xeb, V4(10, 90, 114, 82), 0x13, 0x89,
+};
+/* it looks, forwards, has the client's address on lo; 3 arrived, 2 captured, 1 forwarded, 4 resets */
+static const uint8_t findings_bytes[] = {
+	12, 0, 0, 61, 0, 0, 0, 7, 0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0x0b, 0, 0, 0, 3, 0, 0, 0, 2,
+	0, 0, 0, 1, 0, 0, 0, 4, V4(10, 90, 110, 143), 32,
+	'l', 'o', 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+};
 
 /* clang-format on */
 static const struct {
@@ -69,7 +79,7 @@ static const struct {
 	}
 	F(hello_bytes), F(watch_bytes), F(unwatch_bytes), F(response_bytes), F(synack_bytes),
 	F(loss_bytes),  F(ping_bytes),  F(pong_bytes),    F(bye_bytes),      F(target_bytes),
-	F(stray_bytes),
+	F(stray_bytes), F(probe_bytes), F(findings_bytes),
 #undef F
 };
 
@@ -167,6 +177,21 @@ static void literal_bytes_decode(void **state)
 	assert_int_equal(m.stray.seq, 5);
 	assert_int_equal(m.stray.ack, 0x80000006);
 	assert_int_equal(m.stray.flags, TCPF_ACK);
+
+	assert_int_equal(decode(&m, probe_bytes, sizeof(probe_bytes)), MESSAGE_OK);
+	assert_true(m.watch.id == 0x7ffffffffull);
+	assert_int_equal(m.watch.response.dst.port, 5001);
+
+	assert_int_equal(decode(&m, findings_bytes, sizeof(findings_bytes)), MESSAGE_OK);
+	assert_true(m.findings.id == 0x7ffffffffull);
+	assert_int_equal(m.findings.facts, FINDING_LOOKS | FINDING_FORWARDS | FINDING_CLIENT_HERE);
+	assert_int_equal(m.findings.arrived, 3);
+	assert_int_equal(m.findings.captured, 2);
+	assert_int_equal(m.findings.forwarded, 1);
+	assert_int_equal(m.findings.answered, 4);
+	assert_true(addr_is_v4(&m.findings.address));
+	assert_int_equal(m.findings.prefix, 32);
+	assert_string_equal(m.findings.interface, "lo");
 }
 
 static void decoded_messages_encode_to_the_same_bytes(void **state)
