@@ -232,6 +232,8 @@ bench-all: $(addprefix build/bench/,$(bench_names)) bench-tools all
 # --- installation ---------------------------------------------------------------------------------------------------
 INSTALL ?= install
 manuals = $(wildcard $(SRCDIR)/man/*.8)
+units = $(wildcard $(SRCDIR)/dist/*.service)
+unitdir = $(exec_prefix)/lib/systemd/system# where systemd looks, below /usr and /usr/local
 documents = $(wildcard $(SRCDIR)/README.md $(SRCDIR)/doc/*.md)
 
 build/man/%.8: $(SRCDIR)/man/%.8 config.mk
@@ -240,8 +242,13 @@ build/man/%.8: $(SRCDIR)/man/%.8 config.mk
 		-e 's|@localstatedir@|$(localstatedir)|g' -e 's|@runstatedir@|$(runstatedir)|g' \
 		-e 's|@docdir@|$(docdir)|g' -e 's|@sbindir@|$(sbindir)|g' $< >$@
 
-install: all $(patsubst $(SRCDIR)/%,build/%,$(manuals))
-	$(INSTALL) -d $(DESTDIR)$(sbindir) $(DESTDIR)$(mandir)/man8 $(DESTDIR)$(docdir)
+build/dist/%.service: $(SRCDIR)/dist/%.service config.mk
+	@mkdir -p $(@D)
+	$(call step,UNIT,$@) sed -e 's|@sbindir@|$(sbindir)|g' -e 's|@sysconfdir@|$(sysconfdir)|g' $< >$@
+
+install: all $(patsubst $(SRCDIR)/%,build/%,$(manuals) $(units))
+	$(INSTALL) -d $(DESTDIR)$(sbindir) $(DESTDIR)$(mandir)/man8 $(DESTDIR)$(docdir) $(DESTDIR)$(unitdir)
+	$(INSTALL) -m 644 $(patsubst $(SRCDIR)/%,build/%,$(units)) $(DESTDIR)$(unitdir)
 	$(if $(programs),$(INSTALL) -m 755 $(programs) $(DESTDIR)$(sbindir))
 	$(if $(manuals),$(INSTALL) -m 644 $(patsubst $(SRCDIR)/%,build/%,$(manuals)) $(DESTDIR)$(mandir)/man8)
 	$(if $(documents),$(INSTALL) -m 644 $(documents) $(DESTDIR)$(docdir))
@@ -249,11 +256,12 @@ install: all $(patsubst $(SRCDIR)/%,build/%,$(manuals))
 uninstall:
 	rm -f $(addprefix $(DESTDIR)$(sbindir)/,$(programs)) \
 		$(addprefix $(DESTDIR)$(mandir)/man8/,$(notdir $(manuals))) \
+		$(addprefix $(DESTDIR)$(unitdir)/,$(notdir $(units))) \
 		$(addprefix $(DESTDIR)$(docdir)/,$(notdir $(documents)))
 	-[ ! -d $(DESTDIR)$(docdir) ] || rmdir $(DESTDIR)$(docdir)
 
 clean:
-	rm -rf build/obj build/sim build/test build/tools build/fuzz build/bench build/man build/*.a build/*.list tcpcopy intercept lab/relay
+	rm -rf build/obj build/sim build/test build/tools build/fuzz build/bench build/man build/dist build/*.a build/*.list tcpcopy intercept lab/relay
 
 distclean: clean
 	rm -rf build config.mk

@@ -146,3 +146,18 @@ def test_options(lab):
         for program in ("tcpcopy", "intercept"):
             done = subprocess.run([PLAIN / program, "--user", value], capture_output=True, text=True)
             assert done.returncode == 2 and f'{program}: option --user "{value}": {words}' in done.stderr
+
+
+def test_units(tmp_path):
+    """The units that make install puts into place are what systemd understands, and close to what the programs keep."""
+    subprocess.run(["make", "-s", "-C", PLAIN, "install", f"DESTDIR={tmp_path}"], check=True, capture_output=True)
+    for name in ("tcpcopy", "intercept"):
+        (unit,) = tmp_path.glob(f"usr/local/lib/systemd/system/{name}.service")
+        text = unit.read_text()
+        assert "@" not in text.replace("@system-service", "") and f"ExecStart=/usr/local/sbin/{name} $" in text
+        here = tmp_path / unit.name
+        here.write_text(text.replace("/usr/local/sbin/", f"{PLAIN}/"))
+        done = subprocess.run(["systemd-analyze", "verify", "--man=no", here], capture_output=True, text=True)
+        assert done.returncode == 0 and done.stderr == ""
+        assert subprocess.run(["systemd-analyze", "security", "--offline=true", "--threshold=30", here],
+                              capture_output=True).returncode == 0
