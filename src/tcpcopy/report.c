@@ -294,8 +294,9 @@ static void print_screen(const struct report *r, FILE *to)
 		fprintf(to, "rates          (%.1f s) %.0f sessions/s, captured %.0f segments/s %.2f MB/s, sent %.0f/s, answers "
 			    "%.0f/s\n",
 			rates.seconds, rates.sessions, rates.segments, rates.bytes / 1e6, rates.sent, rates.responses);
-	fprintf(to, "lag            behind the original: p50 %llu us, p99 %llu us, most %llu us\n", us(&a->lag, 0.5),
-		us(&a->lag, 0.99), (ull)a->lag.max / 1000);
+	fprintf(to, "lag            behind the original: p50 %llu us, p99 %llu us, most %llu us; since the last report p50 "
+		    "%llu us, p99 %llu us\n",
+		us(&a->lag, 0.5), us(&a->lag, 0.99), (ull)a->lag.max / 1000, us(&rates.lag, 0.5), us(&rates.lag, 0.99));
 	print_states(a, to);
 	fprintf(to, "payload        %llu bytes captured, %llu acknowledged, %llu in hand, %llu lost, %llu left out\n",
 		(ull)row[ROW_ENGINE_captured_bytes], (ull)row[ROW_ENGINE_acked_bytes], (ull)row[ROW_LIVE_bytes],
@@ -318,7 +319,7 @@ static void print_screen(const struct report *r, FILE *to)
 	}
 	if (!wrong)
 		fprintf(to, "account        balanced\n");
-	fprintf(to, "not replicated, by reason:\n");
+	fprintf(to, "ended otherwise, or not replicated:\n");
 	print_reasons(r, 8, to);
 }
 

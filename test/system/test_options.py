@@ -107,6 +107,9 @@ BAD_VALUES = [
     ("--stats", "1ms", "100ms"),
     ("-l", "", "names no file"),
     ("-P", "/", "names no file"),
+    ("--report", "", "names no file"),
+    ("--report", "/tmp/", "names no file"),
+    ("--control", "", "names no file"),
 ]
 
 
@@ -120,6 +123,20 @@ def test_missing():
     refused(run("-x", RULE), "-s", None, "missing")
     refused(run(*GOOD, "-F", "-d"), "-F", None, "missing", "-d")
     refused(run(*GOOD, "-F"), "-F", None, "missing")
+
+
+@pytest.mark.parametrize("option", ["-l", "-P"])
+def test_one_file_for_two_things(option):
+    refused(run(*GOOD, option, "/tmp/x", "--report", "/tmp/x"), option, "/tmp/x", "--report")
+
+
+def test_status_needs_nothing_else(tmp_path):
+    for args in (["--status"], ["--json"]):
+        result = run(*args, "--control", tmp_path / "none")
+        assert result.returncode == 1 and result.stdout == ""
+        assert f"status of {tmp_path}/none: there is no such socket" in result.stderr
+    result = run("--status", "--control", "/" + 200 * "x")
+    assert result.returncode == 1 and "107 characters" in result.stderr
 
 
 def test_contradiction():

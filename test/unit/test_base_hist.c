@@ -122,12 +122,34 @@ static void extremes(void **state)
 	assert_true(hist_quantile(&h, 0) == 7);
 }
 
+static void subtract(void **state)
+{
+	static struct hist all, then, since;
+
+	(void)state;
+	hist_reset(&all);
+	for (uint64_t v = 1; v <= 1000; v++)
+		hist_add(&all, v);
+	then = all;
+	hist_add(&all, 20);
+	hist_add(&all, 30);
+	since = all;
+	hist_subtract(&since, &then);
+	assert_int_equal(since.count, 2);
+	assert_int_equal(since.sum, 50);
+	assert_true(since.min <= 20 && since.max >= 30 && since.max < 34);
+	assert_true(hist_quantile(&since, 0.25) <= 21);
+	then = since;
+	hist_subtract(&since, &then);
+	assert_int_equal(hist_quantile(&since, 0.5), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(empty),     cmocka_unit_test(resolution),
 		cmocka_unit_test(quantiles), cmocka_unit_test(merging),
-		cmocka_unit_test(extremes),
+		cmocka_unit_test(extremes),  cmocka_unit_test(subtract),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -9,7 +9,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <signal.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 #include <cmocka.h>
 
@@ -183,12 +187,98 @@ static void rate_limit(void **state)
 	assert_false(log_limit_pass(&l, 2, &kept_back));
 }
 
+/* A datagram a line, in the journal's own form; text from outside cannot add a field. */
+static void to_journal(void **state)
+{
+	struct sockaddr_un at = { .sun_family = AF_UNIX };
+	int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	char got[200];
+	ssize_t n;
+
+	(void)state;
+	snprintf(at.sun_path, sizeof(at.sun_path), "%s/journal", directory);
+	log_init("prog", LOGL_INFO);
+	assert_int_equal(log_to_journal(at.sun_path), -1);
+	assert_int_equal(errno, ENOENT);
+	assert_int_equal(bind(fd, (struct sockaddr *)&at, sizeof(at)), 0);
+	assert_int_equal(log_to_journal(at.sun_path), 0);
+	log_warn("low\nPRIORITY=0");
+	n = recv(fd, got, sizeof(got) - 1, MSG_DONTWAIT);
+	assert_true(n > 0);
+	got[n] = '\0';
+	assert_string_equal(got, "SYSLOG_IDENTIFIER=prog\nPRIORITY=4\nMESSAGE=low?PRIORITY=0\n");
+	close(fd);
+	log_info("nobody reads this");
+	log_close();
+	assert_int_equal(unlink(at.sun_path), 0);
+}
+
+/* Where stderr is the journal's, each line says its priority. */
+static void to_stderr_of_systemd(void **state)
+{
+	struct stat st;
+	char stream[64];
+
+	(void)state;
+	capture_begin(STDERR_FILENO);
+	assert_int_equal(fstat(STDERR_FILENO, &st), 0);
+	snprintf(stream, sizeof(stream), "%llu:%llu", (unsigned long long)st.st_dev, (unsigned long long)st.st_ino);
+	setenv("JOURNAL_STREAM", stream, 1);
+	log_init("prog", LOGL_INFO);
+	log_err("bad");
+	setenv("JOURNAL_STREAM", "1:1", 1); /* inherited, but stderr was redirected since */
+	log_init("prog", LOGL_INFO);
+	log_err("bad");
+	unsetenv("JOURNAL_STREAM");
+	log_init("prog", LOGL_INFO);
+	assert_string_equal(capture_end(), "<3>prog: bad\nprog: bad\n");
+}
+
+/* A line that finds half the room it needs: the next one begins on a line of its own, and both are counted. */
+static void full_disk(void **state)
+{
+	struct rlimit before;
+	uint64_t dropped = log_lines_dropped();
+	struct stat st;
+
+	(void)state;
+	unlink(path);
+	signal(SIGXFSZ, SIG_IGN);
+	assert_int_equal(log_to_file(path), 0);
+	log_info("whole");
+	assert_int_equal(stat(path, &st), 0);
+	assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &(struct rlimit){ (rlim_t)st.st_size + 10, before.rlim_max }), 0);
+	log_info("torn");
+	log_info("lost");
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
+	assert_int_equal(log_lines_dropped(), dropped + 2);
+	log_info("after");
+	log_close();
+	assert_matches(content(path), " whole\n20.{8}\n20[^\n]* after\n$");
+}
+
+/* Warnings of one place are limited by themselves. */
+static void bursts(void **state)
+{
+	uint64_t before = log_lines_suppressed();
+
+	(void)state;
+	capture_begin(STDERR_FILENO);
+	for (int i = 0; i < LOG_BURST + 5; i++)
+		log_warn("%d", i);
+	assert_non_null(strstr(capture_end(), "prog: 19\n"));
+	assert_int_equal(log_lines_suppressed(), before + 5);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(to_stderr),  cmocka_unit_test(long_line),
 		cmocka_unit_test(to_file),    cmocka_unit_test(reopen),
-		cmocka_unit_test(rate_limit),
+		cmocka_unit_test(rate_limit), cmocka_unit_test(bursts),
+		cmocka_unit_test(to_journal), cmocka_unit_test(to_stderr_of_systemd),
+		cmocka_unit_test(full_disk),
 	};
 
 	return cmocka_run_group_tests(tests, make_directory, remove_directory);
