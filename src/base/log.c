@@ -92,6 +92,7 @@ static int open_directory(const char *path)
 }
 
 /* Under the lock. */
+static void put_line(enum log_level level, const char *fmt, va_list args) PRINTF_LIKE(2, 0);
 static void close_log(void)
 {
 	if (state.to_syslog)
@@ -221,6 +222,7 @@ static void write_line(const char *line, size_t len)
 }
 
 /* Under the lock. */
+static void put_line(enum log_level level, const char *fmt, va_list args) PRINTF_LIKE(2, 0);
 static void put_line(enum log_level level, const char *fmt, va_list args)
 {
 	char line[LINE_MAX_BYTES];

@@ -40,14 +40,17 @@ def spoiled(lab, count):
     out.close()
 
 
-def lost_before_capture(lab):
+def lost_before_capture(lab, target, ended):
     """A request that is not captured, and one behind it that is: a hole that the server proves."""
     with connect(lab) as s:
         ask(s, "append hole 1.")
+        assert wait_until(lambda: target.cli("get", "hole") == "1.")
         ask(s, "set big " + "x" * 900)
         ask(s, "append hole 2.")
-        time.sleep(1)       # far less than a hole could wait
+        assert wait_until(lambda: ended() == 1)
+        time.sleep(0.3)     # what joins again waits so long at first
         ask(s, "append hole 3.")
+        assert wait_until(lambda: target.cli("get", "hole") == "1.3.")
 
 
 def test_mixed_run(lab):
@@ -60,11 +63,12 @@ def test_mixed_run(lab):
     sockets = {name: lab.new_path(f"{name}.sock") for name in ("tcpcopy", "intercept")}
     r = Replay(lab, tcpcopy=["-F", "less", SHORT, "--stats", "200ms", "--control", sockets["tcpcopy"]],
                intercept=["--stats", "200ms", "--control", sockets["intercept"]])
-    lab.loss("target", "to", 0.02)
-    lab.loss("target", "from", 0.02)
+    lost_before_capture(lab, target, lambda: Report("", ask_status("tcpcopy", sockets["tcpcopy"], "--json").stdout)
+                        ["ended.capture-hole"])
+    for direction, end in (("to", "saddr"), ("from", "daddr")):
+        lab.loss("target", direction, 0.02, match=f"ip {end} {lab.host('client').ip4}")
     appends(lab, 10, 100)
     spoiled(lab, 7)
-    lost_before_capture(lab)
     idle = [connect(lab) for _ in range(IDLE)]
     for i, connection in enumerate(idle):
         ask(connection, f"append idle{i} x")
@@ -72,7 +76,7 @@ def test_mixed_run(lab):
 
     # while it runs: the screen, and the same as JSON
     assert wait_until(lambda: json.loads(ask_status("tcpcopy", sockets["tcpcopy"], "--json").stdout)
-                      ["account"]["live"]["sessions"] == IDLE)
+                      ["account"]["live"]["sessions"] == IDLE), ask_status("tcpcopy", sockets["tcpcopy"], "--json").stdout
     there = lab.host("target").check_output(["ss", "-Htn", "state", "established", "sport", "=", ":6379", "dst",
                                              lab.host("client").ip4]).splitlines()
     now = Report("", ask_status("tcpcopy", sockets["tcpcopy"], "--json").stdout)
