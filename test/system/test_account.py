@@ -93,6 +93,8 @@ def test_mixed_run(lab):
     assert wait_until(lambda: "sessions = ended, by outcome + live" in r.tcpcopy.log)
     assert json.loads(r.report_path.read_text())["account"]["live"]["sessions"] == IDLE
 
+    lost = dropped(lab)     # of a lost reset the target would never hear
+    lab.loss_off()
     idle.pop().close()
     reset = idle.pop()
     reset.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
@@ -103,7 +105,6 @@ def test_mixed_run(lab):
     time.sleep(0.5)     # the last acknowledgments
     account = r.stop()
     intercept = r.intercept_account
-    lost = dropped(lab)
 
     # tshark and the online host
     seen = captures["online"].fields("tcp.len", "tcp.flags.syn", "tcp.srcport")
