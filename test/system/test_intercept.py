@@ -494,6 +494,8 @@ BAD_VALUES = [
     (["-b", "10.90.110"], '-b "10.90.110"', "an IPv4 or IPv6 address"),
     (["-b", "224.0.0.1"], '-b "224.0.0.1"', "multicast"),
     (["-l", ""], '-l ""', "file name"),
+    (["--workers", "0"], '--workers "0"', "1 to 32, or auto"),
+    (["--cpus", "999"], '--cpus "999"', "processor 999 cannot be used; those that can: 0"),
     (["--bogus"], "--bogus", "accepted"),
 ]
 

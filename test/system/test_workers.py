@@ -1,5 +1,7 @@
 #!/usr/bin/python3
 """Several workers: the spread of connections over them, in the kernel and in C, and what they do together."""
+import os
+import pathlib
 import re
 
 import pytest
@@ -174,3 +176,29 @@ def test_a_wrong_place(net):                                                    
     opened(FakeTcpcopy(net), Flow(net))
     log = intercept.stop()
     assert "no worker 7" in log and "bad frame: PLACE" in log and "no HELLO in time" in log
+
+
+def processors(program):
+    """Of each thread that has not all that the process may have."""
+    own, everything = [], None
+    for task in pathlib.Path(f"/proc/{program.process.pid}/task").iterdir():
+        allowed = re.search(r"Cpus_allowed_list:\s*(\S+)", (task / "status").read_text())[1]
+        if task.name == str(program.process.pid):
+            everything = allowed
+        else:
+            own.append(allowed)
+    return [allowed for allowed in own if allowed != everything]
+
+
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="one processor: pinned or not, it is the same")
+def test_busy_polling_on_chosen_processors(lab, replay):
+    online, target = pair(lab)
+    chosen = [str(cpu) for cpu in sorted(os.sched_getaffinity(0))[:2]]
+    args = ["--workers", 2, "--busy-poll", "--cpus", ",".join(chosen)]
+    run = replay(tcpcopy=args, intercept=args)
+    assert "busy polling" in run.tcpcopy.log and "busy polling" in run.intercept.log
+    for program in (run.tcpcopy, run.intercept):
+        assert wait_until(lambda: sorted(processors(program)) == chosen), processors(program)
+    appends(lab, 4, 20)
+    assert equal(online, target) and closed(lab)
+    assert all_complete(run.stop())
