@@ -322,7 +322,7 @@ static void check_channel(struct check_report *report, void *arg)
 				   who.hello.release);
 		} else {
 			check_text(&r, CHECK_BROKEN, "%s: %s", at,
-				   error == EADDRINUSE ? "another program has this port"
+				   error == EADDRINUSE ? "another program has this port, or an intercept with another --secret"
 						       : strerror(error));
 			if (error == EADDRNOTAVAIL)
 				check_cure(&r, "this host", "ip address show");

@@ -84,6 +84,7 @@ def test_all_is_well(ready):
     Check(ready).fine()
     Check(ready, program="intercept", host="assistant").fine()
     ready.offload("online", True)
+    Check(ready, "--probe-from", "[fd90::114:82]", rule="6379-[fd90::109:143]:6379").fine()
     assert "tx-tcp-segmentation" in Check(ready).fine().find("ok", "offloads", "nothing depends")[2]
 
 
@@ -353,6 +354,17 @@ def test_intercept_does_not_run(ready):
     ready.intercept.stop()
     type_it(ready, Check(ready).only("broken", "assistant", "nothing listens there"))
     Check(ready).fine()
+
+
+def test_the_secret(ready):
+    """One end has it, both have it."""
+    ready.intercept.stop()
+    path = ready.new_path("secret")
+    path.touch(mode=0o600)
+    path.write_text("0123456789abcdef")
+    intercept(ready, "--secret", path)
+    Check(ready).only("broken", "assistant", "a secret is needed here")
+    Check(ready, "--secret", path).fine()
 
 
 def test_another_program_has_the_port(lab):
