@@ -106,6 +106,13 @@ def test_trap_3_the_assistant_forwards(lab):
     Check(lab, "-F", "src port 6379", program="intercept", host="assistant").fine()
 
 
+def test_trap_3_forwarding_begins_later(ready):
+    """As container run-times do. The probe asks the assistant."""
+    ready.host("assistant").sysctl(net__ipv4__ip_forward=1)
+    type_it(ready, Check(ready).only("broken", "probe", "the assistant 10.90.110.143 forwards"))
+    Check(ready).fine()
+
+
 def test_trap_1_reverse_path_filter(ready):
     """The assistant is behind another interface of the target than the online server."""
     ready.intercept.stop()
