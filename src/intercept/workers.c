@@ -13,7 +13,8 @@
  *   - segments that the kernel gave to another worker than fanout_worker() names: those with IPv6
  *     extension headers in front of TCP, whose ports the program does not look for;
  *   - everything for connections that know nothing of workers: they are worker 0's, the other
- *     workers hand over to it what they have no watch for, and it tells them their targets.
+ *     workers hand over to it what they have no watch for, and it tells them their targets. What
+ *     worker 0 has no watch for either goes back, and waits for its WATCH where it belongs.
  */
 #include "intercept/workers.h"
 
@@ -166,22 +167,33 @@ struct handed_segment {
 	struct segment segment;
 	int ifindex;
 	uint8_t pkttype;
+	bool returned; /* worker 0 has nobody for it either */
 };
 
 static void on_segment(void *arg, const void *data)
 {
-	const struct handed_segment *h = data;
+	struct handed_segment h = *(const struct handed_segment *)data;
+	struct pipeline *p = arg;
+	struct workers *w = p->workers;
+	unsigned home = fanout_worker(&w->spread, &h.segment.tuple);
 
-	pipeline_segment(arg, &h->segment, h->ifindex, h->pkttype);
+	if (home == p->worker || h.returned || route_find(p->route, &h.segment.tuple)) {
+		pipeline_segment(p, &h.segment, h.ifindex, h.pkttype);
+		return;
+	}
+	h.returned = true; /* its WATCH may be on the way to where it belongs */
+	if (!threads_post(w->threads, home, on_segment, w->pipeline[home], &h, sizeof(h)))
+		p->stats.not_handed_over++;
 }
 
 bool workers_hand_over(struct pipeline *from, const struct segment *s, const struct raw_packet *raw)
 {
-	struct handed_segment h = { *s, raw->ifindex, raw->pkttype };
+	struct handed_segment h = { *s, raw->ifindex, raw->pkttype, false };
 	struct workers *w = from->workers;
 	unsigned to = fanout_worker(&w->spread, &s->tuple);
 
-	if (to == from->worker && __atomic_load_n(&w->plain, __ATOMIC_RELAXED))
+	if (to == from->worker && __atomic_load_n(&w->plain, __ATOMIC_RELAXED) &&
+	    !route_find(from->route, &s->tuple))
 		to = 0;
 	if (to == from->worker)
 		return false;

@@ -166,6 +166,18 @@ def test_a_tcpcopy_that_knows_nothing_of_workers(net, args):                    
     assert log.count(" balanced") == 3
 
 
+def test_both_kinds_of_tcpcopy_at_once(lab, replay):
+    online, target = pair(lab)
+    run = replay(tcpcopy=["--workers", 2], intercept=["--workers", 3])
+    FakeTcpcopy(lab).settle()
+    old = FakeTcpcopy(lab)
+    old.settle()
+    appends(lab, 12, 100)
+    assert equal(online, target) and closed(lab)
+    old.socket.close()
+    assert all_complete(run.stop())
+
+
 def test_a_wrong_place(net):                                                     # noqa: F811
     """A worker that there is not, half of a PLACE, silence: each costs its own connection only."""
     intercept = start(net, *FILTER, "--workers", 2)
