@@ -122,7 +122,9 @@ static void adapt(struct pair *p, unsigned n)
 
 static unsigned poll_half(struct pair *p, unsigned half, unsigned budget, source_fn fn, void *arg)
 {
-	return source_poll(&p->half[half]->source, budget, fn, arg);
+	struct source *s = &p->half[half]->source;
+
+	return s->ops->poll(s, budget, fn, arg); /* released by auto_release() */
 }
 
 /* While turning: the half that was left, until it is empty, then the other. */
@@ -166,6 +168,13 @@ static unsigned auto_poll(struct source *s, unsigned budget, source_fn fn, void 
 	return n;
 }
 
+static void auto_release(struct source *s)
+{
+	struct pair *p = CONTAINER_OF(s, struct pair, source);
+
+	source_release(&p->half[RING]->source);
+}
+
 static void auto_counters(struct source *s, struct source_counters *out)
 {
 	struct pair *p = CONTAINER_OF(s, struct pair, source);
@@ -207,6 +216,7 @@ static void auto_close(struct source *s)
 
 static const struct source_ops auto_ops = {
 	.poll = auto_poll,
+	.release = auto_release,
 	.counters = auto_counters,
 	.set_filter = auto_set_filter,
 	.close = auto_close,

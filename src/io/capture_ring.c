@@ -5,7 +5,7 @@
  * into a block, and hands the block over when the next packet does not fit, or when the timer says
  * so: then it is "retired", and our socket readable. Out: each packet to the caller's function as
  * a raw_packet that points into the block, so nothing is copied here and no system call is made.
- * A block is given back when all its packets have been delivered; when the budget of a poll ends
+ * Blocks are given back when the caller is done with what was delivered of them; when the budget of a poll ends
  * inside a block, the next poll goes on there.
  *
  * Frames have the length of their packets, and a block holds the largest packet there can be: a
@@ -47,6 +47,7 @@ struct ring {
 	size_t block_bytes;
 	unsigned blocks;
 	unsigned at;         /* the block to be read next */
+	unsigned kept;       /* blocks before it that are read and not yet given back */
 	const uint8_t *next; /* in it, the packet to be delivered next */
 	uint32_t left;       /* packets in it that are not delivered; 0: it is not begun */
 	unsigned most;       /* blocks that ever waited at once */
@@ -91,13 +92,17 @@ static void begin_block(struct ring *r)
 	r->next = (const uint8_t *)b + b->hdr.bh1.offset_to_first_pkt;
 }
 
-static void release_block(struct ring *r)
+/* The blocks before r->at that were read, and whose packets the caller may still look at. */
+static void ring_release(struct source *s)
 {
-	struct tpacket_block_desc *b = block(r, r->at);
+	struct ring *r = CONTAINER_OF(s, struct ring, capture.source);
 
-	b->hdr.bh1.num_pkts = 0; /* for is_drained() */
-	__atomic_store_n(&b->hdr.bh1.block_status, TP_STATUS_KERNEL, __ATOMIC_RELEASE);
-	r->at = (r->at + 1) % r->blocks;
+	for (; r->kept; r->kept--) {
+		struct tpacket_block_desc *b = block(r, r->at + r->blocks - r->kept);
+
+		b->hdr.bh1.num_pkts = 0; /* for is_drained() */
+		__atomic_store_n(&b->hdr.bh1.block_status, TP_STATUS_KERNEL, __ATOMIC_RELEASE);
+	}
 }
 
 /* Nothing to be read, and nothing in the block that the kernel writes to. */
@@ -157,9 +162,11 @@ static void take_error(struct capture *c)
 static unsigned ring_poll(struct source *s, unsigned budget, source_fn fn, void *arg)
 {
 	struct ring *r = CONTAINER_OF(s, struct ring, capture.source);
-	unsigned taken = 0, delivered = 0, n = waiting(r);
+	unsigned taken = 0, delivered = 0, n;
 	struct capture_clock clock;
 
+	ring_release(s);
+	n = waiting(r);
 	if (!n) {
 		r->capture.drained = is_drained(r);
 		take_error(&r->capture);
@@ -167,13 +174,15 @@ static unsigned ring_poll(struct source *s, unsigned budget, source_fn fn, void 
 	}
 	r->most = MAX(r->most, n);
 	clock = capture_clock();
-	while (taken < budget && ours(r, r->at)) {
+	while (taken < budget && r->kept < r->blocks && ours(r, r->at)) {
 		if (!r->left)
 			begin_block(r);
 		for (; r->left && taken < budget; taken++)
 			delivered += deliver(r, &clock, fn, arg);
-		if (!r->left)
-			release_block(r);
+		if (!r->left) {
+			r->at = (r->at + 1) % r->blocks;
+			r->kept++;
+		}
 	}
 	r->capture.drained = is_drained(r);
 	return delivered;
@@ -215,6 +224,7 @@ static void ring_close(struct source *s)
 
 static const struct source_ops ring_ops = {
 	.poll = ring_poll,
+	.release = ring_release,
 	.counters = ring_counters,
 	.set_filter = ring_set_filter,
 	.close = ring_close,

@@ -33,10 +33,10 @@ typedef void (*source_fn)(const struct raw_packet *p, void *arg);
 
 struct source_ops {
 	/*
-	 * Deliver at most @budget packets that are there now; never blocks. Returns how many. The
-	 * bytes of a raw_packet are valid during fn only.
+	 * Deliver at most @budget packets that are there now; never blocks. Returns how many.
 	 */
 	unsigned (*poll)(struct source *s, unsigned budget, source_fn fn, void *arg);
+	void (*release)(struct source *s); /* see source_take(); NULL: nothing to do */
 	void (*counters)(struct source *s, struct source_counters *c); /* reads the kernel's too */
 	/* live capture only; see capture_set_filter() */
 	int (*set_filter)(struct source *s, const char *filter, char *err, size_t err_size);
@@ -52,9 +52,30 @@ struct source {
 	char error[160]; /* text of the last error; after opening: a warning, or empty */
 };
 
+/* What source_take() delivered goes back to the kernel. */
+static inline void source_release(struct source *s)
+{
+	if (s->ops->release)
+		s->ops->release(s);
+}
+
+/*
+ * Deliver packets whose bytes stay valid until source_release(), so that several of them can be
+ * looked at together. Live capture only; at most SOURCE_TAKE_MOST. Returns how many.
+ */
+#define SOURCE_TAKE_MOST 32u /* of super-packets this is 2 MB */
+static inline unsigned source_take(struct source *s, source_fn fn, void *arg)
+{
+	return s->ops->poll(s, SOURCE_TAKE_MOST, fn, arg);
+}
+
+/* Deliver packets whose bytes are valid during fn only. */
 static inline unsigned source_poll(struct source *s, unsigned budget, source_fn fn, void *arg)
 {
-	return s->ops->poll(s, budget, fn, arg);
+	unsigned n = s->ops->poll(s, budget, fn, arg);
+
+	source_release(s);
+	return n;
 }
 
 static inline void source_counters(struct source *s, struct source_counters *c)

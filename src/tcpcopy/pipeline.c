@@ -17,8 +17,6 @@
 
 #include "base/util.h"
 
-#define CAPTURE_BUDGET 32 /* packets; of super-packets this is 2 MB */
-
 static void batch_done(struct pipeline *p)
 {
 	uint64_t at = engine_next(p->engine), wait;
@@ -44,10 +42,9 @@ static void captured(const struct raw_packet *packet, void *arg)
 {
 	struct pipeline *p = arg;
 	unsigned rule[CONFIG_MAX_RULES], n;
-	enum parse_reason reason;
 	struct segment s;
+	enum parse_reason reason = parse_packet(&s, packet);
 
-	reason = parse_packet(&s, packet);
 	p->classified.parse[reason]++;
 	if (reason != PARSE_OK)
 		return;
@@ -58,17 +55,20 @@ static void captured(const struct raw_packet *packet, void *arg)
 			.online = s.tuple.dst,
 			.target = (uint16_t)rule[i],
 		};
-
-		engine_captured(p->engine, &p->last, &s, p->now);
+		batch_add(&p->batch, p->engine, &p->last, &s, p->now);
 	}
 }
 
 static void capture(struct pipeline *p, int fd) /* of one source; -1: all */
 {
 	p->now = pipeline_clock();
-	for (unsigned i = 0; i < p->n_sources; i++)
-		if (fd < 0 || p->source[i]->fd == fd)
-			source_poll(p->source[i], CAPTURE_BUDGET, captured, p);
+	for (unsigned i = 0; i < p->n_sources; i++) {
+		if (fd >= 0 && p->source[i]->fd != fd)
+			continue;
+		source_take(p->source[i], captured, p);
+		batch_run(&p->batch, p->engine, p->now);
+		source_release(p->source[i]);
+	}
 }
 
 void pipeline_readable(int fd, short what, void *arg)

@@ -4,6 +4,7 @@
 #include "io/fanout.h"
 #include "io/sink.h"
 #include "io/source.h"
+#include "tcpcopy/batch.h"
 #include "tcpcopy/classify.h"
 #include "tcpcopy/config.h"
 #include "tcpcopy/mapping.h"
@@ -35,6 +36,7 @@ struct pipeline {
 	uint64_t timer_at; /* ns, what the timer event is set to; UINT64_MAX: off */
 	uint64_t now;	   /* ns, of the batch in hand */
 	struct classify_counters classified;
+	struct batch batch; /* captured, on the way to the engine */
 	struct flow_key last; /* what was captured last; client port 0: nothing */
 	struct stray_counters strays;
 	void (*started)(const char *failed, void *arg); /* the first round of connections is over */

@@ -1,0 +1,35 @@
+/*
+ * Batches of captured segments - theory of operation
+ *
+ * With many sessions each segment finds the memory of its session cold: hash bucket, session and timer lie in three places, and each waits for the
+ * one before. So segments are collected, and the memory of all of them is asked for, one step of the chain after the other, before the first one is
+ * handed to the engine: the waits of a batch overlap. Their order stays as it was.
+ */
+#include "tcpcopy/batch.h"
+
+#define WORTH_IT 3 /* so few segments do not wait for each other */
+
+void batch_run(struct batch *b, struct engine *e, uint64_t now)
+{
+	uint32_t hint[SOURCE_TAKE_MOST];
+
+	if (b->n >= WORTH_IT) {
+		for (unsigned i = 0; i < b->n; i++)
+			hint[i] = engine_prefetch(e, &b->key[i]);
+		for (unsigned i = 0; i < b->n; i++)
+			engine_prefetch_session(e, hint[i]);
+		for (unsigned i = 0; i < b->n; i++)
+			engine_prefetch_timer(e, hint[i]);
+	}
+	for (unsigned i = 0; i < b->n; i++)
+		engine_captured(e, &b->key[i], &b->segment[i], now);
+	b->n = 0;
+}
+
+void batch_add(struct batch *b, struct engine *e, const struct flow_key *k, const struct segment *s, uint64_t now)
+{
+	if (b->n == SOURCE_TAKE_MOST) /* several rules for each packet */
+		batch_run(b, e, now);
+	b->key[b->n] = *k;
+	b->segment[b->n++] = *s;
+}

@@ -1,0 +1,20 @@
+#ifndef TCPCOPY_BATCH_H
+#define TCPCOPY_BATCH_H
+
+#include "io/source.h"
+#include "tcpcopy/session.h"
+
+/* Captured segments on their way to the engine; see batch.c. */
+struct batch {
+	unsigned n;
+	struct flow_key key[SOURCE_TAKE_MOST];
+	struct segment segment[SOURCE_TAKE_MOST];
+};
+
+/* @s is copied, its payload not: that must stay until batch_run(). */
+void batch_add(struct batch *b, struct engine *e, const struct flow_key *k, const struct segment *s, uint64_t now);
+
+/* Give all of it to the engine, in order. @now: ns. */
+void batch_run(struct batch *b, struct engine *e, uint64_t now);
+
+#endif
