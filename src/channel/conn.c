@@ -45,6 +45,7 @@ SANDBOX_CALLS("connect", "getpeername", "setsockopt", "getsockopt", "readv", "wr
 
 #define DEFAULT_MAX_OUTPUT (1u << 20)
 #define CONTROL_RESERVE 4096u /* PING, PONG and BYE find room above the bound */
+#define UNACKED_MS 3000u        /* of what the connecting side has sent: the way is cut */
 #define READ_AT_ONCE 65536u   /* bytes of one callback: other work waits no longer */
 
 struct channel_timing channel_timing = { .hello_ms = 3000, .ping_ms = 5000, .silent_pings = 3 };
@@ -502,11 +503,14 @@ struct channel_conn *channel_connect(struct event_base *base, const struct endpo
 	struct sockaddr_storage ss;
 	socklen_t len = addr_to_sockaddr(&ss, &to->addr, to->port);
 	int fd = socket(ss.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	const unsigned unacked_ms = UNACKED_MS;
 	int error = 0;
 	struct channel_conn *c;
 
 	if (fd < 0)
 		return NULL;
+	/* A cut is waited out no longer than a new connection is quicker than TCP's next attempt. */
+	setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &unacked_ms, sizeof(unacked_ms));
 	if (connect(fd, (struct sockaddr *)&ss, len) && errno != EINPROGRESS)
 		error = errno;
 	c = conn_new(base, fd, false, error ? 0 : timeout_ms, o, h, arg);

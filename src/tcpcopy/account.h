@@ -48,7 +48,7 @@
 
 #define ACCOUNT_STRAYS(X)                                                                               \
 	X(reset, "connections left by an earlier tcpcopy and reset")                                    \
-	X(refused, "stray responses that were not answered: no target of ours, or too many")
+	X(refused, "stray responses that were not answered: no target of ours, sessions not announced yet, or too many")
 
 #define ACCOUNT_LOG(X)                                                                                  \
 	X(suppressed, "log lines kept back, because there were many like them")                         \

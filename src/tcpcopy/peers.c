@@ -4,7 +4,8 @@
  * One connection to every worker of every assistant of -s. Which assistant a response comes to is the target's routing, which is not known here, so each session
  * is announced to all of them; but which of its workers sees the response is known, for each says in its HELLO how it spreads them. The first connection is to
  * worker 0, which says how many there are. An assistant that began anew has another spread: that one's connections begin anew, too. A lost
- * connection is made again after a pause that grows from 100 ms to 1 s, for ever: losing an assistant never ends the program. A connection whose bounded output is full has a stuck peer; a WATCH that it cannot take would make a session deaf for ever, so that connection is given up and begins
+ * connection is made again after a pause that grows from 100 ms to 0.5 s, for ever: losing an assistant never ends the program, and the sessions that are
+ * opened meanwhile are announced when it is back; only an outage that lasts is told. A connection whose bounded output is full has a stuck peer; a WATCH that it cannot take would make a session deaf for ever, so that connection is given up and begins
  * anew, with all live sessions announced. Those many announcements wait until the output has
  * room (peers_have_room()), so that they are never the reason for giving up.
  */
@@ -19,9 +20,10 @@
 #include "build/config.h"
 #include "io/fanout.h"
 
-#define CONNECT_TIMEOUT_MS 3000
+#define CONNECT_TIMEOUT_MS 1500 /* two SYNs; the next attempt comes sooner than a third */
 #define RETRY_MIN_MS 100
-#define RETRY_MAX_MS 1000
+#define RETRY_MAX_MS 500
+#define OUTAGE_S 15 /* so long sessions are opened without an assistant, which will hear of them */
 #define NAME_SIZE 200
 #define ROOM_BYTES (256u << 10)
 
@@ -53,6 +55,7 @@ struct peers {
 	struct peers_counters n;
 	unsigned count, up; /* assistants; connections */
 	bool first_round_over;
+	struct event *outage; /* no connection is left */
 	struct assistant assistant[CONFIG_MAX_PEERS];
 };
 
@@ -132,7 +135,7 @@ static void gone(struct peer *p)
 	p->up = false;
 	all->n.losses_of_connection++;
 	if (!--all->up)
-		all->h->all_down(all->arg);
+		event_add(all->outage, &(struct timeval){ OUTAGE_S, 0 });
 }
 
 static void lost(struct peer *p, bool reached, const char *why)
@@ -203,6 +206,7 @@ static void on_up(struct channel_conn *c, const struct msg_hello *hello, uint16_
 	p->retry_ms = RETRY_MIN_MS;
 	p->seen = (struct msg_loss){ 0 };
 	all->up++;
+	event_del(all->outage);
 	all->n.connects++;
 	log_info("assistant %s: connected (%s %s, protocol %u)", name(p, who), hello->program, hello->release, version);
 	all->h->up(all->arg);
@@ -310,6 +314,15 @@ static bool add_assistant(struct peers *all, const struct peer_address *address)
 	return true;
 }
 
+static void on_outage(evutil_socket_t fd, short what, void *arg)
+{
+	struct peers *all = arg;
+
+	(void)fd;
+	(void)what;
+	all->h->all_down(all->arg);
+}
+
 struct peers *peers_new(struct event_base *base, const struct config *c, unsigned worker, const struct peers_handler *h, void *arg)
 {
 	struct peers *all = calloc(1, sizeof(*all));
@@ -321,6 +334,11 @@ struct peers *peers_new(struct event_base *base, const struct config *c, unsigne
 	all->worker = worker;
 	all->h = h;
 	all->arg = arg;
+	all->outage = evtimer_new(base, on_outage, all);
+	if (!all->outage) {
+		free(all);
+		return NULL;
+	}
 	for (unsigned i = 0; i < c->n_peers; i++)
 		if (!add_assistant(all, &c->peers[i])) {
 			peers_free(all);
@@ -341,6 +359,7 @@ void peers_free(struct peers *all)
 		if (p->retry)
 			event_free(p->retry);
 	}
+	event_free(all->outage);
 	free(all);
 }
 

@@ -14,7 +14,7 @@ struct peers;
 struct peers_handler {
 	/* An assistant's connection is up (again): announce all live sessions. */
 	void (*up)(void *arg);
-	/* No assistant is connected any more. */
+	/* No assistant has been connected for a while (seconds). */
 	void (*all_down)(void *arg);
 	/* All assistants have been tried once. @failed: NULL when all are up, else why one of them is not. */
 	void (*first_round)(const char *failed, void *arg);

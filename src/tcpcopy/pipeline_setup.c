@@ -200,7 +200,10 @@ void pipeline_stray(const struct msg_stray *m, void *arg)
 {
 	struct pipeline *p = arg;
 
-	stray_answer(p->config, &p->strays, p->sink, m, pipeline_clock());
+	if (engine_announcing(p->engine))
+		p->strays.refused++; /* it may be one of ours */
+	else
+		stray_answer(p->config, &p->strays, p->sink, m, pipeline_clock());
 }
 
 void pipeline_stop(struct pipeline *p)

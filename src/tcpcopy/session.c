@@ -559,6 +559,11 @@ unsigned engine_observed(const struct engine *e)
 	return e->observed;
 }
 
+bool engine_announcing(const struct engine *e)
+{
+	return e->announce_at != UINT64_MAX;
+}
+
 size_t engine_memory(const struct engine *e)
 {
 	return pool_bytes_used(e->pool) + (size_t)slots_count(e->sessions) * sizeof(struct session);

@@ -258,6 +258,7 @@ const struct engine_examples *engine_examples(const struct engine *e);
 unsigned engine_sessions(const struct engine *e);  /* live: opened and without an outcome yet */
 unsigned engine_lingering(const struct engine *e); /* with an outcome, kept briefly */
 unsigned engine_observed(const struct engine *e);  /* connections older than the engine, not joined yet */
+bool engine_announcing(const struct engine *e); /* sessions are still to be announced to a new connection */
 size_t engine_memory(const struct engine *e);	   /* bytes in blocks handed out by the pool */
 uint64_t engine_live_bytes(const struct engine *e); /* payload bytes queued and neither acknowledged nor given up */
 unsigned engine_turns_waiting(const struct engine *e);
