@@ -106,7 +106,8 @@ struct tx_segment {
 	X(TCP_HEADER_LEN, "tcp-header-length", "TCP data offset under 5") \
 	X(TCP_OPTIONS, "tcp-options", "malformed TCP option length") \
 	X(BAD_CHECKSUM, "bad-checksum", "IP or TCP checksum wrong") \
-	X(BAD_ADDRESS, "bad-address", "source or destination is multicast or unspecified") \
+	X(BAD_ADDRESS, "bad-address", \
+	  "source or destination is multicast or unspecified, or a port is 0") \
 	X(BAD_FLAGS, "bad-flags", "impossible TCP flags (none, SYN+FIN, SYN+RST)")
 
 enum parse_reason {

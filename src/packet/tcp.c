@@ -45,6 +45,8 @@ enum parse_reason parse_tcp(struct segment *s, const uint8_t *d, uint32_t captur
 		return PARSE_BAD_FLAGS;
 	s->tuple.src.port = get_be16(d);
 	s->tuple.dst.port = get_be16(d + 2);
+	if (!s->tuple.src.port || !s->tuple.dst.port)
+		return PARSE_BAD_ADDRESS; /* RFC 9293 leaves it out, and the channel cannot say it */
 	s->seq = get_be32(d + 4);
 	s->ack = get_be32(d + 8);
 	s->window = get_be16(d + 14);

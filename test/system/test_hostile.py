@@ -57,7 +57,9 @@ def test_malformed_packets(lab, hostile):
     for reason in ("tcp_header_len", "tcp_options", "bad_checksum", "bad_flags", "ip_total_len"):
         assert any(n for name, n in account.report["account"]["parse"].items()
                    if name.replace("-", "_").lower().startswith(reason)), (reason, account.report["account"]["parse"])
-    assert "packets rejected" in world.replay.intercept_log, world.replay.intercept_log
+    assert "malformed TCP option length" in world.replay.intercept_log, world.replay.intercept_log
+    assert "bad frame" not in world.replay.intercept_log, "tcpcopy passes on what nobody may say"
+    assert account["channel.losses_of_connection"] == 0, account.log
 
 
 def frame(kind, body=b""):
@@ -93,7 +95,7 @@ def lies(lab, rng):
 
 
 class HostileServer(threading.Thread):
-    """An assistant that answers each connection with another lie. `served` counts them."""
+    """An assistant that answers each connection but the first with other lies. `served` counts them."""
 
     def __init__(self, lab, port):
         super().__init__(daemon=True)
@@ -114,7 +116,7 @@ class HostileServer(threading.Thread):
                 peer.settimeout(0.3)
                 try:
                     peer.sendall(b"" if self.served % 4 == 0 else hello(b"intercept"))
-                    data = b"".join(lies(self.lab, self.rng) for _ in range(200))
+                    data = b"".join(lies(self.lab, self.rng) for _ in range(200 if self.served > 1 else 0)) or b"\0"
                     peer.sendall(data[:self.rng.randrange(len(data))])
                     while peer.recv(65536):
                         pass
@@ -147,7 +149,7 @@ def test_garbage_on_the_channel(lab):
     server.stop()
     account = world.finish()
     assert world.missing == 0, account.log
-    assert "refused" in world.replay.intercept_log or "bad frame" in world.replay.intercept_log
+    assert "bad frame" in world.replay.intercept_log
 
 
 VALUES = ["", " ", "0", "-1", "1", "99999999999999999999", "1e9", "0x10", "a", "%s%n", "\x01\xff", ",", ",,,", "-", "--",
