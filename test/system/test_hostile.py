@@ -50,7 +50,7 @@ def test_malformed_packets(lab, hostile):
     world.recovered()
     victim.close()
     world.load.stop()
-    keys = [f"load{number}" for number in range(10)]
+    keys = [f"load{number}.{connection}" for number in range(10) for connection in range(5)]
     held = world.online.cli("mget", *keys)
     assert wait_until(lambda: world.target.cli("mget", *keys) == held), world.logs()
     account = world.replay.stop()

@@ -108,11 +108,10 @@ def ask(connection, text, end=b"\r\n"):
 
 
 class Load:
-    """Closed loops that go on until stop(): each connection appends to its own key, waits for the answer,
-    thinks, and begins anew after `per_connection` commands; also when it was cut off.
+    """Closed loops that go on until stop(): each connection appends to its own key (load7.0, the next one of that
+    loop to load7.1), waits for the answer, thinks, and ends after `per_connection` commands, or when it was cut off.
 
-    `sent` and `answered` count commands. Commands of one key on two connections keep their order, because
-    a connection is closed only when it was answered.
+    `sent` and `answered` count commands.
     """
 
     def __init__(self, lab, connections=20, think=0.01, per_connection=50, port=6379, name="load"):
@@ -159,7 +158,7 @@ class Load:
 
     class _Loop:
         def __init__(self, load, number):
-            self.load, self.key, self.count, self.socket = load, f"{load.name}{number}", 0, None
+            self.load, self.name, self.count, self.socket = load, f"{load.name}{number}", 0, None
             self.due = time.monotonic() + load.think * number / load.connections    # None: an answer is due
 
         def fileno(self):
@@ -176,7 +175,7 @@ class Load:
             try:
                 if not self.socket:
                     self.socket = self.load._connect()
-                self.socket.sendall(f"append {self.key} {self.count}.\r\n".encode())
+                self.socket.sendall(f"append {self.name}.{self.count // self.load.per_connection} {self.count}.\r\n".encode())
                 self.load.sent += 1
                 self.count += 1
                 self.due = None
