@@ -13,10 +13,10 @@ def test_load(lab, replay, way):
     lab.route_to_assistant("client")
     online, target = lab.redis("online"), lab.redis("target")
     before = lab.host("target").nstat()
-    r = replay(tcpcopy=["--capture", way, "-B", "16M", "-i", "eth0"])
-    for size, count in (("3", "40000"), ("4000", "5000")):
+    r = replay(tcpcopy=["--capture", way, "-i", "eth0"])
+    for size, count in (("3", "20000"), ("4000", "5000")):
         run_all(lab.host("client"), [["redis-benchmark", "-h", lab.host("online").ip4, "-t", "set,get", "-n", count,
-                                      "-c", "50", "-r", "1000", "-d", size, "-q"]])
+                                      "-c", "20", "-r", "1000", "-d", size, "-q"]])
         assert drain(online, target), r.tcpcopy.log
     assert online.digest() == target.digest()
     after = lab.host("target").nstat()
@@ -42,7 +42,7 @@ def test_connection_per_request(lab, replay, way):
     online, target = lab.redis("online"), lab.redis("target")
     r = replay(tcpcopy=["--capture", way])
     run_all(lab.host("client"), [["redis-benchmark", "-h", lab.host("online").ip4, "-t", "set", "-n", "5000",
-                                  "-c", "20", "-k", "0", "-r", "1000", "-q"]])
+                                  "-c", "5", "-k", "0", "-r", "1000", "-q"]])
     assert drain(online, target)
     assert online.digest() == target.digest()
     account = r.stop()
