@@ -55,7 +55,7 @@ help:
 	@echo 'install uninstall  to sbindir, mandir, docdir of configure; DESTDIR is obeyed'
 	@echo 'unit               build and run the unit tests; T=base_wheel or T="base_*" for some of them'
 	@echo 'check              unit, layers'
-	@echo 'sim                run the session engine in simulated worlds; SEEDS=1-2000'
+	@echo 'sim                run the session engine in simulated worlds; SEEDS=1-2000 DAYS=1-60'
 	@echo 'layers             do includes go one way, and is the core pure?'
 	@echo 'lint               cppcheck and clang-tidy, where they are installed'
 	@echo 'fuzz               build fuzz/fuzz_*.c (clang) below build/'
@@ -147,7 +147,9 @@ build/tools/iotool: build/tools/iotool.o $(call archives,$(below_io),build)
 
 # --- simulator ------------------------------------------------------------------------------------------------------
 # A world of seeds around the session engine; SEEDS=1-20000 for a longer run.
+# DAYS are those of worlds that last for a day or a month of the virtual clock.
 SEEDS ?= 1-2000
+DAYS ?= 1-60
 sim_lwip := $(shell pkg-config --exists lwip 2>/dev/null && echo 1)
 sim_objects := $(patsubst $(SRCDIR)/test/sim/%.c,build/sim/%.o,$(wildcard $(SRCDIR)/test/sim/*.c))
 
@@ -161,6 +163,7 @@ build/test/sim: $(sim_objects) $(call archives,tcpcopy channel packet base,build
 
 sim: build/test/sim
 	build/test/sim --seeds $(SEEDS) --jobs 2
+	build/test/sim --day --seeds $(DAYS) --jobs 2
 
 # --- checks of the source -------------------------------------------------------------------------------------------
 layers: $(call archives,packet tcpcopy,build)

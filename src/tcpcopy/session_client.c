@@ -167,7 +167,9 @@ void client_observe(struct engine *e, struct session *s, const struct segment *g
 {
 	uint64_t quiet_since = MAX(s->captured_last, e->started_at);
 	bool next = !s->has_turn_ack || g->seq == s->cap_nxt;
-	bool turn = next && ((s->has_turn_ack && seq_gt(g->ack, s->turn_ack)) || g->time >= quiet_since + JOIN_SILENCE);
+	/* a keep-alive of an old stack repeats a byte, and does not push it (RFC 1122 4.2.3.6) */
+	bool probe = g->len == 1 && !(g->flags & (TCPF_PSH | TCPF_FIN));
+	bool turn = next && !probe && ((s->has_turn_ack && seq_gt(g->ack, s->turn_ack)) || g->time >= quiet_since + JOIN_SILENCE);
 	enum decline why = DECLINE_MIDDLE;
 
 	if (g->flags & TCPF_RST || (g->flags & TCPF_FIN && !g->captured)) {
@@ -269,6 +271,12 @@ static void client_segment(struct engine *e, struct session *s, const struct seg
 			return;
 		hole_watch(e, s, old, now);
 	}
+	/*
+	 * Nothing older waits to be sent: the client's clock is followed. A connection that only acknowledges or is kept
+	 * alive would fall behind it, after 24.9 days by more than half of what a timestamp can tell.
+	 */
+	if (g->opt.has_ts && !s->next && !s->ooo)
+		s->ts_emitted = ts_max(s->ts_emitted, g->opt.tsval);
 	session_step(e, s, now);
 }
 

@@ -39,6 +39,7 @@
 #define LINGER (1000 * NS_PER_MS)	    /* answers to a retransmitted FIN or a challenge ACK */
 #define FIN_WAIT_2_LIFE (60 * NS_PER_SEC)
 #define IDLE_LIFE (7200 * NS_PER_SEC)
+#define TS_FORGOTTEN (24 * 24 * 3600 * NS_PER_SEC) /* RFC 7323 5.5: then clocks of 1 ms are nearly half way around */
 #define OBSERVE_LIFE (10 * NS_PER_SEC) /* after it, silence says the same */
 #define JOIN_SILENCE (200 * NS_PER_MS)
 #define REJOIN_FIRST (100 * NS_PER_MS)
@@ -171,6 +172,7 @@ struct session {
 
 	/* time and loss */
 	uint64_t srtt, rttvar;	 /* ns; srtt 0: no sample yet */
+	uint64_t ts_recent_at;	 /* ns, when ts_recent came */
 	uint64_t progress_at;	 /* ns, last time SND.UNA moved or the session started */
 	struct recovery *rec;
 	uint64_t rejoin_after;	 /* ns; observing: not before */

@@ -72,6 +72,7 @@ static void handshake(struct engine *e, struct session *s, const struct response
 	s->snd_wnd = r->window; /* never scaled in a SYN */
 	s->ts_ok = r->opt.has_ts && s->client_ts;
 	s->ts_recent = r->opt.tsval;
+	s->ts_recent_at = now;
 	s->ws_ok = r->opt.has_wscale && s->client_ws;
 	s->target_wscale = s->ws_ok ? r->opt.wscale : 0;
 	s->sack_ok = r->opt.has_sack_permitted && s->client_sack;
@@ -208,8 +209,10 @@ static void established(struct engine *e, struct session *s, const struct respon
 		return;
 	}
 	believe(e);
-	if (s->ts_ok && r->opt.has_ts && ts_gt(r->opt.tsval, s->ts_recent))
+	if (s->ts_ok && r->opt.has_ts && (ts_gt(r->opt.tsval, s->ts_recent) || now - s->ts_recent_at > TS_FORGOTTEN)) {
 		s->ts_recent = r->opt.tsval;
+		s->ts_recent_at = now;
+	}
 	take_ack(e, s, r, now);
 	if (s->events & EV_ENDED)
 		return;

@@ -64,12 +64,23 @@ static void judge(struct world *w, const struct tx_segment *t)
 		return;
 	if (o.n_sack || o.has_mptcp || o.has_tfo || o.has_unknown)
 		fail(w, "an option was emitted that may not be");
-	if (o.has_ts && f->has_ts && seq_lt(o.tsval, f->ts))
+	/* RFC 7323 5.5: after so long a silence nobody remembers the last one */
+	if (o.has_ts && f->has_ts && seq_lt(o.tsval, f->ts) && w->now <= f->ts_at + TS_AGE)
 		fail(w, "port %u seq %u flags %02x: TSval went back from %u to %u",
 		     t->tuple.src.port, t->seq - f->iss, t->flags, f->ts, o.tsval);
+	if (o.has_ts && w->client_p.ts && w->online_p.ts &&
+	    seq_gt(o.tsval, stack_clock(w, &w->client_p)))
+		fail(w, "port %u: TSval %u is more than the client's clock shows, %u", t->tuple.src.port,
+		     o.tsval, stack_clock(w, &w->client_p));
+	if (o.has_ts && t->flags & TCPF_ACK && !w->copy.target[target].lwip &&
+	    w->now <= f->heard_at + TS_AGE &&
+	    seq_gt(o.tsecr, stack_clock(w, &w->copy.target[target].p)))
+		fail(w, "port %u: TSecr %u is more than the target's clock shows, %u", t->tuple.src.port,
+		     o.tsecr, stack_clock(w, &w->copy.target[target].p));
 	if (o.has_ts) {
 		f->has_ts = true;
 		f->ts = o.tsval;
+		f->ts_at = w->now;
 	}
 	if (t->flags & TCPF_ACK) {
 		f->acked = t->ack;
@@ -248,7 +259,10 @@ static void expect_ack(struct world *w, const struct response *r)
 
 	while (f->used && f->id != r->id)
 		f++;
-	if (!f->used || !(r->flags & TCPF_ACK) || r->flags & (TCPF_RST | TCPF_SYN) ||
+	if (!f->used)
+		return;
+	f->heard_at = w->now;
+	if (!(r->flags & TCPF_ACK) || r->flags & (TCPF_RST | TCPF_SYN) ||
 	    !seq_ge(r->ack, f->una))
 		return;
 	f->una = r->ack;
@@ -272,6 +286,7 @@ static void deliver(struct world *w, const struct response *r)
 		      "  response to session %llx: flags %02x ack %u seq %u len %u win %u merged %u",
 		      (unsigned long long)r->id, r->flags, r->ack, r->seq, r->len, r->window,
 		      r->merged);
+	w->copy.last_input = w->now;
 	engine_response(w->copy.e, r, w->now);
 	expect_ack(w, r);
 	leave(w);
@@ -385,6 +400,8 @@ static void leave(struct world *w)
 
 	if (++k->step % k->check_every == 0)
 		engine_check(k->e);
+	if (w->day)
+		day_check(w);
 	judge_acks(w);
 	if (w->now == k->last_time) {
 		if (++k->same_time_steps > 20000)
@@ -413,6 +430,7 @@ void copy_captured(struct world *w, struct segment *g)
 {
 	struct flow_key key = { .client = g->tuple.src, .online = g->tuple.dst };
 
+	w->copy.last_input = w->now;
 	for (unsigned i = 0; i < w->copy.n_targets; i++) {
 		key.target = (uint16_t)i;
 		engine_captured(w->copy.e, &key, g, w->now);
@@ -507,6 +525,7 @@ void copy_restore_channel(struct world *w)
 	trace(w, "the channel is up");
 	w->copy.channel_up = true;
 	w->copy.channel_epoch++;
+	w->copy.last_input = w->now;
 	engine_channel_up(w->copy.e, w->now);
 	leave(w);
 }

@@ -259,7 +259,8 @@ void online_input(struct world *w, void *to, const struct segment *g, const uint
 	trace_segment(w, "client", g, c->c.iss, c->o.iss);
 	tap(w, c, g);
 	if (c->o.state == T_CLOSED && !c->o.w && g->flags & TCPF_SYN) {
-		tcb_init(&c->o, w, &w->online_p, &w->online, &c->client, (uint32_t)rng(w));
+		tcb_init(&c->o, w, &w->online_p, &w->online, &c->client,
+			 w->day ? day_isn(w) : (uint32_t)rng(w));
 		c->o.owner = c;
 		c->o.send = online_send;
 		c->o.event = online_event;

@@ -11,6 +11,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#define FEW_CONNS 24
+
 static struct endpoint endpoint_at(const struct world *w, unsigned host, uint16_t port)
 {
 	struct endpoint e = { .port = port };
@@ -257,6 +259,9 @@ static void decide_fairness(struct world *w)
 	}
 	/* where the client loses much, a hole may last longer than patience */
 	f->complete = lives && !c->loss && !c->cut && w->up.loss <= 10000 && !w->up.rate;
+	/* one that ended idle is unknown when it speaks again: older, as far as anybody can tell */
+	if (w->day && k->cfg.no_join)
+		f->complete = false;
 	f->lockstep = true;
 	for (unsigned i = 0; i < w->n_conns; i++)
 		for (unsigned r = 0; r < w->conn[i].n; r++)
@@ -288,22 +293,26 @@ void scenario_make(struct world *w)
 	make_copy(w, odd);
 	for (unsigned i = 0; i < w->copy.n_targets; i++)
 		make_target(w, i, odd);
-	w->copy.target[0].lwip = !w->v6 && rng_below(w, 5) == 0;
+	w->copy.target[0].lwip = !w->v6 && rng_below(w, 5) == 0 && !w->day;
 	make_capture(w, odd);
 	if (rng_chance(w, odd / 8)) {
 		w->cut_at = rng_range(w, NS_PER_MS, NS_PER_SEC);
 		w->cut_for = rng_range(w, NS_PER_MS, 5 * NS_PER_SEC);
 	}
 	w->n_conns = (unsigned)(big ? rng_range(w, 1, 3)
-				    : rng_range(w, 1, rng_below(w, 4) ? 4 : MAX_CONNS));
+				    : rng_range(w, 1, rng_below(w, 4) ? 4 : FEW_CONNS));
+	if (w->day)
+		w->n_conns = (unsigned)rng_range(w, 4, MAX_CONNS);
 	for (unsigned i = 0; i < w->n_conns; i++) {
 		make_conn(w, &w->conn[i], i, big, odd);
-		if (i && rng_chance(w, odd))
+		if (i && rng_chance(w, w->day ? 700000 : odd))
 			make_reuse(w, &w->conn[i - 1], &w->conn[i]);
 		if (w->capture.from)
 			w->conn[i].greeting = w->conn[i].target_greeting = 0;
 	}
 	w->shutdown_at_end = rng_below(w, 2);
+	if (w->day)
+		day_make(w);
 	decide_fairness(w);
 }
 

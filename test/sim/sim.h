@@ -15,8 +15,9 @@
  * the same run. sim.c describes the whole.
  */
 #define MAX_REQUESTS 32
-#define MAX_CONNS 24
+#define MAX_CONNS 64
 #define MILLION 1000000u
+#define TS_AGE (24 * 24 * 3600 * NS_PER_SEC) /* RFC 7323 5.5: older ones are forgotten */
 
 struct world;
 
@@ -127,6 +128,7 @@ struct tcb {
 
 	bool ts_ok, sack_ok, ws_ok;
 	uint32_t ts_recent;
+	uint64_t ts_recent_at; /* ns, when it was last confirmed */
 	uint8_t snd_scale;
 	uint16_t snd_mss, ip_id;
 	struct objections bad;
@@ -143,6 +145,8 @@ void tcb_abort(struct tcb *t);
 uint32_t tcb_readable(const struct tcb *t); /* bytes in order and not read yet */
 void tcb_read(struct tcb *t, uint32_t n);
 void tcb_free(struct tcb *t);
+/* What a host's timestamp option says now, ms. */
+uint32_t stack_clock(const struct world *w, const struct stack_params *p);
 
 /* script of a connection: scenario.c */
 enum ending { END_CLIENT_FIN, END_HALF_CLOSE, END_SERVER_FIN, END_RST, END_RST_EARLY, END_OPEN };
@@ -270,6 +274,7 @@ struct flow_state { /* what was emitted for a session, by source and target */
 	unsigned target;
 	uint32_t iss, irs, ts, edge;
 	uint8_t scale;
+	uint64_t ts_at, heard_at; /* ns, when ts was emitted, when the target was heard last */
 	bool has_ts, has_edge, used, owes;
 	uint64_t id, owes_since; /* ns; with owes: the target's bytes below owed wait for an
 				    acknowledgment */
@@ -302,6 +307,7 @@ struct copy {
 	uint64_t step, check_every, timer_at;
 	unsigned same_time_steps;
 	uint64_t last_time;
+	uint64_t last_input; /* ns, newest thing that the engine was told */
 };
 void copy_start(struct world *w);
 void copy_captured(struct world *w, struct segment *g);
@@ -331,8 +337,17 @@ void client_input(struct world *w, void *to, const struct segment *g, const uint
 void content_fill(const struct conn *c, uint32_t off, uint8_t *out, uint32_t n);
 bool content_equal(const struct conn *c, uint32_t off, const uint8_t *data, uint32_t n);
 
+/* day.c: a run that lasts for weeks of the virtual clock */
+void day_begin(struct world *w);        /* before the scenario: what the clock shows */
+void day_make(struct world *w);         /* after it: requests far apart, numbers near their wraps */
+void day_start(struct world *w);        /* the engine is there */
+void day_check(struct world *w);        /* after each call into the engine */
+uint32_t day_isn(struct world *w);      /* of a server */
+
 struct world {
 	uint64_t seed, now, rng_state;
+	bool day;
+	uint64_t begun, span; /* ns; with day: when the clock began, how long it runs at least */
 	struct event *heap;
 	size_t n_heap, heap_size;
 	uint64_t order;

@@ -51,9 +51,9 @@ void tcb_free(struct tcb *t)
 	t->rx = NULL;
 }
 
-uint32_t tcb_clock(const struct tcb *t)
+uint32_t stack_clock(const struct world *w, const struct stack_params *p)
 {
-	return t->p->ts_base + (uint32_t)(t->w->now / NS_PER_MS);
+	return p->ts_base + (uint32_t)(w->now / NS_PER_MS);
 }
 
 static uint8_t our_scale(const struct tcb *t)
@@ -125,7 +125,7 @@ static void transmit(struct tcb *t, uint8_t flags, uint32_t seq, uint32_t len)
 	}
 	if (syn && !ack ? t->p->ts : t->ts_ok) {
 		g.opt.has_ts = true;
-		g.opt.tsval = tcb_clock(t);
+		g.opt.tsval = stack_clock(t->w, t->p);
 		g.opt.tsecr = ack ? t->ts_recent : 0;
 	}
 	if (ack && !syn && !(flags & TCPF_RST))
@@ -360,8 +360,10 @@ void tcb_synchronise(struct tcb *t, const struct segment *syn)
 {
 	t->irs = syn->seq;
 	t->rcv_nxt = t->read_seq = syn->seq + 1;
+	t->adv_edge = 0; /* the SYN's was counted from nothing */
 	t->ts_ok = t->p->ts && syn->opt.has_ts;
 	t->ts_recent = syn->opt.tsval;
+	t->ts_recent_at = t->w->now;
 	t->sack_ok = t->p->sack && syn->opt.has_sack_permitted;
 	t->ws_ok = t->p->wscale >= 0 && syn->opt.has_wscale;
 	t->snd_scale = t->ws_ok ? syn->opt.wscale : 0;

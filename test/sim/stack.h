@@ -5,7 +5,6 @@
 
 /* Shared by the two halves of the stack, and by nobody else. */
 void tcb_timer(struct tcb *t, enum tcb_timer which, uint64_t when); /* ns; 0: off */
-uint32_t tcb_clock(const struct tcb *t); /* of the timestamp option, ms */
 void tcb_ack(struct tcb *t);
 void tcb_output(struct tcb *t);
 void tcb_resend(struct tcb *t);

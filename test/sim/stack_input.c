@@ -317,12 +317,15 @@ static void take_text(struct tcb *t, const struct segment *g)
 
 static void synchronised(struct tcb *t, const struct segment *g)
 {
+	/* RFC 7323 5.5: after 24 days a timestamp says nothing any more */
+	bool forgotten = t->w->now - t->ts_recent_at > TS_AGE;
+
 	if (t->ts_ok && !(g->flags & TCPF_RST)) {
 		if (!g->opt.has_ts && !(g->flags & TCPF_SYN)) {
 			t->bad.no_ts++;
 			return;
 		}
-		if (g->opt.has_ts && lt(g->opt.tsval, t->ts_recent)) {
+		if (g->opt.has_ts && lt(g->opt.tsval, t->ts_recent) && !forgotten) {
 			t->bad.paws++;
 			trace(t->w, "TARGET OBJECTS: PAWS, tsval %u below %u", g->opt.tsval,
 			      t->ts_recent);
@@ -368,9 +371,11 @@ static void synchronised(struct tcb *t, const struct segment *g)
 		tcb_ack(t);
 		return;
 	}
-	if (t->ts_ok && g->opt.has_ts && le(t->ts_recent, g->opt.tsval) &&
-	    le(g->seq, t->last_ack_sent))
+	if (t->ts_ok && g->opt.has_ts && (le(t->ts_recent, g->opt.tsval) || forgotten) &&
+	    le(g->seq, t->last_ack_sent)) {
 		t->ts_recent = g->opt.tsval;
+		t->ts_recent_at = t->w->now;
+	}
 	if (!take_ack(t, g) || !fin_acked(t))
 		return;
 	if (t->state == T_CLOSED)

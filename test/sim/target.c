@@ -377,7 +377,8 @@ void target_input(struct target_host *h, const uint8_t *ip, uint32_t ip_len)
 		drain_objections(h, &v->t);
 	} else if ((g.flags & (TCPF_SYN | TCPF_ACK | TCPF_RST)) == TCPF_SYN && !h->refuses) {
 		v = served_new(h, &g.tuple.src, g.seq);
-		tcb_init(&v->t, w, &h->p, &h->at, &g.tuple.src, (uint32_t)rng(w));
+		tcb_init(&v->t, w, &h->p, &h->at, &g.tuple.src,
+			 w->day ? day_isn(w) : (uint32_t)rng(w));
 		v->t.owner = v;
 		v->t.send = target_send;
 		v->t.event = target_event;
