@@ -55,19 +55,22 @@ def test_bad_allow(value):
     assert result.returncode == 2 and result.stderr.startswith(f'intercept: option --allow "{value}": ')
 
 
-def test_replication_with_a_secret(lab, replay):
+@pytest.mark.parametrize("workers", [1, 2])
+def test_replication_with_a_secret(lab, replay, workers):
     """Everything goes as without, and nothing can be read on the way or in the list of processes."""
     online, target = pair(lab)
     here, there = (secret_file(lab.new_path(f"secret-{host}")) for host in ("online", "assistant"))
     wire = lab.host("assistant").capture(f"tcp port {CHANNEL_PORT}")
-    copy = replay(tcpcopy=["--secret", here], intercept=["--secret", there])
-    appends(lab, connections=4, commands=200)
+    copy = replay(tcpcopy=["--secret", here, "--workers", workers],
+                  intercept=["--secret", there, "--workers", workers])
+    appends(lab, connections=4 * workers, commands=200)
     assert equal(online, target)
     for program in (copy.tcpcopy, copy.intercept):
         with open(f"/proc/{program.process.pid}/cmdline", "rb") as cmdline:
             assert b"horse" not in cmdline.read()
         assert "encrypted" in program.log and "plain" not in program.log and "no secret" not in program.log
-    assert all_complete(copy.stop())
+    account = copy.stop()
+    assert all_complete(account) and account["channel.connects"] == workers * workers
     wire.stop()
     seen = wire.path.read_bytes()
     assert len(seen) > 10000
