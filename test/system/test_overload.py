@@ -83,7 +83,7 @@ def test_channel_full(lab):
     world = World(lab, tcpcopy=["-W"])
     lab.faults("assistant", from_={"rate": 300e3, "limit": 20000})
     work = lab.host("client").popen(["redis-benchmark", "-h", lab.host("online").ip4, "-q", "-t", "set",
-                                     "-r", "1000", "-c", "50", "-n", "50000"], stdout=subprocess.DEVNULL)
+                                     "-r", "1000", "-c", "50", "-n", "150000"], stdout=subprocess.DEVNULL)
     assert work.wait(60) == 0
     lab.delay_off("assistant")
     world.recovered()
