@@ -1,179 +1,16 @@
 /*
- * Connections of the channel over socketpairs and loopback: HELLO and its versions, silence,
- * garbage, a reader that does not read, and ends in the middle of a callback. Times are shortened.
+ * Connections of the channel over socketpairs: HELLO and its versions, silence, garbage, a reader that does not read, and ends in the
+ * middle of a callback. Times are shortened.
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
+#include "channel_ends.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
-
-#include <cmocka.h>
-#include <event2/event.h>
-
-#include "channel/conn.h"
-
-static struct event_base *base;
-
-/* One end under test and what it told. */
-struct end {
-	struct channel_conn *conn;
-	unsigned ups, messages, batches, drains, downs;
-	uint64_t last_id;
-	uint16_t version;
-	struct msg_hello peer;
-	char why[200];
-	bool close_on_up, close_on_message;
-};
-
-static void on_up(struct channel_conn *c, const struct msg_hello *peer, uint16_t version, void *arg)
-{
-	struct end *e = arg;
-
-	e->ups++;
-	e->peer = *peer;
-	e->version = version;
-	if (e->close_on_up) {
-		channel_conn_close(c, "enough");
-		e->conn = NULL;
-	}
-}
-
-static void on_message(struct channel_conn *c, const struct message *m, void *arg)
-{
-	struct end *e = arg;
-
-	e->messages++;
-	e->last_id = m->type == MSG_WATCH      ? m->watch.id
-		     : m->type == MSG_RESPONSE ? m->response.id
-					       : 0;
-	if (e->close_on_message) {
-		channel_conn_close(c, "enough");
-		e->conn = NULL;
-	}
-}
-
-static void on_batch_end(struct channel_conn *c, void *arg)
-{
-	(void)c;
-	((struct end *)arg)->batches++;
-}
-
-static void on_drained(struct channel_conn *c, void *arg)
-{
-	(void)c;
-	((struct end *)arg)->drains++;
-}
-
-static void on_down(struct channel_conn *c, const char *why, void *arg)
-{
-	struct end *e = arg;
-
-	assert_ptr_equal(c, e->conn);
-	e->downs++;
-	e->conn = NULL;
-	snprintf(e->why, sizeof(e->why), "%s", why);
-}
-
-static const struct channel_handler handler = { on_up, on_message, on_batch_end, on_drained,
-						on_down };
-static const struct channel_options intercept_options = { .program = "intercept",
-							  .release = "1.0.0" };
-static const struct channel_options tcpcopy_options = { .program = "tcpcopy",
-							.release = "1.0.0",
-							.worker = 3 };
-static const struct message watch = {
-	.type = MSG_WATCH,
-	.watch = { .id = 77, .response = { { { { 1, 2 } }, 80 }, { { { 3, 4 } }, 90 } } },
-};
-
-/* Run the loop until *counter is not 0, at most @ms. */
-static void run_until(const unsigned *counter, unsigned ms)
-{
-	for (unsigned i = 0; i < ms && (!counter || !*counter); i++) {
-		event_base_loop(base, EVLOOP_NONBLOCK);
-		usleep(1000);
-	}
-}
-
-/* A raw socket that plays the peer of @e. */
-static int raw_peer(struct end *e, const struct channel_options *o)
-{
-	int fd[2];
-
-	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fd), 0);
-	memset(e, 0, sizeof(*e));
-	e->conn = channel_accept(base, fd[0], o, &handler, e);
-	assert_non_null(e->conn);
-	return fd[1];
-}
-
-static void say(int fd, const struct message *m)
-{
-	uint8_t frame[MESSAGE_MAX_LEN];
-	size_t len = message_encode(frame, m);
-
-	assert_int_equal(write(fd, frame, len), len);
-}
-
-static void say_hello(int fd, uint16_t min, uint16_t max)
-{
-	struct message m = { .type = MSG_HELLO,
-			     .hello = {
-				     .version_min = min, .version_max = max, .program = "test" } };
-
-	say(fd, &m);
-}
-
-/* The next message that the end under test sent to @fd; false at EOF. */
-static bool hear(int fd, struct message *m)
-{
-	static uint8_t buf[MESSAGE_MAX_LEN];
-	const char *why;
-	size_t have = 0, used;
-
-	for (unsigned ms = 0; ms < 2000; ms++) {
-		ssize_t n = recv(fd, buf + have, 1, 0);
-
-		if (!n || (n < 0 && errno == ECONNRESET))
-			return false;
-		if (n < 0) {
-			event_base_loop(base, EVLOOP_NONBLOCK);
-			usleep(1000);
-			continue;
-		}
-		have += (size_t)n;
-		ms = 0;
-		if (message_decode(m, buf, have, &used, &why) == MESSAGE_OK)
-			return true;
-	}
-	fail_msg("nothing came");
-	return false;
-}
-
-static void two_ends(struct end *a, struct end *b)
-{
-	int fd[2];
-
-	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fd), 0);
-	memset(a, 0, sizeof(*a));
-	memset(b, 0, sizeof(*b));
-	a->conn = channel_accept(base, fd[0], &intercept_options, &handler, a);
-	b->conn = channel_accept(base, fd[1], &tcpcopy_options, &handler, b);
-	run_until(&a->ups, 500);
-	run_until(&b->ups, 500);
-	assert_int_equal(a->ups, 1);
-	assert_int_equal(b->ups, 1);
-}
 
 static void hello_brings_both_up(void **state)
 {
@@ -495,92 +332,6 @@ static void the_peers_end_is_told(void **state)
 	assert_int_equal(e.downs, 1);
 }
 
-static int listen_on_loopback(struct endpoint *at, int backlog)
-{
-	struct sockaddr_in sin = { .sin_family = AF_INET,
-				   .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
-	socklen_t len = sizeof(sin);
-	int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
-
-	assert_int_equal(bind(fd, (struct sockaddr *)&sin, sizeof(sin)), 0);
-	assert_int_equal(getsockname(fd, (struct sockaddr *)&sin, &len), 0);
-	assert_int_equal(listen(fd, backlog), 0);
-	assert_true(addr_from_sockaddr(at, (struct sockaddr *)&sin));
-	return fd;
-}
-
-static void connect_over_tcp(void **state)
-{
-	struct end a = { 0 }, b = { 0 };
-	struct endpoint at;
-	int listener = listen_on_loopback(&at, 5), fd = -1, on = 0;
-	socklen_t len = sizeof(on);
-
-	(void)state;
-	a.conn = channel_connect(base, &at, 1000, &tcpcopy_options, &handler, &a);
-	for (unsigned i = 0; fd < 0 && i < 500; i++) {
-		run_until(NULL, 1);
-		fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK);
-	}
-	assert_true(fd >= 0);
-	b.conn = channel_accept(base, fd, &intercept_options, &handler, &b);
-	run_until(&a.ups, 500);
-	run_until(&b.ups, 500);
-	assert_int_equal(a.ups + b.ups, 2);
-	assert_int_equal(getsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, &len), 0);
-	assert_int_equal(on, 1);
-	assert_true(endpoint_eq(channel_conn_peer(a.conn), &at));
-	assert_true(channel_conn_send(a.conn, &watch));
-	run_until(&b.messages, 500);
-	assert_int_equal(b.last_id, 77);
-	channel_conn_close(b.conn, "shutting down");
-	run_until(&a.downs, 500);
-	assert_string_equal(a.why, "peer closed: shutting down");
-	close(listener);
-}
-
-static void a_refused_connect_is_told(void **state)
-{
-	struct end e = { 0 };
-	struct endpoint at;
-
-	(void)state;
-	close(listen_on_loopback(&at, 1));
-	e.conn = channel_connect(base, &at, 1000, &tcpcopy_options, &handler, &e);
-	run_until(&e.downs, 1500);
-	assert_string_equal(e.why, "connection refused");
-}
-
-/* connect() itself fails; the caller still hears it from the loop. */
-static void a_connect_that_fails_at_once_is_told_later(void **state)
-{
-	struct end e = { 0 };
-	struct endpoint at = { .port = 1 };
-
-	(void)state;
-	memset(at.addr.b, 0xff, sizeof(at.addr.b)); /* ff..ff: multicast */
-	e.conn = channel_connect(base, &at, 1000, &tcpcopy_options, &handler, &e);
-	assert_non_null(e.conn);
-	assert_int_equal(e.downs, 0);
-	run_until(&e.downs, 500);
-	assert_int_equal(e.downs, 1);
-	assert_true(e.why[0]);
-}
-
-/* The kernel completes the handshake, but nobody accepts and says HELLO. */
-static void a_connect_without_hello_times_out(void **state)
-{
-	struct end e = { 0 };
-	struct endpoint at;
-	int listener = listen_on_loopback(&at, 5);
-
-	(void)state;
-	e.conn = channel_connect(base, &at, 50, &tcpcopy_options, &handler, &e);
-	run_until(&e.downs, 1000);
-	assert_string_equal(e.why, "no HELLO within 0.05 s");
-	close(listener);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -599,10 +350,6 @@ int main(void)
 		cmocka_unit_test(pings_of_a_slow_reader_cost_bounded_memory),
 		cmocka_unit_test(a_connection_may_be_closed_in_its_own_callbacks),
 		cmocka_unit_test(the_peers_end_is_told),
-		cmocka_unit_test(connect_over_tcp),
-		cmocka_unit_test(a_refused_connect_is_told),
-		cmocka_unit_test(a_connect_that_fails_at_once_is_told_later),
-		cmocka_unit_test(a_connect_without_hello_times_out),
 	};
 	int failed;
 
