@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "base/util.h"
 
@@ -81,6 +82,18 @@ static inline void bench_run(const char *name, void (*fn)(void *arg, unsigned n)
 		ns[i] = (double)(bench_now() - start) / n;
 	}
 	bench_print(name, bench_median(ns, BENCH_RUNS), "ns");
+}
+
+/* Bytes of memory that the process has. */
+static inline size_t bench_resident(void)
+{
+	FILE *f = fopen("/proc/self/statm", "r");
+	unsigned long pages = 0;
+
+	if (!f || fscanf(f, "%*u %lu", &pages) != 1)
+		abort();
+	fclose(f);
+	return pages * (size_t)sysconf(_SC_PAGESIZE);
 }
 
 static inline uint32_t bench_random(void)

@@ -40,21 +40,10 @@ static void do_find(void *arg, unsigned n)
 	}
 }
 
-static size_t resident(void)
-{
-	FILE *f = fopen("/proc/self/statm", "r");
-	unsigned long pages = 0;
-
-	if (!f || fscanf(f, "%*u %lu", &pages) != 1)
-		abort();
-	fclose(f);
-	return pages * (size_t)sysconf(_SC_PAGESIZE);
-}
-
 static void measure(unsigned n)
 {
 	struct watches w = { .route = route_new(&key), .n = n };
-	const size_t before = resident();
+	const size_t before = bench_resident();
 	double worst = 0;
 	uint64_t all = 0;
 	char name[64];
@@ -75,7 +64,7 @@ static void measure(unsigned n)
 	snprintf(name, sizeof(name), "add-worst.%u", n);
 	bench_print(name, worst, "us");
 	snprintf(name, sizeof(name), "memory.%u", n);
-	bench_print(name, (double)(resident() - before) / n, "B/watch");
+	bench_print(name, (double)(bench_resident() - before) / n, "B/watch");
 	snprintf(name, sizeof(name), "find.%u", n);
 	bench_run(name, do_find, &w, 500000);
 	route_free(w.route);

@@ -318,17 +318,6 @@ static void engine(unsigned n)
 }
 
 /* --- memory, and the worst step while it grows --- */
-static size_t resident(void)
-{
-	FILE *f = fopen("/proc/self/statm", "r");
-	unsigned long pages = 0;
-
-	if (!f || fscanf(f, "%*u %lu", &pages) != 1)
-		abort();
-	fclose(f);
-	return pages * (size_t)sysconf(_SC_PAGESIZE);
-}
-
 static void memory(unsigned n)
 {
 	struct world w;
@@ -336,15 +325,15 @@ static void memory(unsigned n)
 	size_t before;
 
 	world_open(&w, n);
-	before = resident();
+	before = bench_resident();
 	for (unsigned i = 0; i < n; i++)
 		open_session(&w, i);
 	snprintf(name, sizeof(name), "memory.resident.%u", n);
-	bench_print(name, (double)(resident() - before) / n, "B/session");
+	bench_print(name, (double)(bench_resident() - before) / n, "B/session");
 	snprintf(name, sizeof(name), "memory.counted.%u", n);
 	bench_print(name, (double)engine_memory(w.e) / n, "B/session");
 	if (n == 1000000)
-		bench_print("memory.process.1000000", (double)resident() / 1e6, "MB");
+		bench_print("memory.process.1000000", (double)bench_resident() / 1e6, "MB");
 }
 
 /* Of the million times that a session is opened, the slowest and the slowest but a hundred. */
