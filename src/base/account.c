@@ -8,6 +8,9 @@
 #include "base/account.h"
 
 #include <string.h>
+#include <time.h>
+
+#include "base/util.h"
 
 /* Does the term of @len bytes name @r? */
 static bool names(const char *term, size_t len, const struct account_row *r)
@@ -95,4 +98,14 @@ void account_document(const struct account_table *t, FILE *to)
 	fprintf(to, "\n| equation | |\n|---|---|\n");
 	for (size_t i = 0; i < t->n_equations; i++)
 		fprintf(to, "| %s | `%s = %s` |\n", t->equations[i].what, t->equations[i].left, t->equations[i].right);
+}
+
+char *account_time(uint64_t ago, char out[ACCOUNT_TIME_LEN])
+{
+	time_t t = time(NULL) - (time_t)(ago / NS_PER_SEC);
+	struct tm tm;
+
+	localtime_r(&t, &tm);
+	strftime(out, ACCOUNT_TIME_LEN, "%Y-%m-%dT%H:%M:%S%z", &tm);
+	return out;
 }

@@ -48,6 +48,10 @@ void account_print(const struct account_table *t, const uint64_t *value, FILE *t
 struct json_t;
 struct json_t *account_json(const struct account_table *t, const uint64_t *value);
 
+/* When something was that is @ago ns ago, as the reports write it: ISO 8601, local time. Returns @out. */
+#define ACCOUNT_TIME_LEN 40
+char *account_time(uint64_t ago, char out[ACCOUNT_TIME_LEN]);
+
 /* The page of the manual: a table in Markdown for each section, and the equations. */
 void account_document(const struct account_table *t, FILE *to);
 

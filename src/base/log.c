@@ -311,3 +311,12 @@ uint64_t log_lines_dropped(void)
 {
 	return __atomic_load_n(&state.dropped, __ATOMIC_RELAXED);
 }
+
+void log_lines(char *text)
+{
+	char *rest = NULL, *line = text ? strtok_r(text, "\n", &rest) : NULL;
+
+	for (; line; line = strtok_r(NULL, "\n", &rest))
+		log_info("%s", line);
+	free(text);
+}

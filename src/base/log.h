@@ -16,6 +16,7 @@ int log_to_journal(const char *socket_path); /* systemd's, by its own protocol; 
 void log_close(void);
 
 void log_at(enum log_level level, const char *fmt, ...) PRINTF_LIKE(2, 3);
+void log_lines(char *text); /* each of its lines as LOGL_INFO; @text is freed, NULL is nothing */
 #define log_err(...) log_often(LOGL_ERROR, LOG_BURST, __VA_ARGS__)
 #define log_warn(...) log_often(LOGL_WARN, LOG_BURST, __VA_ARGS__)
 #define log_info(...) log_at(LOGL_INFO, __VA_ARGS__)

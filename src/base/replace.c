@@ -15,6 +15,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/log.h"
 #include "base/sandbox.h"
 
 SANDBOX_CALLS("openat", "renameat", "renameat2", "unlinkat");
@@ -120,4 +121,25 @@ void replace_close(struct replace *r)
 		return;
 	close(r->dir);
 	free(r);
+}
+
+struct replace *replace_open_report(const char *path, char *err, size_t err_size)
+{
+	struct replace *r = replace_open(path);
+
+	if (!r)
+		snprintf(err, err_size, "option --report \"%s\": %s; accepted: a file in a directory that exists and may be written",
+			 path, strerror(errno));
+	return r;
+}
+
+bool replace_report(const struct replace *r, const char *path, char *text)
+{
+	const bool written = text && !replace_write(r, text, strlen(text));
+
+	if (!written)
+		log_limited(LOGL_WARN, "the report \"%s\" cannot be written: %s; the one before stays", path,
+			    text ? strerror(errno) : "out of memory");
+	free(text);
+	return written;
 }

@@ -138,8 +138,8 @@ bool threads_post(struct threads *t, unsigned i, void (*fn)(void *arg, const voi
 }
 
 struct call {
-	void (*fn)(void *arg);
-	void *arg;
+	void (*fn)(void *a, void *b);
+	void *a, *b;
 	sem_t *done;
 };
 
@@ -148,17 +148,17 @@ static void on_call(void *arg, const void *data)
 	const struct call *c = data;
 
 	(void)arg;
-	c->fn(c->arg);
+	c->fn(c->a, c->b);
 	sem_post(c->done);
 }
 
-void threads_call(struct threads *t, unsigned i, void (*fn)(void *arg), void *arg)
+void threads_call(struct threads *t, unsigned i, void (*fn)(void *a, void *b), void *a, void *b)
 {
-	const struct call c = { fn, arg, &t->done };
+	const struct call c = { fn, a, b, &t->done };
 	const struct timespec while_full = { 0, NS_PER_MS };
 
 	if (!t->thread[i].running) {
-		fn(arg);
+		fn(a, b);
 		return;
 	}
 	while (!threads_post(t, i, on_call, NULL, &c, sizeof(c)))
@@ -167,10 +167,11 @@ void threads_call(struct threads *t, unsigned i, void (*fn)(void *arg), void *ar
 		;
 }
 
-static void end(void *arg)
+static void end(void *arg, void *none)
 {
 	struct thread *x = arg;
 
+	(void)none;
 	x->ending = true;
 	event_base_loopbreak(x->base);
 }
@@ -182,7 +183,7 @@ void threads_stop(struct threads *t)
 
 		if (!x->running)
 			continue;
-		threads_call(t, i, end, x);
+		threads_call(t, i, end, x, NULL);
 		pthread_join(x->id, NULL);
 		x->running = false;
 	}

@@ -28,10 +28,10 @@ struct event_base *threads_base(struct threads *t, unsigned i);
 int threads_start(struct threads *t, char *err, size_t err_size); /* -1 with @err */
 
 /*
- * Run fn(arg) in thread @i, between two turns of its loop; returns when it has run. Where the thread
+ * Run fn(a, b) in thread @i, between two turns of its loop; returns when it has run. Where the thread
  * does not run (yet, or any more) the caller's does it. For the main thread alone.
  */
-void threads_call(struct threads *t, unsigned i, void (*fn)(void *arg), void *arg);
+void threads_call(struct threads *t, unsigned i, void (*fn)(void *a, void *b), void *a, void *b);
 /* See mailbox_post(). From any thread; also before the start. */
 bool threads_post(struct threads *t, unsigned i, void (*fn)(void *arg, const void *data), void *arg,
 		  const void *data, size_t size);

@@ -60,8 +60,9 @@ const struct account_table account_table = {
 	.n_equations = ARRAY_SIZE(equations),
 };
 
-void account_collect(struct pipeline *p, void *sum)
+void account_collect(void *pipeline, void *sum)
 {
+	const struct pipeline *p = pipeline;
 	const struct source_counters c = captures_counters(p->captures);
 	const struct stats *s = &p->stats;
 	uint64_t *row = sum;

@@ -51,8 +51,8 @@ enum account_row_id {
 
 extern const struct account_table account_table;
 
-/* Add what the worker @p has counted to @sum, which has ACCOUNT_ROWS of uint64_t. In its own thread. */
-void account_collect(struct pipeline *p, void *sum);
+/* Add what the worker of @pipeline has counted to @sum, which has ACCOUNT_ROWS of uint64_t. In its own thread; see workers_collect(). */
+void account_collect(void *pipeline, void *sum);
 /* What the process counts, not a worker. Once for each report. */
 void account_collect_process(uint64_t *row);
 

@@ -40,18 +40,8 @@ struct checking {
 static void check_permissions(struct check_report *report, void *arg)
 {
 	const struct checking *k = arg;
-	struct check_result r = { 0 };
-	char command[700];
 
-	if (host_has_capability(HOST_CAP_NET_RAW)) {
-		check_note(report, CHECK_OK, "CAP_NET_RAW%s",
-			   host_has_capability(HOST_CAP_NET_ADMIN) ? ", CAP_NET_ADMIN" : "");
-		return;
-	}
-	check_text(&r, CHECK_BROKEN, "capturing needs CAP_NET_RAW");
-	check_cure(&r, "this host", "sudo %s",
-		   check_command(command, sizeof(command), k->argv, NULL, NULL));
-	check_say(report, &r);
+	host_check_capability(report, "capturing needs CAP_NET_RAW", k->argv);
 }
 
 static void check_interfaces(struct check_report *report, void *arg)

@@ -7,12 +7,10 @@
  */
 #include "intercept/report.h"
 
-#include <errno.h>
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/log.h"
@@ -42,13 +40,9 @@ struct report *report_open(const struct config *c, struct workers *w, char *err,
 	r->started = r->at = r->then = now_ns();
 	if (!c->report_file)
 		return r;
-	r->file = replace_open(c->report_file);
+	r->file = replace_open_report(c->report_file, err, err_size);
 	if (r->file)
 		return r;
-	snprintf(err, err_size,
-		 "option --report \"%s\": %s; accepted: a file in a directory that exists and may "
-		 "be written",
-		 c->report_file, strerror(errno));
 	free(r);
 	return NULL;
 }
@@ -82,24 +76,14 @@ static double rate(const struct report *r, unsigned row)
 			       : 0;
 }
 
-static char *iso_time(uint64_t age, char out[40])
-{
-	time_t t = time(NULL) - (time_t)(age / NS_PER_SEC);
-	struct tm tm;
-
-	localtime_r(&t, &tm);
-	strftime(out, 40, "%Y-%m-%dT%H:%M:%S%z", &tm);
-	return out;
-}
-
 static char *json_text(const struct report *r)
 {
-	char now[40], started[40], *text = NULL;
+	char now[ACCOUNT_TIME_LEN], started[ACCOUNT_TIME_LEN], *text = NULL;
 	json_t *all = account_json(&account_table, r->now_row);
 	json_t *head = json_pack(
 		"{s:s, s:s, s:i, s:s, s:s, s:f, s:{s:f, s:f, s:f}}", "program", "intercept",
 		"version", VERSION, "pid", (int)getpid(), "started",
-		iso_time(r->at - r->started, started), "time", iso_time(0, now), "uptime",
+		account_time(r->at - r->started, started), "time", account_time(0, now), "uptime",
 		(double)(r->at - r->started) / 1e9, "rates", "seconds",
 		(double)(r->at - r->then) / 1e9, "captured_packets", rate(r, ROW_CAPTURE_packets),
 		"records", rate(r, ROW_SEGMENTS_forwarded));
@@ -113,16 +97,8 @@ static char *json_text(const struct report *r)
 
 static void write_file(const struct report *r)
 {
-	char *text;
-
-	if (!r->file)
-		return;
-	text = json_text(r);
-	if (!text || replace_write(r->file, text, strlen(text)))
-		log_limited(LOGL_WARN,
-			    "the report \"%s\" cannot be written: %s; the one before stays",
-			    r->config->report_file, text ? strerror(errno) : "out of memory");
-	free(text);
+	if (r->file)
+		replace_report(r->file, r->config->report_file, json_text(r));
 }
 
 static void print_status(const struct report *r, FILE *to)
@@ -156,15 +132,6 @@ static char *text_of(const struct report *r, bool whole)
 	if (whole)
 		account_print(&account_table, r->now_row, to);
 	return fclose(to) ? NULL : text;
-}
-
-static void log_lines(char *text)
-{
-	char *rest = NULL, *line = text ? strtok_r(text, "\n", &rest) : NULL;
-
-	for (; line; line = strtok_r(NULL, "\n", &rest))
-		log_info("%s", line);
-	free(text);
 }
 
 void report_interval(struct report *r)

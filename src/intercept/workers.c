@@ -122,26 +122,10 @@ int workers_start(struct workers *w, char *err, size_t err_size)
 	return threads_start(w->threads, err, err_size);
 }
 
-struct collection {
-	struct pipeline *pipeline;
-	void (*fn)(struct pipeline *p, void *sum);
-	void *sum;
-};
-
-static void collect(void *arg)
+void workers_collect(struct workers *w, void (*fn)(void *pipeline, void *sum), void *sum)
 {
-	const struct collection *c = arg;
-
-	c->fn(c->pipeline, c->sum);
-}
-
-void workers_collect(struct workers *w, void (*fn)(struct pipeline *p, void *sum), void *sum)
-{
-	for (unsigned i = 0; i < w->count; i++) {
-		struct collection c = { w->pipeline[i], fn, sum };
-
-		threads_call(w->threads, i, collect, &c);
-	}
+	for (unsigned i = 0; i < w->count; i++)
+		threads_call(w->threads, i, fn, w->pipeline[i], sum);
 }
 
 void workers_stop(struct workers *w)

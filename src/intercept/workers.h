@@ -21,7 +21,7 @@ int workers_start(struct workers *w, char *err, size_t err_size); /* -1 with @er
  * Run @fn on each worker's pipeline, in that worker's own thread, one after the other; returns when
  * all have. By the main thread.
  */
-void workers_collect(struct workers *w, void (*fn)(struct pipeline *p, void *sum), void *sum);
+void workers_collect(struct workers *w, void (*fn)(void *pipeline, void *sum), void *sum);
 void workers_stop(struct workers *w);
 void workers_close(struct workers *w);
 

@@ -68,3 +68,19 @@ unsigned long long host_memory_available(void)
 		fclose(f);
 	return kib << 10;
 }
+
+void host_check_capability(struct check_report *report, const char *otherwise, char *const *argv)
+{
+	struct check_result r = { 0 };
+	char command[700];
+
+	if (host_has_capability(HOST_CAP_NET_RAW)) {
+		check_note(report, CHECK_OK, "CAP_NET_RAW%s",
+			   host_has_capability(HOST_CAP_NET_ADMIN) ? ", CAP_NET_ADMIN" : "");
+		return;
+	}
+	check_text(&r, CHECK_BROKEN, "%s", otherwise);
+	check_cure(&r, "this host", "sudo %s",
+		   check_command(command, sizeof(command), argv, NULL, NULL));
+	check_say(report, &r);
+}

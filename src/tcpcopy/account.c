@@ -242,8 +242,9 @@ static void add_examples(struct engine_examples *to, const struct engine_example
 		newest(&to->declined[i], &from->declined[i]);
 }
 
-void account_collect(struct pipeline *p, void *sum)
+void account_collect(void *pipeline, void *sum)
 {
+	struct pipeline *p = pipeline;
 	struct account *a = sum;
 
 	collect_capture(a, p);

@@ -126,8 +126,8 @@ struct account {
 };
 
 void account_init(struct account *a);
-/* Add what @p has counted to @sum, a struct account. On the thread that @p belongs to. */
-void account_collect(struct pipeline *p, void *sum);
+/* Add what @pipeline has counted to @sum, a struct account. On the thread that it belongs to; see workers_collect(). */
+void account_collect(void *pipeline, void *sum);
 void account_add(struct account *sum, const struct account *one);
 /* What the process counts, not a worker: lines of the log. Once for each report. */
 void account_collect_process(struct account *sum);

@@ -38,8 +38,9 @@ struct state {
 	struct flow_key last; /* of what was captured */
 };
 
-static void look(struct pipeline *p, void *arg)
+static void look(void *pipeline, void *arg)
 {
+	const struct pipeline *p = pipeline;
 	struct state *s = arg;
 	const struct engine_counters *n = engine_counters(p->engine);
 

@@ -5,7 +5,6 @@
  * newest and an older one, and rates are what lies between them. Nothing here runs on the packet path; a report costs the workers one pass over their
  * counters.
  */
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -34,11 +33,9 @@ struct report *report_open(const struct config *c, struct workers *w, char *err,
 	account_init(&r->since);
 	if (!c->report_path[0])
 		return r;
-	r->file = replace_open(c->report_path);
+	r->file = replace_open_report(c->report_path, err, err_size);
 	if (r->file)
 		return r;
-	snprintf(err, err_size, "option --report \"%s\": %s; accepted: a file in a directory that exists and may be written",
-		 c->report_path, strerror(errno));
 	free(r);
 	return NULL;
 }
@@ -120,14 +117,9 @@ unsigned report_reasons(const struct report *r, struct report_reason out[REPORT_
 	return n;
 }
 
-char *report_time(const struct report *r, uint64_t at, char out[REPORT_TIME_LEN])
+char *report_time(const struct report *r, uint64_t at, char out[ACCOUNT_TIME_LEN])
 {
-	time_t t = time(NULL) - (time_t)((r->at - MIN(at, r->at)) / NS_PER_SEC);
-	struct tm tm;
-
-	localtime_r(&t, &tm);
-	strftime(out, REPORT_TIME_LEN, "%Y-%m-%dT%H:%M:%S%z", &tm);
-	return out;
+	return account_time(r->at - MIN(at, r->at), out);
 }
 
 static uint64_t send_errors(const struct account *a)
@@ -146,19 +138,8 @@ static ull us(const struct hist *h, double q)
 
 static void write_file(struct report *r)
 {
-	char *text;
-
-	if (!r->file)
-		return;
-	text = report_json(r);
-	if (text && !replace_write(r->file, text, strlen(text))) {
-		free(text);
-		return;
-	}
-	log_limited(LOGL_WARN, "the report \"%s\" cannot be written: %s; the one before stays", r->config->report_path,
-		    text ? strerror(errno) : "out of memory");
-	r->write_failures++;
-	free(text);
+	if (r->file && !replace_report(r->file, r->config->report_path, report_json(r)))
+		r->write_failures++;
 }
 
 void report_interval(struct report *r)
@@ -218,7 +199,7 @@ static void print_reasons(const struct report *r, unsigned most, FILE *to)
 	unsigned n = report_reasons(r, reason);
 
 	for (unsigned i = 0; i < n && i < most; i++) {
-		char client[ENDPOINT_TEXT_LEN], online[ENDPOINT_TEXT_LEN], when[REPORT_TIME_LEN];
+		char client[ENDPOINT_TEXT_LEN], online[ENDPOINT_TEXT_LEN], when[ACCOUNT_TIME_LEN];
 		const struct engine_example *e = reason[i].example;
 
 		fprintf(to, "  %s %llu, %llu bytes: %s\n", reason[i].name, (ull)reason[i].count, (ull)reason[i].lost,
@@ -258,14 +239,9 @@ static char *account_text(const struct report *r)
 
 void report_account(struct report *r)
 {
-	char *text, *line, *rest;
-
 	report_collect(r);
 	log_info("--- account ---");
-	text = account_text(r);
-	for (line = text ? strtok_r(text, "\n", &rest) : NULL; line; line = strtok_r(NULL, "\n", &rest))
-		log_info("%s", line);
-	free(text);
+	log_lines(account_text(r));
 	write_file(r);
 }
 

@@ -39,8 +39,7 @@ struct report_reason {
 unsigned report_reasons(const struct report *r, struct report_reason out[REPORT_MAX_REASONS]);
 
 /* Wall clock of @at (ns, CLOCK_MONOTONIC) as ISO 8601 with the zone. */
-#define REPORT_TIME_LEN 40
-char *report_time(const struct report *r, uint64_t at, char out[REPORT_TIME_LEN]);
+char *report_time(const struct report *r, uint64_t at, char out[ACCOUNT_TIME_LEN]);
 
 char *report_json(const struct report *r); /* to be freed; NULL: out of memory */
 

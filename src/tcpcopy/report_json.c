@@ -30,7 +30,7 @@ static json_t *rates(const struct report *r)
 
 static json_t *example(const struct report *r, const struct engine_example *e)
 {
-	char client[ENDPOINT_TEXT_LEN], online[ENDPOINT_TEXT_LEN], when[REPORT_TIME_LEN];
+	char client[ENDPOINT_TEXT_LEN], online[ENDPOINT_TEXT_LEN], when[ACCOUNT_TIME_LEN];
 
 	if (!e)
 		return json_null();
@@ -72,7 +72,7 @@ static json_t *interfaces(const struct account *a)
 char *report_json(const struct report *r)
 {
 	struct account_loss loss = account_loss(&r->now);
-	char started[REPORT_TIME_LEN], now[REPORT_TIME_LEN];
+	char started[ACCOUNT_TIME_LEN], now[ACCOUNT_TIME_LEN];
 	json_t *all = account_json(&account_table, r->now.row);
 	json_t *head = json_pack("{s:s, s:s, s:i, s:s, s:s, s:f, s:i, s:i, s:i, s:I}", "program", "tcpcopy", "version", VERSION,
 				 "pid", (int)getpid(), "started", report_time(r, r->started_at, started), "time",

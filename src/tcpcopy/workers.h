@@ -25,7 +25,7 @@ int workers_start(struct workers *w, struct event_base *base,
  * worker after the other; returns when all have. @sum needs no lock. Before workers_start() and
  * after workers_stop() the caller's thread does it.
  */
-void workers_collect(struct workers *w, void (*fn)(struct pipeline *p, void *sum), void *sum);
+void workers_collect(struct workers *w, void (*fn)(void *pipeline, void *sum), void *sum);
 
 /* Reset what is open on the targets, end the threads. The counters stay readable. */
 void workers_stop(struct workers *w);
