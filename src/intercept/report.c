@@ -144,8 +144,8 @@ void report_interval(struct report *r)
 void report_account(struct report *r)
 {
 	collect(r);
+	write_file(r); /* first: who reads in the log that there is an account finds it in the file */
 	log_lines(text_of(r, true));
-	write_file(r);
 }
 
 char *report_status(struct report *r, bool json)

@@ -240,9 +240,9 @@ static char *account_text(const struct report *r)
 void report_account(struct report *r)
 {
 	report_collect(r);
+	write_file(r); /* first: who reads in the log that there is an account finds it in the file */
 	log_info("--- account ---");
 	log_lines(account_text(r));
-	write_file(r);
 }
 
 static void print_states(const struct account *a, FILE *to)
