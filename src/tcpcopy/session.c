@@ -369,24 +369,21 @@ void session_start(struct engine *e, struct session *s, uint64_t now)
 	loss_rearm(e, s, now);
 }
 
-/* The client goes on although its session has ended: look for its next turn, but not before a growing pause. */
-static void observe_again(struct engine *e, struct session *s, uint64_t now)
+struct session *session_observe_again(struct engine *e, struct session *s, bool at_once, uint64_t now)
 {
 	struct session *o = session_new(e, &s->key, now);
 
-	if (!o) {
-		flow_table_remove(e->flows, s);
-		return;
-	}
+	if (!o)
+		return NULL;
 	o->pred = s;
 	s->succ = o;
 	o->turn_ack = s->turn_ack;
 	o->has_turn_ack = s->has_turn_ack;
 	o->cap_nxt = s->cap_nxt;
 	o->captured_last = s->captured_last;
-	o->cap_nxt = s->cap_nxt;
 	o->rejoins = (uint8_t)MIN(s->rejoins + 1, 10);
-	o->rejoin_after = now + MIN(REJOIN_FIRST << (o->rejoins - 1), REJOIN_MAX);
+	o->rejoin_after = at_once && !s->rejoins ? now : now + MIN(REJOIN_FIRST << (o->rejoins - 1), REJOIN_MAX);
+	return o;
 }
 
 void session_end(struct engine *e, struct session *s, enum session_outcome o, uint64_t now)
@@ -414,9 +411,9 @@ void session_end(struct engine *e, struct session *s, enum session_outcome o, ui
 		e->ops->ended(e->arg, s, o);
 	if (s->succ && (s->succ->events & EV_OPENED) && !(s->succ->events & EV_ENDED))
 		session_start(e, s->succ, now);
-	else if (!over && o != OUTCOME_HALF_OPEN && o != OUTCOME_SHUTDOWN &&
-		 flow_table_find(e->flows, &s->key) == s)
-		observe_again(e, s, now);
+	else if (!over && o != OUTCOME_HALF_OPEN && o != OUTCOME_SHUTDOWN && flow_table_find(e->flows, &s->key) == s &&
+		 !session_observe_again(e, s, false, now))
+		flow_table_remove(e->flows, s);
 }
 
 /*

@@ -57,6 +57,7 @@ const char *session_outcome_text(enum session_outcome o);
 	X(ESTABLISHED, "the target's SYN-ACK was accepted")                                     \
 	X(CLIENT_FIN, "the client's FIN is in the queue")                                       \
 	X(CLIENT_RST, "the client's RST was captured")                                          \
+	X(CUT, "what follows in the client's stream was not captured: it ends here")            \
 	X(FIN_SENT, "FIN sent to the target")                                                   \
 	X(FIN_ACKED, "the target acknowledged the FIN")                                         \
 	X(TARGET_FIN, "the target's FIN came")                                                  \
@@ -112,7 +113,7 @@ enum session_event {
 	X(leftovers_reset, "of the records, those of an old connection on the target, which was reset") \
 	X(holes, "holes seen in captured streams")                                                      \
 	X(holes_filled, "of these, filled by the client's retransmission or a late packet")             \
-	X(holes_given_up, "of these, open when their session ended")                                    \
+	X(holes_given_up, "of these, never filled: their session was cut there, or ended before")       \
 	X(holes_proved, "of these, those whose bytes the online server was found to have")              \
 	X(missing_bytes, "payload bytes that never came: not captured, yet before others that were")
 

@@ -53,6 +53,7 @@ static void check_session(const struct engine *e, const struct session *s, uint6
 	assert(!(ev & EV_FIN_SENT) || (ev & EV_CLIENT_FIN && ev & EV_ESTABLISHED));
 	assert(!(ev & EV_FIN_ACKED) || ev & EV_FIN_SENT);
 	assert(!(ev & EV_TARGET_FIN) || ev & EV_ESTABLISHED);
+	assert(!(ev & EV_CUT) || !s->ooo);
 	assert((s->syn != NULL) == ((ev & (EV_OPENED | EV_ESTABLISHED | EV_ENDED)) == EV_OPENED));
 	assert(!s->watched || ev & EV_STARTED);
 	assert(!s->pred || s->pred->succ == s);

@@ -99,7 +99,7 @@ static void client_syn(struct engine *e, struct session *s, const struct flow_ke
 				timer_set(e, s, TIMER_LIFE, now + HALF_OPEN_LIFE);
 			return; /* the client's retransmission: our SYN has its own timer */
 		}
-		if (s->events & (EV_ENDED | EV_CLIENT_FIN | EV_CLIENT_RST)) {
+		if (s->events & (EV_ENDED | EV_CLIENT_FIN | EV_CLIENT_RST | EV_CUT)) {
 			pred = s;
 			s = NULL;
 		} else {
@@ -245,6 +245,11 @@ static void client_segment(struct engine *e, struct session *s, const struct seg
 
 	if (s->events & EV_ENDED || g->seq - old + BELIEVE_WITHIN > 2 * BELIEVE_WITHIN) {
 		e->n.keepalive_bytes += g->captured;
+		return;
+	}
+	if (s->events & EV_CUT) { /* and nobody observes the connection: there was no room, or silence for long */
+		session_declined(e, &s->key, DECLINE_MIDDLE, now);
+		unjoined(e, g, DECLINE_MIDDLE);
 		return;
 	}
 	if (g->flags & TCPF_RST) {

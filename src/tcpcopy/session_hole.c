@@ -10,7 +10,8 @@
  * are lost; only a client that never does ends the waiting. Where the socket cannot be asked (mirror port, file, a joined session whose first byte the
  * server's count does not tell), the hole has HOLE_PATIENCE to be filled.
  *
- * A lost session ends by RST and gives its memory back; the connection is joined again at its next turn.
+ * Then the stream is cut at the hole. What lies behind it is given up, and its memory freed, at once; what lies before it was captured as any other and is
+ * still delivered, in its turns, and then the session ends by RST. The connection is joined again at its next turn, which waits for that end.
  */
 #include "tcpcopy/session_impl.h"
 
@@ -81,6 +82,36 @@ static uint64_t patience(const struct session *s)
 	return HOLE_PATIENCE;
 }
 
+/*
+ * What the hole hides never comes. The session goes on to the hole, at most until the deadline of a turn captured now; who reads behind the hole is
+ * observed until a turn begins.
+ */
+static void cut(struct engine *e, struct session *s, uint64_t now)
+{
+	const bool newest = flow_table_find(e->flows, &s->key) == s && !(s->events & EV_CLIENT_RST);
+	uint64_t lost = e->n.lost_bytes;
+	struct session *o = NULL;
+	uint32_t end, ack;
+
+	timer_off(s, TIMER_HOLE);
+	hole_close(e, s);
+	queue_cut(e, s, &end, &ack);
+	e->n.lost_by_outcome[OUTCOME_CAPTURE_HOLE] += e->n.lost_bytes - lost;
+	session_event(e, s, EV_CUT);
+	if (!(s->events & EV_CLIENT_RST)) {
+		s->rst_at = now;
+		s->rst_expect = s->has_turn_ack ? ack - s->turn_ack : 0;
+	}
+	if (newest)
+		o = session_observe_again(e, s, true, now);
+	if (o) {
+		o->cap_nxt = end;
+		o->turn_ack = ack;
+	}
+	if (!(s->events & EV_ESTABLISHED) && !s->head)
+		session_end(e, s, OUTCOME_CAPTURE_HOLE, now);
+}
+
 /* TIMER_HOLE fired. */
 void hole_timeout(struct engine *e, struct session *s, uint64_t now)
 {
@@ -91,7 +122,7 @@ void hole_timeout(struct engine *e, struct session *s, uint64_t now)
 		s->hole_proof = now;
 	else if (now >= end ||
 		 (s->hole_proof && (e->captured_until > s->hole_proof || now >= s->hole_proof + PROOF_AGE))) {
-		session_end(e, s, OUTCOME_CAPTURE_HOLE, now);
+		cut(e, s, now);
 		return;
 	}
 	timer_set(e, s, TIMER_HOLE, MIN(now + ASK_AGAIN, MAX(end, now + NS_PER_MS)));

@@ -147,8 +147,8 @@ struct session {
 	uint32_t held;		  /* bytes of pool blocks in the queues */
 	uint32_t not_taken;	  /* captured bytes that found no room; the session ends in the same step */
 	uint32_t turn_ack;	  /* the client's ack when the newest turn opened */
-	uint32_t rst_expect;	  /* answer bytes that the client had read before it reset; valid with EV_CLIENT_RST */
-	uint64_t rst_at;	  /* ns, capture of the RST */
+	uint32_t rst_expect;	  /* answer bytes that the client had read before it reset, or went on behind the cut */
+	uint64_t rst_at;	  /* ns, capture of the RST, or the cut; both valid with EV_CLIENT_RST or EV_CUT */
 	uint64_t captured_last;	  /* ns, newest segment of the client */
 	uint64_t hole_since;	  /* ns; 0: no hole */
 	uint64_t hole_proof;	  /* ns, when the online server was found to have what is missing; 0: not */
@@ -235,6 +235,11 @@ void session_declined(struct engine *e, const struct flow_key *k, enum decline w
 enum session_state session_state(uint32_t events); /* of a live session */
 void session_start(struct engine *e, struct session *s, uint64_t now);
 void session_end(struct engine *e, struct session *s, enum session_outcome o, uint64_t now);
+/*
+ * Look for the next turn of a client whose session @s has ended or will; not before a growing pause, unless the target has answered since it was opened and
+ * @at_once says so. NULL: no memory.
+ */
+struct session *session_observe_again(struct engine *e, struct session *s, bool at_once, uint64_t now);
 void session_announce(struct engine *e, uint64_t now);
 void session_free(struct engine *e, struct session *s);
 void session_shed(struct engine *e, uint64_t now); /* end someone if memory is short */
@@ -253,12 +258,14 @@ enum queue_result { QUEUE_OLD, QUEUE_NEW, QUEUE_BEHIND_HOLE, QUEUE_NO_MEMORY, QU
 enum queue_result queue_put(struct engine *e, struct session *s, const struct segment *g);
 void queue_acked(struct engine *e, struct session *s, uint32_t ack, uint64_t now); /* also takes an RTT sample */
 void queue_drop(struct engine *e, struct session *s); /* everything, counted as lost */
+/* What lies behind the hole, counted as lost. *@end, *@ack: the sequence number behind it and the highest ack in it. */
+void queue_cut(struct engine *e, struct session *s, uint32_t *end, uint32_t *ack);
 
 /* session_turn.c */
 void turn_linked(struct engine *e, struct session *s, struct qseg *q); /* q was just appended in order */
 void turn_response(struct session *s, const struct response *r, uint32_t new_bytes, uint64_t now);
 void turn_check(struct engine *e, struct session *s, uint64_t now);
-bool turn_rst_may_go(const struct engine *e, const struct session *s, uint64_t now);
+bool turn_rst_may_go(const struct engine *e, const struct session *s, uint64_t now); /* with EV_CLIENT_RST or EV_CUT */
 
 /* session_hole.c */
 void hole_watch(struct engine *e, struct session *s, uint32_t old_cap_nxt, uint64_t now);

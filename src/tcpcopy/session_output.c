@@ -281,15 +281,15 @@ void session_step(struct engine *e, struct session *s, uint64_t now)
 		return;
 	if (!(s->events & EV_ESTABLISHED)) {
 		if (s->events & EV_CLIENT_RST && !s->head)
-			session_end(e, s, OUTCOME_CLIENT_RESET, now);
+			session_end(e, s, OUTCOME_CLIENT_RESET, now); /* one that was cut has ended already, or has data */
 		return;
 	}
 	output_mtu(e, s);
 	turn_check(e, s, now);
 	loss_send(e, s, now);
 	send_new(e, s, false, now);
-	if (s->events & EV_CLIENT_RST && turn_rst_may_go(e, s, now)) {
-		session_end(e, s, OUTCOME_CLIENT_RESET, now);
+	if (s->events & (EV_CLIENT_RST | EV_CUT) && turn_rst_may_go(e, s, now)) {
+		session_end(e, s, s->events & EV_CUT ? OUTCOME_CAPTURE_HOLE : OUTCOME_CLIENT_RESET, now);
 		return;
 	}
 	acknowledge(e, s, now);

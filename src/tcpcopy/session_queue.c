@@ -233,6 +233,28 @@ void queue_acked(struct engine *e, struct session *s, uint32_t ack, uint64_t now
 		loss_rtt_sample(s, sample);
 }
 
+/* Everything behind the hole, counted as lost. *@end, *@ack: where the client stands then, should it be joined again. */
+static void drop_behind_hole(struct engine *e, struct session *s, uint32_t *end, uint32_t *ack)
+{
+	while (s->ooo) {
+		struct qseg *q = s->ooo;
+
+		*ack = seq_max(*ack, q->ack);
+		*end = qseg_end(q);
+		e->n.lost_bytes += q->len;
+		e->live_bytes -= q->len;
+		s->ooo = q->next;
+		qseg_free(e, s, q);
+	}
+}
+
+void queue_cut(struct engine *e, struct session *s, uint32_t *end, uint32_t *ack)
+{
+	*end = s->cap_nxt;
+	*ack = s->turn_ack;
+	drop_behind_hole(e, s, end, ack);
+}
+
 void queue_drop(struct engine *e, struct session *s)
 {
 	for (const struct qseg *q = s->hold; q; q = q->next) {
@@ -248,17 +270,7 @@ void queue_drop(struct engine *e, struct session *s)
 		s->head = q->next;
 		qseg_free(e, s, q);
 	}
-	while (s->ooo) {
-		struct qseg *q = s->ooo;
-
-		/* where the client stands, should it be joined again */
-		s->turn_ack = seq_max(s->turn_ack, q->ack);
-		s->cap_nxt = qseg_end(q);
-		e->n.lost_bytes += q->len;
-		e->live_bytes -= q->len;
-		s->ooo = q->next;
-		qseg_free(e, s, q);
-	}
+	drop_behind_hole(e, s, &s->cap_nxt, &s->turn_ack);
 	e->n.lost_bytes += s->not_taken;
 	e->live_bytes -= s->not_taken;
 	s->not_taken = 0;

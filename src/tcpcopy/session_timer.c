@@ -73,7 +73,7 @@ static bool expired(struct engine *e, struct session *s, enum session_timer t, u
 	case TIMER_WAIT:
 		/* the predecessor had its time; its end starts this session */
 		if (s->pred && !(s->pred->events & EV_ENDED))
-			session_end(e, s->pred, OUTCOME_PORT_REUSED, now);
+			session_end(e, s->pred, s->pred->events & EV_CUT ? OUTCOME_CAPTURE_HOLE : OUTCOME_PORT_REUSED, now);
 		return false;
 	case TIMER_LIFE:
 		return life_expired(e, s, now);

@@ -88,15 +88,21 @@ static void release(struct session *s)
 }
 
 /* Deadline and pause timers of what waits now. */
-static void arm(struct engine *e, struct session *s, uint64_t at)
+static void arm(struct engine *e, struct session *s, uint64_t deadline)
 {
 	uint64_t quiet;
 
-	timer_set(e, s, TIMER_HOLD, at + e->cfg.hold);
+	timer_set(e, s, TIMER_HOLD, deadline);
 	if (answer_may_pause(s, &quiet))
 		timer_set(e, s, TIMER_PAUSE, s->answer_last + quiet);
 	else
 		timer_off(s, TIMER_PAUSE);
+}
+
+/* Of the RST. A client's is as late as its last turn may be; what was cut is delivered, without --hold, too. */
+static uint64_t rst_deadline(const struct engine *e, const struct session *s)
+{
+	return s->rst_at + (s->events & EV_CUT ? MAX(e->cfg.hold, RTO_CAP_ALIVE) : e->cfg.hold);
 }
 
 /* Release every turn that may go. The connection is established. */
@@ -106,15 +112,15 @@ void turn_check(struct engine *e, struct session *s, uint64_t now)
 		uint64_t *way = way_out(e, s, s->hold->expect, s->hold->captured_at, now);
 
 		if (!way) {
-			arm(e, s, s->hold->captured_at);
+			arm(e, s, s->hold->captured_at + e->cfg.hold);
 			return;
 		}
 		(*way)++;
 		e->turns_waiting--;
 		release(s);
 	}
-	if (s->events & EV_CLIENT_RST && !turn_rst_may_go(e, s, now)) {
-		arm(e, s, s->rst_at);
+	if (s->events & (EV_CLIENT_RST | EV_CUT) && !turn_rst_may_go(e, s, now)) {
+		arm(e, s, rst_deadline(e, s));
 		return;
 	}
 	timer_off(s, TIMER_HOLD);
@@ -123,11 +129,11 @@ void turn_check(struct engine *e, struct session *s, uint64_t now)
 
 /*
  * The client's RST waits for its turn, or servers abort work that the client had waited for; and for the acknowledgment of everything before it, for an RST would
- * take what was lost on the way with it.
+ * take what was lost on the way with it. The same goes for the RST that ends a stream which was cut.
  */
 bool turn_rst_may_go(const struct engine *e, const struct session *s, uint64_t now)
 {
-	if (now >= s->rst_at + e->cfg.hold)
+	if (now >= rst_deadline(e, s))
 		return true;
 	if (s->hold || s->next || s->snd_una != s->snd_nxt)
 		return false;
