@@ -26,6 +26,7 @@ struct source_counters {
 	uint64_t ring_used;    /* gauge: of these, in blocks that wait to be read now */
 	uint64_t ring_most;    /* the most that ever waited at once */
 	uint64_t ring_freezes; /* times that the kernel found no free block */
+	uint64_t ring_aside;   /* packets copied aside to keep blocks free */
 	uint64_t turns;        /* from the ring to a wake-up for each packet, or back */
 };
 

@@ -147,6 +147,7 @@ static void add_source(struct account *a, const char *name, const struct source_
 	to->ring_used += n->ring_used;
 	to->ring_most += n->ring_most;
 	to->ring_freezes += n->ring_freezes;
+	to->ring_aside += n->ring_aside;
 	to->turns += n->turns;
 }
 
@@ -168,6 +169,7 @@ static void collect_capture(struct account *a, struct pipeline *p)
 		row[ROW_CAPTURE_truncated] += n.truncated;
 		row[ROW_CAPTURE_errors] += n.errors;
 		row[ROW_CAPTURE_ring_freezes] += n.ring_freezes;
+		row[ROW_CAPTURE_ring_aside] += n.ring_aside;
 		row[ROW_CAPTURE_turns] += n.turns;
 	}
 	for (int i = 0; i < PARSE_REASON_COUNT; i++)

@@ -16,6 +16,7 @@
 	X(truncated, "of the captured, cut by the capture")                                             \
 	X(errors, "errors of the capture (an interface that went down)")                                \
 	X(ring_freezes, "times that a ring was found full")                                             \
+	X(ring_aside, "packets copied aside because a ring was filling up")                             \
 	X(turns, "changes between wake-ups for each packet and a ring")
 
 #define ACCOUNT_LIVE(X)                                                      \

@@ -32,6 +32,17 @@ def test_a_full_ring_recovers(hosts):
     assert counters["packets"] > 5000 and counters["disorder"] == 0
 
 
+def test_a_slow_reader_keeps_what_comes_one_at_a_time(hosts):
+    """Each millisecond's packets take a block, of which there are 32; copied aside they take their own size."""
+    a, b = hosts
+    cap = b.capture("b0", FILTER, 0, 4, "incoming", "ring=8M", "age", "budget=10", "pause=10", mode="ring")
+    a.send(CLIENT, 33800, "10.91.0.2", 6379, 96, "count=3000", "rate=1500")
+    _, counters = results(cap)
+    assert counters["packets"] == 3000 and counters["drops"] == counters["disorder"] == 0
+    assert counters["bytes"] == 3000 * (96 + 54)
+    assert counters["aside"] > 1000
+
+
 @pytest.mark.parametrize("budget", [1, 7, 256])
 def test_every_packet_over_many_blocks(hosts, budget):
     """The ring is filled several times over, with lengths that leave a different rest of each

@@ -5,9 +5,9 @@
  *
  *   capture INTERFACE FILTER PACKETS SECONDS [incoming] [snaplen=N] [buffer=N] [stall=MS]
  *           [refilter=FILTER] [quiet] [age] [mode=auto|ring|packet|alternate] [ring=BYTES] [budget=N]
- *           [workers=N [seed=N] [byport]]
+ *           [pause=MS] [workers=N [seed=N] [byport]]
  *       Prints "ready", then a line for each packet, then the counters. PACKETS 0: no limit.
- *       "stall" sleeps before reading; "refilter" replaces the filter after that; "quiet" prints
+ *       "stall" sleeps before reading, "pause" after each poll; "refilter" replaces the filter after that; "quiet" prints
  *       only the counters. Of a payload byte that is not its sequence number mod 251, as "send"
  *       makes them, it says "wrong". "age" adds to "quiet" the time from capture to delivery and the
  *       number of packets whose sequence number is not above that of the one before.
@@ -72,8 +72,13 @@ static const char *option(char **argv, const char *name)
 static unsigned long number(char **argv, const char *name, unsigned long otherwise)
 {
 	const char *v = option(argv, name);
+	unsigned long n;
+	char *end;
 
-	return v ? strtoul(v, NULL, 0) : otherwise;
+	if (!v)
+		return otherwise;
+	n = strtoul(v, &end, 0);
+	return *end == 'M' ? n << 20 : n;
 }
 
 static uint64_t now_ns(clockid_t id)
@@ -165,10 +170,10 @@ static void print_source(struct source *s, uint64_t cpu)
 	source_counters(s, &c);
 	printf("counters packets=%" PRIu64 " bytes=%" PRIu64 " truncated=%" PRIu64 " drops=%" PRIu64
 	       " errors=%" PRIu64 " ring=%" PRIu64 " ring_used=%" PRIu64 " ring_most=%" PRIu64
-	       " freezes=%" PRIu64 " turns=%" PRIu64 " disorder=%" PRIu64 " age_p50_ns=%" PRIu64
+	       " freezes=%" PRIu64 " aside=%" PRIu64 " turns=%" PRIu64 " disorder=%" PRIu64 " age_p50_ns=%" PRIu64
 	       " age_p99_ns=%" PRIu64 " cpu_ns_each=%" PRIu64 "%s%s\n",
 	       c.packets, c.bytes, c.truncated, c.kernel_drops, c.errors, c.ring_bytes, c.ring_used,
-	       c.ring_most, c.ring_freezes, c.turns, disorder, hist_quantile(&ages, 0.5),
+	       c.ring_most, c.ring_freezes, c.ring_aside, c.turns, disorder, hist_quantile(&ages, 0.5),
 	       hist_quantile(&ages, 0.99), c.packets ? cpu / c.packets : 0,
 	       s->error[0] ? " error: " : "", s->error);
 }
@@ -194,7 +199,7 @@ static int run_capture(char **argv)
 	uint64_t limit = strtoull(argv[2], NULL, 10), taken = 0, cpu;
 	uint64_t end = now_ns(CLOCK_MONOTONIC) + (uint64_t)(atof(argv[3]) * 1e9);
 	unsigned long stall = number(argv + 4, "stall", 0);
-	unsigned long budget = number(argv + 4, "budget", 256);
+	unsigned long budget = number(argv + 4, "budget", 256), pause = number(argv + 4, "pause", 0);
 	const char *refilter = option(argv + 4, "refilter");
 	bool quiet = option(argv + 4, "quiet");
 	struct source *s[FANOUT_MAX_WORKERS];
@@ -229,6 +234,8 @@ static int run_capture(char **argv)
 					     (unsigned)(limit ? MIN(limit - taken, budget) : budget),
 					     note_worker, &r);
 		fflush(stdout);
+		if (pause)
+			poll(NULL, 0, (int)pause);
 	}
 	cpu = now_ns(CLOCK_PROCESS_CPUTIME_ID) - cpu;
 	if (spread.workers > 1)
