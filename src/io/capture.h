@@ -25,6 +25,7 @@ struct capture {
 	struct bpf_program program;
 	uint64_t filter_since; /* packets stamped before this were let in by the filter before */
 	bool drained;          /* the last poll left nothing in the kernel, not even unfinished */
+	uint64_t oldest; /* ns, greatest age of a packet when it was delivered; whoever looks resets it */
 };
 
 static inline struct capture *capture_of(struct source *s)
@@ -39,6 +40,8 @@ static inline struct capture *capture_of(struct source *s)
 struct capture *capture_packet_new(const struct capture_options *o, char *err, size_t err_size);
 struct capture *capture_ring_new(const struct capture_options *o, char *err, size_t err_size);
 int capture_let_in(struct capture *c, char *err, size_t err_size);
+/* Keep blocks of a ring free that is filling up; for one that is not polled just now. */
+void capture_ring_relieve(struct capture *c);
 
 /*
  * Steps of the two functions above. capture_socket() fills the head and makes a socket that
@@ -134,6 +137,12 @@ static inline uint64_t capture_time(const struct capture_clock *k, uint64_t stam
 	uint64_t t = stamp - k->offset;
 
 	return k->now - t < CAPTURE_OLDEST ? t : k->now;
+}
+
+static inline void capture_note_age(struct capture *c, const struct capture_clock *k,
+				    const struct raw_packet *p)
+{
+	c->oldest = MAX(c->oldest, k->now - MIN(p->time, k->now));
 }
 
 /* A GRO super-packet without a pending checksum was verified when it was put together. */

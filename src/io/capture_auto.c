@@ -18,7 +18,9 @@
  * So what is saved is weighed against the retire time, which is measured, because it may be longer
  * than asked for: the rate from which on the ring is worth it grows with it. Back at half that
  * rate, which is above the rates at which a quick delivery is promised. Bytes count, too: large
- * packets fill a socket's buffer at few packets a second, and the ring spares them a copy.
+ * packets fill a socket's buffer at few packets a second, and the ring spares them a copy. And what
+ * is counted is only what we had time for: where packets are old when they are read, they go by the
+ * ring, however few were read. It is the cheaper way, and holds more of them.
  *
  * When an interface was down its sockets join the group anew, on some kernels in the other order.
  * Packets that come by the idle socket show that; the group is told, and with it all its workers.
@@ -33,6 +35,7 @@
 
 #define UP_RATE 12000u /* packets/s at a retire time of 1 ms */
 #define BYTES_AS_PACKET 8192u  /* so many bytes weigh as much as one more packet */
+#define LATE (10 * NS_PER_MS)  /* older than a packet should be when it is delivered */
 #define WINDOW (50 * NS_PER_MS)
 #define ALTERNATE_WINDOW (5 * NS_PER_MS) /* CAPTURE_ALTERNATE */
 #define TURN_MOST (50 * NS_PER_MS)       /* waiting for the last block of a ring */
@@ -86,6 +89,13 @@ static void window_begins(struct pair *p)
 {
 	p->window_packets = 0;
 	p->window_bytes = delivered(p);
+	p->half[PACKET]->oldest = p->half[RING]->oldest = 0;
+}
+
+/* Were packets of this window late? */
+static bool is_late(const struct pair *p)
+{
+	return MAX(p->half[PACKET]->oldest, p->half[RING]->oldest) > LATE;
 }
 
 static void turn_is_over(struct pair *p)
@@ -104,6 +114,7 @@ static void turn_is_over(struct pair *p)
 static void adapt(struct pair *p, unsigned n)
 {
 	uint64_t now, passed, weight, rate;
+	bool late;
 
 	p->window_packets += n;
 	if (p->turning || p->fixed)
@@ -114,9 +125,10 @@ static void adapt(struct pair *p, unsigned n)
 		return;
 	weight = p->window_packets + (delivered(p) - p->window_bytes) / BYTES_AS_PACKET;
 	rate = weight * NS_PER_SEC / passed;
+	late = is_late(p);
 	p->window_start = now;
 	window_begins(p);
-	if (p->alternate || (p->on == PACKET ? rate > p->up : rate < p->down))
+	if (p->alternate || (p->on == PACKET ? rate > p->up || late : rate < p->down && !late))
 		turn(p, !p->on, now);
 }
 
@@ -131,8 +143,11 @@ static unsigned poll_half(struct pair *p, unsigned half, unsigned budget, source
 static unsigned poll_turning(struct pair *p, unsigned budget, source_fn fn, void *arg)
 {
 	bool last_chance = !capture_turn_busy(&p->turn); /* asked first: nothing comes after it */
-	unsigned left = !p->on, n = poll_half(p, left, budget, fn, arg);
+	unsigned left = !p->on, n;
 
+	if (left == PACKET)
+		capture_ring_relieve(p->half[RING]);
+	n = poll_half(p, left, budget, fn, arg);
 	if (!p->half[left]->drained &&
 	    (n || capture_clock_ns(CLOCK_MONOTONIC) - p->turned < TURN_MOST))
 		return n;

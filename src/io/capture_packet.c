@@ -114,6 +114,7 @@ static bool deliver(struct packet_source *c, unsigned i, const struct capture_cl
 	count->packets++;
 	count->bytes += p.len;
 	count->truncated += !!(h->msg_flags & MSG_TRUNC);
+	capture_note_age(&c->capture, clock, &p);
 	fn(&p, arg);
 	return true;
 }

@@ -176,7 +176,8 @@ static void step(struct ring *r)
 }
 
 /* False when the packet is not delivered. */
-static bool deliver(struct ring *r, const struct raw_packet *p, source_fn fn, void *arg)
+static bool deliver(struct ring *r, const struct capture_clock *clock, const struct raw_packet *p,
+		    source_fn fn, void *arg)
 {
 	struct source_counters *count = &r->capture.counters;
 
@@ -188,8 +189,15 @@ static bool deliver(struct ring *r, const struct raw_packet *p, source_fn fn, vo
 	count->bytes += p->len;
 	count->truncated +=
 		p->captured < p->len && (!r->capture.snaplen || p->captured < r->capture.snaplen);
+	capture_note_age(&r->capture, clock, p);
 	fn(p, arg);
 	return true;
+}
+
+/* With @n blocks that wait. What is aside is first in line, so more of it joins the queue there. */
+static bool is_filling(const struct ring *r, unsigned n)
+{
+	return n > FILLING(r->blocks) || (n > 1 && !aside_empty(r->aside));
 }
 
 /*
@@ -212,6 +220,18 @@ static void copy_aside(struct ring *r, unsigned n, const struct capture_clock *c
 		r->capture.counters.ring_aside++;
 	}
 	give_back(r);
+}
+
+void capture_ring_relieve(struct capture *c)
+{
+	struct ring *r = CONTAINER_OF(c, struct ring, capture);
+	unsigned n = waiting(r);
+	struct capture_clock clock;
+
+	if (!is_filling(r, n))
+		return;
+	clock = capture_clock();
+	copy_aside(r, n, &clock);
 }
 
 /* An error makes the socket readable until it is taken. */
@@ -240,16 +260,16 @@ static unsigned ring_poll(struct source *s, unsigned budget, source_fn fn, void 
 	}
 	r->most = MAX(r->most, n);
 	clock = capture_clock();
-	if (n > FILLING(r->blocks) || (n > 1 && !aside_empty(r->aside)))
+	if (is_filling(r, n))
 		copy_aside(r, n, &clock);
 	for (; taken < budget && aside_take(r->aside, &p); taken++)
-		delivered += deliver(r, &p, fn, arg);
+		delivered += deliver(r, &clock, &p, fn, arg);
 	for (; taken < budget && r->kept < r->blocks && ours(r, r->at); taken++) {
 		if (!has_packet(r))
 			continue;
 		p = packet_at(r, &clock);
 		step(r);
-		delivered += deliver(r, &p, fn, arg);
+		delivered += deliver(r, &clock, &p, fn, arg);
 	}
 	r->capture.drained = is_drained(r);
 	return delivered;
