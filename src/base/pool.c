@@ -1,12 +1,15 @@
 /*
- * Blocks in power-of-two classes, carved from slabs that come from mmap.
+ * Blocks in size classes, four to each doubling, carved from slabs that come from mmap.
  *
  *     pool ── class 64 ── slabs with a free block (partial)
- *          ── class 128   slabs with all blocks free (empty)  slab: header | block | block | ...
+ *          ── class 80    slabs with all blocks free (empty)  slab: header | block | block | ...
  *          ── ...           full slabs: only on the list of all
  *
+ * Classes are 64, 80, 96, 112, 128, 160, ...: a block is at most a quarter larger than what was
+ * asked for, a tenth on average; with powers of two it was a third.
+ *
  * A slab is aligned to its own size, so a block finds its slab by masking its address, and a block
- * needs no header of its own. Slabs of small classes are 64 KB; of large ones eight places, of
+ * needs no header of its own. Slabs of small classes are 64 KB; of large ones eight places or more, of
  * which the header takes one. A fresh slab is carved lazily, block by block, so that pages never
  * used are never touched.
  *
@@ -33,7 +36,9 @@
 
 #define MIN_SHIFT 6
 #define MAX_SHIFT 17
-#define CLASSES (MAX_SHIFT - MIN_SHIFT + 1)
+#define STEPS_SHIFT 2 /* four classes to each doubling */
+#define STEPS (1u << STEPS_SHIFT)
+#define CLASSES (((MAX_SHIFT - MIN_SHIFT) << STEPS_SHIFT) + 1)
 #define TRIM_BYTES (8u << 20) /* given back by one call, in less than a millisecond */
 #define SLAB_MIN (64u * 1024u)
 
@@ -63,21 +68,29 @@ struct pool {
 _Static_assert(POOL_MIN == 1u << MIN_SHIFT && POOL_MAX == 1u << MAX_SHIFT, "classes");
 _Static_assert(sizeof(struct slab) <= POOL_MIN, "the header takes the first place of a slab");
 
+/* The blocks of the classes above 2^shift are 2^shift and a number of steps of 2^(shift - 2). */
 static unsigned class_of(size_t size)
 {
+	unsigned shift;
+
 	if (size <= POOL_MIN)
 		return 0;
-	return 64 - (unsigned)__builtin_clzll((unsigned long long)(size - 1)) - MIN_SHIFT;
+	shift = 63 - (unsigned)__builtin_clzll((unsigned long long)(size - 1));
+	return ((shift - MIN_SHIFT) << STEPS_SHIFT) +
+	       (unsigned)((size - 1) >> (shift - STEPS_SHIFT)) - STEPS + 1;
 }
 
 static inline size_t block_size(unsigned class)
 {
-	return (size_t)POOL_MIN << class;
+	return (size_t)(STEPS + class % STEPS) << (MIN_SHIFT - STEPS_SHIFT + class / STEPS);
 }
 
+/* A power of two. */
 static inline size_t slab_size(unsigned class)
 {
-	return MAX(SLAB_MIN, block_size(class) * 8);
+	unsigned doublings = (class + STEPS - 1) / STEPS;
+
+	return MAX(SLAB_MIN, (size_t)POOL_MIN * 8 << doublings);
 }
 
 /* Places in a slab, the first of which is the header's. */

@@ -6,8 +6,8 @@
 #include <stdint.h>
 
 /*
- * A pool hands out blocks in power-of-two size classes from POOL_MIN to POOL_MAX bytes, carved from
- * slabs. Taking and returning a block is O(1) and makes no system call, except when a class needs a
+ * A pool hands out blocks in size classes from POOL_MIN to POOL_MAX bytes, four to each doubling,
+ * carved from slabs. Taking and returning a block is O(1) and makes no system call, except when a class needs a
  * further slab. A pool belongs to one worker; it has no lock.
  */
 #define POOL_MIN 64u

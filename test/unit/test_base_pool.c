@@ -28,8 +28,20 @@ static void classes(void **state)
 	(void)state;
 	assert_int_equal(pool_class_size(0), 64);
 	assert_int_equal(pool_class_size(64), 64);
-	assert_int_equal(pool_class_size(65), 128);
-	assert_int_equal(pool_class_size(1500), 2048);
+	assert_int_equal(pool_class_size(65), 80);
+	assert_int_equal(pool_class_size(80), 80);
+	assert_int_equal(pool_class_size(113), 128);
+	assert_int_equal(pool_class_size(129), 160);
+	assert_int_equal(pool_class_size(1500), 1536);
+	assert_int_equal(pool_class_size(1537), 1792);
+	assert_int_equal(pool_class_size(65536), 65536);
+	assert_int_equal(pool_class_size(65537), 80 * 1024);
+	for (size_t size = 64, n = 0; size < POOL_MAX; size = pool_class_size(size + 1), n++) {
+		assert_int_equal(pool_class_size(size), size);
+		assert_int_equal(size % 16, 0);
+		assert_true(size * 5 / 4 >= pool_class_size(size + 1));
+		assert_in_range(n, 0, 43);
+	}
 	assert_int_equal(pool_class_size(POOL_MAX), POOL_MAX);
 	for (size_t size = 0; size <= POOL_MAX; size = size * 2 + 1) {
 		unsigned char *block = pool_get(p, size);
@@ -59,10 +71,10 @@ static void reuse(void **state)
 	(void)state;
 	assert_ptr_not_equal(a, b);
 	pool_put(p, a, 1024);
-	c = pool_get(p, 513);
+	c = pool_get(p, 900);
 	assert_ptr_equal(a, c);
-	pool_put(p, b, 513);
-	pool_put(p, c, 513);
+	pool_put(p, b, 900);
+	pool_put(p, c, 900);
 	assert_int_equal(pool_bytes_used(p), 0);
 	pool_free(p);
 }
@@ -80,8 +92,8 @@ static void limit(void **state)
 	assert_int_equal(pool_failures(p), 1);
 	assert_true(pool_bytes_held(p) <= most);
 	/* nearly all of the limit is blocks: a place a slab is lost to its header */
-	assert_true(count * 256 >= most / 100 * 99);
-	assert_int_equal(pool_bytes_used(p), count * 256);
+	assert_true(count * pool_class_size(200) >= most / 100 * 99);
+	assert_int_equal(pool_bytes_used(p), count * pool_class_size(200));
 
 	for (size_t i = 0; i < count; i++)
 		pool_put(p, blocks[i], 200);
