@@ -45,7 +45,7 @@
 #define BLOCKS_LEAST 4u
 #define FILLING(blocks) ((blocks) / 4) /* so many wait: their packets are copied aside */
 #define ASIDE_AT_ONCE 4096u        /* packets that one poll copies */
-#define ASIDE_SHARE 2u             /* of the ring's bytes, room for them */
+#define ASIDE_SHARE 4u             /* of the ring's bytes, room for them */
 #define FRAME_EXTRA 256u /* more than what the kernel puts before a packet, and block header */
 /* The kernel puts the IP header behind 16 bytes of room for a link layer, aligned, and then moves
  * it by the virtio_net_hdr; so much more, and it is aligned again. */

@@ -22,7 +22,7 @@
 #define DEFAULT_PEER_PORT 36524
 #define DEFAULT_HOLD (3 * NS_PER_SEC)
 #define DEFAULT_SESSION_BUFFER (64ull << 20)
-#define DEFAULT_MEMORY (128ull << 20)
+#define DEFAULT_MEMORY (160ull << 20)
 #define DEFAULT_RING (64ull << 20)
 #define DEFAULT_STATS (10 * NS_PER_SEC)
 
@@ -393,7 +393,7 @@ static const struct args_option options[] = {
 	  set_never_hold },
 	{ 0, "session-buffer", "SIZE", 0, "the most that a session may hold for its target (64M)",
 	  "64K to 1G", set_session_buffer },
-	{ 'm', "memory", "SIZE", 0, "the most that all sessions may hold together (128M)",
+	{ 'm', "memory", "SIZE", 0, "the most that all sessions may hold together (160M)",
 	  "1M to 1T", set_memory },
 	{ 0, "stats", "DURATION", 0, "between two lines of counters, 0 for none (10s)",
 	  "0, or 100ms to 24h", set_stats },
