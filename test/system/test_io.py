@@ -413,7 +413,7 @@ def test_an_interface_may_go_down_and_come_back(hosts, mode):
 
 def test_the_raw_sockets_receive_nothing(hosts):
     a, b = hosts
-    send = b.start(b.tool, "send", CLIENT, 1, "10.91.0.1", 6379, 0, "count=300000")
+    send = b.start(b.tool, "send", CLIENT, 1, "10.91.0.1", 6379, 0, "count=300000", "rate=10000")   # 30 s, or until it is killed
     time.sleep(0.2)
     a.python(SCAPY + f"mac = '{mac_of(b, 'b0')}'\n"
              "ps = [Ether(dst=mac) / IP(src='10.91.0.1', dst='10.91.0.2', proto=255) / Raw(b'x' * 99),"
