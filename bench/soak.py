@@ -54,7 +54,7 @@ def main():
     problems, slowest = [], 0
     with Lab() as lab:
         lab.host("client").sysctl(net__ipv4__tcp_tw_reuse=1, net__ipv4__ip_local_port_range="10000 65000")
-        world = World(lab, load={"connections": 20, "think": 0.005})
+        world = World(lab, load={"connections": 20, "think": 0.005}, intercept=["--state", lab.new_path("state")])
         first = calm(world)
         print(f"| minute | fault | lasted s | back after s | held |\n|---|---|---|---|---|\n| 0 | none | | | {text(first)} |", flush=True)
         running, begun, count = flow(lab), time.monotonic(), 0

@@ -210,6 +210,12 @@ static const char *set_report(void *into, const char *value)
 	return *value ? NULL : "it is empty";
 }
 
+static const char *set_state(void *into, const char *value)
+{
+	((struct config *)into)->state_file = value;
+	return !*value ? "it is empty" : strlen(value) > 480 ? "it is too long" : NULL;
+}
+
 static const char *set_control(void *into, const char *value)
 {
 	((struct config *)into)->control_path = value;
@@ -293,6 +299,10 @@ static const struct args_option options[] = {
 	{ 0, "report", "FILE", 0,
 	  "write the account as JSON to FILE: at every line of counters, at SIGUSR1, at the end",
 	  "a file name", set_report },
+	{ 0, "state", "FILE", 0,
+	  "keep in FILE what an intercept that is started anew has to know: the connections that "
+	  "killed tcpcopys may have left on targets",
+	  "a file name", set_state },
 	{ 0, "status", NULL, 0, "print how a running intercept does, and exit", NULL, set_status },
 	{ 0, "json", NULL, 0, "the same as JSON", NULL, set_json },
 	{ 0, "control", "PATH", 0,

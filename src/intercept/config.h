@@ -34,6 +34,7 @@ struct config {
 	const char *log_file, *pid_file; /* NULL: none */
 	bool log_journal;                /* -l journal */
 	const char *report_file;         /* --report; NULL: none */
+	const char *state_file;          /* --state; NULL: none */
 	const char *control_path;        /* --control; "": the default */
 	uint64_t stats_interval;         /* --stats, ns; 0: none */
 	bool status, status_json;        /* ask a running intercept, nothing else */

@@ -7,7 +7,7 @@
  * target, which intercept sees on a gateway, were never watched and are never told.
  *
  * A tcpcopy that lives comes back within ORPHAN_GRACE_NS and watches again what it still has; what
- * it has not watched by then is left from one that was killed.
+ * it has not watched by then is left from one that was killed. With --state they outlive intercept.
  *
  * Entries lie in a ring in the order of their coming, chained by bucket, as in early.c: the head of
  * the ring is the oldest and first of its chain. What is watched again stays in the ring, marked,
@@ -23,10 +23,9 @@
 #define NONE UINT32_MAX
 
 struct entry {
-	struct tuple tuple;
-	struct addr owner;
-	uint64_t since, told; /* ns; told 0: never */
-	uint32_t next;        /* of its bucket; NONE: the last */
+	struct orphan is;
+	uint64_t told; /* ns; 0: never */
+	uint32_t next; /* of its bucket; NONE: the last */
 	uint32_t bucket;
 	bool gone;
 };
@@ -34,6 +33,7 @@ struct entry {
 struct orphans {
 	const struct siphash_key *key;
 	unsigned head, count;
+	bool changed;
 	uint32_t first[BUCKETS], last[BUCKETS];
 	struct entry ring[ORPHANS_MAX];
 };
@@ -76,7 +76,7 @@ static void pop(struct orphans *o)
 void orphans_expire(struct orphans *o, uint64_t now)
 {
 	while (o->count &&
-	       (o->ring[o->head].gone || o->ring[o->head].since + ORPHAN_LIFE_NS <= now))
+	       (o->ring[o->head].gone || o->ring[o->head].is.since + ORPHAN_LIFE_NS <= now))
 		pop(o);
 }
 
@@ -87,7 +87,7 @@ void orphans_forget(struct orphans *o, const struct tuple *t)
 	if (!o->count)
 		return;
 	bucket = bucket_of(o, t);
-	for (at = o->first[bucket]; at != NONE && !tuple_eq(&o->ring[at].tuple, t);
+	for (at = o->first[bucket]; at != NONE && !tuple_eq(&o->ring[at].is.tuple, t);
 	     at = o->ring[at].next)
 		before = at;
 	if (at == NONE)
@@ -99,6 +99,7 @@ void orphans_forget(struct orphans *o, const struct tuple *t)
 	if (o->last[bucket] == at)
 		o->last[bucket] = before;
 	o->ring[at].gone = true;
+	o->changed = true;
 }
 
 void orphans_add(struct orphans *o, const struct tuple *t, const struct addr *owner, uint64_t now)
@@ -112,8 +113,9 @@ void orphans_add(struct orphans *o, const struct tuple *t, const struct addr *ow
 		pop(o);
 	at = (o->head + o->count++) % ORPHANS_MAX;
 	o->ring[at] = (struct entry){
-		.tuple = *t, .owner = *owner, .since = now, .next = NONE, .bucket = bucket
+		.is = { *t, *owner, now }, .next = NONE, .bucket = bucket
 	};
+	o->changed = true;
 	if (o->last[bucket] == NONE)
 		o->first[bucket] = at;
 	else
@@ -128,11 +130,34 @@ bool orphans_due(struct orphans *o, const struct tuple *t, uint64_t now, struct 
 	if (!o->count)
 		return false;
 	for (uint32_t at = o->first[bucket_of(o, t)]; at != NONE && !x; at = o->ring[at].next)
-		if (tuple_eq(&o->ring[at].tuple, t))
+		if (tuple_eq(&o->ring[at].is.tuple, t))
 			x = &o->ring[at];
-	if (!x || now < x->since + ORPHAN_GRACE_NS || (x->told && now < x->told + ORPHAN_AGAIN_NS))
+	if (!x || now < x->is.since + ORPHAN_GRACE_NS || (x->told && now < x->told + ORPHAN_AGAIN_NS))
 		return false;
 	x->told = now;
-	*owner = x->owner;
+	*owner = x->is.owner;
 	return true;
+}
+
+bool orphans_changed(struct orphans *o)
+{
+	bool changed = o->changed;
+
+	o->changed = false;
+	return changed;
+}
+
+unsigned orphans_count(const struct orphans *o)
+{
+	return o->count;
+}
+
+void orphans_each(const struct orphans *o, void (*fn)(const struct orphan *x, void *arg), void *arg)
+{
+	for (unsigned i = 0; i < o->count; i++) {
+		const struct entry *x = &o->ring[(o->head + i) % ORPHANS_MAX];
+
+		if (!x->gone)
+			fn(&x->is, arg);
+	}
 }

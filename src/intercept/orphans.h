@@ -16,6 +16,12 @@
 
 struct orphans;
 
+struct orphan {
+	struct tuple tuple; /* of the responses */
+	struct addr owner;
+	uint64_t since; /* ns */
+};
+
 /* @key must stay valid. NULL: no memory. Times are those of CLOCK_MONOTONIC, ns. */
 struct orphans *orphans_new(const struct siphash_key *key);
 void orphans_free(struct orphans *o);
@@ -30,5 +36,10 @@ void orphans_forget(struct orphans *o, const struct tuple *t);
 bool orphans_due(struct orphans *o, const struct tuple *t, uint64_t now, struct addr *owner);
 
 void orphans_expire(struct orphans *o, uint64_t now);
+
+/* For a file that has them all (state.c). orphans_changed(): since the call of it before. */
+bool orphans_changed(struct orphans *o);
+unsigned orphans_count(const struct orphans *o); /* at least as many as orphans_each() has */
+void orphans_each(const struct orphans *o, void (*fn)(const struct orphan *x, void *arg), void *arg);
 
 #endif

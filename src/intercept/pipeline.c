@@ -71,6 +71,8 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
 	(void)what;
 	early_expire(p->early, now);
 	orphans_expire(p->orphans, now);
+	if (p->state)
+		state_save(p->state, p->orphans, now);
 	announce_expire(&p->announce, now);
 	route_trim(p->route);
 	relay_trim(p->relay);
@@ -111,6 +113,9 @@ void pipeline_close(struct pipeline *p)
 		return;
 	for (struct peer *peer = NULL; p->peers && (peer = peers_next(p->peers, peer));)
 		watch_release_all(p, peer);
+	if (p->state)
+		state_save(p->state, p->orphans, now_ns());
+	state_close(p->state);
 	peers_close(p->peers, "intercept is stopping");
 	captures_close(p->captures);
 	early_free(p->early);

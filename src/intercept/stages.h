@@ -9,6 +9,7 @@
 #include "intercept/probe.h"
 #include "intercept/relay.h"
 #include "intercept/route.h"
+#include "intercept/state.h"
 #include "intercept/stats.h"
 
 struct event;
@@ -25,6 +26,7 @@ struct pipeline {
 	struct route *route;
 	struct early *early;
 	struct orphans *orphans;
+	struct state *state; /* NULL: none is kept */
 	struct relay *relay;
 	struct peers *peers;
 	struct guard *guard; /* of all workers; not owned */

@@ -59,6 +59,29 @@ static int open_captures(struct workers *w, struct config *c, char *err, size_t 
 	return captures_open(all, &w->spread, c, filter, err, err_size);
 }
 
+/* One of an intercept before: to the worker that its target's responses come to. */
+static void add_orphan(const struct orphan *x, void *arg)
+{
+	struct workers *w = arg;
+	struct pipeline *p = w->pipeline[fanout_worker(&w->spread, &x->tuple)];
+
+	orphans_add(p->orphans, &x->tuple, &x->owner, x->since);
+}
+
+static int open_state(struct workers *w, const char *path, char *err, size_t err_size)
+{
+	for (unsigned i = 0; i < w->count; i++) {
+		w->pipeline[i]->state = state_open(path, i, err, err_size);
+		if (!w->pipeline[i]->state)
+			return -1;
+	}
+	state_load(path, now_ns(), add_orphan, w);
+	for (unsigned i = 0; i < w->count; i++)
+		state_save(w->pipeline[i]->state, w->pipeline[i]->orphans, now_ns());
+	state_remove_others(path, w->count);
+	return 0;
+}
+
 static int open_all(struct workers *w, struct config *c, char *where, size_t where_size, char *err,
 		    size_t err_size)
 {
@@ -84,6 +107,8 @@ static int open_all(struct workers *w, struct config *c, char *where, size_t whe
 	}
 	for (unsigned i = 0; i < w->count; i++)
 		peers_spread(w->pipeline[i]->peers, &w->spread, i);
+	if (c->state_file && open_state(w, c->state_file, err, err_size))
+		return -1;
 	/* Its helper process must not have the captures' sockets. */
 	if (c->guard && !(w->guard = guard_open(err, err_size)))
 		return -1;

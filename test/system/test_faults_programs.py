@@ -39,8 +39,11 @@ def test_killed_and_restarted(lab, what):
         assert set(account.outcomes()) == {"complete"}, account.log
 
 
-def test_what_a_killed_tcpcopy_leaves_is_reset_when_the_target_speaks(lab):
-    world = World(lab, load={"connections": 5})
+@pytest.mark.parametrize("both", [False, True])
+def test_what_a_killed_tcpcopy_leaves_is_reset_when_the_target_speaks(lab, both):
+    """Also when intercept is killed after it, and finds what it knew in the file of --state."""
+    state = lab.new_path("state")
+    world = World(lab, load={"connections": 5}, intercept=["--state", state])
     left = [connect(lab) for _ in range(5)]
     for number, connection in enumerate(left):
         ask(connection, f"append left{number} x")
@@ -50,9 +53,13 @@ def test_what_a_killed_tcpcopy_leaves_is_reset_when_the_target_speaks(lab):
     world.replay.tcpcopy.kill()
     for connection in left:
         connection.close()      # nobody is there to see it
+    if both:
+        assert wait_until(lambda: state.exists() and state.stat().st_size >= 24 + 5 * 64)
+        world.replay.restart("intercept")
     world.replay.tcpcopy = world.replay.tcpcopy.again().wait_ready()
     world.recovered()
-    unchanged(world, before)
+    if not both:
+        unchanged(world, before)
     world.target.cli("config", "set", "timeout", "1")      # the load is never idle so long
     world.load.stop()
     assert closed(lab, timeout=15), lab.host("target").check_output(["ss", "-tn"])
