@@ -2,6 +2,8 @@
 """Bytes that capture never saw. A filter by length makes them: what it leaves out, the online server has all the same."""
 
 import contextlib
+import os
+import signal
 import socket
 import time
 
@@ -46,6 +48,32 @@ def test_lost_request_ends_the_session_soon_and_the_next_turn_joins(lab, replay)
     assert account.outcomes()["capture-hole"] == 1
     assert account("sessions opened in mid-stream") == 1
     assert account("given up with their session") == len("append k 2\r\n")
+
+
+def test_what_was_captured_before_the_hole_is_delivered(lab, replay):
+    """The target stands still, so many turns wait when the hole is found: none of them is lost, and the order is kept."""
+    lab.route_to_assistant("client")
+    online, target = lab.redis("online"), lab.redis("target")
+    r = replay(tcpcopy=["-F", "less", "600"])
+    with connection(lab) as s:
+        ask(s, "append k 0.")
+        assert wait_until(lambda: target.cli("get", "k") == "0.")
+        os.kill(target.pid, signal.SIGSTOP)
+        for i in range(1, 40):
+            ask(s, f"append k {i}.")
+        ask(s, "append k " + "x" * 900)     # not captured
+        ask(s, "append k lost.")
+        time.sleep(0.5)                     # the hole is found
+        ask(s, "append k 40.")
+        time.sleep(0.2)
+        os.kill(target.pid, signal.SIGCONT)
+        wanted = "".join(f"{i}." for i in range(41))
+        assert wait_until(lambda: target.cli("get", "k") == wanted), target.cli("get", "k")
+        assert online.cli("get", "k").replace("x", "").replace("lost.", "") == wanted
+    account = r.stop()
+    assert account.outcomes()["capture-hole"] == 1
+    assert account("sessions opened in mid-stream") == 1
+    assert account("given up with their session") == len("append k lost.\r\n")
 
 
 def test_the_clients_own_loss_is_waited_for(lab, replay):
