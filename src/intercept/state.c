@@ -1,10 +1,10 @@
 /*
  * The file of --state.
  *
- * In: the orphans of a worker, once a second if they have changed, and at the end. Out: the same, to
- * an intercept that is started later, be it that this one was ended, killed, or the host restarted.
- * Without it, a connection that a killed tcpcopy left on a target stays there for as long as the
- * target keeps it, if intercept is started anew before the target speaks.
+ * In: the orphans of a worker, once a second if they have changed, and at the end. Out: the same,
+ * to an intercept that is started later, be it that this one was ended, killed, or the host
+ * restarted. Without it, a connection that a killed tcpcopy left on a target stays there for as
+ * long as the target keeps it, if intercept is started anew before the target speaks.
  *
  * What is not known after a kill is the last second; and the watches of tcpcopys that live, which
  * announce them again.
@@ -96,10 +96,11 @@ struct state *state_open(const char *path, unsigned worker, char *err, size_t er
 		s->file = replace_open(s->path);
 	if (s->file)
 		return s;
-	snprintf(err, err_size,
-		 "option --state \"%s\": %s; accepted: a file in a directory that exists and may be "
-		 "written, which is new or was written by intercept",
-		 path, foreign ? "it is no state of intercept" : strerror(errno));
+	snprintf(
+		err, err_size,
+		"option --state \"%s\": %s; accepted: a file in a directory that exists and may be "
+		"written, which is new or was written by intercept",
+		path, foreign ? "it is no state of intercept" : strerror(errno));
 	free(s);
 	return NULL;
 }
@@ -201,7 +202,8 @@ void state_save(struct state *s, struct orphans *o, uint64_t now)
 	w.to = (struct record *)(void *)(data + sizeof(magic));
 	orphans_each(o, add_record, &w);
 	if (replace_write(s->file, data, (size_t)((char *)w.to - data)))
-		log_limited(LOGL_WARN, "the state \"%s\" cannot be written: %s; the one before stays",
-			    s->path, strerror(errno));
+		log_limited(LOGL_WARN,
+			    "the state \"%s\" cannot be written: %s; the one before stays", s->path,
+			    strerror(errno));
 	free(data);
 }

@@ -6,7 +6,8 @@
 
 #include "intercept/orphans.h"
 
-/* The file of --state, of one worker: what an intercept that is started anew has to know; see state.c. */
+/* The file of --state, of one worker: what an intercept that is started anew has to know; see
+ * state.c. */
 struct state;
 
 /*
@@ -16,7 +17,8 @@ struct state;
 struct state *state_open(const char *path, unsigned worker, char *err, size_t err_size);
 void state_close(struct state *s);
 
-/* All orphans that workers of an intercept before have left in their files, to whom @fn gives them. */
+/* All orphans that workers of an intercept before have left in their files, to whom @fn gives them.
+ */
 void state_load(const char *path, uint64_t now, void (*fn)(const struct orphan *x, void *arg),
 		void *arg);
 

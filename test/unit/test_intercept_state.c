@@ -1,6 +1,6 @@
 /*
- * The file of --state: an intercept that is started anew knows what the one before knew, however many
- * workers either has; and what is not ours is neither read nor written.
+ * The file of --state: an intercept that is started anew knows what the one before knew, however
+ * many workers either has; and what is not ours is neither read nor written.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -92,8 +92,7 @@ static bool has(struct orphans *o, unsigned n, uint64_t now)
 	struct tuple t = tuple_of(n);
 	struct addr owner;
 
-	return orphans_due(o, &t, now, &owner) &&
-	       owner.b[15] == 0x8e && owner.b[12] == 0x0a;
+	return orphans_due(o, &t, now, &owner) && owner.b[15] == 0x8e && owner.b[12] == 0x0a;
 }
 
 static void who_is_started_anew_knows(void **state)
@@ -172,7 +171,8 @@ static void put(const char *bytes, size_t len)
 
 static void what_is_not_ours_is_left_alone(void **state)
 {
-	static const char *const precious[] = { "x", "precious data that are longer than the head" };
+	static const char *const precious[] = { "x",
+						"precious data that are longer than the head" };
 	struct orphans *o;
 
 	(void)state;
@@ -190,7 +190,8 @@ static void what_is_not_ours_is_left_alone(void **state)
 	save(0, orphans_of(1, 2, 1), 1);
 	assert_in_range(size_of(path), 60, 200);
 	assert_null(state_open("/nonexistent/x", 0, err, sizeof(err)));
-	assert_non_null(strstr(err, "--state \"/nonexistent/x\": No such file or directory; accepted: "));
+	assert_non_null(
+		strstr(err, "--state \"/nonexistent/x\": No such file or directory; accepted: "));
 }
 
 /* Half a record, as of a copy that was broken off: the whole ones are taken. */

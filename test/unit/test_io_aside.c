@@ -18,7 +18,9 @@ static struct raw_packet packet(uint8_t *bytes, unsigned number, unsigned len)
 {
 	for (unsigned i = 0; i < len; i++)
 		bytes[i] = (uint8_t)(number * 7 + i);
-	return (struct raw_packet){ .data = bytes, .captured = len, .len = len + 9, .gso_size = 5, .time = number };
+	return (struct raw_packet){
+		.data = bytes, .captured = len, .len = len + 9, .gso_size = 5, .time = number
+	};
 }
 
 static bool put(struct aside *a, unsigned number, unsigned len)
@@ -68,7 +70,8 @@ static void as_they_went_in(void **state)
 	aside_free(a);
 }
 
-/* What does not fit is refused and nothing else changes; room comes with the release, not before. */
+/* What does not fit is refused and nothing else changes; room comes with the release, not before.
+ */
 static void full(void **state)
 {
 	struct aside *a = aside_new(ROOM);
