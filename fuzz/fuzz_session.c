@@ -146,6 +146,16 @@ static bool op_online_received(void *arg, const struct flow_key *key, uint64_t *
 	return true;
 }
 
+static enum online_word op_online_there(void *arg, const struct flow_key *key)
+{
+	struct world *w = arg;
+
+	for (int i = 0; i < FLOWS; i++)
+		if (endpoint_eq(&w->flow[i].key.client, &key->client))
+			return (enum online_word)(w->flow[i].seq >> 3 & 1 ? ONLINE_GONE : ONLINE_THERE);
+	return ONLINE_UNKNOWN;
+}
+
 static const struct engine_ops ops = {
 	.emit = op_emit,
 	.watch = op_watch,
@@ -153,6 +163,7 @@ static const struct engine_ops ops = {
 	.source_take = op_source_take,
 	.source_give = op_source_give,
 	.online_received = op_online_received,
+	.online_there = op_online_there,
 };
 
 static struct endpoint endpoint_at(uint8_t host, uint16_t port)
@@ -390,6 +401,8 @@ static void operate(struct world *w)
 		break;
 	case 13:
 		engine_flushed(w->e);
+		if (op & 16)
+			engine_capture_lost(w->e, w->now);
 		break;
 	case 14:
 		w->up = !w->up;

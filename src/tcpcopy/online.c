@@ -2,8 +2,9 @@
  * The online server's sockets - theory of operation
  *
  * One netlink socket, opened before privileges and namespaces change. A question names the 4-tuple as the server sees it (its own address first) and is answered in the
- * same system call's shadow: the kernel queues the answer before sendto() returns, so reading it never blocks. One that is not there is no answer. IPv4 connections
- * of an IPv6 wildcard listener have sockets of family AF_INET6 with mapped addresses, so for IPv4 both are tried.
+ * same system call's shadow: the kernel queues the answer before sendto() returns, so reading it never blocks. For a connection that it does not have the kernel
+ * answers with the listener of its port, or with an error. IPv4 connections of an IPv6 wildcard listener have sockets of family AF_INET6 with mapped
+ * addresses, so for IPv4 both are tried.
  */
 #include "tcpcopy/online.h"
 
@@ -20,6 +21,8 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
+
+enum { TIME_WAIT = 6, CLOSE = 7, LISTEN = 10 }; /* the kernel's net/tcp_states.h */
 
 struct online {
 	int fd;
@@ -58,7 +61,7 @@ static void put_address(__be32 out[4], const struct addr *a, bool as_v4)
 }
 
 /* tcpi_bytes_received out of the attributes of one answer. */
-static bool take_info(const struct nlmsghdr *h, uint64_t *bytes)
+static bool take_bytes(const struct nlmsghdr *h, uint64_t *bytes)
 {
 	const size_t head = NLMSG_HDRLEN + NLMSG_ALIGN(sizeof(struct inet_diag_msg));
 	const char *at = (const char *)h + head, *end = (const char *)h + h->nlmsg_len;
@@ -82,7 +85,24 @@ static bool take_info(const struct nlmsghdr *h, uint64_t *bytes)
 	return false;
 }
 
-static bool ask(struct online *o, int family, const struct endpoint *client, const struct endpoint *server, uint64_t *bytes)
+/* For a connection that it does not have the kernel finds the listener of its port, or says ENOENT. */
+static enum online_word judge(const struct nlmsghdr *h)
+{
+	struct inet_diag_msg m;
+	struct nlmsgerr failed;
+
+	if (h->nlmsg_type == NLMSG_ERROR && h->nlmsg_len >= NLMSG_LENGTH(sizeof(failed))) {
+		memcpy(&failed, (const char *)h + NLMSG_HDRLEN, sizeof(failed));
+		return failed.error == -ENOENT ? ONLINE_GONE : ONLINE_UNKNOWN;
+	}
+	if (h->nlmsg_type != SOCK_DIAG_BY_FAMILY || h->nlmsg_len < NLMSG_LENGTH(sizeof(m)))
+		return ONLINE_UNKNOWN;
+	memcpy(&m, (const char *)h + NLMSG_HDRLEN, sizeof(m));
+	return m.idiag_state == TIME_WAIT || m.idiag_state == CLOSE || m.idiag_state == LISTEN ? ONLINE_GONE : ONLINE_THERE;
+}
+
+/* *@bytes stays as it is where the answer does not say. */
+static enum online_word ask(struct online *o, int family, const struct endpoint *client, const struct endpoint *server, uint64_t *bytes)
 {
 	struct {
 		struct nlmsghdr h;
@@ -104,26 +124,44 @@ static bool ask(struct online *o, int family, const struct endpoint *client, con
 	put_address(q.r.id.idiag_dst, &client->addr, family == AF_INET);
 	q.r.id.idiag_cookie[0] = q.r.id.idiag_cookie[1] = INET_DIAG_NOCOOKIE;
 	if (send(o->fd, &q, sizeof(q), 0) < 0)
-		return false;
+		return ONLINE_UNKNOWN;
 	for (;;) {
 		ssize_t n = recv(o->fd, &answer, sizeof(answer), 0);
+
+		enum online_word word;
 
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < (ssize_t)sizeof(answer.h))
-			return false;
+			return ONLINE_UNKNOWN;
 		if (answer.h.nlmsg_seq != o->seq || answer.h.nlmsg_len > (size_t)n)
 			continue; /* of an earlier question */
-		if (answer.h.nlmsg_type != SOCK_DIAG_BY_FAMILY ||
-		    answer.h.nlmsg_len < NLMSG_LENGTH(sizeof(struct inet_diag_msg)))
-			return false;
-		return take_info(&answer.h, bytes);
+		word = judge(&answer.h);
+		if (word == ONLINE_THERE)
+			take_bytes(&answer.h, bytes);
+		return word;
 	}
+}
+
+static enum online_word look(struct online *o, const struct endpoint *client, const struct endpoint *server, uint64_t *bytes)
+{
+	enum online_word four;
+
+	if (!addr_is_v4(&server->addr))
+		return ask(o, AF_INET6, client, server, bytes);
+	four = ask(o, AF_INET, client, server, bytes);
+	return four != ONLINE_THERE && ask(o, AF_INET6, client, server, bytes) == ONLINE_THERE ? ONLINE_THERE : four;
 }
 
 bool online_received(struct online *o, const struct endpoint *client, const struct endpoint *server, uint64_t *bytes)
 {
-	bool v4 = addr_is_v4(&server->addr);
+	*bytes = UINT64_MAX;
+	return look(o, client, server, bytes) == ONLINE_THERE && *bytes != UINT64_MAX;
+}
 
-	return (v4 && ask(o, AF_INET, client, server, bytes)) || ask(o, AF_INET6, client, server, bytes);
+enum online_word online_there(struct online *o, const struct endpoint *client, const struct endpoint *server)
+{
+	uint64_t bytes;
+
+	return look(o, client, server, &bytes);
 }

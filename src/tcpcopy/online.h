@@ -5,6 +5,7 @@
 #include <stdint.h>
 
 #include "packet/addr.h"
+#include "tcpcopy/session.h"
 
 /*
  * What the online server's own sockets say (sock_diag(7), INET_DIAG_INFO). Needs no privilege.
@@ -19,5 +20,8 @@ void online_close(struct online *o);
  * socket on this host, or the kernel does not answer.
  */
 bool online_received(struct online *o, const struct endpoint *client, const struct endpoint *server, uint64_t *bytes);
+
+/* Is there such a socket, or none any more (also where only TIME-WAIT is left of it)? */
+enum online_word online_there(struct online *o, const struct endpoint *client, const struct endpoint *server);
 
 #endif

@@ -145,5 +145,5 @@ int pipeline_start(struct pipeline *p)
 			return -1;
 	}
 	p->peers = peers_new(p->base, p->config, p->worker, &handler, p);
-	return p->peers ? pipeline_watch_routing(p) : -1;
+	return p->peers ? pipeline_watch_host(p) : -1;
 }

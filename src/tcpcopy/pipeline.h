@@ -27,6 +27,8 @@ struct pipeline {
 	unsigned n_sources;
 	struct sink *sink;
 	struct event *routing; /* the sink hears of changes; NULL: it does not listen */
+	struct event *drops;   /* looks at the kernel's counters of dropped packets; those that the engine knows: */
+	uint64_t drops_known;
 	unsigned mtu_changes;  /* of the sink's, those that the engine knows */
 	struct peers *peers;
 	struct mapping *mapping;
@@ -59,8 +61,8 @@ void pipeline_readable(int fd, short what, void *pipeline);
 void pipeline_stop(struct pipeline *p);
 void pipeline_close(struct pipeline *p);
 
-/* Let the sink hear of changes of routing. -1: out of memory. */
-int pipeline_watch_routing(struct pipeline *p);
+/* Let the sink hear of changes of routing, and the engine of packets that the kernel dropped. -1: out of memory. */
+int pipeline_watch_host(struct pipeline *p);
 /* Tell the engine the MTUs of its targets when they have changed, unless -M says what they are. */
 void pipeline_follow_mtu(struct pipeline *p);
 

@@ -78,6 +78,13 @@ static bool op_online_received(void *arg, const struct flow_key *key, uint64_t *
 	return p->online && online_received(p->online, &key->client, &key->online, bytes);
 }
 
+static enum online_word op_online_there(void *arg, const struct flow_key *key)
+{
+	struct pipeline *p = arg;
+
+	return p->online ? online_there(p->online, &key->client, &key->online) : ONLINE_UNKNOWN;
+}
+
 static const struct engine_ops ops = {
 	.emit = op_emit,
 	.watch = op_watch,
@@ -86,6 +93,7 @@ static const struct engine_ops ops = {
 	.source_take = op_source_take,
 	.source_give = op_source_give,
 	.online_received = op_online_received,
+	.online_there = op_online_there,
 };
 
 static int add_targets(struct pipeline *p, char *err, size_t err_size)
@@ -140,8 +148,31 @@ static void on_routing(evutil_socket_t fd, short what, void *arg)
 	sink_readable(p->sink);
 }
 
-int pipeline_watch_routing(struct pipeline *p)
+static void on_drops(evutil_socket_t fd, short what, void *arg)
 {
+	struct pipeline *p = arg;
+	uint64_t drops = 0;
+
+	(void)fd;
+	(void)what;
+	for (unsigned i = 0; i < p->n_sources; i++) {
+		struct source_counters n;
+
+		source_counters(p->source[i], &n);
+		drops += n.kernel_drops;
+	}
+	if (drops == p->drops_known)
+		return;
+	p->drops_known = drops;
+	engine_capture_lost(p->engine, pipeline_clock());
+	event_active(p->timer, EV_TIMEOUT, 0); /* which sets itself for what is due now */
+}
+
+int pipeline_watch_host(struct pipeline *p)
+{
+	p->drops = event_new(p->base, -1, EV_PERSIST, on_drops, p);
+	if (!p->drops || event_add(p->drops, &(struct timeval){ .tv_sec = 1 }))
+		return -1;
 	if (sink_fd(p->sink) < 0)
 		return 0;
 	p->routing = event_new(p->base, sink_fd(p->sink), EV_READ | EV_PERSIST, on_routing, p);
@@ -229,6 +260,8 @@ void pipeline_close(struct pipeline *p)
 		event_free(p->timer);
 	if (p->routing)
 		event_free(p->routing);
+	if (p->drops)
+		event_free(p->drops);
 	if (p->sink)
 		sink_close(p->sink);
 	online_close(p->online);

@@ -78,7 +78,7 @@ struct engine *engine_new(const struct engine_config *c, const struct engine_ops
 	e->started_at = now;
 	e->generation = 1;
 	e->announce_at = UINT64_MAX;
-	e->trim_at = UINT64_MAX;
+	e->trim_at = e->sweep_at = UINT64_MAX;
 	/* room above the limit for what one batch may bring and what waits to be flushed */
 	e->pool = pool_new(c->max_memory ? c->max_memory + c->max_memory / 4 : 0);
 	e->store = pool_new(0);
@@ -388,7 +388,7 @@ struct session *session_observe_again(struct engine *e, struct session *s, bool 
 
 void session_end(struct engine *e, struct session *s, enum session_outcome o, uint64_t now)
 {
-	bool over = s->events & (EV_CLIENT_FIN | EV_CLIENT_RST);
+	bool over = s->events & (EV_CLIENT_FIN | EV_CLIENT_RST | EV_CUT); /* who was cut is observed already, or gone */
 	bool target_knows = (s->events & EV_STARTED) && o != OUTCOME_COMPLETE && o != OUTCOME_REFUSED &&
 			    o != OUTCOME_TARGET_RESET;
 	uint64_t lost = e->n.lost_bytes;

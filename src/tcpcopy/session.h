@@ -30,7 +30,7 @@ struct session;
 	X(RETURN_SILENT, "return-silent",                                                                  \
 	  "no answer to the SYN, nor to anyone: target, return route or assistant")                        \
 	X(TARGET_SILENT, "target-silent", "the target stopped answering in the middle of the connection")   \
-	X(CAPTURE_HOLE, "capture-hole", "captured bytes were missing and never came")                       \
+	X(CAPTURE_HOLE, "capture-hole", "what followed was not captured: bytes that never came, or the end") \
 	X(BUFFER_FULL, "buffer-full", "the target was slower than --session-buffer allows")                 \
 	X(NO_MEMORY, "no-memory", "shed: it held most for its target when --memory was used up")            \
 	X(HALF_OPEN, "half-open", "the client never completed its own handshake")                           \
@@ -189,6 +189,13 @@ struct engine_examples {
 	struct engine_example ended[OUTCOME_COUNT], declined[DECLINE_COUNT];
 };
 
+/* Does the online server have the socket of a connection? */
+enum online_word {
+	ONLINE_UNKNOWN, /* it cannot be asked, or is no server of this host */
+	ONLINE_THERE,
+	ONLINE_GONE, /* or it was never here: that is to be known otherwise */
+};
+
 /* What the engine wants done. Called from inside the engine_*() calls; they must not call back into the engine. */
 struct engine_ops {
 	/* Send @t. It may go away after the call; its payload stays until engine_flushed(). */
@@ -208,6 +215,8 @@ struct engine_ops {
 	 * missing.
 	 */
 	bool (*online_received)(void *arg, const struct flow_key *key, uint64_t *bytes);
+	/* Has it this connection's socket? NULL op: unknown. Asked about once a second, and for each quiet session after engine_capture_lost(). */
+	enum online_word (*online_there)(void *arg, const struct flow_key *key);
 	/* A session has its outcome. May be NULL. */
 	void (*ended)(void *arg, const struct session *s, enum session_outcome o);
 };
@@ -232,6 +241,9 @@ uint32_t engine_prefetch(const struct engine *e, const struct flow_key *k);
 void engine_prefetch_session(const struct engine *e, uint32_t hint);
 void engine_prefetch_timer(const struct engine *e, uint32_t hint);
 void engine_prefetch_response(const struct engine *e, uint64_t id);
+
+/* Packets were lost before they could be captured, not long ago: ends of connections may be among them. */
+void engine_capture_lost(struct engine *e, uint64_t now);
 
 /* A response record came over the channel. */
 void engine_response(struct engine *e, const struct response *r, uint64_t now);

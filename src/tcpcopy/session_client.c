@@ -224,6 +224,7 @@ static void take_header(struct engine *e, struct session *s, const struct segmen
 	if (!(s->events & (EV_CLIENT_ACKED | EV_JOINED))) {
 		session_event(e, s, EV_CLIENT_ACKED);
 		timer_set(e, s, TIMER_LIFE, g->time + IDLE_LIFE);
+		unseen_learn(e, s, g->time);
 	}
 	if (!(g->flags & TCPF_ACK))
 		return;

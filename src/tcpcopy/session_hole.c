@@ -86,9 +86,9 @@ static uint64_t patience(const struct session *s)
  * What the hole hides never comes. The session goes on to the hole, at most until the deadline of a turn captured now; who reads behind the hole is
  * observed until a turn begins.
  */
-static void cut(struct engine *e, struct session *s, uint64_t now)
+void hole_cut(struct engine *e, struct session *s, bool observe, uint64_t now)
 {
-	const bool newest = flow_table_find(e->flows, &s->key) == s && !(s->events & EV_CLIENT_RST);
+	const bool newest = observe && flow_table_find(e->flows, &s->key) == s && !(s->events & EV_CLIENT_RST);
 	uint64_t lost = e->n.lost_bytes;
 	struct session *o = NULL;
 	uint32_t end, ack;
@@ -100,6 +100,7 @@ static void cut(struct engine *e, struct session *s, uint64_t now)
 	session_event(e, s, EV_CUT);
 	if (!(s->events & EV_CLIENT_RST)) {
 		s->rst_at = now;
+		ack = observe ? ack : seq_max(ack, s->client_ack);
 		s->rst_expect = s->has_turn_ack ? ack - s->turn_ack : 0;
 	}
 	if (newest)
@@ -115,14 +116,21 @@ static void cut(struct engine *e, struct session *s, uint64_t now)
 /* TIMER_HOLE fired. */
 void hole_timeout(struct engine *e, struct session *s, uint64_t now)
 {
-	enum word word = s->hole_proof ? SERVER_HAS : ask_server(e, s);
-	uint64_t end = s->hole_since + (word == SERVER_SILENT ? patience(s) : HOLE_PATIENCE_KNOWN);
+	enum word word;
+	uint64_t end;
 
-	if (word == SERVER_HAS && !s->hole_proof)
+	if (!s->hole_since) {
+		unseen_timeout(e, s, now);
+		return;
+	}
+	word = s->hole_proof ? SERVER_HAS : ask_server(e, s);
+	end = s->hole_since + (word == SERVER_SILENT ? patience(s) : HOLE_PATIENCE_KNOWN);
+	if (word == SERVER_HAS && !s->hole_proof) {
 		s->hole_proof = now;
-	else if (now >= end ||
+		engine_capture_lost(e, now); /* and ends may be lost, too */
+	} else if (now >= end ||
 		 (s->hole_proof && (e->captured_until > s->hole_proof || now >= s->hole_proof + PROOF_AGE))) {
-		cut(e, s, now);
+		hole_cut(e, s, true, now);
 		return;
 	}
 	timer_set(e, s, TIMER_HOLE, MIN(now + ASK_AGAIN, MAX(end, now + NS_PER_MS)));

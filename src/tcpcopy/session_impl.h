@@ -40,6 +40,7 @@
 #define FIN_WAIT_2_LIFE (60 * NS_PER_SEC)
 #define IDLE_LIFE (7200 * NS_PER_SEC)
 #define TS_FORGOTTEN (24 * 24 * 3600 * NS_PER_SEC) /* RFC 7323 5.5: then clocks of 1 ms are nearly half way around */
+#define GONE_AGAIN (1000 * NS_PER_MS) /* a socket that was gone is asked about again: its end may be on its way to us */
 #define OBSERVE_LIFE (10 * NS_PER_SEC) /* after it, silence says the same */
 #define JOIN_SILENCE (200 * NS_PER_MS)
 #define REJOIN_FIRST (100 * NS_PER_MS)
@@ -120,6 +121,8 @@ struct target {
 	uint64_t last_heard;	   /* ns; 0: never */
 	uint64_t ask_after;	   /* ns; no session opens before; valid from REFUSALS_FEW refusals on */
 	unsigned refusals;	   /* in a row */
+	struct endpoint online_there; /* the online endpoint that was last found to have a socket; valid with: */
+	bool online_known;
 	bool client_first;	   /* on the last connection the client's data came before the target's */
 	struct session *backed_off; /* sessions whose RTO is backed off beyond RTO_CAP_ALIVE */
 	bool reviving;		   /* it was silent, and not all of these have been helped yet */
@@ -151,7 +154,7 @@ struct session {
 	uint64_t rst_at;	  /* ns, capture of the RST, or the cut; both valid with EV_CLIENT_RST or EV_CUT */
 	uint64_t captured_last;	  /* ns, newest segment of the client */
 	uint64_t hole_since;	  /* ns; 0: no hole */
-	uint64_t hole_proof;	  /* ns, when the online server was found to have what is missing; 0: not */
+	uint64_t hole_proof;	  /* ns, when the online server was found to have what is missing, or, with no hole, no socket of it; 0: not */
 	uint32_t client_ack;	  /* highest seen */
 
 	/* towards the target (RFC 9293 3.3.1 names) */
@@ -222,6 +225,11 @@ struct engine {
 	size_t limbo_bytes;
 	uint64_t trim_at; /* ns, when the pool may give memory back; UINT64_MAX: it has none to give */
 	uint32_t shed_hand;
+	uint32_t sweep_hand; /* session_unseen.c: the next to look at */
+	unsigned sweep_round;
+	uint64_t sweep_at; /* ns, the next portion; UINT64_MAX: none */
+	uint64_t lost_at; /* ns, when packets were last known to be lost */
+	uint64_t ask_at; /* ns, not before is a question asked only to learn whether it can be */
 	struct engine_counters n;
 	struct engine_examples examples;
 };
@@ -271,6 +279,13 @@ bool turn_rst_may_go(const struct engine *e, const struct session *s, uint64_t n
 void hole_watch(struct engine *e, struct session *s, uint32_t old_cap_nxt, uint64_t now);
 void hole_close(struct engine *e, struct session *s); /* the session ends: what is missing stays missing */
 void hole_timeout(struct engine *e, struct session *s, uint64_t now);
+/* The client's stream ends where it is. @observe: the client goes on, and its next turn is awaited. */
+void hole_cut(struct engine *e, struct session *s, bool observe, uint64_t now);
+
+/* session_unseen.c */
+void unseen_learn(struct engine *e, const struct session *s, uint64_t now);
+void unseen_sweep(struct engine *e, uint64_t now);
+void unseen_timeout(struct engine *e, struct session *s, uint64_t now);
 
 /* session_output.c */
 void session_step(struct engine *e, struct session *s, uint64_t now);

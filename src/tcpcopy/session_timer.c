@@ -112,6 +112,8 @@ void engine_advance(struct engine *e, uint64_t now)
 	wheel_advance(e->wheel, now, ADVANCE_AT_ONCE, node_fired, e);
 	if (now >= e->announce_at)
 		session_announce(e, now);
+	if (now >= e->sweep_at)
+		unseen_sweep(e, now);
 	if (now >= e->trim_at) {
 		bool more = pool_trim(e->pool);
 
@@ -121,5 +123,5 @@ void engine_advance(struct engine *e, uint64_t now)
 
 uint64_t engine_next(const struct engine *e)
 {
-	return MIN(wheel_next(e->wheel), e->trim_at);
+	return MIN(wheel_next(e->wheel), MIN(e->trim_at, e->sweep_at));
 }

@@ -446,6 +446,27 @@ void copy_captured(struct world *w, struct segment *g)
 	leave(w);
 }
 
+/* The capture counts what it loses. */
+void copy_capture_lost(struct world *w)
+{
+	engine_capture_lost(w->copy.e, w->now);
+	leave(w);
+}
+
+static enum online_word op_online_there(void *arg, const struct flow_key *key)
+{
+	struct world *w = arg;
+
+	for (unsigned i = w->n_conns; i-- > 0;) {
+		const struct conn *c = &w->conn[i];
+
+		if (c->started && endpoint_eq(&c->client, &key->client) && c->o.w &&
+		    c->o.state != T_CLOSED && c->o.state != T_TIME_WAIT)
+			return ONLINE_THERE;
+	}
+	return ONLINE_GONE;
+}
+
 static bool op_online_received(void *arg, const struct flow_key *key, uint64_t *bytes)
 {
 	struct world *w = arg;
@@ -481,6 +502,7 @@ static const struct engine_ops ops_asking = {
 	.watch_room = op_watch_room,
 	.ended = op_ended,
 	.online_received = op_online_received,
+	.online_there = op_online_there,
 };
 static const struct engine_ops ops_blind = {
 	.emit = op_emit,

@@ -107,6 +107,7 @@ static void capture(struct world *w, struct conn *c, const struct segment *g)
 	if (rng_chance(w, k->loss)) {
 		k->lost++;
 		trace(w, "capture loses seq %u len %u", g->seq - c->c.iss, g->len);
+		copy_capture_lost(w);
 		return;
 	}
 	if (g->len && rng_chance(w, k->cut)) {

@@ -311,6 +311,7 @@ struct copy {
 };
 void copy_start(struct world *w);
 void copy_captured(struct world *w, struct segment *g);
+void copy_capture_lost(struct world *w);
 void copy_cut_channel(struct world *w);
 void copy_restore_channel(struct world *w);
 void copy_shutdown(struct world *w);

@@ -18,6 +18,11 @@ def connection(lab, timeout=5):
             yield s
 
 
+def socket_of(lab):
+    with lab.host("client").inside():
+        return socket.create_connection((lab.host("online").ip4, 6379), 5)
+
+
 def established(host):
     return host.check_output(["ss", "-Htn", "state", "established", "sport", "=", ":6379", "dst", "10.90.114.82"])
 
@@ -74,6 +79,33 @@ def test_what_was_captured_before_the_hole_is_delivered(lab, replay):
     assert account.outcomes()["capture-hole"] == 1
     assert account("sessions opened in mid-stream") == 1
     assert account("given up with their session") == len("append k lost.\r\n")
+
+
+def test_an_end_that_was_not_captured(lab, replay):
+    """No FIN is captured. Once capture is known to lose something, the server's sockets tell which connections are over."""
+    lab.route_to_assistant("client")
+    online, target = lab.redis("online"), lab.redis("target")
+    r = replay(tcpcopy=["-F", "less 600 and tcp[tcpflags] & tcp-fin = 0"])
+    over = [socket_of(lab) for _ in range(5)]
+    for i, s in enumerate(over):
+        ask(s, f"append over{i} x")
+    with connection(lab) as stays, connection(lab) as s:
+        ask(stays, "append stays 1")
+        ask(s, "append k 1")
+        assert wait_until(lambda: target.cli("get", "k") + target.cli("get", "stays") + target.cli("get", "over4") == "11x")
+        for each in over:
+            each.close()
+        time.sleep(2.5)
+        assert len(established(lab.host("target")).splitlines()) == 7     # nobody knows yet
+        ask(s, "set big " + "x" * 900)      # not captured
+        ask(s, "append k 2")
+        assert wait_until(lambda: len(established(lab.host("target")).splitlines()) == 1, 10), established(lab.host("target"))
+        ask(stays, "append stays 2")        # it has been quiet as long as the others, but it is there
+        assert wait_until(lambda: target.cli("get", "stays") == "12")
+    assert online.cli("get", "stays") == "12"
+    account = r.stop()
+    assert account.outcomes()["capture-hole"] == 6
+    assert account("given up with their session") == len("append k 2\r\n")
 
 
 def test_the_clients_own_loss_is_waited_for(lab, replay):

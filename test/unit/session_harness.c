@@ -126,6 +126,13 @@ static bool op_online_received(void *arg, const struct flow_key *k, uint64_t *by
 	return h->online_known;
 }
 
+static enum online_word op_online_there(void *arg, const struct flow_key *k)
+{
+	const struct harness *h = arg;
+
+	return endpoint_eq(&k->client, &h->online_gone) ? ONLINE_GONE : h->online;
+}
+
 static void op_ended(void *arg, const struct session *s, enum session_outcome o)
 {
 	struct harness *h = arg;
@@ -142,6 +149,7 @@ static const struct engine_ops ops = {
 	.source_take = op_source_take,
 	.source_give = op_source_give,
 	.online_received = op_online_received,
+	.online_there = op_online_there,
 	.ended = op_ended,
 };
 

@@ -39,6 +39,8 @@ struct harness {
 	bool online_known; /* the online server's sockets can be asked, and have received
 			      online_bytes */
 	uint64_t online_bytes;
+	enum online_word online; /* what it says of its sockets, but of that of ... */
+	struct endpoint online_gone; /* ... this client, that it is gone */
 
 	struct engine *engine;
 	uint64_t now;

@@ -277,9 +277,33 @@ static bool do_mtu(struct script *s, const char *text)
 /* What the online server's socket says when it is asked. */
 static bool do_online(struct script *s, const char *text)
 {
+	struct flow_key k;
+
+	if (!strcmp(text, "has all")) {
+		s->h.online = ONLINE_THERE;
+		s->h.online_gone = (struct endpoint){ 0 };
+		return true;
+	}
+	if (!strcmp(text, "has none")) {
+		s->h.online = ONLINE_GONE;
+		return true;
+	}
+	if (!strncmp(text, "lacks ", 6) && script_key(s, text + 6, &k)) {
+		s->h.online_gone = k.client;
+		return true;
+	}
 	if (strncmp(text, "received ", 9) || script_number(text + 9, &s->h.online_bytes))
-		return script_fail(s, "online received BYTES");
+		return script_fail(s, "online received BYTES, has all, has none, lacks CLIENT");
 	s->h.online_known = true;
+	return true;
+}
+
+/* Packets were lost before they could be captured. */
+static bool do_capture(struct script *s, const char *text)
+{
+	if (strcmp(text, "lost"))
+		return script_fail(s, "capture lost");
+	engine_capture_lost(s->h.engine, s->h.now);
 	return true;
 }
 
@@ -385,6 +409,8 @@ static bool run_line(struct script *s, char *text, const char *path, int depth)
 		return do_mtu(s, rest);
 	if (!strcmp(word, "online"))
 		return do_online(s, rest);
+	if (!strcmp(word, "capture"))
+		return do_capture(s, rest);
 	if (!strcmp(word, "shutdown")) {
 		harness_shutdown(&s->h);
 		return true;
