@@ -114,16 +114,18 @@ static void turn_is_over(struct pair *p)
 static void adapt(struct pair *p, unsigned n)
 {
 	uint64_t now, passed, weight, rate;
-	bool late;
+	bool late, burst;
 
 	p->window_packets += n;
 	if (p->turning || p->fixed)
 		return;
 	now = capture_clock_ns(CLOCK_MONOTONIC);
-	passed = now - p->window_start;
-	if (passed < (p->alternate ? ALTERNATE_WINDOW : WINDOW))
-		return;
+	passed = MAX(now - p->window_start, 1u);
 	weight = p->window_packets + (delivered(p) - p->window_bytes) / BYTES_AS_PACKET;
+	/* as much as it takes to turn has come before the window is over: a socket's buffer may not last so long */
+	burst = p->on == PACKET && weight > p->up * WINDOW / NS_PER_SEC;
+	if (passed < (p->alternate ? ALTERNATE_WINDOW : WINDOW) && !burst)
+		return;
 	rate = weight * NS_PER_SEC / passed;
 	late = is_late(p);
 	p->window_start = now;
