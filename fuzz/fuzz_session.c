@@ -209,6 +209,7 @@ static void capture(struct world *w, struct flow *f, uint8_t flags, uint32_t seq
 	for (uint32_t i = 0; i < captured; i++)
 		payload[i] = content(seq + !!(flags & TCPF_SYN) + i);
 	engine_captured(w->e, &f->key, &g, w->now);
+	engine_captured_all(w->e, g.time);
 }
 
 static void client_syn(struct world *w, struct flow *f)

@@ -45,10 +45,9 @@ static void captured(const struct raw_packet *packet, void *arg)
 	struct segment s;
 	enum parse_reason reason = parse_packet(&s, packet);
 
+	p->newest = packet->time;
 	p->classified.parse[reason]++;
-	if (reason != PARSE_OK)
-		return;
-	n = classify(p->config, &p->classified, &s, rule);
+	n = reason == PARSE_OK ? classify(p->config, &p->classified, &s, rule) : 0;
 	for (unsigned i = 0; i < n; i++) {
 		p->last = (struct flow_key){
 			.client = s.tuple.src,
@@ -65,7 +64,7 @@ static void capture(struct pipeline *p, int fd) /* of one source; -1: all */
 	for (unsigned i = 0; i < p->n_sources; i++) {
 		if (fd >= 0 && p->source[i]->fd != fd)
 			continue;
-		source_take(p->source[i], captured, p);
+		pipeline_progress(p, i, source_take(p->source[i], captured, p));
 		batch_run(&p->batch, p->engine, p->now);
 		source_release(p->source[i]);
 	}

@@ -24,6 +24,8 @@ struct pipeline {
 	unsigned worker;      /* ... this one */
 	struct source *source[CONFIG_MAX_INTERFACES];
 	struct event *readable[CONFIG_MAX_INTERFACES];
+	uint64_t taken_until[CONFIG_MAX_INTERFACES]; /* ns: what each captured before has been taken */
+	uint64_t newest;			     /* ns, capture time of what was taken last */
 	unsigned n_sources;
 	struct sink *sink;
 	struct event *routing; /* the sink hears of changes; NULL: it does not listen */
@@ -57,6 +59,8 @@ int sources_open(struct pipeline *const p[], char *err, size_t err_size);
 int pipeline_start(struct pipeline *p);
 /* An event: take what the source with descriptor @fd has; -1: what any has. */
 void pipeline_readable(int fd, short what, void *pipeline);
+/* @n packets of source @i were taken: how far have all come? */
+void pipeline_progress(struct pipeline *p, unsigned i, unsigned n);
 /* Reset what is open on the targets, say BYE to the assistants. The counters stay readable. */
 void pipeline_stop(struct pipeline *p);
 void pipeline_close(struct pipeline *p);

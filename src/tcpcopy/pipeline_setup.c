@@ -148,6 +148,18 @@ static void on_routing(evutil_socket_t fd, short what, void *arg)
 	sink_readable(p->sink);
 }
 
+#define SETTLED (100 * NS_PER_MS) /* what a source has not shown by then it has not got */
+
+void pipeline_progress(struct pipeline *p, unsigned i, unsigned n)
+{
+	uint64_t all = UINT64_MAX;
+
+	p->taken_until[i] = n < SOURCE_TAKE_MOST ? p->now - SETTLED : p->newest;
+	for (unsigned j = 0; j < p->n_sources; j++)
+		all = MIN(all, p->taken_until[j]);
+	engine_captured_all(p->engine, all);
+}
+
 static void on_drops(evutil_socket_t fd, short what, void *arg)
 {
 	struct pipeline *p = arg;

@@ -242,6 +242,9 @@ void engine_prefetch_session(const struct engine *e, uint32_t hint);
 void engine_prefetch_timer(const struct engine *e, uint32_t hint);
 void engine_prefetch_response(const struct engine *e, uint64_t id);
 
+/* All that was captured before @until has been handed over. */
+void engine_captured_all(struct engine *e, uint64_t until);
+
 /* Packets were lost before they could be captured, not long ago: ends of connections may be among them. */
 void engine_capture_lost(struct engine *e, uint64_t now);
 

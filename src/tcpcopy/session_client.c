@@ -290,7 +290,6 @@ void engine_captured(struct engine *e, const struct flow_key *k, const struct se
 {
 	struct session *s;
 
-	e->captured_until = MAX(e->captured_until, g->time);
 	e->trim_at = MIN(e->trim_at, now + TRIM_PERIOD);
 	session_shed(e, now);
 	s = flow_table_find(e->flows, k);

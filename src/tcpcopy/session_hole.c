@@ -5,8 +5,8 @@
  * online server has it, nobody sends it again, and waiting for ever was what made other tools grow in memory and fall behind. The two are told apart without capturing
  * answers: the online server's socket is asked how many bytes it has received in order (ops->online_received). If that is past the hole, the bytes were there.
  *
- * The server may know more than we because the refill is still on its way through the capture buffer. So a proof counts only once something that was captured
- * after the question has been processed, or a second has gone by. As long as the server says that it has not got the bytes, the client will send them, however often they
+ * The server may know more than we because the refill is still on its way through the capture buffer. So a proof counts only once all that was captured before the
+ * question has been processed, or ten seconds have gone by. As long as the server says that it has not got the bytes, the client will send them, however often they
  * are lost; only a client that never does ends the waiting. Where the socket cannot be asked (mirror port, file, a joined session whose first byte the
  * server's count does not tell), the hole has HOLE_PATIENCE to be filled.
  *
@@ -17,7 +17,6 @@
 
 #define ASK_FIRST (10 * NS_PER_MS) /* reordering on the way here is over by then */
 #define ASK_AGAIN (100 * NS_PER_MS)
-#define PROOF_AGE (1000 * NS_PER_MS)
 
 /* After captured data was queued: a hole opens, is filled, or moves on to the next one. */
 void hole_watch(struct engine *e, struct session *s, uint32_t old_cap_nxt, uint64_t now)
@@ -54,6 +53,16 @@ void hole_close(struct engine *e, struct session *s)
 		at = qseg_end(q);
 	}
 	s->hole_since = s->hole_proof = 0;
+}
+
+void engine_captured_all(struct engine *e, uint64_t until)
+{
+	e->captured_until = MAX(e->captured_until, until);
+}
+
+bool captured_all_before(const struct engine *e, uint64_t at, uint64_t now)
+{
+	return e->captured_until > at || now >= at + PROOF_AGE;
 }
 
 /* Has the online server received the byte at cap_nxt? */
@@ -129,7 +138,7 @@ void hole_timeout(struct engine *e, struct session *s, uint64_t now)
 		s->hole_proof = now;
 		engine_capture_lost(e, now); /* and ends may be lost, too */
 	} else if (now >= end ||
-		 (s->hole_proof && (e->captured_until > s->hole_proof || now >= s->hole_proof + PROOF_AGE))) {
+		 (s->hole_proof && captured_all_before(e, s->hole_proof, now))) {
 		hole_cut(e, s, true, now);
 		return;
 	}

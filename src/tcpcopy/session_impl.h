@@ -40,6 +40,7 @@
 #define FIN_WAIT_2_LIFE (60 * NS_PER_SEC)
 #define IDLE_LIFE (7200 * NS_PER_SEC)
 #define TS_FORGOTTEN (24 * 24 * 3600 * NS_PER_SEC) /* RFC 7323 5.5: then clocks of 1 ms are nearly half way around */
+#define PROOF_AGE (10 * NS_PER_SEC) /* capture is not that far behind */
 #define GONE_AGAIN (1000 * NS_PER_MS) /* a socket that was gone is asked about again: its end may be on its way to us */
 #define OBSERVE_LIFE (10 * NS_PER_SEC) /* after it, silence says the same */
 #define JOIN_SILENCE (200 * NS_PER_MS)
@@ -216,7 +217,7 @@ struct engine {
 	unsigned by_state[STATE_COUNT]; /* the live ones */
 	unsigned turns_waiting, holes_open;
 	uint64_t started_at, live_bytes;
-	uint64_t captured_until; /* ns, capture time of the newest segment processed */
+	uint64_t captured_until; /* ns, all that was captured before has been processed */
 	bool channel;
 	uint32_t announce_from; /* next to announce */
 	uint64_t announce_at; /* ns; UINT64_MAX: all are */
@@ -279,6 +280,8 @@ bool turn_rst_may_go(const struct engine *e, const struct session *s, uint64_t n
 void hole_watch(struct engine *e, struct session *s, uint32_t old_cap_nxt, uint64_t now);
 void hole_close(struct engine *e, struct session *s); /* the session ends: what is missing stays missing */
 void hole_timeout(struct engine *e, struct session *s, uint64_t now);
+/* Has all been processed that was captured before @at? Or that long ago that it does not matter. */
+bool captured_all_before(const struct engine *e, uint64_t at, uint64_t now);
 /* The client's stream ends where it is. @observe: the client goes on, and its next turn is awaited. */
 void hole_cut(struct engine *e, struct session *s, bool observe, uint64_t now);
 

@@ -8,8 +8,8 @@
  * That there is none means an end only where there would be one: not on a host that passes its connections on, to a container for example. So it is believed
  * of an online endpoint that was found to have another connection's socket; one question a second, of a connection that has just begun, is asked for that.
  *
- * The end may still be on its way through the capture buffer. So the question is asked again a little later, and what was captured meanwhile of the session
- * wins. Then its stream is cut where it is (session_hole.c): what waits is delivered, and it ends by RST.
+ * The end may still be on its way through the capture buffer. So the question is asked again a little later, when all has been processed that was captured before
+ * the first one, and what came of the session wins. Then its stream is cut where it is (session_hole.c): what waits is delivered, and it ends by RST.
  */
 #include "tcpcopy/session_impl.h"
 
@@ -97,6 +97,10 @@ void unseen_timeout(struct engine *e, struct session *s, uint64_t now)
 {
 	uint64_t since = s->hole_proof;
 
+	if (!captured_all_before(e, since, now)) {
+		timer_set(e, s, TIMER_HOLE, now + GONE_AGAIN);
+		return;
+	}
 	s->hole_proof = 0;
 	if (s->captured_last > since || s->events & (EV_CLIENT_FIN | EV_CLIENT_RST | EV_CUT))
 		return; /* its end was on its way, or it was another connection's answer */

@@ -434,6 +434,7 @@ void copy_captured(struct world *w, struct segment *g)
 	for (unsigned i = 0; i < w->copy.n_targets; i++) {
 		key.target = (uint16_t)i;
 		engine_captured(w->copy.e, &key, g, w->now);
+		engine_captured_all(w->copy.e, g->time);
 		if (w->trace) {
 			struct session *s = engine_find(w->copy.e, &key);
 			char line[400];

@@ -203,6 +203,7 @@ void harness_start(struct harness *h, bool channel_up)
 void harness_captured(struct harness *h, const struct flow_key *k, const struct segment *s)
 {
 	engine_captured(h->engine, k, s, h->now);
+	engine_captured_all(h->engine, s->time);
 	settle(h);
 }
 
