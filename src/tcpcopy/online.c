@@ -127,7 +127,6 @@ static enum online_word ask(struct online *o, int family, const struct endpoint 
 		return ONLINE_UNKNOWN;
 	for (;;) {
 		ssize_t n = recv(o->fd, &answer, sizeof(answer), 0);
-
 		enum online_word word;
 
 		if (n < 0 && errno == EINTR)

@@ -61,12 +61,13 @@ static void captured(const struct raw_packet *packet, void *arg)
 static void capture(struct pipeline *p, int fd) /* of one source; -1: all */
 {
 	p->now = pipeline_clock();
-	for (unsigned i = 0; i < p->n_sources; i++) {
+	for (unsigned i = 0, n; i < p->n_sources; i++) {
 		if (fd >= 0 && p->source[i]->fd != fd)
 			continue;
-		pipeline_progress(p, i, source_take(p->source[i], captured, p));
+		n = source_take(p->source[i], captured, p);
 		batch_run(&p->batch, p->engine, p->now);
 		source_release(p->source[i]);
+		pipeline_progress(p, i, n);
 	}
 }
 

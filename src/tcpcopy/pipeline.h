@@ -59,7 +59,7 @@ int sources_open(struct pipeline *const p[], char *err, size_t err_size);
 int pipeline_start(struct pipeline *p);
 /* An event: take what the source with descriptor @fd has; -1: what any has. */
 void pipeline_readable(int fd, short what, void *pipeline);
-/* @n packets of source @i were taken: how far have all come? */
+/* @n packets of source @i were taken and given to the engine: how far have all sources come? */
 void pipeline_progress(struct pipeline *p, unsigned i, unsigned n);
 /* Reset what is open on the targets, say BYE to the assistants. The counters stay readable. */
 void pipeline_stop(struct pipeline *p);
