@@ -151,7 +151,8 @@ static void take_data(struct engine *e, struct session *s, const struct response
 	 */
 	if (end == r->seq && s->events & EV_FIN_SENT)
 		end--;
-	if (!seq_gt(end, s->rcv_nxt))
+	/* an ACK from behind the FIN may have overtaken it, or was merged with what lies before: then it brings no byte, but it is the FIN */
+	if (!seq_gt(end, s->rcv_nxt) && !(fin && end == s->rcv_nxt && !(s->events & EV_TARGET_FIN)))
 		return;
 	fresh = end - s->rcv_nxt;
 	s->rcv_nxt = end;

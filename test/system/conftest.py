@@ -56,6 +56,12 @@ class Program:
         assert self.process.poll() is None, self.log
         return self
 
+    def status(self):
+        """What --status --json says of it."""
+        path = re.search(r"--status --control (\S+)", self.log)[1]
+        return json.loads(subprocess.run([BIN / self.name, "--status", "--json", "--control", path], capture_output=True,
+                                         text=True, timeout=20, check=True).stdout)
+
     def kill(self):
         """End it as a crash would; again() makes the next one."""
         self.process.kill()

@@ -72,6 +72,8 @@ class World:
         self.load.stop()
         settled = wait_until(lambda: self.behind() == 0, 3)
         assert closed(self.lab), self.logs()
+        # the target's last word may still be on its way to tcpcopy
+        wait_until(lambda: self.replay.tcpcopy.status()["account"]["live"]["sessions"] == 0, 10)
         self.missing = 0 if settled else self.behind()
         return self.replay.stop()
 
