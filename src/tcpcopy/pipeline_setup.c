@@ -2,7 +2,8 @@
  * Setting up and taking down the pipeline - theory of operation
  *
  * Everything that needs privilege or can be refused is opened here, before the first packet, so that a start either succeeds whole or fails with a reason. The
- * engine's wishes (ops) are bound to the stages here: emit to the sink, watch and unwatch to the peers, source addresses to the mapping.
+ * engine's wishes (ops) are bound to the stages here: emit to the sink, watch and unwatch to the peers, source addresses to the mapping. So is what the
+ * engine has to know of the host besides packets: changes of routing, what the kernel dropped, and how far capture has come.
  */
 #include <event2/event.h>
 #include <stdio.h>

@@ -10,8 +10,8 @@
  *        each of them ends in
  *   session_step()     session_output.c   release turns, send what may be sent, acknowledge, finish
  *
- * session_queue.c holds the client's bytes in order, session_hole.c watches what is missing of them, session_turn.c decides when a turn may go, session_loss.c finds and repairs
- * losses, session.c owns the life of sessions: the one mutator of events, end and free.
+ * session_queue.c holds the client's bytes in order, session_hole.c watches what is missing of them, session_unseen.c looks for ends that were not captured, session_turn.c decides when
+ * a turn may go, session_loss.c finds and repairs losses, session.c owns the life of sessions: the one mutator of events, end and free.
  */
 #include "base/slots.h"
 #include "base/util.h"

@@ -68,7 +68,7 @@ def test_what_was_captured_before_the_hole_is_delivered(lab, replay):
             ask(s, f"append k {i}.")
         ask(s, "append k " + "x" * 900)     # not captured
         ask(s, "append k lost.")
-        time.sleep(0.5)                     # the hole is found
+        time.sleep(1)                       # the hole is found
         ask(s, "append k 40.")
         time.sleep(0.2)
         os.kill(target.pid, signal.SIGCONT)
