@@ -30,21 +30,24 @@ link = $(CC) -pthread $(HARDENING) $(INSTRUMENT) $(CFLAGS) $(LINK_HARDENING) $(L
 step = $(if $(V),,@printf '  %-5s %s\n' $1 $2;)
 
 # --- sources ----------------------------------------------------------------------------------------------------
-folders := base packet io channel tcpcopy intercept
+folders := base packet program session io channel tcpcopy intercept
 programs := $(foreach p,tcpcopy intercept,$(if $(wildcard $(SRCDIR)/src/$p/main.c),$p))
 
-sources = $(filter-out %/main.c,$(wildcard $(SRCDIR)/src/$1/*.c))
+# A folder's files, and those of the rooms in it.
+sources = $(filter-out %/main.c,$(wildcard $(SRCDIR)/src/$1/*.c $(SRCDIR)/src/$1/*/*.c))
 objects = $(patsubst $(SRCDIR)/src/%.c,$2/%.o,$(call sources,$1))
 archives = $(foreach f,$1,$2/lib$f.a)
 
 # What a program of tests, a fuzzer or a benchmark may use goes by its name: test_base_x sees base alone.
 below_base := base
 below_packet := packet base
-below_io := io packet base
-below_channel := channel packet base
-below_tcpcopy := tcpcopy channel io packet base
-below_intercept := intercept channel io packet base
-# test_base_pool -> base; test_session_fin -> tcpcopy, as everything without the name of a folder
+below_program := program base
+below_session := session packet base
+below_io := io program packet base
+below_channel := channel program packet base
+below_tcpcopy := tcpcopy session channel io program packet base
+below_intercept := intercept channel io program packet base
+# test_base_pool -> base; everything without the name of a folder sees what tcpcopy sees
 layer_of = $(or $(filter $(folders),$(word 2,$(subst _, ,$(notdir $1)))),tcpcopy)
 uses = $(below_$(call layer_of,$1))
 
@@ -157,7 +160,7 @@ build/sim/%.o: $(SRCDIR)/test/sim/%.c config.mk
 	@mkdir -p $(@D)
 	$(call step,CC,$@) $(compile) -I$(SRCDIR)/test/sim $(if $(sim_lwip),-DSIM_LWIP -isystem /usr/include/lwip) -c -o $@ $<
 
-build/test/sim: $(sim_objects) $(call archives,tcpcopy channel packet base,build)
+build/test/sim: $(sim_objects) $(call archives,$(below_session),build)
 	@mkdir -p $(@D)
 	$(call step,LINK,$@) $(link) -o $@ $^ $(if $(sim_lwip),-llwip) $(package_libs) $(LIBS)
 
@@ -166,10 +169,10 @@ sim: build/test/sim
 	build/test/sim --day --seeds $(DAYS) --jobs 2
 
 # --- checks of the source -------------------------------------------------------------------------------------------
-layers: $(call archives,packet tcpcopy,build)
+layers: $(call archives,packet session,build)
 	$(SRCDIR)/test/layers $(SRCDIR) $(if $(INSTRUMENT),,build)
 
-lint_sources = $(foreach f,$(folders),$(wildcard $(SRCDIR)/src/$f/*.c)) $(wildcard $(SRCDIR)/lab/*.c)
+lint_sources = $(foreach f,$(folders),$(call sources,$f) $(wildcard $(SRCDIR)/src/$f/main.c)) $(wildcard $(SRCDIR)/lab/*.c)
 lint: config.mk
 	@status=0; \
 	if command -v cppcheck >/dev/null; then \
@@ -276,4 +279,4 @@ distclean: clean
 .PHONY: all help install uninstall unit sim cmocka check layers lint fuzz bench bench-tools bench-all clean distclean always
 .SECONDARY:
 
--include $(wildcard build/obj/*/*.d build/test/*.d build/sim/*.d build/tools/*.d build/fuzz/*.d build/fuzz/obj/*/*.d build/bench/*.d build/tools/*.d)
+-include $(wildcard build/obj/*/*.d build/obj/*/*/*.d build/test/*.d build/sim/*.d build/tools/*.d build/fuzz/*.d build/fuzz/obj/*/*.d build/fuzz/obj/*/*/*.d build/bench/*.d build/tools/*.d)

@@ -7,11 +7,11 @@
 #include <unistd.h>
 
 #include "base/siphash.h"
-#include "intercept/route.h"
+#include "intercept/watch/route.h"
 
 static const struct siphash_key key = { 0x1234567, 0x89abcdef };
 static const unsigned counts[] = { 1000, 10000, 100000, 1000000 };
-static struct peer *const peer = (struct peer *)&bench_words; /* never looked into */
+static struct client *const client = (struct client *)&bench_words; /* never looked into */
 
 struct watches {
 	struct route *route;
@@ -53,7 +53,7 @@ static void measure(unsigned n)
 		const uint64_t start = bench_now();
 		uint64_t took;
 
-		if (!w.route || !route_add(w.route, peer, i, &t))
+		if (!w.route || !route_add(w.route, client, i, &t))
 			abort();
 		took = bench_now() - start;
 		all += took;

@@ -14,7 +14,7 @@
 #include <unistd.h>
 
 #include "packet/options.h"
-#include "tcpcopy/session_impl.h"
+#include "session/impl.h"
 
 #define BATCH 8
 

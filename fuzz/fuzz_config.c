@@ -10,7 +10,7 @@
 #include <string.h>
 
 #include "base/number.h"
-#include "tcpcopy/config_parts.h"
+#include "tcpcopy/config/parts.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -56,12 +56,12 @@ static void rules(struct config *c, const char *text)
 	}
 }
 
-static void peers(struct config *c, const char *text)
+static void assistants(struct config *c, const char *text)
 {
-	const char *wrong = config_add_peers(c, text);
+	const char *wrong = config_add_assistants(c, text);
 
 	CHECK(!wrong || *wrong);
-	CHECK(c->n_peers <= CONFIG_MAX_PEERS && (wrong || c->n_peers));
+	CHECK(c->n_assistants <= CONFIG_MAX_ASSISTANTS && (wrong || c->n_assistants));
 }
 
 static void pool(struct config *c, const char *text)
@@ -102,13 +102,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	CHECK(text);
 	memcpy(text, data + 1, size - 1);
 	text[size - 1] = '\0';
-	c.n_rules = c.n_peers = c.n_pool = 0;
+	c.n_rules = c.n_assistants = c.n_pool = 0;
 	switch (data[0] % 4) {
 	case 0:
 		rules(&c, text);
 		break;
 	case 1:
-		peers(&c, text);
+		assistants(&c, text);
 		break;
 	case 2:
 		pool(&c, text);

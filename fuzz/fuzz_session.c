@@ -17,7 +17,7 @@
 #include "base/util.h"
 #include "packet/options.h"
 #include "packet/seq.h"
-#include "tcpcopy/session.h"
+#include "session/session.h"
 
 #define FLOWS                                                                                      \
 	6 /* the odd ones share their client's address and port with the one before, towards       \

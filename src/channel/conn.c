@@ -35,7 +35,7 @@
 #include <event2/bufferevent.h>
 #include <event2/event.h>
 
-#include "base/sandbox.h"
+#include "program/sandbox.h"
 #include "base/util.h"
 #include "channel/tls.h"
 

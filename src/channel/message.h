@@ -5,6 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "packet/response.h"
 #include "packet/segment.h"
 
 /*
@@ -57,23 +58,6 @@ struct msg_hello {
 struct msg_watch {
 	uint64_t id;
 	struct tuple response; /* src: the target; dst: the (mapped) client */
-};
-
-/*
- * The header of one response segment, or of several merged into one under pressure: then seq + len
- * is the highest edge seen, the other fields are the newest, dup_acks how many duplicate ACKs it
- * stands for, flags the OR of PSH and ECE (a record with SYN, FIN or RST is never merged).
- */
-struct response {
-	uint64_t id;
-	uint32_t seq, ack;
-	uint32_t len;           /* payload bytes; 32 bits: super-packets */
-	uint16_t window;        /* raw */
-	uint8_t flags;          /* TCPF_ */
-	uint8_t dup_acks;       /* further duplicate ACKs merged into this record */
-	uint16_t merged;        /* further records merged into this record */
-	struct tcp_options opt; /* MSS, window scale, SACK permitted in SYN records; timestamps and
-				   SACK blocks in all */
 };
 
 /* The header of a response that nobody wants any more. */
@@ -138,12 +122,5 @@ enum message_result { MESSAGE_OK, MESSAGE_MORE, MESSAGE_BAD, MESSAGE_UNKNOWN };
  */
 enum message_result message_decode(struct message *m, const uint8_t *in, size_t len, size_t *used,
 				   const char **why);
-
-/* May @b (newer) be folded into @a, and do so: see struct response. False when the rules forbid it.
- */
-bool response_merge(struct response *a, const struct response *b);
-
-/* Header fields of a captured segment as a record. */
-struct response response_from_segment(uint64_t id, const struct segment *s);
 
 #endif

@@ -15,7 +15,7 @@
 
 #include <event2/event.h>
 
-#include "base/log.h"
+#include "program/log.h"
 
 #define SNAPLEN 192u /* Ethernet, IPv6 with some extension headers, TCP with all options */
 #define PACKETS_AT_ONCE 256u

@@ -2,8 +2,8 @@
 #define INTERCEPT_CAPTURES_H
 
 #include "intercept/config.h"
-#include "io/fanout.h"
-#include "io/source.h"
+#include "io/capture/fanout.h"
+#include "io/capture/source.h"
 
 struct event_base;
 struct captures;

@@ -12,14 +12,14 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "base/args.h"
-#include "base/cpus.h"
+#include "program/args.h"
+#include "program/cpus.h"
 #include "base/number.h"
 #include "base/util.h"
 #include "build/config.h"
 #include "channel/message.h"
-#include "io/fanout.h"
-#include "io/source.h"
+#include "io/capture/fanout.h"
+#include "io/capture/source.h"
 
 static const char *no_such_interface(const char *name)
 {

@@ -5,7 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "base/sandbox.h"
+#include "program/sandbox.h"
 #include "channel/secret.h"
 #include "packet/addr.h"
 

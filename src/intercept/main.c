@@ -13,13 +13,13 @@
 
 #include <event2/event.h>
 
-#include "base/args.h"
-#include "base/control.h"
-#include "base/daemon.h"
-#include "base/log.h"
+#include "program/args.h"
+#include "program/control.h"
+#include "program/daemon.h"
+#include "program/log.h"
 #include "build/config.h"
-#include "intercept/check.h"
-#include "intercept/report.h"
+#include "intercept/check/check.h"
+#include "intercept/report/report.h"
 #include "intercept/workers.h"
 
 #define N_SIGNALS 4

@@ -16,9 +16,8 @@
 
 #include <event2/event.h>
 
-#include "base/log.h"
-#include "intercept/blackhole.h"
-#include "intercept/stages.h"
+#include "program/log.h"
+#include "intercept/hole/blackhole.h"
 #include "intercept/workers.h"
 #include "packet/parse.h"
 
@@ -76,8 +75,8 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
 	announce_expire(&p->announce, now);
 	route_trim(p->route);
 	relay_trim(p->relay);
-	for (struct peer *peer = NULL; (peer = peers_next(p->peers, peer));)
-		relay_report_loss(peer, counters.kernel_drops, p->stats.unowned);
+	for (struct client *client = NULL; (client = clients_next(p->clients, client));)
+		relay_report_loss(client, counters.kernel_drops, p->stats.unowned);
 	if (!p->guard && !p->worker)
 		blackhole_watch(p->config, &p->leaks);
 }
@@ -97,9 +96,9 @@ struct pipeline *pipeline_new(struct event_base *base, const struct config *c,
 	p->relay = relay_new(&p->stats);
 	p->probe = probe_new(base, c, &p->announce);
 	p->captures = p->announce.captures = captures_new(base, on_packet, p);
-	p->peers = peers_new(base, c, admission, &watch_handler, p);
+	p->clients = clients_new(base, c, admission, &watch_handler, p);
 	p->tick = event_new(base, -1, EV_PERSIST, on_tick, p);
-	if (p->route && p->early && p->orphans && p->relay && p->probe && p->captures && p->peers &&
+	if (p->route && p->early && p->orphans && p->relay && p->probe && p->captures && p->clients &&
 	    p->tick && !event_add(p->tick, &(struct timeval){ TICK_S, 0 }))
 		return p;
 failed:
@@ -111,12 +110,12 @@ void pipeline_close(struct pipeline *p)
 {
 	if (!p)
 		return;
-	for (struct peer *peer = NULL; p->peers && (peer = peers_next(p->peers, peer));)
-		watch_release_all(p, peer);
+	for (struct client *client = NULL; p->clients && (client = clients_next(p->clients, client));)
+		watch_release_all(p, client);
 	if (p->state)
 		state_save(p->state, p->orphans, now_ns());
 	state_close(p->state);
-	peers_close(p->peers, "intercept is stopping");
+	clients_close(p->clients, "intercept is stopping");
 	captures_close(p->captures);
 	early_free(p->early);
 	orphans_free(p->orphans);

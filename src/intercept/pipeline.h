@@ -1,12 +1,50 @@
 #ifndef INTERCEPT_PIPELINE_H
 #define INTERCEPT_PIPELINE_H
 
-#include "intercept/admission.h"
+#include "base/siphash.h"
+#include "intercept/check/findings.h"
+#include "intercept/clients/admission.h"
+#include "intercept/clients/clients.h"
 #include "intercept/config.h"
+#include "intercept/hole/announce.h"
+#include "intercept/report/stats.h"
+#include "intercept/watch/early.h"
+#include "intercept/watch/orphans.h"
+#include "intercept/watch/relay.h"
+#include "intercept/watch/route.h"
+#include "intercept/watch/state.h"
 #include "packet/segment.h"
 
 struct event_base;
-struct pipeline;
+struct event;
+struct workers;
+
+/* Everything that a running intercept has. pipeline.c says in which order its parts are called. */
+struct pipeline {
+	const struct config *config;
+	struct workers *workers; /* all, and ... */
+	unsigned worker;         /* ... which one this is */
+	struct siphash_key key;
+	struct stats stats;
+	struct captures *captures;
+	struct route *route;
+	struct early *early;
+	struct orphans *orphans;
+	struct state *state; /* NULL: none is kept */
+	struct relay *relay;
+	struct clients *clients;
+	struct guard *guard; /* of all workers; not owned */
+	struct probe *probe;
+	struct announce announce;
+	struct event *tick;
+	bool leaks; /* the kernel was found forwarding; said once */
+};
+
+/* watch.c: the connections' messages, as clients.h has them; @arg is the pipeline. */
+extern const struct clients_handler watch_handler;
+void watch_release_all(struct pipeline *p, struct client *client);
+/* No owner came for the segment @r of @t. */
+void watch_given_up(const struct tuple *t, const struct response *r, void *pipeline);
 
 /* The stages of one worker in @base, with captures that have no source yet. NULL: no memory. */
 struct pipeline *pipeline_new(struct event_base *base, const struct config *c,
@@ -14,5 +52,7 @@ struct pipeline *pipeline_new(struct event_base *base, const struct config *c,
 /* A segment that another worker captured; see struct raw_packet for the last two. */
 void pipeline_segment(struct pipeline *p, const struct segment *s, int ifindex, uint8_t pkttype);
 void pipeline_close(struct pipeline *p);
+
+uint64_t now_ns(void); /* CLOCK_MONOTONIC */
 
 #endif

@@ -23,12 +23,11 @@
 #include <sys/random.h>
 #include <unistd.h>
 
-#include "base/log.h"
-#include "base/mailbox.h"
-#include "base/threads.h"
-#include "intercept/blackhole.h"
+#include "program/log.h"
+#include "program/mailbox.h"
+#include "program/threads.h"
+#include "intercept/hole/blackhole.h"
 #include "intercept/pipeline.h"
-#include "intercept/stages.h"
 
 struct workers {
 	struct threads_options options;
@@ -106,14 +105,14 @@ static int open_all(struct workers *w, struct config *c, char *where, size_t whe
 		w->pipeline[w->count] = p;
 	}
 	for (unsigned i = 0; i < w->count; i++)
-		peers_spread(w->pipeline[i]->peers, &w->spread, i);
+		clients_spread(w->pipeline[i]->clients, &w->spread, i);
 	if (c->state_file && open_state(w, c->state_file, err, err_size))
 		return -1;
 	/* Its helper process must not have the captures' sockets. */
 	if (c->guard && !(w->guard = guard_open(err, err_size)))
 		return -1;
 	if (open_captures(w, c, err, err_size) || (!c->guard && blackhole_leaks(c, err, err_size)) ||
-	    peers_listen(w->pipeline[0]->peers, c, where, where_size, err, err_size))
+	    clients_listen(w->pipeline[0]->clients, c, where, where_size, err, err_size))
 		return -1;
 	for (unsigned i = 0; i < w->count; i++)
 		w->pipeline[i]->announce.guard = w->pipeline[i]->guard = w->guard;
@@ -217,7 +216,7 @@ bool workers_hand_over(struct pipeline *from, const struct segment *s, const str
 
 struct handed_connection {
 	int fd;
-	struct endpoint peer;
+	struct endpoint client;
 };
 
 static void on_connection(void *arg, const void *data)
@@ -225,12 +224,12 @@ static void on_connection(void *arg, const void *data)
 	const struct handed_connection *h = data;
 	struct pipeline *p = arg;
 
-	peers_serve(p->peers, h->fd, &h->peer);
+	clients_serve(p->clients, h->fd, &h->client);
 }
 
-bool workers_hand_connection(struct pipeline *from, unsigned to, int fd, const struct endpoint *peer)
+bool workers_hand_connection(struct pipeline *from, unsigned to, int fd, const struct endpoint *client)
 {
-	const struct handed_connection h = { fd, *peer };
+	const struct handed_connection h = { fd, *client };
 	struct workers *w = from->workers;
 
 	return to < w->count &&

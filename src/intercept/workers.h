@@ -2,7 +2,7 @@
 #define INTERCEPT_WORKERS_H
 
 #include "intercept/config.h"
-#include "io/fanout.h"
+#include "io/capture/fanout.h"
 #include "packet/segment.h"
 
 /* The workers: threads, each with a pipeline of its own. */
@@ -33,7 +33,7 @@ void workers_close(struct workers *w);
  */
 bool workers_hand_over(struct pipeline *from, const struct segment *s, const struct raw_packet *raw);
 /* An accepted connection, for worker @to. False: that has too much to do. */
-bool workers_hand_connection(struct pipeline *from, unsigned to, int fd, const struct endpoint *peer);
+bool workers_hand_connection(struct pipeline *from, unsigned to, int fd, const struct endpoint *client);
 /* A connection that does not spread its WATCHes comes (@n 1) or goes (-1). */
 void workers_count_plain(struct pipeline *from, int n);
 /* One of these has announced @e, or takes it back: the other workers let it through, too. */

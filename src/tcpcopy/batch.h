@@ -1,8 +1,8 @@
 #ifndef TCPCOPY_BATCH_H
 #define TCPCOPY_BATCH_H
 
-#include "io/source.h"
-#include "tcpcopy/session.h"
+#include "io/capture/source.h"
+#include "session/session.h"
 
 /* Captured segments on their way to the engine; see batch.c. */
 struct batch {

@@ -2,7 +2,7 @@
 #define TCPCOPY_CLASSIFY_H
 
 #include "packet/parse.h"
-#include "tcpcopy/config.h"
+#include "tcpcopy/config/config.h"
 
 /* Where a parsed segment went from classification. One table: field, text. */
 #define CLASSIFY_COUNTERS(X)                                                                     \

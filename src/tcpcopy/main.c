@@ -16,13 +16,13 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "base/control.h"
-#include "base/daemon.h"
-#include "base/log.h"
-#include "tcpcopy/check.h"
-#include "tcpcopy/diagnosis.h"
-#include "tcpcopy/lock.h"
-#include "tcpcopy/report.h"
+#include "program/control.h"
+#include "program/daemon.h"
+#include "program/log.h"
+#include "tcpcopy/check/check.h"
+#include "tcpcopy/check/diagnosis.h"
+#include "tcpcopy/config/lock.h"
+#include "tcpcopy/report/report.h"
 
 #define N_SIGNALS 4
 

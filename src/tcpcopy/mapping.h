@@ -2,9 +2,9 @@
 #define TCPCOPY_MAPPING_H
 
 #include "base/siphash.h"
-#include "io/fanout.h"
-#include "tcpcopy/config.h"
-#include "tcpcopy/session.h"
+#include "io/capture/fanout.h"
+#include "tcpcopy/config/config.h"
+#include "session/session.h"
 
 /*
  * Which source address and port a session uses towards its target: the client's own, or one of the -c pool, never one that another

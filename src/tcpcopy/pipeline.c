@@ -6,7 +6,7 @@
  *   classify              which rules is it for?
  *   session               what does the client's TCP do towards the target?
  *   inject   (io/sink)    segments -> the kernel, once a batch
- *   peers                 response records come in; they enter at the session stage, and what they release leaves with their batch
+ *   assistants                 response records come in; they enter at the session stage, and what they release leaves with their batch
  *
  * Three things wake the worker: a readable source, a readable channel, the engine's next deadline. Each ends in batch_done(): flush the sink, let the engine
  * have its memory back, set the timer. A source may deliver a bounded number of packets for each wake-up, so the channel is never starved.
@@ -126,7 +126,7 @@ static void on_first_round(const char *failed, void *arg)
 
 int pipeline_start(struct pipeline *p)
 {
-	static const struct peers_handler handler = {
+	static const struct assistants_handler handler = {
 		.up = on_up,
 		.all_down = on_all_down,
 		.first_round = on_first_round,
@@ -144,6 +144,6 @@ int pipeline_start(struct pipeline *p)
 		if (!p->readable[i] || event_add(p->readable[i], NULL))
 			return -1;
 	}
-	p->peers = peers_new(p->base, p->config, p->worker, &handler, p);
-	return p->peers ? pipeline_watch_host(p) : -1;
+	p->assistants = assistants_new(p->base, p->config, p->worker, &handler, p);
+	return p->assistants ? pipeline_watch_host(p) : -1;
 }

@@ -1,16 +1,16 @@
 #ifndef TCPCOPY_PIPELINE_H
 #define TCPCOPY_PIPELINE_H
 
-#include "io/fanout.h"
-#include "io/sink.h"
-#include "io/source.h"
+#include "io/capture/fanout.h"
+#include "io/inject/sink.h"
+#include "io/capture/source.h"
 #include "tcpcopy/batch.h"
 #include "tcpcopy/classify.h"
-#include "tcpcopy/config.h"
+#include "tcpcopy/config/config.h"
 #include "tcpcopy/mapping.h"
-#include "tcpcopy/online.h"
-#include "tcpcopy/peers.h"
-#include "tcpcopy/session.h"
+#include "io/host/online.h"
+#include "tcpcopy/assistants.h"
+#include "session/session.h"
 #include "tcpcopy/stray.h"
 
 struct event_base;
@@ -32,7 +32,7 @@ struct pipeline {
 	struct event *drops;   /* looks at the kernel's counters of dropped packets; those that the engine knows: */
 	uint64_t drops_known;
 	unsigned mtu_changes;  /* of the sink's, those that the engine knows */
-	struct peers *peers;
+	struct assistants *assistants;
 	struct mapping *mapping;
 	struct online *online;
 	struct engine *engine;
@@ -70,7 +70,7 @@ int pipeline_watch_host(struct pipeline *p);
 /* Tell the engine the MTUs of its targets when they have changed, unless -M says what they are. */
 void pipeline_follow_mtu(struct pipeline *p);
 
-/* An assistant has a response of a connection that is nobody's; the handler of peers.h. */
+/* An assistant has a response of a connection that is nobody's; the handler of assistants.h. */
 void pipeline_stray(const struct msg_stray *m, void *pipeline);
 
 uint64_t pipeline_clock(void); /* CLOCK_MONOTONIC, ns */

@@ -2,7 +2,7 @@
  * Setting up and taking down the pipeline - theory of operation
  *
  * Everything that needs privilege or can be refused is opened here, before the first packet, so that a start either succeeds whole or fails with a reason. The
- * engine's wishes (ops) are bound to the stages here: emit to the sink, watch and unwatch to the peers, source addresses to the mapping. So is what the
+ * engine's wishes (ops) are bound to the stages here: emit to the sink, watch and unwatch to the assistants, source addresses to the mapping. So is what the
  * engine has to know of the host besides packets: changes of routing, what the kernel dropped, and how far capture has come.
  */
 #include <event2/event.h>
@@ -13,7 +13,7 @@
 
 #include "base/util.h"
 
-#include "io/route.h"
+#include "io/inject/route.h"
 #include "tcpcopy/pipeline.h"
 
 #define MAX_HALF_OPEN 65536
@@ -39,23 +39,23 @@ static void op_watch(void *arg, uint64_t id, const struct tuple *response)
 {
 	struct pipeline *p = arg;
 
-	if (p->peers)
-		peers_watch(p->peers, id, response);
+	if (p->assistants)
+		assistants_watch(p->assistants, id, response);
 }
 
 static bool op_watch_room(void *arg)
 {
 	const struct pipeline *p = arg;
 
-	return !p->peers || peers_have_room(p->peers);
+	return !p->assistants || assistants_have_room(p->assistants);
 }
 
 static void op_unwatch(void *arg, uint64_t id, const struct tuple *response)
 {
 	struct pipeline *p = arg;
 
-	if (p->peers)
-		peers_unwatch(p->peers, id, response);
+	if (p->assistants)
+		assistants_unwatch(p->assistants, id, response);
 }
 
 static bool op_source_take(void *arg, const struct flow_key *key, struct endpoint *source)
@@ -83,7 +83,15 @@ static enum online_word op_online_there(void *arg, const struct flow_key *key)
 {
 	struct pipeline *p = arg;
 
-	return p->online ? online_there(p->online, &key->client, &key->online) : ONLINE_UNKNOWN;
+	switch (p->online ? online_there(p->online, &key->client, &key->online) : SOCKET_UNKNOWN) {
+	case SOCKET_THERE:
+		return ONLINE_THERE;
+	case SOCKET_GONE:
+		return ONLINE_GONE;
+	case SOCKET_UNKNOWN:
+		break;
+	}
+	return ONLINE_UNKNOWN;
 }
 
 static const struct engine_ops ops = {
@@ -262,8 +270,8 @@ void pipeline_stop(struct pipeline *p)
 
 void pipeline_close(struct pipeline *p)
 {
-	peers_free(p->peers);
-	p->peers = NULL;
+	assistants_free(p->assistants);
+	p->assistants = NULL;
 	for (unsigned i = 0; i < p->n_sources; i++) {
 		if (p->readable[i])
 			event_free(p->readable[i]);

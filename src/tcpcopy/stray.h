@@ -2,8 +2,8 @@
 #define TCPCOPY_STRAY_H
 
 #include "channel/message.h"
-#include "io/sink.h"
-#include "tcpcopy/config.h"
+#include "io/inject/sink.h"
+#include "tcpcopy/config/config.h"
 
 struct stray_counters {
 	uint64_t reset, refused;

@@ -16,8 +16,8 @@
 #include <stdlib.h>
 #include <sys/random.h>
 
-#include "base/mailbox.h"
-#include "base/threads.h"
+#include "program/mailbox.h"
+#include "program/threads.h"
 
 _Static_assert(THREADS_MAX == FANOUT_MAX_WORKERS, "each worker has a thread");
 

@@ -17,7 +17,7 @@
  */
 #include "sim.h"
 
-#include "tcpcopy/session_impl.h"
+#include "session/impl.h"
 
 #define MINUTE (60 * NS_PER_SEC)
 #define HOUR (60 * MINUTE)

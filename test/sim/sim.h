@@ -7,7 +7,7 @@
 
 #include "base/util.h"
 #include "packet/segment.h"
-#include "tcpcopy/session.h"
+#include "session/session.h"
 
 /*
  * A deterministic world around the session engine: client, online server, capture, links, target,

@@ -76,7 +76,7 @@ def constants(paths):
 
 def x_table(name):
     """The arguments of every X() of a table of session.h, without quotes."""
-    body = re.search(rf"#define {name}\(X\)((?:\s*X\([^\n]*)+)", source("tcpcopy/session.h"))[1]
+    body = re.search(rf"#define {name}\(X\)((?:\s*X\([^\n]*)+)", source("session/session.h"))[1]
     rows = re.findall(r'X\((\w+)((?:,\s*"[^"]*")*)\)', body)
     assert rows and len(rows) == body.count("X(")
     return [(first, *re.findall(r'"([^"]*)"', rest)) for first, rest in rows]
@@ -120,7 +120,7 @@ def test_session_outcomes():
 
 def test_session_outcomes_of_which_the_target_hears():
     """The RST column is session_end()'s rule."""
-    rule = re.search(r"target_knows = (.*?);", source("tcpcopy/session.c"), re.DOTALL)[1]
+    rule = re.search(r"target_knows = (.*?);", source("session/life.c"), re.DOTALL)[1]
     silent = set(re.findall(r"o != OUTCOME_(\w+)", rule))
     assert silent
     told = {row[0]: row[2] for row in table(SESSION, "outcome")}
@@ -129,7 +129,7 @@ def test_session_outcomes_of_which_the_target_hears():
 
 
 def test_session_timers():
-    body = re.search(r"enum session_timer \{(.*?)\}", source("tcpcopy/session_impl.h"), re.DOTALL)[1]
+    body = re.search(r"enum session_timer \{(.*?)\}", source("session/impl.h"), re.DOTALL)[1]
     timers = re.findall(r"TIMER_(\w+)", body)
     assert timers.pop() == "COUNT"
     assert names(SESSION, "timer") == timers
@@ -153,7 +153,7 @@ def test_session_constants_in_the_text():
 
 
 def test_session_defaults():
-    config = constants(["tcpcopy/config.c"])
+    config = constants(["tcpcopy/config/config.c"])
     assert value(re.search(r"capture \+ `--hold` \(([^)]*)\)", SESSION_TEXT)[1]) == config["DEFAULT_HOLD"]
 
 
@@ -168,7 +168,7 @@ def test_session_counters():
 def test_session_account():
     """The equations are those that engine_check() asserts."""
     checked = set()
-    for body in re.findall(r"assert\(([^;]*?==[^;]*?)\);", source("tcpcopy/session_check.c")):
+    for body in re.findall(r"assert\(([^;]*?==[^;]*?)\);", source("session/check.c")):
         if re.search(r"n->\w+(_bytes|_opened)", body):
             checked.add(re.sub(r"\s+", " ", re.sub(r"\b[en]->", "", body)))
     checked.discard("bytes == live_bytes")
@@ -232,7 +232,7 @@ def test_protocol_numbers():
     assert PROTOCOL.startswith(f"# The channel protocol, version {CHANNEL['CHANNEL_VERSION_MAX']}\n")
     (magic,) = re.findall(r"magic \| 0x([0-9a-f]+)", PROTOCOL)
     assert int(magic, 16) == CHANNEL["HELLO_MAGIC"]
-    early = constants(["intercept/early.h"])
+    early = constants(["intercept/watch/early.h"])
     limits = {row[0]: row[1] for row in table(PROTOCOL, "what")}
     most, patience = limits["early responses"].split(", ")[:2]
     assert (value(most), value(patience)) == (early["EARLY_MAX"], early["EARLY_NS"])

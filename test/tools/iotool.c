@@ -35,10 +35,10 @@
 
 #include "base/hist.h"
 #include "base/util.h"
-#include "io/fanout.h"
-#include "io/route.h"
-#include "io/sink.h"
-#include "io/source.h"
+#include "io/capture/fanout.h"
+#include "io/inject/route.h"
+#include "io/inject/sink.h"
+#include "io/capture/source.h"
 #include "packet/text.h"
 
 static char err[512];

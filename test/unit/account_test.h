@@ -1,7 +1,7 @@
 #ifndef ACCOUNT_TEST_H
 #define ACCOUNT_TEST_H
 
-#include "base/account.h"
+#include "program/account.h"
 
 /* What holds for the table of an account, whichever it is; cmocka assertions. */
 void account_test_table(const struct account_table *t);

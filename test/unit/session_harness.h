@@ -1,7 +1,7 @@
 #ifndef SESSION_HARNESS_H
 #define SESSION_HARNESS_H
 
-#include "tcpcopy/session.h"
+#include "session/session.h"
 
 /*
  * A session engine under a virtual clock, with everything that it asks for recorded: for tests.

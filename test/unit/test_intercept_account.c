@@ -6,7 +6,7 @@
 #include <cmocka.h>
 
 #include "account_test.h"
-#include "intercept/account.h"
+#include "intercept/report/account.h"
 
 static void table(void **state)
 {

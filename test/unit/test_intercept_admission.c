@@ -8,7 +8,7 @@
 
 #include <cmocka.h>
 
-#include "intercept/admission.h"
+#include "intercept/clients/admission.h"
 
 static struct addr address(const char *text)
 {

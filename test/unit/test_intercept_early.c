@@ -9,10 +9,10 @@
 #include <cmocka.h>
 
 #include "base/util.h"
-#include "intercept/early.h"
-#include "intercept/orphans.h"
-#include "intercept/targets.h"
-#include "io/source.h"
+#include "intercept/watch/early.h"
+#include "intercept/watch/orphans.h"
+#include "intercept/hole/targets.h"
+#include "io/capture/source.h"
 
 static const struct siphash_key key = { 1, 2 };
 static unsigned given_up;

@@ -16,7 +16,7 @@
 #include <event2/event.h>
 
 #include "base/util.h"
-#include "intercept/relay.h"
+#include "intercept/watch/relay.h"
 
 #define BOUND 20000
 #define SESSIONS 20
@@ -26,7 +26,7 @@ static struct event_base *base;
 static struct stats stats;
 static struct relay *relay;
 static struct route *route;
-static struct peer peer;
+static struct client client;
 static int fd;
 static struct watch *watch[SESSIONS];
 static uint8_t input[1 << 16]; /* read, not yet a whole message */
@@ -37,7 +37,7 @@ static void on_up(struct channel_conn *c, const struct msg_hello *h, uint16_t ve
 	(void)c;
 	(void)h;
 	(void)version;
-	((struct peer *)arg)->up = true;
+	((struct client *)arg)->up = true;
 }
 
 static void on_drained(struct channel_conn *c, void *arg)
@@ -73,20 +73,20 @@ static int setup(void **state)
 	setsockopt(pair[0], SOL_SOCKET, SO_SNDBUF, &small, sizeof(small));
 	fd = pair[1];
 	have = 0;
-	memset(&peer, 0, sizeof(peer));
+	memset(&client, 0, sizeof(client));
 	memset(&stats, 0, sizeof(stats));
 	base = event_base_new();
 	relay = relay_new(&stats);
 	route = route_new(&key);
-	peer.conn = channel_accept(base, pair[0], &o, &handler, &peer);
+	client.conn = channel_accept(base, pair[0], &o, &handler, &client);
 	assert_int_equal(write(fd, frame, len), len);
-	while (!peer.up)
+	while (!client.up)
 		event_base_loop(base, EVLOOP_NONBLOCK);
 	for (unsigned i = 0; i < SESSIONS; i++) {
 		struct tuple t = { { addr_from_v4("\x0a\0\0\1"), 80 },
 				   { addr_from_v4("\x0a\0\0\2"), (uint16_t)(i + 1) } };
 
-		watch[i] = route_add(route, &peer, i, &t);
+		watch[i] = route_add(route, &client, i, &t);
 	}
 	return 0;
 }
@@ -98,9 +98,9 @@ static int teardown(void **state)
 		relay_forget(relay, watch[i]);
 		route_remove(route, watch[i]);
 	}
-	assert_null(peer.blocked_first);
-	assert_null(peer.blocked_last);
-	channel_conn_close(peer.conn, "end");
+	assert_null(client.blocked_first);
+	assert_null(client.blocked_last);
+	channel_conn_close(client.conn, "end");
 	close(fd);
 	relay_free(relay);
 	route_free(route);
@@ -188,7 +188,7 @@ static void a_slow_reader_hears_everything_that_counts(void **state)
 		deliver(i, seq, 0, TCPF_FIN | TCPF_ACK);
 		deliver(i, seq + 1, 0, TCPF_ACK);
 	}
-	assert_true(channel_conn_unsent(peer.conn) < BOUND + 1000);
+	assert_true(channel_conn_unsent(client.conn) < BOUND + 1000);
 	assert_true(stats.merged > 1000);
 	n += read_all(in_order);
 	for (unsigned i = 0; i < SESSIONS; i++)
@@ -197,7 +197,7 @@ static void a_slow_reader_hears_everything_that_counts(void **state)
 	assert_int_equal(n, stats.forwarded);
 	assert_int_equal(n + merged, SESSIONS * 3003);
 	assert_int_equal(stats.dropped, 0);
-	assert_int_equal(peer.merged, stats.merged);
+	assert_int_equal(client.merged, stats.merged);
 	deliver(0, seq + 1, 5, TCPF_ACK); /* and all is as before */
 	assert_int_equal(read_all(in_order), 1);
 }
@@ -219,7 +219,7 @@ static void what_cannot_be_merged_is_bounded_and_counted(void **state)
 		assert_true(watch[i]->n_held <= RELAY_MAX_HELD);
 	n = read_all(any);
 	assert_int_equal(n + stats.dropped, 3000);
-	assert_int_equal(peer.dropped, stats.dropped);
+	assert_int_equal(client.dropped, stats.dropped);
 }
 
 static void a_watch_that_goes_takes_its_records_along(void **state)
@@ -230,7 +230,7 @@ static void a_watch_that_goes_takes_its_records_along(void **state)
 	merged = 0;
 	for (unsigned i = 0; i < 3000; i++)
 		deliver(i % 4, i, 0, TCPF_ACK);
-	assert_ptr_equal(peer.blocked_first == NULL, 0);
+	assert_ptr_equal(client.blocked_first == NULL, 0);
 	for (unsigned i = 1; i < 3; i++) /* out of the middle of the list */
 		relay_forget(relay, watch[i]);
 	n = read_all(any);
@@ -267,14 +267,14 @@ static void loss_is_told_when_it_changes(void **state)
 {
 	(void)state;
 	n_loss = 0;
-	peer.kernel_drops_before = 100;
-	peer.unowned_before = 50;
-	relay_report_loss(&peer, 100, 50);
+	client.kernel_drops_before = 100;
+	client.unowned_before = 50;
+	relay_report_loss(&client, 100, 50);
 	read_loss();
 	assert_int_equal(n_loss, 0);
-	peer.dropped = 3;
-	relay_report_loss(&peer, 107, 51);
-	relay_report_loss(&peer, 107, 51);
+	client.dropped = 3;
+	relay_report_loss(&client, 107, 51);
+	relay_report_loss(&client, 107, 51);
 	read_loss();
 	assert_int_equal(n_loss, 1);
 	assert_int_equal(last_loss.records_dropped, 3);

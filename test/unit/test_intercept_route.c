@@ -9,8 +9,8 @@
 
 #include <cmocka.h>
 
-#include "intercept/peers.h"
-#include "intercept/route.h"
+#include "intercept/clients/clients.h"
+#include "intercept/watch/route.h"
 
 static const struct siphash_key key = { 1, 2 };
 
@@ -25,7 +25,7 @@ static struct tuple tuple(unsigned n)
 static void watches_are_found_by_tuple_and_by_id(void **state)
 {
 	struct route *r = route_new(&key);
-	struct peer a, b;
+	struct client a, b;
 	struct tuple t1 = tuple(1), t2 = tuple(2), t3 = tuple(3);
 	struct watch *w1 = route_add(r, &a, 7, &t1), *w2 = route_add(r, &b, 7, &t2);
 
@@ -49,7 +49,7 @@ static void the_table_grows_and_shrinks(void **state)
 {
 	const unsigned n = 20000;
 	struct route *r = route_new(&key);
-	struct peer p;
+	struct client p;
 
 	(void)state;
 	for (unsigned i = 0; i < n; i++) {
@@ -82,7 +82,7 @@ static void the_table_grows_and_shrinks(void **state)
 static void copies_from_another_side_are_told(void **state)
 {
 	struct route *r = route_new(&key);
-	struct peer p;
+	struct client p;
 	struct tuple t = tuple(1);
 	struct watch *w = route_add(r, &p, 1, &t);
 	struct segment dup = { .seq = 1, .ack = 2, .flags = TCPF_ACK, .window = 3 }, other = dup;
@@ -108,7 +108,7 @@ static void copies_from_another_side_are_told(void **state)
 static void what_differs_is_no_copy(void **state)
 {
 	struct route *r = route_new(&key);
-	struct peer p;
+	struct client p;
 	struct tuple t = tuple(1);
 	struct watch *w = route_add(r, &p, 1, &t);
 	const struct segment s = { .seq = 1, .ack = 2, .flags = TCPF_ACK, .window = 3, .ip_id = 5 };

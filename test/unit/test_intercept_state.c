@@ -14,7 +14,7 @@
 #include <unistd.h>
 
 #include "base/util.h"
-#include "intercept/state.h"
+#include "intercept/watch/state.h"
 
 static const struct siphash_key key = { 3, 4 };
 static char directory[64], path[128], err[512];

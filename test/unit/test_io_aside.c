@@ -9,7 +9,7 @@
 #include <cmocka.h>
 #include <string.h>
 
-#include "io/aside.h"
+#include "io/capture/aside.h"
 
 #define ROOM 4096u
 

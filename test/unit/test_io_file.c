@@ -15,8 +15,8 @@
 #include <unistd.h>
 
 #include "base/util.h"
-#include "io/sink.h"
-#include "io/source.h"
+#include "io/inject/sink.h"
+#include "io/capture/source.h"
 #include "packet/build.h"
 
 #define MSS 1448u

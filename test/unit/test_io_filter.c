@@ -12,8 +12,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "io/capture_filter.h"
-#include "io/source.h"
+#include "io/capture/filter.h"
+#include "io/capture/source.h"
 
 static char err[512];
 

@@ -11,7 +11,7 @@
 #include <string.h>
 #include <cmocka.h>
 
-#include "tcpcopy/session.h"
+#include "session/session.h"
 
 #define SESSIONS 2000u
 #define MORE 300u

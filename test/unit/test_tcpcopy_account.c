@@ -7,7 +7,7 @@
 #include <cmocka.h>
 
 #include "account_test.h"
-#include "tcpcopy/account.h"
+#include "tcpcopy/report/account.h"
 
 static struct account one, sum;
 

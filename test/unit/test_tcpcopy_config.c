@@ -19,13 +19,13 @@
 #include <unistd.h>
 
 #include "base/util.h"
-#include "io/source.h"
-#include "tcpcopy/config.h"
-#include "tcpcopy/lock.h"
+#include "io/capture/source.h"
+#include "tcpcopy/config/config.h"
+#include "tcpcopy/config/lock.h"
 
 #define MAX_WORDS 40
 #define RULE "6379-10.90.109.143:6379"
-#define PEER "10.90.110.143"
+#define ASSISTANT "10.90.110.143"
 
 static struct config c;
 static char said[16384]; /* what the last parse() wrote to standard error */
@@ -99,15 +99,15 @@ static void assert_endpoint(const struct endpoint *e, const char *address, uint1
 static void test_the_post(void **state)
 {
 	(void)state;
-	assert_int_equal(PARSE("-x", RULE, "-s", PEER, "-d"), -1);
+	assert_int_equal(PARSE("-x", RULE, "-s", ASSISTANT, "-d"), -1);
 	assert_string_equal(said, "");
 	assert_int_equal(c.n_rules, 1);
 	assert_int_equal(c.rules[0].online_port, 6379);
 	assert_false(c.rules[0].has_online_addr);
 	assert_endpoint(&c.rules[0].target, "10.90.109.143", 6379);
 	assert_string_equal(c.rules[0].text, RULE);
-	assert_int_equal(c.n_peers, 1);
-	assert_endpoint(&c.peers[0].at, PEER, 36524);
+	assert_int_equal(c.n_assistants, 1);
+	assert_endpoint(&c.assistants[0].at, ASSISTANT, 36524);
 	assert_true(c.daemon);
 	assert_false(c.verbose || c.keep_trying || c.no_join);
 	assert_int_equal(c.n_pool + c.n_interfaces, 0);
@@ -125,13 +125,13 @@ static void test_every_option(void **state)
 	char cwd[4096], path[4200];
 
 	(void)state;
-	assert_int_equal(PARSE("--transfer=" RULE, "--assistant", PEER, "--client-pool=10.1.2.x",
+	assert_int_equal(PARSE("--transfer=" RULE, "--assistant", ASSISTANT, "--client-pool=10.1.2.x",
 			       "--interface", "lo", "--filter", "src", "net", "10.0.0.0/8", "--log",
 			       "a.log", "--pid=/run/a.pid", "--port=40000", "--keep-trying",
 			       "--hold=1.5s", "--session-buffer=1M", "--stats=0", "--mtu=1400",
 			       "--no-join", "--verbose", "--capture=packet", "--ring=8M"),
 			 -1);
-	assert_endpoint(&c.peers[0].at, PEER, 40000);
+	assert_endpoint(&c.assistants[0].at, ASSISTANT, 40000);
 	assert_string_equal(c.interfaces[0], "lo");
 	assert_string_equal(c.filter, "src net 10.0.0.0/8");
 	assert_non_null(getcwd(cwd, sizeof(cwd)));
@@ -146,16 +146,16 @@ static void test_every_option(void **state)
 	assert_int_equal(c.n_pool, 1);
 	assert_int_equal(c.pool[0].len, 120);
 
-	assert_int_equal(PARSE("-x", RULE, "-s", PEER, "-LOdW"), -1);
+	assert_int_equal(PARSE("-x", RULE, "-s", ASSISTANT, "-LOdW"), -1);
 	assert_true(c.keep_trying && c.no_join && c.daemon && c.hold == 0);
-	assert_int_equal(PARSE("-x", RULE, "-s", PEER, "-W", "--hold", "0"), -1);
+	assert_int_equal(PARSE("-x", RULE, "-s", ASSISTANT, "-W", "--hold", "0"), -1);
 }
 
 static void test_rules(void **state)
 {
 	(void)state;
 	assert_int_equal(PARSE("-x", "80-10.0.0.1:8080, 10.0.0.9:81-10.0.0.2:8081", "-x",
-			       "[fd90::1]:80-[fd90::2]:8080", "-s", PEER),
+			       "[fd90::1]:80-[fd90::2]:8080", "-s", ASSISTANT),
 			 -1);
 	assert_int_equal(c.n_rules, 3);
 	assert_endpoint(&c.rules[1].target, "10.0.0.2", 8081);
@@ -165,15 +165,15 @@ static void test_rules(void **state)
 	assert_true(c.rules[2].has_online_addr);
 
 	/* One port for both families, one port of two addresses. */
-	assert_int_equal(PARSE("-x", "80-10.0.0.1:80,80-[fd90::1]:80", "-s", PEER), -1);
-	assert_int_equal(PARSE("-x", "10.0.0.8:80-10.0.0.1:80,10.0.0.9:80-10.0.0.1:80", "-s", PEER),
+	assert_int_equal(PARSE("-x", "80-10.0.0.1:80,80-[fd90::1]:80", "-s", ASSISTANT), -1);
+	assert_int_equal(PARSE("-x", "10.0.0.8:80-10.0.0.1:80,10.0.0.9:80-10.0.0.1:80", "-s", ASSISTANT),
 			 -1);
 
 	/* A name with a hyphen is cut at the right one; it is a name that cannot exist (RFC 6761).
 	 */
-	assert_refused(PARSE("-x", "80-a-b.invalid:80", "-s", PEER), "-x", "80-a-b.invalid:80",
+	assert_refused(PARSE("-x", "80-a-b.invalid:80", "-s", ASSISTANT), "-x", "80-a-b.invalid:80",
 		       "the name \"a-b.invalid\" does not resolve");
-	assert_refused(PARSE("-x", "a-b.invalid:80-10.0.0.1:80", "-s", PEER), "-x",
+	assert_refused(PARSE("-x", "a-b.invalid:80-10.0.0.1:80", "-s", ASSISTANT), "-x",
 		       "a-b.invalid:80-10.0.0.1:80", "the name \"a-b.invalid\" does not resolve");
 }
 
@@ -224,17 +224,17 @@ static void test_bad_rules(void **state)
 
 	(void)state;
 	for (i = 0; i < ARRAY_SIZE(bad); i++)
-		assert_refused(PARSE("-x", bad[i].value, "-s", PEER), "-x", bad[i].value,
+		assert_refused(PARSE("-x", bad[i].value, "-s", ASSISTANT), "-x", bad[i].value,
 			       bad[i].why);
 
 	/* The later of two rules for one request is named, whatever options they came in. */
-	assert_refused(PARSE("-x", "80-10.0.0.1:80,80-10.0.0.2:80", "-s", PEER), "-x",
+	assert_refused(PARSE("-x", "80-10.0.0.1:80,80-10.0.0.2:80", "-s", ASSISTANT), "-x",
 		       "80-10.0.0.2:80", "already go by the rule \"80-10.0.0.1:80\"");
-	assert_refused(PARSE("-x", "10.0.0.9:80-10.0.0.1:80", "-s", PEER, "-x", "80-10.0.0.2:80"),
+	assert_refused(PARSE("-x", "10.0.0.9:80-10.0.0.1:80", "-s", ASSISTANT, "-x", "80-10.0.0.2:80"),
 		       "-x", "80-10.0.0.2:80",
 		       "already go by the rule \"10.0.0.9:80-10.0.0.1:80\"");
 	/* Clients of loopback can be replicated with other addresses. */
-	assert_int_equal(PARSE("-x", "127.0.0.1:80-10.0.0.1:80", "-s", PEER, "-c", "10.1.2.3"), -1);
+	assert_int_equal(PARSE("-x", "127.0.0.1:80-10.0.0.1:80", "-s", ASSISTANT, "-c", "10.1.2.3"), -1);
 }
 
 static void test_target_on_this_host(void **state)
@@ -253,9 +253,9 @@ static void test_target_on_this_host(void **state)
 		tried = true;
 		addr_format(address, sizeof(address), &e.addr);
 		snprintf(rule, sizeof(rule), "80-%s:8080", address);
-		assert_refused(PARSE("-x", rule, "-s", PEER), "-x", rule,
+		assert_refused(PARSE("-x", rule, "-s", ASSISTANT), "-x", rule,
 			       "belongs to this very host");
-		assert_refused(PARSE("-x", RULE, "-s", PEER, "-c", address), "-c", address,
+		assert_refused(PARSE("-x", RULE, "-s", ASSISTANT, "-c", address), "-c", address,
 			       "which is an address of this host");
 	}
 	freeifaddrs(all);
@@ -263,7 +263,7 @@ static void test_target_on_this_host(void **state)
 		skip();
 }
 
-static void test_peers(void **state)
+static void test_assistants(void **state)
 {
 	static const struct {
 		const char *value, *why;
@@ -290,11 +290,11 @@ static void test_peers(void **state)
 	assert_int_equal(PARSE("-x", RULE, "-s", "10.0.0.1,10.0.0.1:2,[fd90::110]", "-s",
 			       "[fd90::110]:3", "-p", "4000"),
 			 -1);
-	assert_int_equal(c.n_peers, 4);
-	assert_endpoint(&c.peers[0].at, "10.0.0.1", 4000);
-	assert_endpoint(&c.peers[1].at, "10.0.0.1", 2);
-	assert_endpoint(&c.peers[2].at, "fd90::110", 4000);
-	assert_endpoint(&c.peers[3].at, "fd90::110", 3);
+	assert_int_equal(c.n_assistants, 4);
+	assert_endpoint(&c.assistants[0].at, "10.0.0.1", 4000);
+	assert_endpoint(&c.assistants[1].at, "10.0.0.1", 2);
+	assert_endpoint(&c.assistants[2].at, "fd90::110", 4000);
+	assert_endpoint(&c.assistants[3].at, "fd90::110", 3);
 }
 
 static bool pool_has(const char *address)
@@ -335,11 +335,11 @@ static void test_pool(void **state)
 
 	(void)state;
 	for (i = 0; i < ARRAY_SIZE(bad); i++)
-		assert_refused(PARSE("-x", RULE, "-s", PEER, "-c", bad[i].value), "-c",
+		assert_refused(PARSE("-x", RULE, "-s", ASSISTANT, "-c", bad[i].value), "-c",
 			       bad[i].value, bad[i].why);
 
 	assert_int_equal(
-		PARSE("-x", RULE, "-s", PEER, "-c", "10.1.2.10-20", "-c", "10.1.3.0/24,10.2.x.*"),
+		PARSE("-x", RULE, "-s", ASSISTANT, "-c", "10.1.2.10-20", "-c", "10.1.3.0/24,10.2.x.*"),
 		-1);
 	assert_false(pool_has("10.1.2.9"));
 	for (i = 10; i <= 20; i++) {
@@ -352,12 +352,12 @@ static void test_pool(void **state)
 	assert_true(pool_has("10.1.3.255") && pool_has("10.2.255.1") && !pool_has("10.3.0.0"));
 	for (i = 0; i < c.n_pool; i++) /* first and last address of a longer one are not used */
 		assert_true(c.pool[i].len >= 127 || c.pool[i].len <= 120);
-	assert_int_equal(PARSE("-x", "80-[fd90::1]:80", "-s", PEER, "-c", "2001:db8::/64"), -1);
+	assert_int_equal(PARSE("-x", "80-[fd90::1]:80", "-s", ASSISTANT, "-c", "2001:db8::/64"), -1);
 	assert_true(pool_has("2001:db8::5"));
-	assert_int_equal(PARSE("-x", RULE, "-s", PEER, "-c", "10.7.2.1-254"), -1);
+	assert_int_equal(PARSE("-x", RULE, "-s", ASSISTANT, "-c", "10.7.2.1-254"), -1);
 	assert_false(pool_has("10.7.2.0") || pool_has("10.7.2.255"));
 	assert_true(pool_has("10.7.2.1") && pool_has("10.7.2.254"));
-	assert_int_equal(PARSE("-x", RULE, "-s", PEER, "-c", "10.7.2.255-10.7.3.0"), -1);
+	assert_int_equal(PARSE("-x", RULE, "-s", ASSISTANT, "-c", "10.7.2.255-10.7.3.0"), -1);
 	assert_true(pool_has("10.7.2.255") && pool_has("10.7.3.0") && !pool_has("10.7.3.1"));
 }
 
@@ -366,26 +366,26 @@ static void test_filter(void **state)
 	static char long_filter[2000];
 
 	(void)state;
-	assert_int_equal(PARSE("-x", RULE, "-F", "tcp", "and", "src", "port", "6379", "-s", PEER),
+	assert_int_equal(PARSE("-x", RULE, "-F", "tcp", "and", "src", "port", "6379", "-s", ASSISTANT),
 			 -1);
 	assert_string_equal(c.filter, "tcp and src port 6379");
-	assert_int_equal(PARSE("-x", RULE, "-F", "tcp and src port 6379", "-s", PEER), -1);
+	assert_int_equal(PARSE("-x", RULE, "-F", "tcp and src port 6379", "-s", ASSISTANT), -1);
 	assert_string_equal(c.filter, "tcp and src port 6379");
 
-	assert_refused(PARSE("-x", RULE, "-s", PEER, "-F"), "-F", NULL, "its value is missing");
-	assert_refused(PARSE("-x", RULE, "-s", PEER, "-F", "-d"), "-F", NULL, "\"-d\" follows");
-	assert_refused(PARSE("-x", RULE, "-s", PEER, "-F", ""), "-F", "", "the filter is empty");
-	assert_refused(PARSE("-x", RULE, "-s", PEER, "-F", " "), "-F", " ", "the filter is empty");
-	assert_refused(PARSE("-x", RULE, "-s", PEER, "-F", "foo bar"), "-F", "foo bar",
+	assert_refused(PARSE("-x", RULE, "-s", ASSISTANT, "-F"), "-F", NULL, "its value is missing");
+	assert_refused(PARSE("-x", RULE, "-s", ASSISTANT, "-F", "-d"), "-F", NULL, "\"-d\" follows");
+	assert_refused(PARSE("-x", RULE, "-s", ASSISTANT, "-F", ""), "-F", "", "the filter is empty");
+	assert_refused(PARSE("-x", RULE, "-s", ASSISTANT, "-F", " "), "-F", " ", "the filter is empty");
+	assert_refused(PARSE("-x", RULE, "-s", ASSISTANT, "-F", "foo bar"), "-F", "foo bar",
 		       "syntax error");
-	assert_refused(PARSE("-x", RULE, "-s", PEER, "-F", "tcp) or (tcp"), "-F", "tcp) or (tcp",
+	assert_refused(PARSE("-x", RULE, "-s", ASSISTANT, "-F", "tcp) or (tcp"), "-F", "tcp) or (tcp",
 		       "syntax error");
-	assert_refused(PARSE("-x", RULE, "-s", PEER, "-F", "udp"), "-F", "udp",
+	assert_refused(PARSE("-x", RULE, "-s", ASSISTANT, "-F", "udp"), "-F", "udp",
 		       "rejects all packets");
-	assert_refused(PARSE("-x", RULE, "-s", PEER, "-F", "tcp", "-F", "tcp"), "-F", "tcp",
+	assert_refused(PARSE("-x", RULE, "-s", ASSISTANT, "-F", "tcp", "-F", "tcp"), "-F", "tcp",
 		       "given twice");
 	memset(long_filter, 'x', sizeof(long_filter) - 1);
-	assert_int_equal(PARSE("-x", RULE, "-s", PEER, "-F", long_filter), 2);
+	assert_int_equal(PARSE("-x", RULE, "-s", ASSISTANT, "-F", long_filter), 2);
 	assert_said("longer than 1023 characters");
 }
 
@@ -396,7 +396,7 @@ static void test_capture_filter(void **state)
 
 	(void)state;
 	assert_int_equal(PARSE("-x", "80-10.0.0.1:8080,10.0.0.9:81-10.0.0.2:81,80-[fd90::1]:8080",
-			       "-s", PEER, "-F", "src net 10.0.0.0/8 or ip6"),
+			       "-s", ASSISTANT, "-F", "src net 10.0.0.0/8 or ip6"),
 			 -1);
 	assert_int_equal(config_capture_filter(&c, text, sizeof(text)), 0);
 	assert_string_equal(
@@ -414,14 +414,14 @@ static void test_capture_filter(void **state)
 			 "%s[fd90:1111:2222:3333:4444:5555:6666:%x]:%u-[fd91:1111:2222:3333:4444:"
 			 "5555:6666:%x]:%u",
 			 i ? "," : "", 0x7777 + i, 65000 + i, 0x8888 + i, 65000 + i);
-	assert_int_equal(PARSE("-x", rules, "-s", PEER), -1);
+	assert_int_equal(PARSE("-x", rules, "-s", ASSISTANT), -1);
 	assert_int_equal(c.n_rules, CONFIG_MAX_RULES);
 	memset(c.filter, ' ', sizeof(c.filter) - 1);
 	memcpy(c.filter, "tcp", 3);
 	assert_int_equal(config_capture_filter(&c, text, sizeof(text)), 0);
 	assert_int_equal(capture_check_filter(text, err, sizeof(err)), 0);
 	snprintf(rules + strlen(rules), sizeof(rules) - strlen(rules), ",1-10.0.0.1:1");
-	assert_int_equal(PARSE("-x", rules, "-s", PEER), 2);
+	assert_int_equal(PARSE("-x", rules, "-s", ASSISTANT), 2);
 	assert_said("more than 64 rules");
 }
 
@@ -453,19 +453,19 @@ static void test_other_bad_values(void **state)
 
 	(void)state;
 	for (i = 0; i < ARRAY_SIZE(bad); i++)
-		assert_refused(PARSE("-x", RULE, "-s", PEER, bad[i].option, bad[i].value),
+		assert_refused(PARSE("-x", RULE, "-s", ASSISTANT, bad[i].option, bad[i].value),
 			       bad[i].option, bad[i].value, bad[i].why);
-	assert_refused(PARSE("-s", PEER), "-x", NULL, "is missing");
+	assert_refused(PARSE("-s", ASSISTANT), "-x", NULL, "is missing");
 	assert_refused(PARSE("-x", RULE), "-s", NULL, "is missing");
-	assert_refused(PARSE("-x", RULE, "-s", PEER, "-W", "--hold=1s"), "-W", NULL,
+	assert_refused(PARSE("-x", RULE, "-s", ASSISTANT, "-W", "--hold=1s"), "-W", NULL,
 		       "--hold says how long");
-	assert_refused(PARSE("-x", RULE, "-s", PEER, "-l", "/tmp/x", "-P", "/tmp/x"), "-P",
+	assert_refused(PARSE("-x", RULE, "-s", ASSISTANT, "-l", "/tmp/x", "-P", "/tmp/x"), "-P",
 		       "/tmp/x", "is the log file");
-	assert_refused(PARSE("-x", "80-[fd90::1]:80", "-s", PEER, "-M", "1279"), "-M", "1279",
+	assert_refused(PARSE("-x", "80-[fd90::1]:80", "-s", ASSISTANT, "-M", "1279"), "-M", "1279",
 		       "too small for the IPv6 target");
-	assert_int_equal(PARSE("-x", RULE, "-s", PEER, "--nonsense"), 2);
+	assert_int_equal(PARSE("-x", RULE, "-s", ASSISTANT, "--nonsense"), 2);
 	assert_said("tcpcopy: option --nonsense: not known");
-	assert_int_equal(PARSE("-x", RULE, "-s", PEER, "word"), 2);
+	assert_int_equal(PARSE("-x", RULE, "-s", ASSISTANT, "word"), 2);
 	assert_said("argument \"word\"");
 }
 
@@ -479,7 +479,7 @@ static pid_t claim_elsewhere(const char *rules, int *hold)
 
 	assert_int_equal(pipe(ready), 0);
 	assert_int_equal(pipe(end), 0);
-	assert_int_equal(PARSE("-x", rules, "-s", PEER), -1);
+	assert_int_equal(PARSE("-x", rules, "-s", ASSISTANT), -1);
 	pid = fork();
 	assert_true(pid >= 0);
 	if (pid == 0) {
@@ -508,24 +508,24 @@ static void test_lock(void **state)
 	pid = claim_elsewhere("64999-10.66.2.77:1,10.66.2.66:64998-10.66.2.77:1", &hold);
 	snprintf(want, sizeof(want), "process %d", (int)pid);
 
-	assert_int_equal(PARSE("-x", "64999-10.66.2.77:1", "-s", PEER), -1);
+	assert_int_equal(PARSE("-x", "64999-10.66.2.77:1", "-s", ASSISTANT), -1);
 	assert_int_equal(lock_rules(&c, err, sizeof(err)), -1);
 	assert_non_null(strstr(err, want));
 	assert_non_null(strstr(err, "option -x \"64999-10.66.2.77:1\""));
 	/* One online address, where the other has all, and the other way about. */
-	assert_int_equal(PARSE("-x", "10.66.2.66:64999-10.66.2.77:1", "-s", PEER), -1);
+	assert_int_equal(PARSE("-x", "10.66.2.66:64999-10.66.2.77:1", "-s", ASSISTANT), -1);
 	assert_int_equal(lock_rules(&c, err, sizeof(err)), -1);
 	assert_non_null(strstr(err, want));
-	assert_int_equal(PARSE("-x", "64998-10.66.2.77:1", "-s", PEER), -1);
+	assert_int_equal(PARSE("-x", "64998-10.66.2.77:1", "-s", ASSISTANT), -1);
 	assert_int_equal(lock_rules(&c, err, sizeof(err)), -1);
 	assert_non_null(strstr(err, want));
 	/* Another target, another port of the target, another online address: all free. What failed
 	 * before left nothing claimed. */
 	assert_int_equal(
-		PARSE("-x", "64999-10.66.2.78:1,10.66.2.67:64998-10.66.2.77:1", "-s", PEER), -1);
+		PARSE("-x", "64999-10.66.2.78:1,10.66.2.67:64998-10.66.2.77:1", "-s", ASSISTANT), -1);
 	assert_int_equal(lock_rules(&c, err, sizeof(err)), 0);
 	lock_release();
-	assert_int_equal(PARSE("-x", "64999-10.66.2.77:2,4999-10.66.2.77:1", "-s", PEER), -1);
+	assert_int_equal(PARSE("-x", "64999-10.66.2.77:2,4999-10.66.2.77:1", "-s", ASSISTANT), -1);
 	assert_int_equal(lock_rules(&c, err, sizeof(err)), 0);
 	lock_release();
 
@@ -533,7 +533,7 @@ static void test_lock(void **state)
 	assert_int_equal(waitpid(pid, &status, 0), pid);
 	assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
 	/* With the process its claims are gone. */
-	assert_int_equal(PARSE("-x", "64999-10.66.2.77:1", "-s", PEER), -1);
+	assert_int_equal(PARSE("-x", "64999-10.66.2.77:1", "-s", ASSISTANT), -1);
 	assert_int_equal(lock_rules(&c, err, sizeof(err)), 0);
 	lock_release();
 }
@@ -546,7 +546,7 @@ int main(void)
 		cmocka_unit_test(test_rules),
 		cmocka_unit_test(test_bad_rules),
 		cmocka_unit_test(test_target_on_this_host),
-		cmocka_unit_test(test_peers),
+		cmocka_unit_test(test_assistants),
 		cmocka_unit_test(test_pool),
 		cmocka_unit_test(test_filter),
 		cmocka_unit_test(test_capture_filter),

@@ -1,0 +1,417 @@
+/*
+ * The connections of tcpcopy workers: listening, accepting, and their messages by kind.
+ *
+ * In: what the channel delivers. Out: calls of the pipeline's handlers. A client is allocated when
+ * its socket is accepted and freed when the channel says that the connection is down; what the
+ * pipeline and the relay hang on it is taken off by the pipeline's down() before. A fault of one
+ * connection ends that one only. Who may come, and how many, is admission.c's. Who says no HELLO
+ * loses its place after three seconds (channel/conn.c), or sooner, when too many are waiting like
+ * that: the oldest goes, so that those who say nothing cannot keep out those who do.
+ */
+#include "intercept/clients/clients.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <event2/event.h>
+
+#include "program/log.h"
+#include "program/sandbox.h"
+#include "build/config.h"
+#include "intercept/clients/arrivals.h"
+
+SANDBOX_CALLS("accept4");
+
+#define ACCEPT_AT_ONCE 64
+#define ACCEPT_PAUSE_S 1 /* when there are no descriptors left */
+
+struct listener {
+	int fd;
+	struct event *event;
+};
+
+struct clients {
+	struct event_base *base;
+	const struct clients_handler *handler;
+	void *arg;
+	struct client *first;
+	struct admission *admission; /* of all workers; not owned */
+	struct arrivals *arrivals;   /* NULL: there is one worker only */
+	struct channel_options channel;
+	unsigned greeting; /* without a HELLO yet */
+	struct listener listeners[CONFIG_MAX_BINDS + 2];
+	unsigned n_listeners;
+	struct event *resume;
+};
+
+static void drop(struct client *p)
+{
+	struct clients *all = p->clients;
+
+	if (p->prev)
+		p->prev->next = p->next;
+	else
+		all->first = p->next;
+	if (p->next)
+		p->next->prev = p->prev;
+	all->greeting -= !p->up;
+	admission_leave(all->admission, &p->from);
+	free(p);
+}
+
+static void on_up(struct channel_conn *conn, const struct msg_hello *hello, uint16_t version,
+		  void *arg)
+{
+	struct client *p = arg;
+	char at[ENDPOINT_TEXT_LEN];
+
+	endpoint_format(at, sizeof(at), channel_conn_peer(conn));
+	snprintf(p->name, sizeof(p->name), "%s %s", hello->program, at);
+	p->up = true;
+	p->spreads = hello->features & CHANNEL_WORKERS;
+	p->clients->greeting--;
+	log_info("%s connected: release %s, worker %u, protocol version %u", p->name,
+		 hello->release, hello->worker, version);
+	p->clients->handler->up(p, p->clients->arg);
+}
+
+static void on_message(struct channel_conn *conn, const struct message *m, void *arg)
+{
+	struct client *p = arg;
+	const struct clients_handler *h = p->clients->handler;
+
+	(void)conn;
+	if (m->type == MSG_WATCH)
+		h->watch(p, &m->watch, p->clients->arg);
+	else if (m->type == MSG_UNWATCH)
+		h->unwatch(p, m->watch.id, p->clients->arg);
+	else if (m->type == MSG_TARGET)
+		h->target(p, &m->target, p->clients->arg);
+	else if (m->type == MSG_PROBE)
+		h->probe(p, &m->watch, p->clients->arg);
+}
+
+static void on_batch_end(struct channel_conn *conn, void *arg)
+{
+	struct client *p = arg;
+
+	(void)conn;
+	p->clients->handler->batch_end(p->clients->arg);
+}
+
+static void on_drained(struct channel_conn *conn, void *arg)
+{
+	struct client *p = arg;
+
+	(void)conn;
+	p->clients->handler->drained(p, p->clients->arg);
+}
+
+static void on_down(struct channel_conn *conn, const char *why, void *arg)
+{
+	struct client *p = arg;
+
+	(void)conn;
+	if (p->up) {
+		log_info("%s disconnected: %s", p->name, why);
+		p->clients->handler->down(p, p->clients->arg);
+	} else {
+		log_limited(LOGL_WARN, "connection from %s refused: %s", p->name, why);
+		p->clients->handler->refused(false, p->clients->arg);
+	}
+	drop(p);
+}
+
+static const struct channel_handler handler = {
+	.up = on_up,
+	.message = on_message,
+	.batch_end = on_batch_end,
+	.drained = on_drained,
+	.down = on_down,
+};
+
+/* New ones stand first in the list, so the oldest is the last. */
+static void drop_oldest_greeting(struct clients *all)
+{
+	struct client *oldest = NULL;
+
+	for (struct client *p = all->first; p; p = p->next)
+		if (!p->up)
+			oldest = p;
+	if (!oldest)
+		return;
+	log_limited(LOGL_WARN, "connection from %s refused: no HELLO yet, and %u others are newer",
+		    oldest->name, all->greeting - 1);
+	channel_conn_close(oldest->conn, "no HELLO yet, and too many others are newer");
+	drop(oldest);
+	all->handler->refused(false, all->arg);
+}
+
+static bool admit(struct clients *all, const struct endpoint *from)
+{
+	const enum admission_verdict verdict = admission_enter(all->admission, &from->addr);
+	char at[ENDPOINT_TEXT_LEN];
+
+	if (verdict == ADMISSION_OK)
+		return true;
+	endpoint_format(at, sizeof(at), from);
+	if (verdict == ADMISSION_FOREIGN)
+		log_limited(LOGL_WARN, "connection from %s refused: --allow does not name it", at);
+	else
+		log_limited(LOGL_WARN,
+			    "connection from %s refused: there are %u connections from there, or %u "
+			    "in all",
+			    at, ADMISSION_MAX_PER_ADDRESS, ADMISSION_MAX);
+	all->handler->refused(verdict == ADMISSION_FOREIGN, all->arg);
+	return false;
+}
+
+void clients_serve(struct clients *all, int fd, const struct endpoint *from)
+{
+	struct client *p = calloc(1, sizeof(*p));
+
+	if (!p)
+		close(fd);
+	else
+		p->conn = channel_accept(all->base, fd, &all->channel, &handler, p);
+	if (!p || !p->conn) {
+		log_limited(LOGL_ERROR, "a connection cannot be served: out of memory");
+		admission_leave(all->admission, &from->addr);
+		free(p);
+		return;
+	}
+	p->clients = all;
+	p->from = from->addr;
+	endpoint_format(p->name, sizeof(p->name), from);
+	p->next = all->first;
+	if (p->next)
+		p->next->prev = p;
+	all->first = p;
+	if (++all->greeting > ADMISSION_MAX_GREETING)
+		drop_oldest_greeting(all);
+}
+
+static void on_arrived(int fd, const struct endpoint *from, unsigned worker, void *arg)
+{
+	struct clients *all = arg;
+
+	if (!worker)
+		clients_serve(all, fd, from);
+	else if (!all->handler->elsewhere(fd, from, worker, all->arg)) {
+		log_limited(LOGL_WARN, "a connection was refused: there is no worker %u, or it has too "
+				       "much to do", worker);
+		close(fd);
+		admission_leave(all->admission, &from->addr);
+		all->handler->refused(false, all->arg);
+	}
+}
+
+static void on_left(const struct endpoint *from, const char *why, void *arg)
+{
+	struct clients *all = arg;
+	char at[ENDPOINT_TEXT_LEN];
+
+	log_limited(LOGL_WARN, "connection from %s refused: %s", endpoint_format(at, sizeof(at), from), why);
+	admission_leave(all->admission, &from->addr);
+	all->handler->refused(false, all->arg);
+}
+
+static const struct arrivals_handler on_arrival = { .arrived = on_arrived, .left = on_left };
+
+static void take(struct clients *all, int fd, const struct endpoint *from)
+{
+	if (!admit(all, from))
+		close(fd);
+	else if (all->arrivals)
+		arrivals_add(all->arrivals, fd, from);
+	else
+		clients_serve(all, fd, from);
+}
+
+static void on_acceptable(evutil_socket_t fd, short what, void *arg)
+{
+	struct clients *all = arg;
+
+	(void)what;
+	for (unsigned i = 0; i < ACCEPT_AT_ONCE; i++) {
+		struct sockaddr_storage ss;
+		socklen_t len = sizeof(ss);
+		struct endpoint from;
+		int conn = accept4(fd, (struct sockaddr *)&ss, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+
+		if (conn >= 0) {
+			if (addr_from_sockaddr(&from, (struct sockaddr *)&ss))
+				take(all, conn, &from);
+			else
+				close(conn);
+		} else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS ||
+			   errno == ENOMEM) {
+			/* The socket stays readable: without a pause the loop would spin on it. */
+			log_limited(LOGL_ERROR, "a connection cannot be accepted: %s",
+				    strerror(errno));
+			for (unsigned j = 0; j < all->n_listeners; j++)
+				event_del(all->listeners[j].event);
+			event_add(all->resume, &(struct timeval){ ACCEPT_PAUSE_S, 0 });
+			return;
+		} else if (errno == EAGAIN) {
+			return;
+		}
+	}
+}
+
+static void on_resume(evutil_socket_t fd, short what, void *arg)
+{
+	struct clients *all = arg;
+
+	(void)fd;
+	(void)what;
+	for (unsigned i = 0; i < all->n_listeners; i++)
+		event_add(all->listeners[i].event, NULL);
+}
+
+/* 0, or errno. */
+static int listen_on(struct clients *all, const struct endpoint *e, bool v6)
+{
+	const int on = 1;
+	struct sockaddr_storage ss;
+	socklen_t len = addr_to_sockaddr(&ss, &e->addr, e->port);
+	struct listener *l = &all->listeners[all->n_listeners];
+	int error;
+
+	l->fd = socket(v6 ? AF_INET6 : AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	if (l->fd < 0)
+		return errno;
+	setsockopt(l->fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+	if (v6)
+		setsockopt(l->fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof(on));
+	if (bind(l->fd, (struct sockaddr *)&ss, len) || listen(l->fd, 128)) {
+		error = errno;
+		close(l->fd);
+		return error;
+	}
+	l->event = event_new(all->base, l->fd, EV_READ | EV_PERSIST, on_acceptable, all);
+	if (!l->event || event_add(l->event, NULL)) {
+		close(l->fd);
+		return ENOMEM;
+	}
+	all->n_listeners++;
+	return 0;
+}
+
+static void words_for(int error, const struct endpoint *e, char *err, size_t err_size)
+{
+	char at[ENDPOINT_TEXT_LEN], addr[ADDR_TEXT_LEN];
+
+	endpoint_format(at, sizeof(at), e);
+	addr_format(addr, sizeof(addr), &e->addr);
+	if (error == EADDRINUSE)
+		snprintf(err, err_size,
+			 "port %u is in use (%s); \"ss -ltnp sport = :%u\" shows by whom; "
+			 "-p chooses another one, which tcpcopy -s must then name",
+			 e->port, at, e->port);
+	else if (error == EADDRNOTAVAIL)
+		snprintf(err, err_size,
+			 "option -b \"%s\": this is no address of this host; accepted: "
+			 "those that \"ip address\" shows",
+			 addr);
+	else if (error == EACCES)
+		snprintf(err, err_size,
+			 "listening on %s is not permitted: ports below 1024 need root", at);
+	else
+		snprintf(err, err_size, "listening on %s: %s", at, strerror(error));
+}
+
+struct clients *clients_new(struct event_base *base, const struct config *c,
+			struct admission *admission, const struct clients_handler *h, void *arg)
+{
+	struct clients *all = calloc(1, sizeof(*all));
+
+	if (!all)
+		return NULL;
+	all->base = base;
+	all->handler = h;
+	all->arg = arg;
+	all->admission = admission;
+	all->channel = (struct channel_options){ .program = "intercept",
+						 .release = VERSION,
+						 .secret = c->secret };
+	return all;
+}
+
+void clients_spread(struct clients *all, const struct fanout *spread, unsigned worker)
+{
+	all->channel.spreads = true;
+	all->channel.workers = (uint16_t)spread->workers;
+	all->channel.seed = spread->seed;
+	all->channel.worker = (uint16_t)worker;
+}
+
+int clients_listen(struct clients *all, const struct config *c, char *where, size_t where_size,
+		 char *err, size_t err_size)
+{
+	static const struct addr any6;
+	struct addr binds[CONFIG_MAX_BINDS + 2];
+	unsigned n_binds = c->n_binds;
+	char at[ENDPOINT_TEXT_LEN];
+	size_t n = 0;
+
+	memcpy(binds, c->binds, sizeof(c->binds));
+	if (!n_binds) {
+		binds[n_binds++] = addr_from_v4("\0\0\0\0");
+		binds[n_binds++] = any6;
+	}
+	snprintf(err, err_size, "out of memory");
+	all->resume = event_new(all->base, -1, 0, on_resume, all);
+	if (all->channel.workers > 1)
+		all->arrivals = arrivals_new(all->base, &on_arrival, all);
+	if (!all->resume || (all->channel.workers > 1 && !all->arrivals))
+		return -1;
+	for (unsigned i = 0; i < n_binds; i++) {
+		const struct endpoint e = { binds[i], c->port };
+		int error = listen_on(all, &e, !addr_is_v4(&e.addr));
+
+		/* Without IPv6 on this host, "all addresses" are those of IPv4. */
+		if ((error == EAFNOSUPPORT || error == EADDRNOTAVAIL) && !c->n_binds && i)
+			continue;
+		if (error) {
+			words_for(error, &e, err, err_size);
+			return -1;
+		}
+		if (n < where_size)
+			n += (size_t)snprintf(where + n, where_size - n, "%s%s", n ? ", " : "",
+					      endpoint_format(at, sizeof(at), &e));
+	}
+	return 0;
+}
+
+void clients_close(struct clients *all, const char *why)
+{
+	if (!all)
+		return;
+	while (all->first) {
+		channel_conn_close(all->first->conn, why);
+		drop(all->first);
+	}
+	for (unsigned i = 0; i < all->n_listeners; i++) {
+		event_free(all->listeners[i].event);
+		close(all->listeners[i].fd);
+	}
+	if (all->resume)
+		event_free(all->resume);
+	arrivals_free(all->arrivals);
+	free(all);
+}
+
+struct client *clients_next(const struct clients *all, const struct client *after)
+{
+	struct client *p = after ? after->next : all->first;
+
+	while (p && !p->up)
+		p = p->next;
+	return p;
+}

@@ -1,0 +1,68 @@
+/*
+ * What follows from an announced target.
+ *
+ * In: uses and releases of endpoints by watches and connections. Out: the filter of the captures
+ * and the elements of the guard's sets. Both cost milliseconds, so new endpoints are gathered and
+ * put in force once, at the end of the batch of messages that brought them.
+ */
+#include "intercept/hole/announce.h"
+
+#include "program/log.h"
+
+static void guard_fresh(struct announce *a)
+{
+	char err[512];
+
+	if (a->guard && a->n_fresh && guard_add(a->guard, a->fresh, a->n_fresh, err, sizeof(err)))
+		log_limited(LOGL_ERROR,
+			    "the guard does not know of a new target, whose responses are "
+			    "therefore forwarded to the clients: %s",
+			    err);
+	a->n_fresh = 0;
+}
+
+void announce_use(struct announce *a, const struct endpoint *e)
+{
+	const unsigned refused = a->targets.refused;
+
+	if (targets_use(&a->targets, e)) {
+		a->stale = true;
+		a->fresh[a->n_fresh++] = *e;
+		if (a->n_fresh == ANNOUNCE_MAX_FRESH)
+			guard_fresh(a);
+	} else if (a->targets.refused != refused) {
+		log_limited(LOGL_ERROR,
+			    "more than %u targets were announced; further ones are not served",
+			    TARGETS_MAX);
+	}
+}
+
+void announce_release(struct announce *a, const struct endpoint *e, uint64_t now)
+{
+	targets_release(&a->targets, e, now);
+}
+
+void announce_apply(struct announce *a)
+{
+	char filter[TARGETS_FILTER_SIZE], err[512];
+
+	guard_fresh(a);
+	if (!a->stale)
+		return;
+	a->stale = false;
+	if (!a->own_filter)
+		return;
+	targets_filter(&a->targets, filter);
+	if (captures_set_filter(a->captures, filter, err, sizeof(err)))
+		log_err("the capture filter could not be changed to \"%s\": %s", filter, err);
+	else if (!a->silent)
+		log_info("captures %s",
+			 a->targets.count ? filter : "nothing: no target is announced");
+}
+
+void announce_expire(struct announce *a, uint64_t now)
+{
+	if (targets_expire(&a->targets, now))
+		a->stale = true;
+	announce_apply(a);
+}

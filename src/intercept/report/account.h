@@ -1,0 +1,59 @@
+#ifndef INTERCEPT_REPORT_ACCOUNT_H
+#define INTERCEPT_REPORT_ACCOUNT_H
+
+#include "program/account.h"
+#include "intercept/pipeline.h"
+#include "intercept/report/stats.h"
+
+/* The account of intercept: what became of every packet, segment and watch. The rows that no stage's own table has: key, text. */
+#define ACCOUNT_CAPTURE(X)                                                                         \
+	X(let_in, "packets that the kernel's filter let in")                                       \
+	X(packets, "of these, captured")                                                           \
+	X(kernel_drops, "of these, dropped by the kernel: no room in the buffer or ring")          \
+	X(outdated, "of these, let in by a filter that was replaced before they were read")        \
+	X(unread, "of these, not read yet, or not before the end")                                 \
+	X(errors, "errors of the capture (an interface that went down)")
+
+#define ACCOUNT_WAITING(X)                                                                         \
+	X(held, "records held for a slow reader")                                                  \
+	X(early, "segments that wait for their WATCH")                                             \
+	X(watches, "watches now")                                                                  \
+	X(peers, "tcpcopy connections now")
+
+#define ACCOUNT_LOG(X)                                                                             \
+	X(suppressed, "log lines kept back, because there were many like them")                    \
+	X(dropped, "log lines that could not be written")
+
+enum account_row_id {
+#define X(key, text) ROW_CAPTURE_##key,
+	ACCOUNT_CAPTURE(X)
+#undef X
+#define X(id, name, text) ROW_PARSE_##id,
+	PARSE_REASONS(X)
+#undef X
+#define X(key, text) ROW_SEGMENTS_##key,
+	SEGMENT_STATS(X)
+#undef X
+#define X(key, text) ROW_WAITING_##key,
+	ACCOUNT_WAITING(X)
+#undef X
+#define X(key, text) ROW_WATCHES_##key,
+	WATCH_STATS(X)
+#undef X
+#define X(key, text) ROW_CONNECTIONS_##key,
+	CONNECTION_STATS(X)
+#undef X
+#define X(key, text) ROW_LOG_##key,
+	ACCOUNT_LOG(X)
+#undef X
+		ACCOUNT_ROWS
+};
+
+extern const struct account_table account_table;
+
+/* Add what the worker of @pipeline has counted to @sum, which has ACCOUNT_ROWS of uint64_t. In its own thread; see workers_collect(). */
+void account_collect(void *pipeline, void *sum);
+/* What the process counts, not a worker. Once for each report. */
+void account_collect_process(uint64_t *row);
+
+#endif

@@ -1,0 +1,209 @@
+/*
+ * The file of --state.
+ *
+ * In: the orphans of a worker, once a second if they have changed, and at the end. Out: the same,
+ * to an intercept that is started later, be it that this one was ended, killed, or the host
+ * restarted. Without it, a connection that a killed tcpcopy left on a target stays there for as
+ * long as the target keeps it, if intercept is started anew before the target speaks.
+ *
+ * What is not known after a kill is the last second; and the watches of tcpcopys that live, which
+ * announce them again.
+ *
+ *     magic | record | record | ...       record: target, client, owner, wall clock of its loss
+ *
+ * The file is replaced as a whole (program/replace.h), so it is never half of one. Each worker has its
+ * own. All are read at the start, because it may have been started with another number of workers,
+ * and responses are spread over them anew.
+ */
+#include "intercept/watch/state.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "program/log.h"
+#include "program/replace.h"
+#include "base/util.h"
+#include "io/capture/fanout.h"
+
+static const char magic[24] = "intercept's state, 1\n\n\n";
+
+struct record {
+	uint8_t target[16], client[16], owner[16];
+	uint16_t target_port, client_port; /* big-endian */
+	uint32_t unused;
+	uint64_t lost_at; /* ns since the epoch */
+};
+
+struct state {
+	struct replace *file;
+	char path[512];
+};
+
+static void name_of(char *out, size_t size, const char *path, unsigned worker)
+{
+	if (worker)
+		snprintf(out, size, "%s.%u", path, worker);
+	else
+		snprintf(out, size, "%s", path);
+}
+
+static uint64_t wall_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_REALTIME, &t);
+	return (uint64_t)t.tv_sec * NS_PER_SEC + (uint64_t)t.tv_nsec;
+}
+
+/* Behind the magic; NULL: there is no such file, or it is not ours. *@foreign says so. */
+static FILE *open_ours(const char *name, bool *foreign)
+{
+	FILE *f = fopen(name, "re");
+	char head[sizeof(magic)];
+	size_t n;
+
+	*foreign = false;
+	if (!f)
+		return NULL;
+	n = fread(head, 1, sizeof(head), f);
+	*foreign = n && (n < sizeof(head) || memcmp(head, magic, sizeof(head)) != 0);
+	if (n == sizeof(head) && !*foreign)
+		return f;
+	fclose(f);
+	return NULL;
+}
+
+struct state *state_open(const char *path, unsigned worker, char *err, size_t err_size)
+{
+	struct state *s = calloc(1, sizeof(*s));
+	bool foreign;
+	FILE *f;
+
+	if (!s) {
+		snprintf(err, err_size, "out of memory");
+		return NULL;
+	}
+	name_of(s->path, sizeof(s->path), path, worker);
+	f = open_ours(s->path, &foreign);
+	if (f)
+		fclose(f);
+	if (!foreign)
+		s->file = replace_open(s->path);
+	if (s->file)
+		return s;
+	snprintf(
+		err, err_size,
+		"option --state \"%s\": %s; accepted: a file in a directory that exists and may be "
+		"written, which is new or was written by intercept",
+		path, foreign ? "it is no state of intercept" : strerror(errno));
+	free(s);
+	return NULL;
+}
+
+void state_close(struct state *s)
+{
+	if (!s)
+		return;
+	replace_close(s->file);
+	free(s);
+}
+
+static struct orphan from_record(const struct record *r, uint64_t age, uint64_t now)
+{
+	struct orphan x = { .since = now - MIN(age, now) };
+
+	memcpy(x.tuple.src.addr.b, r->target, 16);
+	memcpy(x.tuple.dst.addr.b, r->client, 16);
+	memcpy(x.owner.b, r->owner, 16);
+	x.tuple.src.port = ntohs(r->target_port);
+	x.tuple.dst.port = ntohs(r->client_port);
+	return x;
+}
+
+void state_load(const char *path, uint64_t now, void (*fn)(const struct orphan *x, void *arg),
+		void *arg)
+{
+	const uint64_t wall = wall_ns();
+	struct record r;
+	char name[512];
+	bool foreign;
+
+	for (unsigned i = 0; i < FANOUT_MAX_WORKERS; i++) {
+		FILE *f;
+
+		name_of(name, sizeof(name), path, i);
+		f = open_ours(name, &foreign);
+		while (f && fread(&r, sizeof(r), 1, f) == 1) {
+			/* the wall clock may have been set back meanwhile */
+			const uint64_t age = wall - MIN(r.lost_at, wall);
+			const struct orphan x = from_record(&r, age, now);
+
+			if (age < ORPHAN_LIFE_NS)
+				fn(&x, arg);
+		}
+		if (f)
+			fclose(f);
+	}
+}
+
+void state_remove_others(const char *path, unsigned count)
+{
+	char name[512];
+	bool foreign;
+
+	for (unsigned i = count; i < FANOUT_MAX_WORKERS; i++) {
+		FILE *f;
+
+		name_of(name, sizeof(name), path, i);
+		f = open_ours(name, &foreign);
+		if (!f)
+			continue;
+		fclose(f);
+		unlink(name);
+	}
+}
+
+struct writing {
+	struct record *to;
+	uint64_t wall, now;
+};
+
+static void add_record(const struct orphan *x, void *arg)
+{
+	struct writing *w = arg;
+	struct record *r = w->to++;
+
+	memcpy(r->target, x->tuple.src.addr.b, 16);
+	memcpy(r->client, x->tuple.dst.addr.b, 16);
+	memcpy(r->owner, x->owner.b, 16);
+	r->target_port = htons(x->tuple.src.port);
+	r->client_port = htons(x->tuple.dst.port);
+	r->unused = 0;
+	r->lost_at = w->wall - (w->now - x->since);
+}
+
+void state_save(struct state *s, struct orphans *o, uint64_t now)
+{
+	size_t most = sizeof(magic) + orphans_count(o) * sizeof(struct record);
+	struct writing w = { .wall = wall_ns(), .now = now };
+	char *data;
+
+	if (!orphans_changed(o))
+		return;
+	data = malloc(most);
+	if (!data)
+		return;
+	memcpy(data, magic, sizeof(magic));
+	w.to = (struct record *)(void *)(data + sizeof(magic));
+	orphans_each(o, add_record, &w);
+	if (replace_write(s->file, data, (size_t)((char *)w.to - data)))
+		log_limited(LOGL_WARN,
+			    "the state \"%s\" cannot be written: %s; the one before stays", s->path,
+			    strerror(errno));
+	free(data);
+}

@@ -1,0 +1,235 @@
+/*
+ * Watches: what tcpcopys want, and what becomes of it when they end.
+ *
+ * In: WATCH, UNWATCH, TARGET and the ends of connections. Out: the route table and the announced
+ * targets follow, and what came early is delivered. A watch is in the table by tuple and by id, and
+ * in its connection's list: forget() takes it out of all of them, and is the only way out. Watches
+ * that go because their connection is lost are remembered for a while (orphans.c).
+ */
+#include "intercept/pipeline.h"
+
+#include <time.h>
+
+#include "program/log.h"
+#include "intercept/workers.h"
+
+uint64_t now_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * NS_PER_SEC + (uint64_t)t.tv_nsec;
+}
+
+static void forget(struct pipeline *p, struct watch *w)
+{
+	p->stats.ended++;
+	relay_forget(p->relay, w);
+	announce_release(&p->announce, &w->tuple.src, now_ns());
+	if (w->client_prev)
+		w->client_prev->client_next = w->client_next;
+	else
+		w->client->watches = w->client_next;
+	w->client->n_watches--;
+	if (w->client_next)
+		w->client_next->client_prev = w->client_prev;
+	route_remove(p->route, w);
+}
+
+struct delivery {
+	struct pipeline *pipeline;
+	struct watch *watch;
+};
+
+static void deliver_early(const struct response *r, void *arg)
+{
+	struct delivery *d = arg;
+
+	d->pipeline->stats.early++;
+	route_is_next_session(d->watch, r->flags, r->ack); /* remembers it */
+	relay_deliver(d->pipeline->relay, d->watch, r);
+}
+
+static void on_watch(struct client *client, const struct msg_watch *m, void *arg)
+{
+	struct pipeline *p = arg;
+	struct watch *w = route_find_id(p->route, client, m->id);
+
+	if (w && tuple_eq(&w->tuple, &m->response))
+		return;
+	if (w)
+		forget(p, w);
+	w = route_find(p->route, &m->response);
+	if (w) {
+		p->stats.replaced++;
+		forget(p, w);
+	}
+	w = client->n_watches < CLIENT_MAX_WATCHES ? route_add(p->route, client, m->id, &m->response) : NULL;
+	if (!w) {
+		p->stats.refused++;
+		log_limited(LOGL_ERROR,
+			    "a session of %s cannot be served: it has %u watches of %u in all",
+			    client->name, client->n_watches, route_count(p->route));
+		return;
+	}
+	p->stats.watches++;
+	w->client_next = client->watches;
+	if (w->client_next)
+		w->client_next->client_prev = w;
+	client->watches = w;
+	client->n_watches++;
+	announce_use(&p->announce, &m->response.src);
+	orphans_forget(p->orphans, &m->response);
+	early_take(p->early, &m->response, now_ns(), deliver_early, &(struct delivery){ p, w });
+}
+
+static void on_unwatch(struct client *client, uint64_t id, void *arg)
+{
+	struct pipeline *p = arg;
+	struct watch *w = route_find_id(p->route, client, id);
+
+	if (w)
+		forget(p, w);
+}
+
+static void on_target(struct client *client, const struct endpoint *e, void *arg)
+{
+	struct pipeline *p = arg;
+
+	for (unsigned i = 0; i < client->n_targets; i++)
+		if (endpoint_eq(&client->targets[i], e))
+			return;
+	if (client->n_targets == CLIENT_MAX_TARGETS)
+		return; /* its WATCHes announce it, a little later */
+	client->targets[client->n_targets++] = *e;
+	announce_use(&p->announce, e);
+	if (!client->spreads)
+		workers_announce(p, e, true);
+}
+
+static void on_probe(struct client *client, const struct msg_watch *m, void *arg)
+{
+	struct pipeline *p = arg;
+
+	announce_apply(&p->announce); /* a WATCH before it may be the first of its target */
+	probe_ask(p->probe, client, m);
+}
+
+static void on_batch_end(void *arg)
+{
+	announce_apply(&((struct pipeline *)arg)->announce);
+}
+
+static void on_up(struct client *client, void *arg)
+{
+	struct pipeline *p = arg;
+
+	p->stats.connections++;
+	client->up_at = now_ns();
+	if (!client->spreads)
+		workers_count_plain(p, 1);
+	client->kernel_drops_before = captures_counters(p->captures).kernel_drops;
+	client->unowned_before = p->stats.unowned;
+}
+
+static void on_drained(struct client *client, void *arg)
+{
+	relay_flush(((struct pipeline *)arg)->relay, client);
+}
+
+/*
+ * The tcpcopy that is to hear of strays of @owner: on its host, with this target, and connected for
+ * so long that it has watched again all that it still has. Of several workers the first one does.
+ */
+static struct client *stray_receiver(const struct pipeline *p, const struct addr *owner,
+				   const struct endpoint *target, uint64_t now)
+{
+	for (struct client *client = NULL; (client = clients_next(p->clients, client));) {
+		if (!addr_eq(&client->from, owner) ||
+		    now < client->up_at + ORPHAN_GRACE_NS)
+			continue;
+		for (unsigned i = 0; i < client->n_targets; i++)
+			if (endpoint_eq(&client->targets[i], target))
+				return client;
+	}
+	return NULL;
+}
+
+void watch_given_up(const struct tuple *t, const struct response *r, void *arg)
+{
+	struct message m = { .type = MSG_STRAY,
+			     .stray = { .response = *t,
+					.seq = r->seq,
+					.ack = r->ack,
+					.flags = r->flags } };
+	struct pipeline *p = arg;
+	const uint64_t now = now_ns();
+	struct watch *w = route_find(p->route, t);
+	struct client *client;
+	struct addr owner;
+
+	if (!targets_has(&p->announce.targets, &t->src)) {
+		p->stats.foreign++;
+		return;
+	}
+	p->stats.unowned++;
+	if (w || !p->clients || !(r->flags & TCPF_ACK) || r->flags & TCPF_RST ||
+	    !orphans_due(p->orphans, t, now, &owner))
+		return;
+	client = stray_receiver(p, &owner, &t->src, now);
+	if (client && channel_conn_send(client->conn, &m))
+		p->stats.strays++;
+}
+
+void watch_release_all(struct pipeline *p, struct client *client)
+{
+	const struct addr *owner = &client->from;
+
+	while (client->watches) {
+		orphans_add(p->orphans, &client->watches->tuple, owner, now_ns());
+		forget(p, client->watches);
+	}
+	while (client->n_targets) {
+		const struct endpoint *e = &client->targets[--client->n_targets];
+
+		announce_release(&p->announce, e, now_ns());
+		if (!client->spreads)
+			workers_announce(p, e, false);
+	}
+}
+
+static void on_down(struct client *client, void *arg)
+{
+	if (client->dropped || client->merged)
+		log_warn("%s read too slowly: %llu records merged, %llu dropped", client->name,
+			 (unsigned long long)client->merged, (unsigned long long)client->dropped);
+	watch_release_all(arg, client);
+	probe_end(((struct pipeline *)arg)->probe, client);
+	if (!client->spreads)
+		workers_count_plain(arg, -1);
+}
+
+static bool on_elsewhere(int fd, const struct endpoint *from, unsigned worker, void *arg)
+{
+	return workers_hand_connection(arg, worker, fd, from);
+}
+
+static void on_refused(bool foreign, void *arg)
+{
+	struct stats *s = &((struct pipeline *)arg)->stats;
+
+	(*(foreign ? &s->not_allowed : &s->turned_away))++;
+}
+
+const struct clients_handler watch_handler = {
+	.up = on_up,
+	.watch = on_watch,
+	.unwatch = on_unwatch,
+	.target = on_target,
+	.probe = on_probe,
+	.batch_end = on_batch_end,
+	.drained = on_drained,
+	.down = on_down,
+	.refused = on_refused,
+	.elsewhere = on_elsewhere,
+};

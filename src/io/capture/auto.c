@@ -1,0 +1,283 @@
+/*
+ * Live capture that is quick while packets are few and cheap when they are many.
+ *
+ * In: a socket with a wake-up for each packet, and a ring that wakes us once a block. Out: one
+ * source whose packets come from the one or the other, each packet once.
+ *
+ * Both are members of the fan-out group of the interface, whose program says which of them has this
+ * worker's packets (capture_group.c). Another program turns the stream from one socket to the
+ * other: no packet is missed and none is seen twice, and the idle socket costs nothing.
+ *
+ * Order: until no processor runs the old program any more, and the socket that was left has then been found empty, each
+ * poll empties that one first and looks at the other only afterwards. What was captured earlier is
+ * so delivered earlier. A ring is empty when its block in the making is, too; the kernel retires
+ * that within the block timer's time, and as long the packets behind it have to wait.
+ *
+ * When to turn: packets are counted over a window of time. A wake-up for each packet costs a fixed
+ * sum; the ring saves most of these from 1000 packets/s on, but lets packets wait for their block.
+ * So what is saved is weighed against the retire time, which is measured, because it may be longer
+ * than asked for: the rate from which on the ring is worth it grows with it. Back at half that
+ * rate, which is above the rates at which a quick delivery is promised. Bytes count, too: large
+ * packets fill a socket's buffer at few packets a second, and the ring spares them a copy. And what
+ * is counted is only what we had time for: where packets are old when they are read, they go by the
+ * ring, however few were read. It is the cheaper way, and holds more of them.
+ *
+ * When an interface was down its sockets join the group anew, on some kernels in the other order.
+ * Packets that come by the idle socket show that; the group is told, and with it all its workers.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <unistd.h>
+
+#include "io/capture/capture.h"
+
+#define UP_RATE 12000u /* packets/s at a retire time of 1 ms */
+#define BYTES_AS_PACKET 8192u  /* so many bytes weigh as much as one more packet */
+#define LATE (10 * NS_PER_MS)  /* older than a packet should be when it is delivered */
+#define WINDOW (50 * NS_PER_MS)
+#define ALTERNATE_WINDOW (5 * NS_PER_MS) /* CAPTURE_ALTERNATE */
+#define TURN_MOST (50 * NS_PER_MS)       /* waiting for the last block of a ring */
+
+enum half { PACKET, RING };
+
+struct pair {
+	struct source source;
+	struct capture *half[2];
+	struct capture_group *group;
+	unsigned worker;
+	unsigned on;        /* the half that packets go to, or soon will */
+	unsigned reversals; /* of the group, as far as known here */
+	struct capture_turn turn;
+	bool turning;     /* the other half may still have packets that are older */
+	uint64_t turned;  /* when that began, ns */
+	bool fixed;       /* turning failed once: not again */
+	bool alternate;
+	uint64_t up, down; /* packets/s */
+	uint64_t window_start, window_packets;
+	uint64_t window_bytes; /* delivered by both when the window began */
+	uint64_t turns;
+};
+
+static void turn(struct pair *p, unsigned to, uint64_t now)
+{
+	if (!capture_group_turn(p->group, p->worker, to, &p->turn)) {
+		p->fixed = true;
+		return;
+	}
+	p->on = to;
+	p->turning = true;
+	p->turns++;
+	p->turned = now;
+}
+
+/* Packets come by the idle half, or another worker found that they do. */
+static void reverse(struct pair *p)
+{
+	capture_group_reverse(p->group, p->reversals);
+	p->reversals = capture_group_reversals(p->group);
+	turn(p, p->on, capture_clock_ns(CLOCK_MONOTONIC));
+}
+
+static uint64_t delivered(const struct pair *p)
+{
+	return p->half[PACKET]->counters.bytes + p->half[RING]->counters.bytes;
+}
+
+static void window_begins(struct pair *p)
+{
+	p->window_packets = 0;
+	p->window_bytes = delivered(p);
+	p->half[PACKET]->oldest = p->half[RING]->oldest = 0;
+}
+
+/* Were packets of this window late? */
+static bool is_late(const struct pair *p)
+{
+	return MAX(p->half[PACKET]->oldest, p->half[RING]->oldest) > LATE;
+}
+
+static void turn_is_over(struct pair *p)
+{
+	p->turning = false;
+	window_begins(p);
+	if (!p->turn.error)
+		return;
+	snprintf(p->source.error, sizeof(p->source.error), "capture on %s stays as it is: %s",
+		 p->source.name, strerror(p->turn.error));
+	p->fixed = true;
+	p->on = p->turn.before;
+}
+
+/* Count @n more, and turn where the rate says so. */
+static void adapt(struct pair *p, unsigned n)
+{
+	uint64_t now, passed, weight, rate;
+	bool late, burst;
+
+	p->window_packets += n;
+	if (p->turning || p->fixed)
+		return;
+	now = capture_clock_ns(CLOCK_MONOTONIC);
+	passed = MAX(now - p->window_start, 1u);
+	weight = p->window_packets + (delivered(p) - p->window_bytes) / BYTES_AS_PACKET;
+	/* as much as it takes to turn has come before the window is over: a socket's buffer may not last so long */
+	burst = p->on == PACKET && weight > p->up * WINDOW / NS_PER_SEC;
+	if (passed < (p->alternate ? ALTERNATE_WINDOW : WINDOW) && !burst)
+		return;
+	rate = weight * NS_PER_SEC / passed;
+	late = is_late(p);
+	p->window_start = now;
+	window_begins(p);
+	if (p->alternate || (p->on == PACKET ? rate > p->up || late : rate < p->down && !late))
+		turn(p, !p->on, now);
+}
+
+static unsigned poll_half(struct pair *p, unsigned half, unsigned budget, source_fn fn, void *arg)
+{
+	struct source *s = &p->half[half]->source;
+
+	return s->ops->poll(s, budget, fn, arg); /* released by auto_release() */
+}
+
+/* While turning: the half that was left, until it is empty, then the other. */
+static unsigned poll_turning(struct pair *p, unsigned budget, source_fn fn, void *arg)
+{
+	bool last_chance = !capture_turn_busy(&p->turn); /* asked first: nothing comes after it */
+	unsigned left = !p->on, n;
+
+	if (left == PACKET)
+		capture_ring_relieve(p->half[RING]);
+	n = poll_half(p, left, budget, fn, arg);
+	if (!p->half[left]->drained &&
+	    (n || capture_clock_ns(CLOCK_MONOTONIC) - p->turned < TURN_MOST))
+		return n;
+	if (n < budget)
+		n += poll_half(p, p->on, budget - n, fn, arg);
+	if (last_chance)
+		turn_is_over(p);
+	return n;
+}
+
+static unsigned poll_idle(struct pair *p, unsigned budget, source_fn fn, void *arg)
+{
+	unsigned n = poll_half(p, !p->on, budget, fn, arg);
+
+	if (!p->fixed && (n || capture_group_reversals(p->group) != p->reversals))
+		reverse(p);
+	return n;
+}
+
+static unsigned auto_poll(struct source *s, unsigned budget, source_fn fn, void *arg)
+{
+	struct pair *p = CONTAINER_OF(s, struct pair, source);
+	unsigned n;
+
+	if (p->turning) {
+		n = poll_turning(p, budget, fn, arg);
+	} else {
+		n = poll_half(p, p->on, budget, fn, arg);
+		if (!n)
+			n = poll_idle(p, budget, fn, arg);
+	}
+	adapt(p, n);
+	return n;
+}
+
+static void auto_release(struct source *s)
+{
+	struct pair *p = CONTAINER_OF(s, struct pair, source);
+
+	source_release(&p->half[RING]->source);
+}
+
+static void auto_counters(struct source *s, struct source_counters *out)
+{
+	struct pair *p = CONTAINER_OF(s, struct pair, source);
+	struct source_counters c;
+
+	source_counters(&p->half[RING]->source, out);
+	source_counters(&p->half[PACKET]->source, &c);
+	for (int i = 0; i < 2; i++)
+		if (p->half[i]->counters.errors)
+			memcpy(s->error, p->half[i]->source.error, sizeof(s->error));
+	out->turns = p->turns;
+	out->packets += c.packets;
+	out->bytes += c.bytes;
+	out->truncated += c.truncated;
+	out->kernel_drops += c.kernel_drops;
+	out->let_in += c.let_in;
+	out->outdated += c.outdated;
+	out->errors = MAX(out->errors, c.errors); /* both sockets hear of an interface going down */
+}
+
+static int auto_set_filter(struct source *s, const char *filter, char *err, size_t err_size)
+{
+	struct pair *p = CONTAINER_OF(s, struct pair, source);
+
+	return capture_refilter(p->half, 2, filter, err, err_size);
+}
+
+static void auto_close(struct source *s)
+{
+	struct pair *p = CONTAINER_OF(s, struct pair, source);
+
+	capture_group_put(p->group); /* first: its thread uses the sockets */
+	if (p->source.fd >= 0)
+		close(p->source.fd);
+	source_close(&p->half[PACKET]->source);
+	source_close(&p->half[RING]->source);
+	free(p);
+}
+
+static const struct source_ops auto_ops = {
+	.poll = auto_poll,
+	.release = auto_release,
+	.counters = auto_counters,
+	.set_filter = auto_set_filter,
+	.close = auto_close,
+};
+
+static int watch(const struct pair *p)
+{
+	struct epoll_event e = { .events = EPOLLIN };
+
+	for (int i = 0; i < 2; i++)
+		if (epoll_ctl(p->source.fd, EPOLL_CTL_ADD, p->half[i]->source.fd, &e) < 0)
+			return -1;
+	return 0;
+}
+
+struct source *capture_auto_new(struct capture *packet, struct capture *ring,
+				const struct capture_options *o, struct capture_group *g,
+				unsigned worker, char *err, size_t err_size)
+{
+	struct pair *p = calloc(1, sizeof(*p));
+
+	if (!p) {
+		snprintf(err, err_size, "capture on %s: out of memory", o->interface);
+		return NULL;
+	}
+	p->source.ops = &auto_ops;
+	p->half[PACKET] = packet;
+	p->half[RING] = ring;
+	p->group = g;
+	p->worker = worker;
+	p->on = PACKET;
+	p->alternate = o->mode == CAPTURE_ALTERNATE;
+	p->up = UP_RATE * capture_ring_retire_time() / NS_PER_MS;
+	p->down = p->up / 2;
+	p->window_start = capture_clock_ns(CLOCK_MONOTONIC);
+	snprintf(p->source.name, sizeof(p->source.name), "%s", o->interface);
+	memcpy(p->source.error, packet->source.error[0] ? packet->source.error : ring->source.error,
+	       sizeof(p->source.error));
+	p->source.fd = epoll_create1(EPOLL_CLOEXEC);
+	if (p->source.fd >= 0 && watch(p) == 0)
+		return &p->source;
+	capture_fail(packet, "epoll", err, err_size);
+	if (p->source.fd >= 0)
+		close(p->source.fd);
+	free(p);
+	return NULL;
+}

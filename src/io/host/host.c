@@ -1,0 +1,86 @@
+/*
+ * Questions about this host.
+ *
+ * In: names. Out: what the kernel says in /proc and by ioctl. What is not there is no error:
+ * kernels differ.
+ */
+#include "io/host/host.h"
+
+#include <net/if.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+bool host_has_capability(unsigned number)
+{
+	char line[256];
+	FILE *f = fopen("/proc/self/status", "re");
+	unsigned long long bits = 0;
+
+	while (f && fgets(line, sizeof(line), f))
+		if (sscanf(line, "CapEff: %llx", &bits) == 1)
+			break;
+	if (f)
+		fclose(f);
+	return bits >> number & 1;
+}
+
+long long host_number(const char *path)
+{
+	char text[64] = "";
+	FILE *f = fopen(path, "re");
+
+	if (!f)
+		return -1;
+	if (!fgets(text, sizeof(text), f))
+		text[0] = '\0';
+	fclose(f);
+	return text[0] ? strtoll(text, NULL, 10) : -1;
+}
+
+bool host_interface_is_up(const char *interface)
+{
+	struct ifreq ifr = { 0 };
+	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	bool up;
+
+	if (fd < 0)
+		return false;
+	snprintf(ifr.ifr_name, sizeof(ifr.ifr_name), "%s", interface);
+	up = !ioctl(fd, SIOCGIFFLAGS, &ifr) && (ifr.ifr_flags & IFF_UP);
+	close(fd);
+	return up;
+}
+
+unsigned long long host_memory_available(void)
+{
+	char line[256];
+	FILE *f = fopen("/proc/meminfo", "re");
+	unsigned long long kib = 0;
+
+	while (f && fgets(line, sizeof(line), f))
+		if (sscanf(line, "MemAvailable: %llu kB", &kib) == 1)
+			break;
+	if (f)
+		fclose(f);
+	return kib << 10;
+}
+
+void host_check_capability(struct check_report *report, const char *otherwise, char *const *argv)
+{
+	struct check_result r = { 0 };
+	char command[700];
+
+	if (host_has_capability(HOST_CAP_NET_RAW)) {
+		check_note(report, CHECK_OK, "CAP_NET_RAW%s",
+			   host_has_capability(HOST_CAP_NET_ADMIN) ? ", CAP_NET_ADMIN" : "");
+		return;
+	}
+	check_text(&r, CHECK_BROKEN, "%s", otherwise);
+	check_cure(&r, "this host", "sudo %s",
+		   check_command(command, sizeof(command), argv, NULL, NULL));
+	check_say(report, &r);
+}

@@ -1,0 +1,30 @@
+#ifndef IO_INJECT_ROUTE_H
+#define IO_INJECT_ROUTE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "packet/addr.h"
+
+/* What the kernel's routing (rtnetlink RTM_GETROUTE, no source given) says about a destination. */
+struct route_info {
+	bool local;       /* an address of this very host (RTN_LOCAL) */
+	bool unreachable; /* no route, blackhole, prohibit */
+	int ifindex;
+	char interface[16];
+	bool has_gateway;
+	struct addr gateway;
+	bool has_encapsulation; /* a tunnel without an interface (lwtunnel) */
+	bool has_source;
+	struct addr source; /* preferred source */
+	uint32_t mtu;       /* of the route if set (RTAX_MTU), else of the interface; 0: unknown */
+};
+
+/* 0 (also when there is no route: @r->unreachable), or -1 with errno. Needs no privilege. */
+int route_lookup(struct route_info *r, const struct addr *to);
+
+/* Is @a an address of this host (any interface)? */
+bool route_is_local(const struct addr *a);
+
+#endif

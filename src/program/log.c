@@ -1,0 +1,322 @@
+/*
+ * Lines of text for the operator: to stderr at first ("prog: text", as a command answers), then to
+ * a file, syslog or the journal of systemd.
+ *
+ * In: a level and a printf format. Out: one write() a line, so that the lines of several threads or
+ * processes do not mix (the file is opened with O_APPEND). What cannot be written is lost and
+ * counted: a full disk must not stop a program that sits on a production server. Behind a line that
+ * was written in part the next one begins with a newline. Control characters are replaced,
+ * as parts of a line may come from the network.
+ *
+ * The state is one per process; a lock keeps a line that another thread writes from meeting its
+ * change. The directory of the file is kept open, so that it can be found again from wherever the
+ * program was confined to.
+ */
+#include "program/log.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <syslog.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "program/sandbox.h"
+
+/* The file, opened anew; syslog, also when its daemon was started anew. */
+SANDBOX_CALLS("openat", "connect", "sendto");
+
+#define LINE_MAX_BYTES 4096
+
+static struct {
+	const char *prog;
+	enum log_level max;
+	bool to_syslog, to_journal;
+	bool priorities; /* stderr is systemd's, which reads "<4>" at the beginning of a line */
+	bool torn;	 /* the line before lacks its end */
+	int fd;		 /* stderr, the file or the journal's socket */
+	int dir;	 /* where the file is; -1: no file */
+	char *name;	 /* of the file in there; NULL: no file */
+	uint64_t suppressed, dropped;
+} state = { .prog = "tcpcopy", .max = LOGL_INFO, .fd = STDERR_FILENO, .dir = -1 };
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+
+static const struct {
+	const char *name;
+	int priority;
+} levels[] = {
+	[LOGL_ERROR] = { "error", LOG_ERR },
+	[LOGL_WARN] = { "warning", LOG_WARNING },
+	[LOGL_INFO] = { "info", LOG_INFO },
+	[LOGL_DEBUG] = { "debug", LOG_DEBUG },
+};
+
+void log_init(const char *prog, enum log_level max)
+{
+	const char *stream = getenv("JOURNAL_STREAM");
+	unsigned long long device, inode;
+	struct stat st;
+
+	state.prog = prog;
+	state.max = max;
+	state.priorities = stream && sscanf(stream, "%llu:%llu", &device, &inode) == 2 && !fstat(STDERR_FILENO, &st) &&
+			   st.st_dev == device && st.st_ino == inode;
+}
+
+static int open_file(int dir, const char *name)
+{
+	return openat(dir, name, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY, 0640);
+}
+
+static int open_directory(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+	char *directory = strndup(path, slash ? (size_t)MAX(slash - path, 1) : 0);
+	int dir, error;
+
+	if (!directory)
+		return -1;
+	dir = open(slash ? directory : ".", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	error = errno;
+	free(directory);
+	errno = error;
+	return dir;
+}
+
+/* Under the lock. */
+static void put_line(enum log_level level, const char *fmt, va_list args) PRINTF_LIKE(2, 0);
+static void close_log(void)
+{
+	if (state.to_syslog)
+		closelog();
+	if (state.name || state.to_journal)
+		close(state.fd);
+	if (state.dir >= 0)
+		close(state.dir);
+	free(state.name);
+	state.to_syslog = state.to_journal = state.torn = false;
+	state.name = NULL;
+	state.dir = -1;
+	state.fd = STDERR_FILENO;
+}
+
+int log_to_file(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+	int dir = open_directory(path), fd, error;
+	char *name;
+
+	if (dir < 0)
+		return -1;
+	name = strdup(slash ? slash + 1 : path);
+	fd = name ? open_file(dir, name) : -1;
+	if (fd < 0) {
+		error = errno;
+		free(name);
+		close(dir);
+		errno = error;
+		return -1;
+	}
+	pthread_mutex_lock(&lock);
+	close_log();
+	state.fd = fd;
+	state.dir = dir;
+	state.name = name;
+	pthread_mutex_unlock(&lock);
+	sandbox_keep_file(path);
+	return 0;
+}
+
+int log_reopen(void)
+{
+	int fd, result, error;
+
+	if (!state.name)
+		return 0;
+	fd = open_file(state.dir, state.name);
+	if (fd < 0)
+		return -1;
+	pthread_mutex_lock(&lock);
+	result = dup3(fd, state.fd, O_CLOEXEC);
+	error = errno;
+	pthread_mutex_unlock(&lock);
+	close(fd);
+	errno = error;
+	return result < 0 ? -1 : 0;
+}
+
+void log_to_syslog(void)
+{
+	pthread_mutex_lock(&lock);
+	close_log();
+	openlog(state.prog, LOG_PID | LOG_NDELAY, LOG_DAEMON);
+	state.to_syslog = true;
+	pthread_mutex_unlock(&lock);
+}
+
+int log_to_journal(const char *socket_path)
+{
+	struct sockaddr_un to = { .sun_family = AF_UNIX };
+	int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0), error;
+
+	if (fd < 0)
+		return -1;
+	snprintf(to.sun_path, sizeof(to.sun_path), "%s", socket_path);
+	if (connect(fd, (struct sockaddr *)&to, sizeof(to)) < 0) {
+		error = errno;
+		close(fd);
+		errno = error;
+		return -1;
+	}
+	pthread_mutex_lock(&lock);
+	close_log();
+	state.fd = fd;
+	state.to_journal = true;
+	pthread_mutex_unlock(&lock);
+	return 0;
+}
+
+void log_close(void)
+{
+	pthread_mutex_lock(&lock);
+	close_log();
+	pthread_mutex_unlock(&lock);
+}
+
+/* The time in the machine's zone, with its offset: what is needed to compare with another host's
+ * log. */
+static size_t put_time(char *line, size_t room)
+{
+	struct timespec ts;
+	struct tm tm;
+	size_t len;
+	char zone[8];
+
+	clock_gettime(CLOCK_REALTIME, &ts);
+	localtime_r(&ts.tv_sec, &tm);
+	len = strftime(line, room, "%Y-%m-%dT%H:%M:%S", &tm);
+	strftime(zone, sizeof(zone), "%z", &tm);
+	return len +
+	       (size_t)snprintf(line + len, room - len, ".%03ld%s ", ts.tv_nsec / 1000000, zone);
+}
+
+static void write_line(const char *line, size_t len)
+{
+	ssize_t wrote;
+
+	do
+		wrote = write(state.fd, line, len);
+	while (wrote < 0 && errno == EINTR);
+	if (wrote != (ssize_t)len)
+		__atomic_add_fetch(&state.dropped, 1, __ATOMIC_RELAXED);
+	if (wrote > 0)
+		state.torn = wrote != (ssize_t)len;
+}
+
+/* Under the lock. */
+static void put_line(enum log_level level, const char *fmt, va_list args) PRINTF_LIKE(2, 0);
+static void put_line(enum log_level level, const char *fmt, va_list args)
+{
+	char line[LINE_MAX_BYTES];
+	size_t start = 0, len, room = sizeof(line) - 1; /* the newline's place */
+	int wrote, error = errno;
+
+	if (state.to_journal) {
+		start = (size_t)snprintf(line, room, "SYSLOG_IDENTIFIER=%s\nPRIORITY=%d\nMESSAGE=", state.prog,
+					 levels[level].priority);
+	} else if (state.name) {
+		if (state.torn)
+			line[start++] = '\n';
+		start += put_time(line + start, room - start);
+		start += (size_t)snprintf(line + start, room - start, "%s[%d] %s: ", state.prog,
+					  (int)getpid(), levels[level].name);
+	} else if (!state.to_syslog) {
+		if (state.priorities)
+			start = (size_t)snprintf(line, room, "<%d>", levels[level].priority);
+		start += (size_t)snprintf(line + start, room - start, "%s: ", state.prog);
+	}
+	errno = error; /* for %m */
+	wrote = vsnprintf(line + start, room - start, fmt, args);
+	if (wrote < 0)
+		return;
+	len = start + (size_t)wrote;
+	if (len >= room) {
+		len = room - 1;
+		memcpy(line + len - 3, "...", 3);
+	}
+	for (size_t i = start; i < len; i++) {
+		if ((unsigned char)line[i] < 0x20 || line[i] == 0x7f)
+			line[i] = '?';
+	}
+	if (state.to_syslog) {
+		syslog(levels[level].priority, "%.*s", (int)len, line);
+	} else {
+		line[len++] = '\n';
+		write_line(line, len);
+	}
+}
+
+void log_at(enum log_level level, const char *fmt, ...)
+{
+	const int error = errno;
+	va_list args;
+
+	if (level > state.max)
+		return;
+	pthread_mutex_lock(&lock);
+	errno = error;
+	va_start(args, fmt);
+	put_line(level, fmt, args);
+	va_end(args);
+	pthread_mutex_unlock(&lock);
+	errno = error;
+}
+
+bool log_limit_pass(struct log_limit *l, unsigned burst, unsigned *kept_back)
+{
+	struct timespec ts;
+	uint64_t now, next = __atomic_load_n(&l->next, __ATOMIC_RELAXED);
+
+	clock_gettime(CLOCK_MONOTONIC_COARSE, &ts);
+	now = (uint64_t)ts.tv_sec * NS_PER_SEC + (uint64_t)ts.tv_nsec;
+	*kept_back = 0;
+	/* Of several threads that find the second over, one wins the exchange and begins the next. */
+	if (now >= next && __atomic_compare_exchange_n(&l->next, &next, now + NS_PER_SEC, false,
+						       __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {
+		__atomic_store_n(&l->passed, 1, __ATOMIC_RELAXED);
+		*kept_back = __atomic_exchange_n(&l->kept_back, 0, __ATOMIC_RELAXED);
+		return true;
+	}
+	if (__atomic_add_fetch(&l->passed, 1, __ATOMIC_RELAXED) <= burst)
+		return true;
+	__atomic_add_fetch(&l->kept_back, 1, __ATOMIC_RELAXED);
+	__atomic_add_fetch(&state.suppressed, 1, __ATOMIC_RELAXED);
+	return false;
+}
+
+uint64_t log_lines_suppressed(void)
+{
+	return __atomic_load_n(&state.suppressed, __ATOMIC_RELAXED);
+}
+
+uint64_t log_lines_dropped(void)
+{
+	return __atomic_load_n(&state.dropped, __ATOMIC_RELAXED);
+}
+
+void log_lines(char *text)
+{
+	char *rest = NULL, *line = text ? strtok_r(text, "\n", &rest) : NULL;
+
+	for (; line; line = strtok_r(NULL, "\n", &rest))
+		log_info("%s", line);
+	free(text);
+}

@@ -1,0 +1,146 @@
+/*
+ * Session engine: invariants and a readable line - theory of operation
+ *
+ * engine_check() is called by tests after every step. It restates what the other files promise, so that a broken promise is found where it was broken and not
+ * where it hurts. session_format() is the line that traces and reports show.
+ */
+#include "session/impl.h"
+
+#include <assert.h>
+#include <stdio.h>
+
+static void check_queue(const struct engine *e, const struct session *s, uint64_t *bytes)
+{
+	uint32_t at = s->head ? s->head->seq : s->cap_nxt, held = 0;
+	bool next_seen = !s->next, hold_seen = !s->hold;
+	const struct qseg *q, *last = NULL;
+
+	for (q = s->head; q; last = q, q = q->next) {
+		assert(q->seq == at);
+		at = qseg_end(q);
+		held += (uint32_t)pool_class_size(q->cost);
+		if (q == s->next) {
+			next_seen = true;
+			assert(seq_between(q->seq, s->events & EV_ESTABLISHED ? s->snd_nxt : q->seq, at));
+		}
+		if (q == s->hold) {
+			hold_seen = true;
+			assert(q->turn && q->expect);
+			assert(!(s->events & EV_ESTABLISHED) || seq_le(s->snd_nxt, q->seq));
+		}
+		if (s->events & EV_ESTABLISHED)
+			assert(seq_gt(at, s->snd_una));
+		*bytes += seq_lt(q->seq, s->snd_una) ? q->len - MIN(q->len, s->snd_una - q->seq) : q->len;
+	}
+	assert(at == s->cap_nxt && last == s->tail && next_seen && hold_seen);
+	for (q = s->ooo; q; q = q->next) {
+		assert(seq_gt(q->seq, at) || s->events & EV_CLIENT_FIN || at != s->cap_nxt);
+		at = qseg_end(q);
+		held += (uint32_t)pool_class_size(q->cost);
+		*bytes += q->len;
+	}
+	assert(held == s->held);
+	assert(held <= e->cfg.session_buffer);
+}
+
+static void check_session(const struct engine *e, const struct session *s, uint64_t *bytes)
+{
+	const uint32_t ev = s->events;
+	uint64_t first = UINT64_MAX;
+
+	assert(!(ev & ~(uint32_t)EV_OPENED) || ev & EV_OPENED);
+	assert(!(ev & EV_ESTABLISHED) || ev & EV_STARTED);
+	assert(!(ev & EV_FIN_SENT) || (ev & EV_CLIENT_FIN && ev & EV_ESTABLISHED));
+	assert(!(ev & EV_FIN_ACKED) || ev & EV_FIN_SENT);
+	assert(!(ev & EV_TARGET_FIN) || ev & EV_ESTABLISHED);
+	assert(!(ev & EV_CUT) || !s->ooo);
+	assert((s->syn != NULL) == ((ev & (EV_OPENED | EV_ESTABLISHED | EV_ENDED)) == EV_OPENED));
+	assert(!s->watched || ev & EV_STARTED);
+	assert(!s->pred || s->pred->succ == s);
+	assert(!s->succ || s->succ->pred == s);
+	if (ev & EV_ESTABLISHED) {
+		assert(seq_le(s->snd_una, s->snd_nxt) && seq_le(s->snd_nxt, s->cap_nxt));
+		assert((ev & EV_ENDED) || s->snd_una == s->snd_nxt || timer_on(s, TIMER_RTX));
+	}
+	if (ev & EV_ENDED || session_observing(s))
+		assert(!s->head && !s->ooo && !s->rec && !s->held);
+	for (int t = 0; t < TIMER_COUNT; t++)
+		if (s->deadline[t])
+			first = MIN(first, s->deadline[t]);
+	assert(first == UINT64_MAX || (wheel_armed(&s->node) && s->node.at <= first));
+	assert(first != UINT64_MAX); /* something always ends a session */
+	if (s->rec)
+		for (int i = 0; i < s->rec->n_sacked; i++) {
+			assert(seq_lt(s->rec->sacked[i].start, s->rec->sacked[i].end));
+			assert(seq_gt(s->rec->sacked[i].start, i ? s->rec->sacked[i - 1].end : s->snd_una));
+			assert(seq_le(s->rec->sacked[i].end, s->snd_nxt));
+		}
+	check_queue(e, s, bytes);
+}
+
+void engine_check(const struct engine *e)
+{
+	const struct engine_counters *n = &e->n;
+	const struct session *s;
+	unsigned live = 0, lingering = 0, observed = 0, half_open = 0, by_state[STATE_COUNT] = { 0 };
+	uint64_t bytes = 0, ended = 0, lost = 0, unjoined = 0, turns_waiting = 0, holes_open = 0;
+
+	for (uint32_t i = 0; (s = slots_from(e->sessions, &i)); i++) {
+		assert((uint32_t)s->id == i);
+		if (session_observing(s))
+			observed++;
+		else if (s->events & EV_ENDED)
+			lingering++;
+		else {
+			live++;
+			by_state[session_state(s->events)]++;
+		}
+		half_open += s->half_open_counted;
+		holes_open += s->hole_since != 0;
+		for (const struct qseg *q = s->hold; q; q = q->next)
+			turns_waiting += q->turn;
+		check_session(e, s, &bytes);
+	}
+	for (int o = 0; o < OUTCOME_COUNT; o++) {
+		ended += n->ended[o];
+		lost += n->lost_by_outcome[o];
+	}
+	for (int d = 0; d < DECLINE_COUNT; d++)
+		unjoined += n->unjoined[d];
+	assert(live == e->live && lingering == e->lingering && observed == e->observed && half_open == e->half_open);
+	/* the account: every byte and every session in exactly one row */
+	assert(bytes == e->live_bytes);
+	assert(n->captured_bytes == n->truncated_bytes + n->duplicate_bytes + n->keepalive_bytes + n->unjoined_bytes +
+					    n->queued_bytes);
+	assert(n->queued_bytes == n->acked_bytes + n->lost_bytes + e->live_bytes);
+	assert(n->sessions_opened + n->sessions_joined == ended + live);
+	assert(n->lost_bytes == lost);
+	assert(n->unjoined_bytes == unjoined);
+	assert(n->turns == n->released_on_answer + n->released_on_pause + n->released_on_close + n->released_on_deadline +
+				   n->turns_given_up + turns_waiting);
+	assert(n->responses == n->responses_believed + n->responses_refused + n->responses_unknown + n->responses_late +
+				       n->leftovers_reset);
+	assert(n->holes == n->holes_filled + n->holes_given_up + holes_open);
+	assert(turns_waiting == e->turns_waiting && holes_open == e->holes_open);
+	assert(!memcmp(by_state, e->by_state, sizeof(by_state)));
+}
+
+char *session_format(char *buf, size_t size, const struct session *s)
+{
+	static const char *const name[] = {
+#define X(id, text) #id,
+		SESSION_EVENTS(X)
+#undef X
+	};
+	char client[ENDPOINT_TEXT_LEN], events[160] = "";
+	size_t n = 0;
+
+	for (int i = 0; i < EVENT_COUNT && n < sizeof(events); i++)
+		if (s->events & 1u << i)
+			n += (size_t)snprintf(events + n, sizeof(events) - n, "%s%s", n ? "|" : "", name[i]);
+	snprintf(buf, size, "%s [%s] una %u nxt %u cap %u wnd %u rcv %u held %u srtt %lluus%s%s",
+		 endpoint_format(client, sizeof(client), &s->key.client), n ? events : "OBSERVING",
+		 s->snd_una - s->iss, s->snd_nxt - s->iss, s->cap_nxt - s->iss, s->snd_wnd, s->rcv_nxt - s->irs, s->held,
+		 (unsigned long long)(s->srtt / NS_PER_US), s->hold ? " turn waits" : "", s->ooo ? " hole" : "");
+	return buf;
+}

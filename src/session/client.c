@@ -1,0 +1,322 @@
+/*
+ * Session engine: what the client did - theory of operation
+ *
+ * engine_captured() takes every captured segment of a client, in whatever order and however often it was captured. A SYN opens a session (its ISN tells a
+ * retransmission from a port used again). Data, FIN and window of a known session go to its queue. A segment of an unknown connection belongs to one that is older
+ * than the engine: it is observed until its next turn begins, and joined there with a synthetic SYN, because a request replicated from its middle would be worse
+ * than none.
+ *
+ * Nothing is sent from here; session_step() at the end sends whatever the new state allows.
+ */
+#include "packet/options.h"
+#include "session/impl.h"
+
+/* Fields of the client's IP header that its replicated segments carry. */
+static void take_ip_fields(struct session *s, const struct segment *g)
+{
+	s->ttl = g->ttl;
+	s->tos = g->tos & 0xfc; /* ECN is not offered, so no packet may claim it (RFC 3168) */
+	s->df = g->df;
+	s->flow_label = g->flow_label;
+}
+
+static void begin_at(struct session *s, uint32_t iss)
+{
+	s->iss = iss;
+	s->cap_nxt = s->turn_end = iss + 1;
+	s->snd_una = s->snd_nxt = iss;
+}
+
+/* End the session if its queue could not take what was captured. */
+static bool queue_failed(struct engine *e, struct session *s, enum queue_result r, uint64_t now)
+{
+	if (r == QUEUE_FULL)
+		session_end(e, s, OUTCOME_BUFFER_FULL, now);
+	else if (r == QUEUE_NO_MEMORY)
+		session_end(e, s, OUTCOME_NO_MEMORY, now);
+	else
+		return false;
+	return true;
+}
+
+/* What @g brought is not replicated. */
+static void unjoined(struct engine *e, const struct segment *g, enum decline why)
+{
+	e->n.unjoined_bytes += g->captured;
+	e->n.unjoined[why] += g->captured;
+}
+
+static void open_by_syn(struct engine *e, struct session *s, const struct segment *g, uint64_t now)
+{
+	enum decline why;
+
+	begin_at(s, g->seq);
+	take_ip_fields(s, g);
+	s->captured_last = g->time;
+	s->has_turn_ack = false;
+	if (!session_open(e, s, true, &why, now)) {
+		unjoined(e, g, why);
+		session_free(e, s); /* its first data may be joined, like that of any unknown connection */
+		return;
+	}
+	e->n.sessions_opened++;
+	s->ip_id = (uint16_t)(g->ip_id - 1);
+	s->client_mss = g->opt.mss;
+	s->client_ts = g->opt.has_ts;
+	s->client_ws = g->opt.has_wscale;
+	s->client_wscale = g->opt.wscale;
+	s->client_sack = g->opt.has_sack_permitted;
+	s->ts_emitted = g->opt.tsval;
+	s->syn_window = g->window;
+	s->client_window = (uint16_t)(g->window >> g->opt.wscale); /* as in all that follows a SYN */
+	s->syn->len =
+		tcp_options_syn_filter(s->syn->b, g->raw_options, g->raw_options_len, g->opt.tsval, 0);
+	timer_set(e, s, TIMER_LIFE, now + HALF_OPEN_LIFE);
+	if (g->captured) { /* TCP Fast Open: sent after the handshake */
+		struct segment data = *g;
+
+		data.seq++;
+		data.flags &= (uint8_t)~TCPF_SYN;
+		data.ack = 0;
+		data.window = s->client_window;
+		if (queue_failed(e, s, queue_put(e, s, &data), now))
+			return;
+		s->has_turn_ack = false; /* a SYN's ack says nothing */
+	}
+	session_start(e, s, now);
+}
+
+static void client_syn(struct engine *e, struct session *s, const struct flow_key *k, const struct segment *g, uint64_t now)
+{
+	struct session *pred = NULL;
+
+	if (s && !session_observing(s)) {
+		bool too_late = s->events & EV_ENDED && s->outcome == OUTCOME_HALF_OPEN;
+
+		if (s->iss == g->seq && !(s->events & EV_JOINED) && !too_late) {
+			e->n.duplicate_bytes += g->captured;
+			if (!(s->events & (EV_CLIENT_ACKED | EV_ENDED)))
+				timer_set(e, s, TIMER_LIFE, now + HALF_OPEN_LIFE);
+			return; /* the client's retransmission: our SYN has its own timer */
+		}
+		if (s->events & (EV_ENDED | EV_CLIENT_FIN | EV_CLIENT_RST | EV_CUT)) {
+			pred = s;
+			s = NULL;
+		} else {
+			session_end(e, s, OUTCOME_PORT_REUSED, now);
+			s = flow_table_find(e->flows, k);
+			if (s && !session_observing(s)) {
+				pred = s;
+				s = NULL;
+			}
+		}
+	}
+	if (!s) {
+		s = session_new(e, k, now);
+		if (!s) {
+			session_declined(e, k, DECLINE_MEMORY, now);
+			unjoined(e, g, DECLINE_MEMORY);
+			return;
+		}
+		s->pred = pred;
+		if (pred)
+			pred->succ = s;
+	}
+	open_by_syn(e, s, g, now);
+}
+
+/* False: declined and counted, for the reason in *@why; the connection is observed further. */
+static bool join(struct engine *e, struct session *s, const struct segment *g, enum decline *why, uint64_t now)
+{
+	uint16_t mss = addr_is_v4(&s->key.client.addr) ? 1460 : 1440;
+	uint32_t old;
+
+	if (!session_open(e, s, false, why, now))
+		return false;
+	session_event(e, s, EV_JOINED);
+	e->n.sessions_joined++;
+	begin_at(s, g->seq - 1);
+	take_ip_fields(s, g);
+	s->captured_last = g->time;
+	s->turn_ack = g->ack; /* the ack of the join is turn zero */
+	s->has_turn_ack = true;
+	s->ip_id = (uint16_t)(g->ip_id - 2);
+	s->client_mss = mss;
+	s->client_ts = g->opt.has_ts;
+	s->client_ws = s->client_sack = true;
+	s->client_wscale = JOIN_WSCALE;
+	s->ts_emitted = g->opt.tsval;
+	s->syn_window = 64240;
+	s->client_window = g->window;
+	s->client_ack = g->ack;
+	s->syn->len = tcp_options_syn_build(s->syn->b, mss, JOIN_WSCALE, true, g->opt.has_ts, g->opt.tsval);
+	timer_set(e, s, TIMER_LIFE, now + IDLE_LIFE);
+	old = s->cap_nxt;
+	if (queue_failed(e, s, queue_put(e, s, g), now))
+		return true;
+	hole_watch(e, s, old, now);
+	session_start(e, s, now);
+	return true;
+}
+
+/*
+ * A segment of a connection that has no session: is it the beginning of a turn? cap_nxt is where the stream has come to: a segment below it was sent
+ * again, one above it follows bytes that were not captured, and neither begins anything.
+ */
+void client_observe(struct engine *e, struct session *s, const struct segment *g, uint64_t now)
+{
+	uint64_t quiet_since = MAX(s->captured_last, e->started_at);
+	bool next = !s->has_turn_ack || g->seq == s->cap_nxt;
+	/* a keep-alive of an old stack repeats a byte, and does not push it (RFC 1122 4.2.3.6) */
+	bool probe = g->len == 1 && !(g->flags & (TCPF_PSH | TCPF_FIN));
+	bool turn = next && !probe && ((s->has_turn_ack && seq_gt(g->ack, s->turn_ack)) || g->time >= quiet_since + JOIN_SILENCE);
+	enum decline why = DECLINE_MIDDLE;
+
+	if (g->flags & TCPF_RST || (g->flags & TCPF_FIN && !g->captured)) {
+		unjoined(e, g, DECLINE_MIDDLE);
+		session_free(e, s);
+		return;
+	}
+	if (!g->captured)
+		return;
+	if (e->cfg.no_join && !s->rejoins) {
+		why = DECLINE_OLD;
+		if (!s->has_turn_ack)
+			session_declined(e, &s->key, why, now);
+	} else if (turn && now >= s->rejoin_after && g->captured == g->len) {
+		if (join(e, s, g, &why, now))
+			return;
+	} else {
+		session_declined(e, &s->key, why, now);
+	}
+	unjoined(e, g, why);
+	s->turn_ack = s->has_turn_ack ? seq_max(s->turn_ack, g->ack) : g->ack;
+	s->cap_nxt = s->has_turn_ack ? seq_max(s->cap_nxt, g->seq + g->len) : g->seq + g->len;
+	s->has_turn_ack = true;
+	s->captured_last = g->time;
+	timer_set(e, s, TIMER_LIFE, now + OBSERVE_LIFE);
+	if (g->flags & TCPF_FIN)
+		session_free(e, s);
+}
+
+static void client_rst(struct engine *e, struct session *s, const struct segment *g, uint64_t now)
+{
+	e->n.keepalive_bytes += g->captured;
+	/*
+	 * The online server takes an RST at its RCV.NXT only (RFC 5961 3.2), or one below it after a FIN (what an orphaned socket sends). That is cap_nxt, or
+	 * more where capture is behind.
+	 */
+	if (s->events & EV_CLIENT_RST ||
+	    g->seq - s->cap_nxt + (s->events & EV_CLIENT_FIN ? 1 : 0) > RST_BEYOND)
+		return;
+	session_event(e, s, EV_CLIENT_RST);
+	s->rst_at = g->time;
+	if (g->flags & TCPF_ACK && s->has_turn_ack && seq_gt(g->ack, s->turn_ack))
+		s->rst_expect = g->ack - s->turn_ack;
+	if (!(s->events & EV_STARTED) && !s->head)
+		session_end(e, s, OUTCOME_CLIENT_RESET, now);
+}
+
+/* Fields of any segment of a known connection. */
+static void take_header(struct engine *e, struct session *s, const struct segment *g)
+{
+	s->captured_last = g->time;
+	if (!(s->events & (EV_CLIENT_ACKED | EV_JOINED))) {
+		session_event(e, s, EV_CLIENT_ACKED);
+		timer_set(e, s, TIMER_LIFE, g->time + IDLE_LIFE);
+		unseen_learn(e, s, g->time);
+	}
+	if (!(g->flags & TCPF_ACK))
+		return;
+	if (!s->has_turn_ack) {
+		s->turn_ack = g->ack;
+		s->has_turn_ack = true;
+		s->client_ack = g->ack;
+	}
+	if (seq_ge(g->ack, s->client_ack)) {
+		s->client_ack = g->ack;
+		s->client_window = g->window;
+		take_ip_fields(s, g);
+	}
+}
+
+static void client_segment(struct engine *e, struct session *s, const struct segment *g, uint64_t now)
+{
+	uint32_t old = s->cap_nxt;
+
+	if (s->events & EV_ENDED || g->seq - old + BELIEVE_WITHIN > 2 * BELIEVE_WITHIN) {
+		e->n.keepalive_bytes += g->captured;
+		return;
+	}
+	if (s->events & EV_CUT) { /* and nobody observes the connection: there was no room, or silence for long */
+		session_declined(e, &s->key, DECLINE_MIDDLE, now);
+		unjoined(e, g, DECLINE_MIDDLE);
+		return;
+	}
+	if (g->flags & TCPF_RST) {
+		client_rst(e, s, g, now);
+		session_step(e, s, now);
+		return;
+	}
+	if (s->events & EV_TARGET_FIN && g->captured && g->seq == s->cap_nxt && s->has_turn_ack &&
+	    seq_gt(g->ack, s->turn_ack) && !s->next) {
+		/* the target has closed, the client begins another turn: it gets a connection of its own */
+		session_end(e, s, OUTCOME_TARGET_CLOSED, now);
+		s = flow_table_find(e->flows, &s->key);
+		if (s && session_observing(s)) {
+			s->rejoin_after = now;
+			client_observe(e, s, g, now);
+		} else {
+			unjoined(e, g, DECLINE_MEMORY);
+		}
+		return;
+	}
+	take_header(e, s, g);
+	if (g->captured || g->flags & TCPF_FIN) {
+		if (queue_failed(e, s, queue_put(e, s, g), now))
+			return;
+		hole_watch(e, s, old, now);
+	}
+	/*
+	 * Nothing older waits to be sent: the client's clock is followed. A connection that only acknowledges or is kept
+	 * alive would fall behind it, after 24.9 days by more than half of what a timestamp can tell.
+	 */
+	if (g->opt.has_ts && !s->next && !s->ooo)
+		s->ts_emitted = ts_max(s->ts_emitted, g->opt.tsval);
+	session_step(e, s, now);
+}
+
+void engine_captured(struct engine *e, const struct flow_key *k, const struct segment *g, uint64_t now)
+{
+	struct session *s;
+
+	e->trim_at = MIN(e->trim_at, now + TRIM_PERIOD);
+	session_shed(e, now);
+	s = flow_table_find(e->flows, k);
+	e->n.captured_segments++;
+	e->n.captured_data += g->len != 0;
+	e->n.captured_bytes += g->len;
+	e->n.truncated_bytes += g->len - g->captured;
+	if (g->flags & TCPF_SYN) {
+		if (g->flags & TCPF_ACK)
+			e->n.keepalive_bytes += g->captured; /* not a client's */
+		else
+			client_syn(e, s, k, g, now);
+		return;
+	}
+	if (s && !session_observing(s)) {
+		client_segment(e, s, g, now);
+		return;
+	}
+	if (!s) {
+		if (!g->captured)
+			return; /* nothing to replicate yet, and nothing to remember */
+		s = e->observed < e->cfg.max_half_open ? session_new(e, k, now) : NULL;
+		if (!s) {
+			session_declined(e, k, DECLINE_MEMORY, now);
+			unjoined(e, g, DECLINE_MEMORY);
+			return;
+		}
+	}
+	client_observe(e, s, g, now);
+}

@@ -1,0 +1,146 @@
+/*
+ * Session holes - theory of operation
+ *
+ * Captured bytes are missing. Either the client's packet was lost before it came here: then the client sends it again, and waiting is right. Or capture lost it: then the
+ * online server has it, nobody sends it again, and waiting for ever was what made other tools grow in memory and fall behind. The two are told apart without capturing
+ * answers: the online server's socket is asked how many bytes it has received in order (ops->online_received). If that is past the hole, the bytes were there.
+ *
+ * The server may know more than we because the refill is still on its way through the capture buffer. So a proof counts only once all that was captured before the
+ * question has been processed, or ten seconds have gone by. As long as the server says that it has not got the bytes, the client will send them, however often they
+ * are lost; only a client that never does ends the waiting. Where the socket cannot be asked (mirror port, file, a joined session whose first byte the
+ * server's count does not tell), the hole has HOLE_PATIENCE to be filled.
+ *
+ * Then the stream is cut at the hole. What lies behind it is given up, and its memory freed, at once; what lies before it was captured as any other and is
+ * still delivered, in its turns, and then the session ends by RST. The connection is joined again at its next turn, which waits for that end.
+ */
+#include "session/impl.h"
+
+#define ASK_FIRST (10 * NS_PER_MS) /* reordering on the way here is over by then */
+#define ASK_AGAIN (100 * NS_PER_MS)
+
+/* After captured data was queued: a hole opens, is filled, or moves on to the next one. */
+void hole_watch(struct engine *e, struct session *s, uint32_t old_cap_nxt, uint64_t now)
+{
+	bool was = s->hole_since != 0, moved = s->cap_nxt != old_cap_nxt;
+
+	if (was && (moved || !s->ooo)) {
+		e->n.holes_filled++;
+		e->holes_open--;
+	}
+	if (!s->ooo) {
+		s->hole_since = s->hole_proof = 0;
+		timer_off(s, TIMER_HOLE);
+	} else if (!was || moved) {
+		e->n.holes++;
+		e->holes_open++;
+		s->hole_since = now;
+		s->hole_proof = 0;
+		timer_set(e, s, TIMER_HOLE, now + ASK_FIRST);
+	}
+}
+
+void hole_close(struct engine *e, struct session *s)
+{
+	uint32_t at = s->cap_nxt;
+
+	if (!s->hole_since)
+		return;
+	e->n.holes_given_up++;
+	e->holes_open--;
+	e->n.holes_proved += s->hole_proof != 0;
+	for (const struct qseg *q = s->ooo; q; q = q->next) {
+		e->n.missing_bytes += q->seq - at;
+		at = qseg_end(q);
+	}
+	s->hole_since = s->hole_proof = 0;
+}
+
+void engine_captured_all(struct engine *e, uint64_t until)
+{
+	e->captured_until = MAX(e->captured_until, until);
+}
+
+bool captured_all_before(const struct engine *e, uint64_t at, uint64_t now)
+{
+	return e->captured_until > at || now >= at + PROOF_AGE;
+}
+
+/* Has the online server received the byte at cap_nxt? */
+enum word { SERVER_SILENT, SERVER_HAS_NOT, SERVER_HAS };
+
+static enum word ask_server(struct engine *e, const struct session *s)
+{
+	uint64_t bytes;
+
+	if (!e->ops->online_received || s->events & EV_JOINED)
+		return SERVER_SILENT;
+	if (!e->ops->online_received(e->arg, &s->key, &bytes))
+		return SERVER_SILENT;
+	return seq_gt(s->iss + 1 + (uint32_t)bytes, s->cap_nxt) ? SERVER_HAS : SERVER_HAS_NOT;
+}
+
+/*
+ * How long the hole may stay where the server says nothing. Behind it the client acknowledges more than before it: something was answered since, so the server probably has the bytes; a client that
+ * had to send them again would have done so within its own time-out.
+ */
+static uint64_t patience(const struct session *s)
+{
+	for (const struct qseg *q = s->ooo; q; q = q->next)
+		if (s->has_turn_ack && seq_gt(q->ack, s->turn_ack))
+			return HOLE_PATIENCE_ACKED;
+	return HOLE_PATIENCE;
+}
+
+/*
+ * What the hole hides never comes. The session goes on to the hole, at most until the deadline of a turn captured now; who reads behind the hole is
+ * observed until a turn begins.
+ */
+void hole_cut(struct engine *e, struct session *s, bool observe, uint64_t now)
+{
+	const bool newest = observe && flow_table_find(e->flows, &s->key) == s && !(s->events & EV_CLIENT_RST);
+	uint64_t lost = e->n.lost_bytes;
+	struct session *o = NULL;
+	uint32_t end, ack;
+
+	timer_off(s, TIMER_HOLE);
+	hole_close(e, s);
+	queue_cut(e, s, &end, &ack);
+	e->n.lost_by_outcome[OUTCOME_CAPTURE_HOLE] += e->n.lost_bytes - lost;
+	session_event(e, s, EV_CUT);
+	if (!(s->events & EV_CLIENT_RST)) {
+		s->rst_at = now;
+		ack = observe ? ack : seq_max(ack, s->client_ack);
+		s->rst_expect = s->has_turn_ack ? ack - s->turn_ack : 0;
+	}
+	if (newest)
+		o = session_observe_again(e, s, true, now);
+	if (o) {
+		o->cap_nxt = end;
+		o->turn_ack = ack;
+	}
+	if (!(s->events & EV_ESTABLISHED) && !s->head)
+		session_end(e, s, OUTCOME_CAPTURE_HOLE, now);
+}
+
+/* TIMER_HOLE fired. */
+void hole_timeout(struct engine *e, struct session *s, uint64_t now)
+{
+	enum word word;
+	uint64_t end;
+
+	if (!s->hole_since) {
+		unseen_timeout(e, s, now);
+		return;
+	}
+	word = s->hole_proof ? SERVER_HAS : ask_server(e, s);
+	end = s->hole_since + (word == SERVER_SILENT ? patience(s) : HOLE_PATIENCE_KNOWN);
+	if (word == SERVER_HAS && !s->hole_proof) {
+		s->hole_proof = now;
+		engine_capture_lost(e, now); /* and ends may be lost, too */
+	} else if (now >= end ||
+		 (s->hole_proof && captured_all_before(e, s->hole_proof, now))) {
+		hole_cut(e, s, true, now);
+		return;
+	}
+	timer_set(e, s, TIMER_HOLE, MIN(now + ASK_AGAIN, MAX(end, now + NS_PER_MS)));
+}

@@ -1,0 +1,592 @@
+/*
+ * Session engine: the life of sessions - theory of operation
+ *
+ * A session is one copy of one client connection. It is a TCP client towards the target whose application is the captured client: an ordered
+ * sender of the client's bytes that remembers the client's segment boundaries, and a responder that acknowledges what the target sends. The
+ * inside is laid out in impl.h.
+ *
+ * State is a set of events (SESSION_EVENTS), each of which happens once; session_event() is the only place that records one. "States" are derived:
+ *
+ *   no event              observing: a connection older than the engine (or given up on), waiting for its next turn
+ *   OPENED                waiting for its predecessor on the same port, or about to start
+ *   OPENED STARTED        SYN-SENT
+ *   ... ESTABLISHED       data flows; CLIENT_FIN, FIN_SENT, FIN_ACKED, TARGET_FIN say how far either half is closed
+ *   ... ENDED             has its outcome and no memory of data; answers stray segments of the target for LINGER, then is freed
+ *
+ * The flow table knows the newest session of a key. An older one of the same key (its client closed and used the port again) is its pred: the newer one
+ * starts when the older one is done, so that requests still on their way are not thrown away. Responses find their session by id; an id names a slot and
+ * a generation, so a late record of a former incarnation finds nobody.
+ *
+ * Ending never frees: callers further up may still hold the session. Memory of data is returned at once; the struct goes when TIMER_LIFE fires or a newer
+ * session of its key starts.
+ */
+#include "session/impl.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+const char *session_outcome_name(enum session_outcome o)
+{
+	static const char *const name[] = {
+#define X(id, n, text) n,
+		SESSION_OUTCOMES(X)
+#undef X
+	};
+	return name[o];
+}
+
+const char *session_outcome_text(enum session_outcome o)
+{
+	static const char *const text[] = {
+#define X(id, n, t) t,
+		SESSION_OUTCOMES(X)
+#undef X
+	};
+	return text[o];
+}
+
+const char *decline_name(enum decline d)
+{
+	static const char *const name[] = {
+#define X(id, n, text) #n,
+		DECLINES(X)
+#undef X
+	};
+	return name[d];
+}
+
+const char *decline_text(enum decline d)
+{
+	static const char *const text[] = {
+#define X(id, n, t) t,
+		DECLINES(X)
+#undef X
+	};
+	return text[d];
+}
+
+struct engine *engine_new(const struct engine_config *c, const struct engine_ops *ops, void *arg, uint64_t now)
+{
+	struct engine *e = calloc(1, sizeof(*e));
+
+	if (!e)
+		return NULL;
+	e->cfg = *c;
+	e->ops = ops;
+	e->arg = arg;
+	e->started_at = now;
+	e->generation = 1;
+	e->announce_at = UINT64_MAX;
+	e->trim_at = e->sweep_at = UINT64_MAX;
+	/* room above the limit for what one batch may bring and what waits to be flushed */
+	e->pool = pool_new(c->max_memory ? c->max_memory + c->max_memory / 4 : 0);
+	e->store = pool_new(0);
+	e->wheel = wheel_new(now);
+	if (e->store) {
+		e->sessions = slots_new(e->store, sizeof(struct session));
+		e->flows = flow_table_new(&c->key, e->store);
+	}
+	hist_reset(&e->n.capture_to_emit);
+	if (!e->pool || !e->sessions || !e->wheel || !e->flows) {
+		engine_free(e);
+		return NULL;
+	}
+	return e;
+}
+
+void engine_free(struct engine *e)
+{
+	struct session *s;
+
+	if (!e)
+		return;
+	if (e->pool && e->sessions && e->wheel && e->flows) {
+		for (uint32_t i = 0; (s = slots_from(e->sessions, &i)); i++) {
+			hole_close(e, s);
+			queue_drop(e, s);
+			session_free(e, s);
+		}
+		engine_flushed(e);
+	}
+	free(e->target);
+	flow_table_free(e->flows);
+	slots_free(e->sessions);
+	wheel_free(e->wheel);
+	pool_free(e->pool);
+	pool_free(e->store);
+	free(e);
+}
+
+int engine_add_target(struct engine *e, const struct endpoint *at, uint32_t mtu)
+{
+	struct target *t;
+
+	if (e->n_targets == UINT16_MAX)
+		return -1;
+	t = realloc(e->target, (e->n_targets + 1) * sizeof(*t));
+	if (!t)
+		return -1;
+	e->target = t;
+	t[e->n_targets] = (struct target){ .at = *at, .mtu = mtu };
+	return (int)e->n_targets++;
+}
+
+void engine_set_target_mtu(struct engine *e, unsigned target, uint32_t mtu)
+{
+	e->target[target].mtu = mtu;
+}
+
+struct session *session_by_id(const struct engine *e, uint64_t id)
+{
+	struct session *s = slots_at(e->sessions, (uint32_t)id);
+
+	return s && s->id == id ? s : NULL;
+}
+
+/* Bytes in use, without what is free as soon as the batch is flushed. */
+static size_t memory_used(const struct engine *e)
+{
+	return engine_memory(e) - e->limbo_bytes;
+}
+
+/* An observing session that the flow table points to; NULL: no memory. */
+struct session *session_new(struct engine *e, const struct flow_key *k, uint64_t now)
+{
+	struct session *s;
+	uint32_t i;
+
+	if (e->cfg.max_sessions && e->live + e->observed >= e->cfg.max_sessions)
+		return NULL;
+	if (e->cfg.max_memory && engine_memory(e) > e->cfg.max_memory)
+		return NULL;
+	s = slots_take(e->sessions, &i);
+	if (!s)
+		return NULL;
+	memset(s, 0, sizeof(*s));
+	s->key = *k;
+	s->id = (uint64_t)e->generation++ << 32 | i;
+	flow_table_put(e->flows, s);
+	e->observed++;
+	timer_set(e, s, TIMER_LIFE, now + OBSERVE_LIFE);
+	return s;
+}
+
+static void syn_options_free(struct engine *e, struct session *s)
+{
+	pool_put(e->pool, s->syn, sizeof(*s->syn));
+	s->syn = NULL;
+}
+
+enum session_state session_state(uint32_t ev)
+{
+	bool client = ev & (EV_CLIENT_FIN | EV_CLIENT_RST);
+
+	if (!(ev & EV_STARTED))
+		return STATE_WAITING;
+	if (!(ev & EV_ESTABLISHED))
+		return STATE_SYN_SENT;
+	if (ev & EV_TARGET_FIN)
+		return client ? STATE_CLOSING : STATE_TARGET_CLOSED;
+	return client ? STATE_CLIENT_CLOSED : STATE_ESTABLISHED;
+}
+
+/* The one mutator of a session's events: records @ev, which must be new, and keeps the counts of sessions by state. */
+void session_event(struct engine *e, struct session *s, enum session_event ev)
+{
+	assert(!(s->events & (uint32_t)ev));
+	assert(!(s->events & EV_ENDED));
+	if (!session_observing(s))
+		e->by_state[session_state(s->events)]--;
+	s->events |= (uint32_t)ev;
+	if (ev != EV_ENDED)
+		e->by_state[session_state(s->events)]++;
+	switch (ev) {
+	case EV_OPENED:
+		e->observed--;
+		e->live++;
+		e->half_open++;
+		s->half_open_counted = true;
+		break;
+	case EV_JOINED:
+	case EV_CLIENT_ACKED:
+		if (s->half_open_counted)
+			e->half_open--;
+		s->half_open_counted = false;
+		break;
+	case EV_ESTABLISHED:
+		syn_options_free(e, s);
+		break;
+	case EV_ENDED:
+		syn_options_free(e, s);
+		if (s->half_open_counted)
+			e->half_open--;
+		s->half_open_counted = false;
+		e->live--;
+		e->lingering++;
+		break;
+	default:
+		break;
+	}
+}
+
+static void unwatch(struct engine *e, struct session *s)
+{
+	struct tuple response = { .src = session_target(e, s)->at, .dst = s->source };
+
+	if (s->watched)
+		e->ops->unwatch(e->arg, s->id, &response);
+	s->watched = false;
+}
+
+static void watch(struct engine *e, struct session *s)
+{
+	struct tuple response = { .src = session_target(e, s)->at, .dst = s->source };
+
+	e->ops->watch(e->arg, s->id, &response);
+	s->watched = true;
+}
+
+void session_free(struct engine *e, struct session *s)
+{
+	assert(!s->head && !s->ooo && !s->rec);
+	timer_off_all(e, s);
+	unwatch(e, s);
+	loss_backoff_unlink(s);
+	if (s->has_source && e->ops->source_give)
+		e->ops->source_give(e->arg, &s->key, &s->source);
+	/* an older one that still works must be found by whoever uses the port next */
+	if (flow_table_remove(e->flows, s) && s->pred)
+		flow_table_put(e->flows, s->pred);
+	/* one that ended while it waited leaves its place in the line */
+	if (s->pred)
+		s->pred->succ = s->succ;
+	if (s->succ)
+		s->succ->pred = s->pred;
+	if (s->half_open_counted)
+		e->half_open--;
+	if (session_observing(s))
+		e->observed--;
+	else if (s->events & EV_ENDED)
+		e->lingering--;
+	else {
+		e->live--;
+		e->by_state[session_state(s->events)]--;
+	}
+	syn_options_free(e, s);
+	slots_give(e->sessions, (uint32_t)s->id);
+}
+
+/* Above the limit the one that holds most among the next few ends: its target is the slowest, and its end frees most. */
+void session_shed(struct engine *e, uint64_t now)
+{
+	struct session *most = NULL;
+
+	if (!e->cfg.max_memory || memory_used(e) <= e->cfg.max_memory)
+		return;
+	for (int looked = 0; looked < SHED_LOOK; looked++) {
+		struct session *s = slots_from(e->sessions, &e->shed_hand);
+
+		if (!s) {
+			e->shed_hand = 0;
+			continue;
+		}
+		e->shed_hand++;
+		if (s->held && (!most || s->held > most->held))
+			most = s;
+	}
+	if (most)
+		session_end(e, most, OUTCOME_NO_MEMORY, now);
+}
+
+void session_declined(struct engine *e, const struct flow_key *k, enum decline why, uint64_t now)
+{
+	e->n.declined[why]++;
+	e->examples.declined[why] = (struct engine_example){ .key = *k, .time = now };
+}
+
+/*
+ * From observing to opened: a place among the sessions and a source address. The caller has filled in what it knows of the client. False: declined and
+ * counted; the session goes on observing.
+ */
+bool session_open(struct engine *e, struct session *s, bool half_open, enum decline *why, uint64_t now)
+{
+	struct target *t = session_target(e, s);
+
+	s->source = s->key.client;
+	*why = DECLINE_COUNT;
+	if (!e->channel)
+		*why = DECLINE_CHANNEL;
+	else if (half_open && e->half_open >= e->cfg.max_half_open)
+		*why = DECLINE_HALF_OPEN;
+	else if (e->cfg.max_memory && memory_used(e) > e->cfg.max_memory / 8 * 7)
+		*why = DECLINE_MEMORY;
+	else if (t->refusals >= REFUSALS_FEW && now < t->ask_after)
+		*why = DECLINE_REFUSING;
+	else if (!(s->syn = pool_get(e->pool, sizeof(*s->syn))))
+		*why = DECLINE_MEMORY;
+	else if (e->ops->source_take && !e->ops->source_take(e->arg, &s->key, &s->source))
+		*why = DECLINE_SOURCE;
+	if (*why != DECLINE_COUNT) {
+		syn_options_free(e, s);
+		session_declined(e, &s->key, *why, now);
+		return false;
+	}
+	s->has_source = true;
+	if (t->refusals >= REFUSALS_FEW)
+		t->ask_after = now + REFUSED_PAUSE;
+	session_event(e, s, EV_OPENED);
+	return true;
+}
+
+/* Send the SYN now, or as soon as the predecessor is done. */
+void session_start(struct engine *e, struct session *s, uint64_t now)
+{
+	/* it ended while it waited: what it waited for, we wait for */
+	while (s->pred && s->pred->events & EV_ENDED && s->pred->pred) {
+		struct session *skipped = s->pred;
+
+		s->pred = skipped->pred;
+		s->pred->succ = s;
+		skipped->pred = skipped->succ = NULL;
+	}
+	if (s->pred && !(s->pred->events & EV_ENDED)) {
+		timer_set(e, s, TIMER_WAIT, now + MAX(e->cfg.hold, RTO_FLOOR));
+		return;
+	}
+	if (s->pred) {
+		/* its tuple is ours from now on; the struct goes with the next tick, callers may hold it */
+		unwatch(e, s->pred);
+		timer_set(e, s->pred, TIMER_LIFE, now);
+		s->pred->succ = NULL;
+		s->pred = NULL;
+	}
+	timer_off(s, TIMER_WAIT);
+	session_event(e, s, EV_STARTED);
+	s->progress_at = now;
+	watch(e, s);
+	output_syn(e, s, now);
+	loss_rearm(e, s, now);
+}
+
+struct session *session_observe_again(struct engine *e, struct session *s, bool at_once, uint64_t now)
+{
+	struct session *o = session_new(e, &s->key, now);
+
+	if (!o)
+		return NULL;
+	o->pred = s;
+	s->succ = o;
+	o->turn_ack = s->turn_ack;
+	o->has_turn_ack = s->has_turn_ack;
+	o->cap_nxt = s->cap_nxt;
+	o->captured_last = s->captured_last;
+	o->rejoins = (uint8_t)MIN(s->rejoins + 1, 10);
+	o->rejoin_after = at_once && !s->rejoins ? now : now + MIN(REJOIN_FIRST << (o->rejoins - 1), REJOIN_MAX);
+	return o;
+}
+
+void session_end(struct engine *e, struct session *s, enum session_outcome o, uint64_t now)
+{
+	bool over = s->events & (EV_CLIENT_FIN | EV_CLIENT_RST | EV_CUT); /* who was cut is observed already, or gone */
+	bool target_knows = (s->events & EV_STARTED) && o != OUTCOME_COMPLETE && o != OUTCOME_REFUSED &&
+			    o != OUTCOME_TARGET_RESET;
+	uint64_t lost = e->n.lost_bytes;
+
+	if (target_knows) {
+		output_rst(e, s, s->snd_nxt, s->events & EV_ESTABLISHED, now);
+		session_event(e, s, EV_RST_SENT);
+	}
+	session_event(e, s, EV_ENDED);
+	s->outcome = o;
+	e->n.ended[o]++;
+	e->examples.ended[o] = (struct engine_example){ .key = s->key, .time = now };
+	hole_close(e, s);
+	queue_drop(e, s);
+	e->n.lost_by_outcome[o] += e->n.lost_bytes - lost;
+	loss_free(e, s);
+	timer_off_all(e, s);
+	timer_set(e, s, TIMER_LIFE, now + (s->events & EV_STARTED ? LINGER : 0));
+	if (e->ops->ended)
+		e->ops->ended(e->arg, s, o);
+	if (s->succ && (s->succ->events & EV_OPENED) && !(s->succ->events & EV_ENDED))
+		session_start(e, s->succ, now);
+	else if (!over && o != OUTCOME_HALF_OPEN && o != OUTCOME_SHUTDOWN && flow_table_find(e->flows, &s->key) == s &&
+		 !session_observe_again(e, s, false, now))
+		flow_table_remove(e->flows, s);
+}
+
+/*
+ * The next portion of the sessions that an assistant's new connection has to hear of, in the order
+ * of their places. One that starts meanwhile is announced at once, perhaps twice; one that ends is
+ * taken back at once, perhaps without having been announced: both do no harm.
+ */
+void session_announce(struct engine *e, uint64_t now)
+{
+	struct session *s;
+
+	if (e->ops->watch_room && !e->ops->watch_room(e->arg)) {
+		e->announce_at = now + ANNOUNCE_PAUSE;
+		return;
+	}
+	e->announce_at = now;
+	for (unsigned n = 0; n < ANNOUNCE_AT_ONCE; n++) {
+		s = slots_from(e->sessions, &e->announce_from);
+		if (!s) {
+			e->announce_at = UINT64_MAX;
+			return;
+		}
+		e->announce_from++;
+		if (!s->watched)
+			continue;
+		watch(e, s);
+		if (s->progress_at >= e->announce_since)
+			continue; /* it started meanwhile */
+		s->progress_at = now; /* its silence was not the target's */
+		/* what was answered meanwhile is lost: ask again soon, spread over some milliseconds */
+		if (timer_on(s, TIMER_RTX))
+			timer_set(e, s, TIMER_RTX, now + (n % 64) * (NS_PER_MS / 4));
+	}
+}
+
+void engine_channel_up(struct engine *e, uint64_t now)
+{
+	e->channel = true;
+	e->announce_since = now;
+	e->announce_from = 0;
+	session_announce(e, now);
+}
+
+void engine_channel_down(struct engine *e)
+{
+	e->channel = false;
+	e->announce_at = UINT64_MAX;
+}
+
+void engine_shutdown(struct engine *e, uint64_t now)
+{
+	struct session *s;
+
+	for (uint32_t i = 0; (s = slots_from(e->sessions, &i)); i++) {
+		if (s->succ && !(s->succ->events & EV_ENDED)) {
+			s->succ->pred = NULL; /* nothing starts any more */
+			s->succ = NULL;
+		}
+		if (!session_observing(s) && !(s->events & EV_ENDED)) {
+			if (s->pred)
+				s->pred->succ = NULL;
+			s->pred = NULL;
+			session_end(e, s, OUTCOME_SHUTDOWN, now);
+		}
+	}
+}
+
+static void prefetch(const struct session *s)
+{
+	for (size_t line = 0; s && line < sizeof(*s); line += 64)
+		__builtin_prefetch((const char *)s + line, 1);
+}
+
+/* Its neighbours in the wheel are written when its timer is set. */
+static void prefetch_neighbours(const struct session *s)
+{
+	if (s && wheel_armed(&s->node)) {
+		__builtin_prefetch(s->node.next, 1);
+		__builtin_prefetch(s->node.prev, 1);
+	}
+}
+
+uint32_t engine_prefetch(const struct engine *e, const struct flow_key *k)
+{
+	return flow_table_prefetch(e->flows, k);
+}
+
+void engine_prefetch_session(const struct engine *e, uint32_t hint)
+{
+	prefetch(flow_table_likely(e->flows, hint));
+}
+
+void engine_prefetch_timer(const struct engine *e, uint32_t hint)
+{
+	prefetch_neighbours(flow_table_likely(e->flows, hint));
+}
+
+void engine_prefetch_response(const struct engine *e, uint64_t id)
+{
+	prefetch(slots_at(e->sessions, (uint32_t)id));
+}
+
+const struct engine_counters *engine_counters(const struct engine *e)
+{
+	return &e->n;
+}
+
+const struct engine_examples *engine_examples(const struct engine *e)
+{
+	return &e->examples;
+}
+
+unsigned engine_turns_waiting(const struct engine *e)
+{
+	return e->turns_waiting;
+}
+
+unsigned engine_holes_open(const struct engine *e)
+{
+	return e->holes_open;
+}
+
+const unsigned *engine_states(const struct engine *e)
+{
+	return e->by_state;
+}
+
+unsigned engine_sessions(const struct engine *e)
+{
+	return e->live;
+}
+
+unsigned engine_lingering(const struct engine *e)
+{
+	return e->lingering;
+}
+
+unsigned engine_observed(const struct engine *e)
+{
+	return e->observed;
+}
+
+bool engine_announcing(const struct engine *e)
+{
+	return e->announce_at != UINT64_MAX;
+}
+
+size_t engine_memory(const struct engine *e)
+{
+	return pool_bytes_used(e->pool) + (size_t)slots_count(e->sessions) * sizeof(struct session);
+}
+
+uint64_t engine_live_bytes(const struct engine *e)
+{
+	return e->live_bytes;
+}
+
+uint64_t session_id(const struct session *s)
+{
+	return s->id;
+}
+
+unsigned session_events(const struct session *s)
+{
+	return s->events;
+}
+
+const struct flow_key *session_key(const struct session *s)
+{
+	return &s->key;
+}
+
+struct session *engine_find(struct engine *e, const struct flow_key *k)
+{
+	return flow_table_find(e->flows, k);
+}

@@ -1,0 +1,396 @@
+/*
+ * Session engine: loss - theory of operation
+ *
+ * RTT is measured with our own clock on segments sent once (Karn, RFC 6298 3). TIMER_RTX is a tail loss probe (RFC 8985 7) while a sample exists and nothing is
+ * being repaired, otherwise the retransmission time-out (RFC 6298, floor 200 ms). While anything of the target answers, back-off stays at 1 s or
+ * less, since the target lives and only a packet was lost; a target in silence gets up to 8 s, and its first sign of life asks again at once for all who wait.
+ *
+ * A loss is found by three duplicate ACKs or by more than two segments' worth of SACKed bytes above a hole (RFC 5681, 6675), or by time-out. One mechanism
+ * repairs: rtx_nxt walks over what is not SACKed, from SND.UNA to the highest byte that counts as lost: up to SND.NXT of the moment after a time-out; with SACK up to the
+ * highest SACKed edge less two segments; without SACK one segment for each partial acknowledgment (RFC 6582).
+ *
+ * Before the first loss no congestion window limits the session: the client's own did that. After one, cwnd holds (slow start, congestion avoidance)
+ * until everything sent is acknowledged and nothing waits; then the recovery state is freed, and idle sessions pay nothing for it.
+ */
+#include "session/impl.h"
+
+void loss_rtt_sample(struct session *s, uint64_t rtt)
+{
+	rtt = MAX(rtt, 1);
+	if (!s->srtt) {
+		s->srtt = rtt;
+		s->rttvar = rtt / 2;
+		return;
+	}
+	s->rttvar = s->rttvar - s->rttvar / 4 + (s->srtt > rtt ? s->srtt - rtt : rtt - s->srtt) / 4;
+	s->srtt = s->srtt - s->srtt / 8 + rtt / 8;
+	s->srtt = MAX(s->srtt, 1);
+}
+
+void loss_backoff_unlink(struct session *s)
+{
+	if (!s->backoff_pprev)
+		return;
+	*s->backoff_pprev = s->backoff_next;
+	if (s->backoff_next)
+		s->backoff_next->backoff_pprev = s->backoff_pprev;
+	s->backoff_pprev = NULL;
+}
+
+static void backoff_link(struct target *t, struct session *s)
+{
+	if (s->backoff_pprev)
+		return;
+	s->backoff_next = t->backed_off;
+	s->backoff_pprev = &t->backed_off;
+	if (s->backoff_next)
+		s->backoff_next->backoff_pprev = &s->backoff_next;
+	t->backed_off = s;
+}
+
+/* The target was silent and speaks again: those who are backed off ask again now, a little apart from each other. */
+void loss_target_alive(struct engine *e, struct target *t, uint64_t now)
+{
+	uint64_t at = now;
+
+	t->reviving = true;
+	while (t->backed_off) {
+		struct session *s = t->backed_off;
+
+		if (at == now + REVIVE_AT_ONCE * REVIVE_APART)
+			return; /* its next sign of life helps the next ones */
+		loss_backoff_unlink(s);
+		s->backoff = 0;
+		if (timer_on(s, TIMER_RTX))
+			timer_set(e, s, TIMER_RTX, at);
+		at += REVIVE_APART;
+	}
+	t->reviving = false;
+}
+
+/*
+ * RFC 6298 2.3, before back-off. On a long way the variance of a steady RTT shrinks to nothing, and the target's delayed ACK alone would pass the time-out: Linux
+ * never lets its part fall below 200 ms; here it may not fall below 4 SRTT, up to those 200 ms, so that short ways keep their 200 ms in all.
+ */
+static uint64_t rto_base(const struct session *s)
+{
+	return MAX(s->srtt + MAX(4 * s->rttvar, MIN(4 * s->srtt, RTO_FLOOR)), RTO_FLOOR);
+}
+
+static uint64_t rto(const struct engine *e, struct session *s, uint64_t now)
+{
+	struct target *t = session_target(e, s);
+	bool alive = t->last_heard && now - t->last_heard < ALIVE_WITHIN;
+	uint64_t base = s->srtt ? rto_base(s) : RTO_INITIAL;
+	uint64_t cap = MAX(base, alive ? RTO_CAP_ALIVE : RTO_CAP_DEAD);
+	uint64_t value = MIN(base << MIN(s->backoff, 10), cap);
+
+	if (value > RTO_CAP_ALIVE)
+		backoff_link(t, s);
+	else
+		loss_backoff_unlink(s);
+	return value;
+}
+
+/* (Re)start TIMER_RTX after new data was sent, acknowledged or retransmitted. */
+void loss_rearm(struct engine *e, struct session *s, uint64_t now)
+{
+	uint64_t time_out, probe;
+
+	s->tlp_armed = false;
+	if (s->snd_una == s->snd_nxt) {
+		timer_off(s, TIMER_RTX);
+		loss_backoff_unlink(s);
+		return;
+	}
+	time_out = rto(e, s, now);
+	if (s->events & EV_ESTABLISHED && s->srtt && !s->backoff && !s->tlp_out && !(s->rec && s->rec->active)) {
+		/* RFC 8985 7.2, and the spread of the RTT: a busy target or assistant must not look like a loss */
+		probe = MAX(MAX(2 * s->srtt, s->srtt + 4 * s->rttvar), TLP_FLOOR);
+		if (s->snd_nxt - s->snd_una <= s->mss)
+			probe += TLP_ACK_DELAY;
+		if (probe < time_out) {
+			s->tlp_armed = true;
+			/* more data puts the probe off, but not beyond the time-out of the first byte */
+			time_out = MIN(probe, s->progress_at + time_out > now ? s->progress_at + time_out - now : probe);
+		}
+	}
+	timer_set(e, s, TIMER_RTX, now + time_out);
+}
+
+static struct recovery *recovery_get(struct engine *e, struct session *s)
+{
+	if (!s->rec) {
+		s->rec = pool_get(e->pool, sizeof(*s->rec));
+		if (s->rec)
+			memset(s->rec, 0, sizeof(*s->rec));
+	}
+	return s->rec;
+}
+
+void loss_free(struct engine *e, struct session *s)
+{
+	pool_put(e->pool, s->rec, sizeof(*s->rec));
+	s->rec = NULL;
+}
+
+static uint32_t sacked_below(const struct recovery *r, uint32_t edge)
+{
+	uint32_t sum = 0;
+
+	for (int i = 0; i < r->n_sacked && seq_lt(r->sacked[i].start, edge); i++)
+		sum += seq_min(r->sacked[i].end, edge) - r->sacked[i].start;
+	return sum;
+}
+
+static uint32_t highest_sacked(const struct session *s)
+{
+	return s->rec->n_sacked ? s->rec->sacked[s->rec->n_sacked - 1].end : s->snd_una;
+}
+
+/* Up to where unSACKed bytes count as lost. */
+static uint32_t lost_edge(const struct session *s)
+{
+	const struct recovery *r = s->rec;
+	uint32_t high = highest_sacked(s), first = s->snd_una + s->mss;
+
+	if (r->by_rto)
+		return r->point;
+	if (!r->n_sacked)
+		return seq_min(first, r->point); /* NewReno: the first segment */
+	if (high - s->snd_una > (DUP_THRESH - 1u) * s->mss)
+		high -= (DUP_THRESH - 1u) * s->mss;
+	return seq_max(high, seq_min(first, r->sacked[0].start));
+}
+
+/* Bytes believed to be in the network (RFC 6675 "pipe"). */
+static uint32_t pipe_bytes(const struct session *s)
+{
+	const struct recovery *r = s->rec;
+	uint32_t flight = s->snd_nxt - s->snd_una, edge, from, missing;
+
+	if (!r->active)
+		return flight;
+	edge = lost_edge(s);
+	from = seq_max(r->rtx_nxt, s->snd_una);
+	missing = seq_lt(from, edge) ? (edge - from) - (sacked_below(r, edge) - sacked_below(r, from)) : 0;
+	if (!r->n_sacked && !r->by_rto)
+		missing += MIN((uint32_t)s->dup_acks * s->mss, flight - MIN(flight, missing));
+	flight -= sacked_below(r, s->snd_nxt);
+	return flight - MIN(flight, missing);
+}
+
+uint32_t loss_window(const struct session *s)
+{
+	uint32_t pipe;
+
+	if (!s->rec || !s->rec->cwnd)
+		return UINT32_MAX;
+	pipe = pipe_bytes(s);
+	return s->rec->cwnd > pipe ? s->rec->cwnd - pipe : 0;
+}
+
+static void enter(struct engine *e, struct session *s, bool by_rto, uint64_t now)
+{
+	struct recovery *r = recovery_get(e, s);
+	uint32_t flight = s->snd_nxt - s->snd_una;
+
+	if (!r)
+		return; /* the next time-out tries again */
+	r->ssthresh = MAX(flight / 2, 2u * s->mss);
+	r->cwnd = by_rto ? s->mss : MAX(r->ssthresh, (DUP_THRESH + 1u) * s->mss);
+	r->active = true;
+	r->by_rto = by_rto;
+	r->point = s->snd_nxt;
+	r->rtx_nxt = s->snd_una;
+	if (by_rto)
+		r->n_sacked = 0; /* RFC 2018 8: the receiver may have thrown it away */
+	s->tlp_out = false;
+	if (!by_rto) {
+		e->n.fast_retransmits++;
+		loss_rearm(e, s, now);
+	}
+}
+
+void loss_send(struct engine *e, struct session *s, uint64_t now)
+{
+	struct recovery *r = s->rec;
+	bool sent = false;
+
+	if (!r || !r->active)
+		return;
+	for (;;) {
+		uint32_t from = seq_max(r->rtx_nxt, s->snd_una), edge = lost_edge(s), pipe = pipe_bytes(s), n;
+
+		for (int i = 0; i < r->n_sacked; i++)
+			if (seq_between(r->sacked[i].start, from, r->sacked[i].end - 1))
+				from = r->sacked[i].end;
+		r->rtx_nxt = from;
+		if (!seq_lt(from, edge))
+			break;
+		n = edge - from;
+		for (int i = 0; i < r->n_sacked; i++)
+			if (seq_gt(r->sacked[i].start, from))
+				n = MIN(n, r->sacked[i].start - from);
+		/*
+		 * The first segment goes in any case (RFC 6675 5 (4.3), RFC 6582 3.2): what is beyond it counts as under way, also when it was lost. And one
+		 * goes while nothing is in the network, or nothing ever would.
+		 */
+		if (pipe + s->mss > r->cwnd && pipe && from != s->snd_una)
+			break;
+		n = MIN(n, MAX(r->cwnd - MIN(pipe, r->cwnd), s->mss));
+		r->rtx_nxt = from + output_resend(e, s, from, n, now);
+		sent = true;
+	}
+	if (sent)
+		loss_rearm(e, s, now);
+}
+
+void loss_acked(struct engine *e, struct session *s, uint32_t old_una, uint64_t now)
+{
+	struct recovery *r = s->rec;
+	uint32_t acked = s->snd_una - old_una;
+	int gone = 0;
+
+	(void)now;
+	s->dup_acks = 0;
+	s->tlp_out = false;
+	s->backoff = 0;
+	if (!r)
+		return;
+	while (gone < r->n_sacked && seq_le(r->sacked[gone].start, s->snd_una))
+		gone++;
+	r->n_sacked = (uint8_t)(r->n_sacked - gone);
+	memmove(r->sacked, r->sacked + gone, r->n_sacked * sizeof(r->sacked[0]));
+	if (r->active && seq_ge(s->snd_una, r->point)) {
+		r->active = false;
+		if (!r->by_rto)
+			r->cwnd = r->ssthresh;
+	} else if (r->active && !r->by_rto) {
+		if (!r->n_sacked)
+			r->rtx_nxt = s->snd_una; /* partial acknowledgment: the next hole begins here */
+		return;
+	}
+	if (r->cwnd && r->cwnd < r->ssthresh) {
+		r->cwnd += MIN(acked, 2u * s->mss);
+	} else if (r->cwnd) {
+		r->undo_acked += acked;
+		if (r->undo_acked >= r->cwnd) {
+			r->undo_acked -= r->cwnd;
+			r->cwnd += s->mss;
+		}
+	}
+	if (!r->active && !s->next && s->snd_una == s->snd_nxt)
+		loss_free(e, s);
+}
+
+/* Add [start, end) to the scoreboard. When it is full the highest range goes: it will be reported again. */
+static void sack_add(struct recovery *r, struct sack_block b)
+{
+	int i = 0, j;
+
+	while (i < r->n_sacked && seq_lt(r->sacked[i].end, b.start))
+		i++;
+	for (j = i; j < r->n_sacked && seq_le(r->sacked[j].start, b.end); j++) {
+		b.start = seq_min(b.start, r->sacked[j].start);
+		b.end = seq_max(b.end, r->sacked[j].end);
+	}
+	if (j == i) {
+		if (r->n_sacked == MAX_SACKED) {
+			if (i == MAX_SACKED)
+				return;
+			r->n_sacked--;
+		}
+		memmove(r->sacked + i + 1, r->sacked + i, (size_t)(r->n_sacked - i) * sizeof(b));
+		r->n_sacked++;
+	} else if (j > i + 1) {
+		memmove(r->sacked + i + 1, r->sacked + j, (size_t)(r->n_sacked - j) * sizeof(b));
+		r->n_sacked = (uint8_t)(r->n_sacked - (j - i - 1));
+	}
+	r->sacked[i] = b;
+}
+
+/* SACK blocks of @r; its ack has not been taken yet. */
+void loss_sack(struct engine *e, struct session *s, const struct response *r, uint64_t now)
+{
+	uint32_t una = seq_max(s->snd_una, r->ack);
+
+	for (int i = 0; i < r->opt.n_sack; i++) {
+		struct sack_block b = r->opt.sack[i];
+
+		/* below the ack: a DSACK (RFC 2883); beyond what was sent: nonsense */
+		if (!seq_gt(b.start, una) || !seq_lt(b.start, b.end) || seq_gt(b.end, s->snd_nxt))
+			continue;
+		if (!recovery_get(e, s))
+			return;
+		sack_add(s->rec, b);
+	}
+	if (!s->rec || s->rec->active || !s->rec->n_sacked)
+		return;
+	if (s->tlp_out || sacked_below(s->rec, s->snd_nxt) > (DUP_THRESH - 1u) * s->mss)
+		enter(e, s, false, now);
+}
+
+void loss_dup_ack(struct engine *e, struct session *s, unsigned n, uint64_t now)
+{
+	s->dup_acks = (uint8_t)MIN(s->dup_acks + n, 255u);
+	if (s->dup_acks >= DUP_THRESH && !(s->rec && s->rec->active))
+		enter(e, s, false, now);
+}
+
+/* The last segment again: its acknowledgment, or the SACK of it, tells what was lost. */
+static void probe(struct engine *e, struct session *s, uint64_t now)
+{
+	uint32_t from = s->snd_nxt - MIN(s->snd_nxt - s->snd_una, s->mss);
+	const struct qseg *q = s->head;
+
+	while (seq_lt(qseg_end(q), s->snd_nxt))
+		q = q->next;
+	s->tlp_out = true;
+	e->n.probes_sent++;
+	output_resend(e, s, seq_max(from, q->seq), s->mss, now);
+	loss_rearm(e, s, now);
+}
+
+static void syn_timeout(struct engine *e, struct session *s, uint64_t now)
+{
+	if (now - s->progress_at > SYN_GIVE_UP) {
+		uint64_t heard = session_target(e, s)->last_heard;
+
+		session_end(e, s, heard && now - heard <= SYN_GIVE_UP ? OUTCOME_NO_ANSWER : OUTCOME_RETURN_SILENT, now);
+		return;
+	}
+	e->n.rto_fired++;
+	e->n.retransmitted_segments++;
+	s->syn_resent = true;
+	s->leftover_resets = 0;
+	if (s->backoff < 10)
+		s->backoff++;
+	output_syn(e, s, now);
+	loss_rearm(e, s, now);
+}
+
+void loss_timeout(struct engine *e, struct session *s, uint64_t now)
+{
+	if (!(s->events & EV_ESTABLISHED)) {
+		syn_timeout(e, s, now);
+		return;
+	}
+	if (s->snd_una == s->snd_nxt)
+		return;
+	if (s->tlp_armed) {
+		probe(e, s, now);
+		return;
+	}
+	if (now - s->progress_at > DATA_GIVE_UP &&
+	    (s->snd_wnd || now - session_target(e, s)->last_heard > DATA_GIVE_UP)) {
+		session_end(e, s, OUTCOME_TARGET_SILENT, now);
+		return;
+	}
+	e->n.rto_fired++;
+	if (s->backoff < 10)
+		s->backoff++;
+	enter(e, s, true, now);
+	loss_rearm(e, s, now);
+	loss_send(e, s, now);
+}

@@ -1,0 +1,127 @@
+/*
+ * Session timers - theory of operation
+ *
+ * Every timer of a session has its own deadline; setting one never disturbs another. The wheel sees only one node a session, armed for a
+ * time not later than the earliest deadline. Turning a timer off does not touch the wheel: the node then fires early, finds nothing due and is armed
+ * again for what is left. So the frequent pattern (set on sending, off on the answer) costs two stores.
+ *
+ * What each timer means stands in enum session_timer; what its expiry does, in expired().
+ */
+#include "session/impl.h"
+
+void timer_set(struct engine *e, struct session *s, enum session_timer t, uint64_t at)
+{
+	s->deadline[t] = at;
+	if (!wheel_armed(&s->node) || s->node.at > at)
+		wheel_set(e->wheel, &s->node, at);
+}
+
+void timer_off(struct session *s, enum session_timer t)
+{
+	s->deadline[t] = 0;
+}
+
+void timer_off_all(struct engine *e, struct session *s)
+{
+	for (int t = 0; t < TIMER_COUNT; t++)
+		s->deadline[t] = 0;
+	wheel_cancel(e->wheel, &s->node);
+}
+
+/* The life timer says different things at different times of life. True: the session was ended or freed. */
+static bool life_expired(struct engine *e, struct session *s, uint64_t now)
+{
+	uint64_t quiet_since = MAX(s->captured_last, MAX(s->answer_last, s->progress_at));
+
+	if (session_observing(s) || (s->events & EV_ENDED)) {
+		session_free(e, s);
+		return true;
+	}
+	if (!(s->events & (EV_CLIENT_ACKED | EV_JOINED))) {
+		session_end(e, s, OUTCOME_HALF_OPEN, now);
+	} else if (s->events & EV_FIN_ACKED) {
+		session_end(e, s, OUTCOME_TARGET_OPEN, now);
+	} else {
+		if (now < quiet_since + IDLE_LIFE) {
+			timer_set(e, s, TIMER_LIFE, quiet_since + IDLE_LIFE);
+			return false;
+		}
+		session_end(e, s, OUTCOME_IDLE, now);
+	}
+	return true;
+}
+
+/* True when the session did not survive it. */
+static bool expired(struct engine *e, struct session *s, enum session_timer t, uint64_t now)
+{
+	switch (t) {
+	case TIMER_RTX:
+		loss_timeout(e, s, now);
+		return s->events & EV_ENDED;
+	case TIMER_PERSIST:
+		output_window_probe(e, s, now);
+		return s->events & EV_ENDED;
+	case TIMER_ACK:
+		s->ack_now = true;
+		return false;
+	case TIMER_HOLD:
+	case TIMER_PAUSE:
+		return false; /* session_step() looks at the turn */
+	case TIMER_HOLE:
+		hole_timeout(e, s, now);
+		return s->events & EV_ENDED;
+	case TIMER_WAIT:
+		/* the predecessor had its time; its end starts this session */
+		if (s->pred && !(s->pred->events & EV_ENDED))
+			session_end(e, s->pred, s->pred->events & EV_CUT ? OUTCOME_CAPTURE_HOLE : OUTCOME_PORT_REUSED, now);
+		return false;
+	case TIMER_LIFE:
+		return life_expired(e, s, now);
+	case TIMER_COUNT:
+		break;
+	}
+	return false;
+}
+
+static void node_fired(struct wheel_node *n, uint64_t now, void *arg)
+{
+	struct engine *e = arg;
+	struct session *s = CONTAINER_OF(n, struct session, node);
+	uint64_t next = 0;
+	bool any = false;
+
+	for (int t = 0; t < TIMER_COUNT; t++) {
+		if (!s->deadline[t] || s->deadline[t] > now)
+			continue;
+		s->deadline[t] = 0;
+		any = true;
+		if (expired(e, s, (enum session_timer)t, now))
+			return; /* freed, or session_end() has armed what comes next */
+	}
+	for (int t = 0; t < TIMER_COUNT; t++)
+		if (s->deadline[t] && (!next || s->deadline[t] < next))
+			next = s->deadline[t];
+	if (next)
+		wheel_set(e->wheel, &s->node, next);
+	if (any)
+		session_step(e, s, now);
+}
+
+void engine_advance(struct engine *e, uint64_t now)
+{
+	wheel_advance(e->wheel, now, ADVANCE_AT_ONCE, node_fired, e);
+	if (now >= e->announce_at)
+		session_announce(e, now);
+	if (now >= e->sweep_at)
+		unseen_sweep(e, now);
+	if (now >= e->trim_at) {
+		bool more = pool_trim(e->pool);
+
+		e->trim_at = pool_trim(e->store) || more ? now + TRIM_PERIOD : UINT64_MAX;
+	}
+}
+
+uint64_t engine_next(const struct engine *e)
+{
+	return MIN(wheel_next(e->wheel), MIN(e->trim_at, e->sweep_at));
+}

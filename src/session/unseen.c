@@ -1,0 +1,109 @@
+/*
+ * Ends that were not captured - theory of operation
+ *
+ * A client's FIN or RST that capture lost is followed by nothing, so no hole tells of it: the session would wait for two hours, and its connection stay on the target. So
+ * when packets are known to be lost (the kernel's counter of drops has moved, or a hole was proved), all sessions that have been quiet since then are gone
+ * through, three times, some of them in each portion: does the online server still have their socket (ops->online_there)?
+ *
+ * That there is none means an end only where there would be one: not on a host that passes its connections on, to a container for example. So it is believed
+ * of an online endpoint that was found to have another connection's socket; one question a second, of a connection that has just begun, is asked for that.
+ *
+ * The end may still be on its way through the capture buffer. So the question is asked again a little later, when all has been processed that was captured before
+ * the first one, and what came of the session wins. Then its stream is cut where it is (hole.c): what waits is delivered, and it ends by RST.
+ */
+#include "session/impl.h"
+
+#define ROUNDS 3
+#define SWEEP_FIRST (1 * NS_PER_SEC) /* after the loss; and the rounds behind it: */
+#define SWEEP_SECOND (10 * NS_PER_SEC)
+#define SWEEP_THIRD (60 * NS_PER_SEC)
+#define SWEEP_PAUSE (1 * NS_PER_MS) /* between two portions */
+#define SWEEP_ASKS 8		    /* in one: a socket's question takes some microseconds */
+#define SWEEP_LOOKS 256
+#define ASK_EVERY (1 * NS_PER_SEC)
+
+static const uint64_t round_after[ROUNDS] = { SWEEP_FIRST, SWEEP_SECOND, SWEEP_THIRD };
+
+static enum online_word ask(struct engine *e, const struct session *s)
+{
+	struct target *t = session_target(e, s);
+	enum online_word word = e->ops->online_there(e->arg, &s->key);
+
+	if (word == ONLINE_THERE) {
+		t->online_there = s->key.online;
+		t->online_known = true;
+	}
+	if (word == ONLINE_GONE && !(t->online_known && endpoint_eq(&t->online_there, &s->key.online)))
+		return ONLINE_UNKNOWN;
+	return word;
+}
+
+void engine_capture_lost(struct engine *e, uint64_t now)
+{
+	if (!e->ops->online_there)
+		return;
+	e->lost_at = now;
+	e->sweep_round = 0;
+	if (!e->sweep_hand)
+		e->sweep_at = MIN(e->sweep_at, now + SWEEP_FIRST);
+}
+
+/* The client of @s has completed its handshake: is its socket one that can be asked about? */
+void unseen_learn(struct engine *e, const struct session *s, uint64_t now)
+{
+	if (!e->ops->online_there || now < e->ask_at)
+		return;
+	e->ask_at = now + ASK_EVERY;
+	ask(e, s);
+}
+
+/* Its client goes on, as far as is known, but nothing was captured of it since the loss. */
+static bool is_quiet(const struct engine *e, const struct session *s)
+{
+	return s->events & (EV_CLIENT_ACKED | EV_JOINED) &&
+	       !(s->events & (EV_ENDED | EV_CLIENT_FIN | EV_CLIENT_RST | EV_CUT)) && !s->hole_since && !s->hole_proof &&
+	       s->captured_last <= e->lost_at;
+}
+
+/* A portion of the sessions, by the order of their places. */
+void unseen_sweep(struct engine *e, uint64_t now)
+{
+	unsigned asked = 0;
+
+	for (unsigned looked = 0; looked < SWEEP_LOOKS && asked < SWEEP_ASKS; looked++) {
+		struct session *s = slots_from(e->sessions, &e->sweep_hand);
+
+		if (!s) {
+			uint64_t next = e->lost_at + round_after[e->sweep_round];
+
+			e->sweep_hand = 0;
+			e->sweep_at = e->sweep_round++ < ROUNDS - 1 ? MAX(next, now + SWEEP_PAUSE) : UINT64_MAX;
+			return;
+		}
+		e->sweep_hand++;
+		if (!is_quiet(e, s))
+			continue;
+		asked++;
+		if (ask(e, s) != ONLINE_GONE)
+			continue;
+		s->hole_proof = now;
+		timer_set(e, s, TIMER_HOLE, now + GONE_AGAIN);
+	}
+	e->sweep_at = now + SWEEP_PAUSE;
+}
+
+/* TIMER_HOLE fired, not for a hole: the socket was gone. */
+void unseen_timeout(struct engine *e, struct session *s, uint64_t now)
+{
+	uint64_t since = s->hole_proof;
+
+	if (!captured_all_before(e, since, now)) {
+		timer_set(e, s, TIMER_HOLE, now + GONE_AGAIN);
+		return;
+	}
+	s->hole_proof = 0;
+	if (s->captured_last > since || s->events & (EV_CLIENT_FIN | EV_CLIENT_RST | EV_CUT))
+		return; /* its end was on its way, or it was another connection's answer */
+	if (ask(e, s) == ONLINE_GONE)
+		hole_cut(e, s, false, now);
+}

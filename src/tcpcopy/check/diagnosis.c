@@ -1,0 +1,148 @@
+/*
+ * The self-diagnosis - theory of operation
+ *
+ * Most set-ups that do not work fail without a sound: requests are captured and sent, nothing comes
+ * back. So, once a second until the first answer, the workers are asked what they have. If they
+ * have had sessions for some seconds and no answer was ever heard, a probe (probe.c) is made as by
+ * --check, with connections of its own to the assistants and the address of a client that was
+ * captured last, and what it finds is said once. With the first answer, or when it is said, all of
+ * this is gone.
+ */
+#include "tcpcopy/check/diagnosis.h"
+
+#include <event2/event.h>
+#include <stdlib.h>
+
+#include "program/log.h"
+#include "io/inject/route.h"
+#include "tcpcopy/check/parts.h"
+#include "tcpcopy/check/probe.h"
+
+#define LOOK_S 1
+#define PATIENCE (5 * NS_PER_SEC) /* with sessions, and without an answer */
+
+struct diagnosis {
+	struct checking k;
+	struct workers *workers;
+	struct event *timer;
+	uint64_t since; /* ns, when the first session was seen; 0: none yet */
+	unsigned rule;
+	bool over;
+};
+
+/* Sums over the workers. */
+struct state {
+	uint64_t responses, sessions;
+	bool connected; /* every worker with some assistant */
+	bool has_client;
+	struct flow_key last; /* of what was captured */
+};
+
+static void look(void *pipeline, void *arg)
+{
+	const struct pipeline *p = pipeline;
+	struct state *s = arg;
+	const struct engine_counters *n = engine_counters(p->engine);
+
+	s->responses += n->responses;
+	s->sessions += n->sessions_opened + n->sessions_joined;
+	s->connected &= p->assistants && assistants_up(p->assistants);
+	if (!p->last.client.port)
+		return;
+	s->has_client = true;
+	s->last = p->last;
+}
+
+/* What is open goes in the loop's next turn: what is to be closed may be calling us. */
+static void end(struct diagnosis *d)
+{
+	d->over = true;
+	event_del(d->timer);
+	event_active(d->timer, 0, 0);
+}
+
+static void on_probed(struct checking *k)
+{
+	struct diagnosis *d = CONTAINER_OF(k, struct diagnosis, k);
+	struct check_result r;
+	char line[sizeof(r)];
+
+	probe_diagnose(&r, probe_result(k->probe), k->config);
+	check_format(line, sizeof(line), &r);
+	if (r.state == CHECK_OK)
+		log_warn("no session was ever answered, but a probe was: %s; --check says more",
+			 line);
+	else
+		log_err("no session was ever answered: %s", line);
+	end(d);
+}
+
+static void on_connected(struct checking *k)
+{
+	struct diagnosis *d = CONTAINER_OF(k, struct diagnosis, k);
+
+	if (check_live_any_up(k) && check_live_probe(k, d->rule, on_probed))
+		return;
+	end(d);
+}
+
+static void on_timer(evutil_socket_t fd, short what, void *arg)
+{
+	struct diagnosis *d = arg;
+	struct state s = { .connected = true };
+	uint64_t now = pipeline_clock();
+
+	(void)fd;
+	(void)what;
+	if (d->over) {
+		check_live_close(&d->k);
+		return;
+	}
+	workers_collect(d->workers, look, &s);
+	if (s.responses) {
+		end(d);
+		return;
+	}
+	if (!s.sessions || !s.connected)
+		d->since = 0;
+	else if (!d->since)
+		d->since = now;
+	/* A client on this very host is answered by other ways. */
+	if (!d->since || now - d->since < PATIENCE || !s.has_client ||
+	    (!d->k.config->n_pool && route_is_local(&s.last.client.addr)))
+		return;
+	event_del(d->timer);
+	d->k.has_client = true;
+	d->k.client = s.last.client;
+	d->rule = s.last.target;
+	check_live_connect(&d->k, on_connected);
+}
+
+struct diagnosis *diagnosis_open(const struct config *c, struct workers *w, struct event_base *base)
+{
+	static const struct timeval each = { LOOK_S, 0 };
+	struct diagnosis *d = calloc(1, sizeof(*d));
+	char err[512];
+
+	if (!d)
+		return NULL;
+	d->k.config = c;
+	d->k.base = base;
+	d->workers = w;
+	d->timer = event_new(base, -1, EV_PERSIST, on_timer, d);
+	if (!d->timer || check_live_open(&d->k, err, sizeof(err)) || event_add(d->timer, &each)) {
+		diagnosis_close(d);
+		return NULL;
+	}
+	return d;
+}
+
+void diagnosis_close(struct diagnosis *d)
+{
+	if (!d)
+		return;
+	check_live_close(&d->k);
+	if (d->timer)
+		event_free(d->timer);
+	free(d);
+}

@@ -1,0 +1,305 @@
+/*
+ * Which hop is broken?
+ *
+ * In: what a probe has seen. Out: one line and its cure. Pure. The hops are looked at in the order
+ * in which a packet passes them, after what an assistant has found by itself: that it forwards, or
+ * that its own kernel answers, is certain whatever the probe saw.
+ *
+ * Where nothing came back, the answer to the assistant's own address decides. It needs no route to
+ * the client; if it comes, then the target is reached and answers, and only the answer to the
+ * client goes astray, or the client's packet is dropped by a filter that compares it with that
+ * route: one command mends both. If it does not come, packets with addresses of other hosts are
+ * dropped on the way.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "tcpcopy/config/parts.h"
+#include "tcpcopy/check/probe.h"
+
+struct names {
+	const struct probe_result *r;
+	const struct config *c;
+	char target[ADDR_TEXT_LEN], at[ENDPOINT_TEXT_LEN], source[ADDR_TEXT_LEN];
+	char route[PREFIX_TEXT_LEN];   /* what the target has to route to the assistant */
+	char assistant[ADDR_TEXT_LEN]; /* as the target reaches it */
+	const struct msg_findings *f;  /* of the assistant that says most; never NULL */
+};
+
+/* The assistant to speak of: one that got something, else the first that spoke. */
+static const struct msg_findings *choose(const struct probe_result *r, const struct config *c,
+					 unsigned *assistant)
+{
+	static const struct msg_findings none;
+	const struct msg_findings *best = &none;
+
+	*assistant = 0;
+	for (unsigned i = 0; i < c->n_assistants; i++) {
+		if (!r->has_found[i] || (best != &none && (best->arrived || !r->found[i].arrived)))
+			continue;
+		best = &r->found[i];
+		*assistant = i;
+	}
+	return best;
+}
+
+static void name(struct names *n, const struct probe_result *r, const struct config *c)
+{
+	struct prefix own = { r->source.addr, 128 };
+	unsigned assistant;
+
+	n->r = r;
+	n->c = c;
+	n->f = choose(r, c, &assistant);
+	for (unsigned i = 0; i < c->n_pool; i++)
+		if (prefix_contains(&c->pool[i], &r->source.addr))
+			own = c->pool[i];
+	addr_format(n->target, sizeof(n->target), &r->target.addr);
+	endpoint_format(n->at, sizeof(n->at), &r->target);
+	addr_format(n->source, sizeof(n->source), &r->source.addr);
+	config_prefix_format(n->route, sizeof(n->route), &own);
+	/* Its address on the target's own link is the better one, if it captures there. */
+	addr_format(n->assistant, sizeof(n->assistant),
+		    addr_is_any(&n->f->address) || (n->f->facts & FINDING_UNCAPTURED)
+			    ? &c->assistants[assistant].at.addr
+			    : &n->f->address);
+}
+
+static void cure_notrack(struct check_result *out, const struct names *n)
+{
+	check_cure(
+		out, "this host",
+		"nft 'add table inet tcpcopy; add chain inet tcpcopy output { type filter hook output priority raw; }; "
+		"add rule inet tcpcopy output %s daddr %s tcp dport %u notrack'",
+		addr_is_v4(&n->r->target.addr) ? "ip" : "ip6", n->target, n->r->target.port);
+}
+
+static void cure_target_firewall(struct check_result *out, const struct names *n)
+{
+	check_cure(out, "the target", "nft insert rule inet filter input tcp dport %u accept",
+		   n->r->target.port);
+}
+
+static void not_sent(struct check_result *out, const struct names *n)
+{
+	if (n->r->refused == SINK_PERM) {
+		check_text(out, CHECK_BROKEN,
+			   "netfilter or conntrack of this host refuses the packet to %s", n->at);
+		cure_notrack(out, n);
+		return;
+	}
+	check_text(out, CHECK_BROKEN, "this host does not send to %s: %s", n->at,
+		   sink_error_text(n->r->refused));
+	check_cure(out, "this host", "ip route get %s", n->target);
+}
+
+static void not_listening(struct check_result *out, const struct names *n)
+{
+	check_text(
+		out, CHECK_BROKEN,
+		"nothing listens on %s: the target answers by a reset (a service on 127.0.0.1 only is not reached; what is needed is "
+		"%s or all addresses)",
+		n->at, n->target);
+	check_cure(out, "the target", "ss -ltnp sport = :%u", n->r->target.port);
+}
+
+/* What is certain without any packet. */
+static bool assistant_is_wrong(struct check_result *out, const struct names *n)
+{
+	for (unsigned i = 0; i < n->c->n_assistants; i++) {
+		const struct msg_findings *f = &n->r->found[i];
+		const char *text = n->c->assistants[i].text;
+
+		if (!n->r->has_found[i])
+			continue;
+		if ((f->facts & FINDING_FORWARDS) || f->forwarded) {
+			check_text(
+				out, CHECK_BROKEN,
+				"the assistant %s forwards the target's answers to the clients, who reset them",
+				text);
+			check_cure(
+				out, "the assistant",
+				"sysctl -w net.ipv4.ip_forward=0 net.ipv6.conf.all.forwarding=0");
+			return true;
+		}
+		if (f->facts & FINDING_CLIENT_HERE) {
+			check_text(
+				out, CHECK_BROKEN,
+				"%s is an address of the assistant %s itself, whose kernel resets the answers to it",
+				n->source, text);
+			check_cure(out, "the assistant", "ip address del %s/%u dev %s", n->source,
+				   f->prefix, f->interface);
+			return true;
+		}
+		if (f->answered) {
+			check_text(
+				out, CHECK_BROKEN,
+				"the kernel of the assistant %s resets the answers by itself (a load balancer or proxy there?)",
+				text);
+			check_cure(out, "the assistant", "nft list ruleset; ipvsadm -Ln");
+			return true;
+		}
+	}
+	return false;
+}
+
+static void torn(struct check_result *out, const struct names *n)
+{
+	if (n->f->facts & FINDING_SOURCE_HERE) {
+		check_text(
+			out, CHECK_BROKEN,
+			"intercept runs on the target itself, whose answers go on to the clients, who reset them; it needs a host of its own "
+			"in the target's network, named by -s");
+		check_cure(out, "that host", "intercept -d");
+		return;
+	}
+	check_text(
+		out, CHECK_BROKEN,
+		"the target answered, and then somebody else who got its answer reset the connection: it reaches %s as well",
+		n->source);
+	check_cure(out, "the target", "ip route get %s", n->source);
+}
+
+static void came_back(struct check_result *out, const struct names *n)
+{
+	if (n->r->torn) {
+		torn(out, n);
+	} else if (n->r->ack_refused) {
+		check_text(
+			out, CHECK_BROKEN,
+			"netfilter of this host lets the SYN to %s out, but nothing after it (a rule on the state INVALID?)",
+			n->at);
+		cure_notrack(out, n);
+	} else {
+		check_text(out, CHECK_OK, "%s answered %s, and the assistant said so after %.1f ms",
+			   n->at, n->source, (double)n->r->round_trip / 1e6);
+	}
+}
+
+static bool not_captured(struct check_result *out, const struct names *n)
+{
+	const struct msg_findings *f = n->f;
+	const uint16_t port = n->r->target.port;
+
+	if (f->arrived && !f->captured) {
+		check_text(
+			out, CHECK_BROKEN,
+			"the answer reached the assistant %s by %s, on which intercept does not capture",
+			n->assistant, f->interface);
+		check_cure(out, "the assistant", "intercept -i %s -d", f->interface);
+	} else if ((f->facts & FINDING_FILTERED) && (f->arrived || !(f->facts & FINDING_LOOKS))) {
+		check_text(out, CHECK_BROKEN,
+			   "the filter (-F) of intercept on %s does not let the answers pass",
+			   n->assistant);
+		check_cure(out, "the assistant", "intercept -i %s -F tcp and src port %u -d",
+			   f->interface, port);
+	} else if (f->arrived) {
+		check_text(out, CHECK_BROKEN,
+			   "the answer reached the assistant %s, but intercept did not pass it on",
+			   n->assistant);
+		check_cure(out, "the assistant", "pkill -USR1 intercept");
+	} else {
+		return false;
+	}
+	return true;
+}
+
+static void astray(struct check_result *out, const struct names *n)
+{
+	const struct probe_result *r = n->r;
+	const bool blind = n->f->facts & (FINDING_UNCAPTURED | FINDING_FILTERED);
+
+	if (r->tried_near && !r->near && !blind && r->near_same_link) {
+		check_text(
+			out, CHECK_BROKEN,
+			"the target answers this host, but not a packet with the address of another one (%s, and %s): something between "
+			"drops what is not sent by its owner (in a cloud: switch off the source/destination check of this instance; else the "
+			"anti-spoofing of the switch port, or of the network of the containers). That no such packet arrives is seen",
+			n->source, n->assistant);
+		check_cure(out, "the target", "timeout 10 tcpdump -ni any -c 1 host %s", n->source);
+		return;
+	}
+	check_text(
+		out, CHECK_BROKEN,
+		r->tried_near && r->near && !blind
+			? "the target answers %s, but its answer to %s did not reach the assistant: no route leads it there, or the reverse path "
+			  "filter of the target drops the request"
+			: "nothing came back from %s for %s: the route from the target to the assistant is missing, or the reverse path filter of the "
+			  "target drops the request (or, if it stays so, an anti-spoofing filter between)",
+		r->tried_near && r->near && !blind ? n->assistant : n->target, n->source);
+	if (addr_is_v4(&r->target.addr))
+		check_cure(out, "the target",
+			   "ip route replace %s via %s && sysctl -w net.ipv4.conf.all.rp_filter=2",
+			   n->route, n->assistant);
+	else
+		check_cure(out, "the target", "ip route replace %s via %s", n->route, n->assistant);
+}
+
+static void nothing_back(struct check_result *out, const struct names *n)
+{
+	const struct probe_result *r = n->r;
+	char by[ADDR_TEXT_LEN], own[ADDR_TEXT_LEN];
+
+	switch (r->plain) {
+	case REACH_CONNECTED:
+		astray(out, n);
+		break;
+	case REACH_RESET:
+		not_listening(out, n);
+		break;
+	case REACH_REFUSED:
+		check_text(out, CHECK_BROKEN, "a firewall of %s refuses %s",
+			   addr_format(by, sizeof(by), &r->plain_by), n->at);
+		cure_target_firewall(out, n);
+		break;
+	case REACH_SILENT:
+		if (r->plain_covered) {
+			addr_format(own, sizeof(own), &r->plain_source);
+			check_text(out, CHECK_BROKEN,
+				   "the target's route to the assistant covers this host (%s), too",
+				   own);
+			check_cure(out, "the target",
+				   "ip route del $(ip route show match %s via %s)", own,
+				   n->assistant);
+		} else {
+			check_text(
+				out, CHECK_BROKEN,
+				"%s answers nobody: a firewall drops what comes to this port, or the host is down",
+				n->at);
+			cure_target_firewall(out, n);
+		}
+		break;
+	case REACH_NO_NEIGHBOUR:
+		check_text(out, CHECK_BROKEN, "no host has the address %s, or it is down",
+			   n->target);
+		check_cure(out, "the target", "ip address show");
+		break;
+	case REACH_FAILED:
+		check_text(out, CHECK_BROKEN, "this host cannot connect to %s: %s", n->at,
+			   strerror(r->plain_error));
+		check_cure(out, "this host", "ip route get %s", n->target);
+		break;
+	}
+}
+
+void probe_diagnose(struct check_result *out, const struct probe_result *r, const struct config *c)
+{
+	struct names n;
+
+	memset(out, 0, sizeof(*out));
+	name(&n, r, c);
+	if (!r->source.port && r->plain == REACH_CONNECTED)
+		check_text(out, CHECK_OK, "%s answers this host", n.at);
+	else if (!r->source.port)
+		nothing_back(out, &n);
+	else if (!r->sent)
+		not_sent(out, &n);
+	else if (assistant_is_wrong(out, &n))
+		return;
+	else if (r->reset)
+		not_listening(out, &n);
+	else if (r->answered)
+		came_back(out, &n);
+	else if (!not_captured(out, &n))
+		nothing_back(out, &n);
+}

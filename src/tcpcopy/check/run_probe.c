@@ -1,0 +1,58 @@
+/*
+ * The live probe of --check.
+ *
+ * For each target one probe, and what it has seen as a line.
+ */
+#include <event2/event.h>
+
+#include "tcpcopy/check/parts.h"
+#include "tcpcopy/check/probe.h"
+
+static void on_done(struct checking *k)
+{
+	event_base_loopbreak(k->base);
+}
+
+static void probe_one(struct check_report *report, struct checking *k, unsigned rule)
+{
+	const struct rule *to = &k->config->rules[rule];
+	struct check_result r = { 0 };
+	char at[ENDPOINT_TEXT_LEN], command[900];
+	bool whole;
+
+	if (!check_live_probe(k, rule, on_done)) {
+		check_note(report, CHECK_BROKEN, "out of memory");
+		return;
+	}
+	event_base_dispatch(k->base);
+	probe_diagnose(&r, probe_result(k->probe), k->config);
+	whole = probe_result(k->probe)->source.port;
+	check_say(report, &r);
+	if (whole || !check_live_any_up(k))
+		return;
+	check_text(
+		&r, CHECK_WARNING,
+		"no client is known, so the way back from %s was not tried; with the address of one",
+		endpoint_format(at, sizeof(at), &to->target));
+	check_cure(&r, "this host", "%s",
+		   check_command(command, sizeof(command), k->argv, NULL, "--probe-from ADDRESS"));
+	check_say(report, &r);
+}
+
+void check_probe(struct check_report *report, void *arg)
+{
+	struct checking *k = arg;
+	const struct config *c = k->config;
+	char err[512];
+
+	if (check_live_open(k, err, sizeof(err)))
+		return; /* said before */
+	for (unsigned i = 0; i < c->n_rules; i++) {
+		unsigned j = 0;
+
+		while (j < i && !endpoint_eq(&c->rules[j].target, &c->rules[i].target))
+			j++;
+		if (j == i)
+			probe_one(report, k, i);
+	}
+}

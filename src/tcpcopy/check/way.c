@@ -1,0 +1,169 @@
+/*
+ * The ways from this host: by which route to a target, and does every assistant answer?
+ *
+ * The routing is asked as the injection asks it. The assistants are connected by the channel
+ * itself, whose words on a failure (version, secret, silence) are the reason; where TCP already
+ * fails, an ordinary connection tells a host without intercept from a firewall. The connections
+ * stay open for the probe.
+ */
+#include <event2/event.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "io/inject/next_hop.h"
+#include "io/host/reach.h"
+#include "io/inject/route.h"
+#include "tcpcopy/check/parts.h"
+
+static void say_route(struct check_report *report, const struct config *c, const struct rule *rule)
+{
+	static struct next_hops hops;
+	struct check_result r = { 0 };
+	struct route_info route;
+	struct next_hop *hop;
+	char to[ADDR_TEXT_LEN], via[ADDR_TEXT_LEN];
+
+	addr_format(to, sizeof(to), &rule->target.addr);
+	if (route_lookup(&route, &rule->target.addr) || route.unreachable) {
+		check_text(&r, CHECK_BROKEN, "this host has no route to the target %s", to);
+		check_cure(&r, "this host", "ip route add %s via GATEWAY", to);
+		check_say(report, &r);
+		return;
+	}
+	if (next_hops_open(&hops)) {
+		check_note(report, CHECK_WARNING,
+			   "the neighbours of this host cannot be asked for");
+		return;
+	}
+	hop = next_hops_find(&hops, &rule->target.addr, 0);
+	if (!hop->ethernet && c->inject == INJECT_LINK)
+		check_note(
+			report, CHECK_BROKEN,
+			"the way to %s is not Ethernet, and --inject=link wants it: leave that out",
+			to);
+	else
+		check_note(report, CHECK_OK, "%s by %s%s%s, %s, MTU %u", to, route.interface,
+			   route.has_gateway ? " via " : "",
+			   route.has_gateway ? addr_format(via, sizeof(via), &route.gateway) : "",
+			   !hop->ethernet ? "not Ethernet, so by raw sockets"
+			   : hop->usable  ? "neighbour known"
+					  : "neighbour not asked for yet",
+			   hop->mtu);
+	next_hops_close(&hops);
+}
+
+void check_route(struct check_report *report, void *arg)
+{
+	const struct checking *k = arg;
+	const struct config *c = k->config;
+
+	for (unsigned i = 0; i < c->n_rules; i++) {
+		unsigned j = 0;
+
+		while (j < i && !addr_eq(&c->rules[j].target.addr, &c->rules[i].target.addr))
+			j++;
+		if (j == i)
+			say_route(report, c, &c->rules[i]);
+	}
+}
+
+/* What lets us in, in the words of Debian's own /etc/nftables.conf. */
+static void cure_firewall(struct check_result *r, const struct endpoint *to)
+{
+	struct route_info route;
+	char from[ADDR_TEXT_LEN] = "0.0.0.0/0";
+
+	if (!route_lookup(&route, &to->addr) && route.has_source)
+		addr_format(from, sizeof(from), &route.source);
+	check_cure(r, "the assistant",
+		   "nft insert rule inet filter input %s saddr %s tcp dport %u accept",
+		   addr_is_v4(&to->addr) ? "ip" : "ip6", from, to->port);
+}
+
+static void say_unreachable(struct check_report *report, const struct check_assistant *p)
+{
+	const struct endpoint *to = &p->address->at;
+	struct check_result r = { 0 };
+	struct reach reach;
+	char at[ENDPOINT_TEXT_LEN], by[ADDR_TEXT_LEN];
+
+	endpoint_format(at, sizeof(at), to);
+	switch (reach_try(&reach, to)) {
+	case REACH_CONNECTED:
+		check_text(&r, CHECK_BROKEN, "%s takes the connection, but: %s", at, p->why);
+		if (!strstr(p->why, "secret")) /* the words say what to do */
+			check_cure(&r, "the assistant", "ss -ltnp sport = :%u", to->port);
+		break;
+	case REACH_RESET:
+		check_text(&r, CHECK_BROKEN, "%s: nothing listens there: intercept does not run",
+			   at);
+		check_cure(&r, "the assistant",
+			   to->port == CHANNEL_PORT ? "intercept -d" : "intercept -p %u -d",
+			   to->port);
+		break;
+	case REACH_REFUSED:
+		addr_format(by, sizeof(by), &reach.by);
+		check_text(&r, CHECK_BROKEN, "%s: a firewall of %s refuses this port", at, by);
+		cure_firewall(&r, to);
+		break;
+	case REACH_SILENT:
+		check_text(
+			&r, CHECK_BROKEN,
+			"%s does not answer: a firewall drops what comes to this port, or no host is there",
+			at);
+		cure_firewall(&r, to);
+		break;
+	case REACH_NO_NEIGHBOUR:
+		check_text(&r, CHECK_BROKEN, "%s: no host has this address, or it is down", at);
+		check_cure(&r, "the assistant", "ip address show");
+		break;
+	case REACH_FAILED:
+		check_text(&r, CHECK_BROKEN, "%s: %s", at, strerror(reach.error));
+		check_cure(&r, "this host", "ip route get %s",
+			   addr_format(by, sizeof(by), &to->addr));
+		break;
+	}
+	check_say(report, &r);
+}
+
+/* A host cannot route to itself: what an intercept there sees, goes on to the clients. */
+static bool is_a_target(const struct config *c, const struct addr *a)
+{
+	for (unsigned i = 0; i < c->n_rules; i++)
+		if (addr_eq(&c->rules[i].target.addr, a))
+			return true;
+	return false;
+}
+
+static void on_decided(struct checking *k)
+{
+	event_base_loopbreak(k->base);
+}
+
+void check_assistants(struct check_report *report, void *arg)
+{
+	struct checking *k = arg;
+	const struct config *c = k->config;
+
+	check_live_connect(k, on_decided);
+	event_base_dispatch(k->base);
+	for (unsigned i = 0; i < c->n_assistants; i++) {
+		struct check_assistant *p = &k->assistant[i];
+		struct check_result r = { 0 };
+
+		if (is_a_target(c, &p->address->at.addr) && !c->n_pool) {
+			check_text(
+				&r, CHECK_BROKEN,
+				"%s is the target itself, which cannot route to itself: its answers go on to the clients, who reset "
+				"them; run intercept on a host of its own in the target's network, and name that by -s",
+				p->address->text);
+			check_cure(&r, "that host", "intercept -d");
+			check_say(report, &r);
+		}
+		if (p->up)
+			check_note(report, CHECK_OK, "%s: %s %s, protocol %u", p->address->text,
+				   p->hello.program, p->hello.release, p->version);
+		else
+			say_unreachable(report, p);
+	}
+}

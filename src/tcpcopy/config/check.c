@@ -1,0 +1,320 @@
+/*
+ * Does the configuration make sense as a whole, and on this host?
+ *
+ * Set-up is where replication fails most often, and nearly always it fails silently: packets leave,
+ * nothing comes back. So what can be known to fail is refused here, before anything is captured,
+ * with the option, the value and the reason. In comes a configuration whose elements are each
+ * valid; nothing is changed. This host is asked for its addresses and interfaces; none of that
+ * needs privilege.
+ */
+#include <errno.h>
+#include <ifaddrs.h>
+#include <net/if.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "io/inject/route.h"
+#include "io/capture/source.h"
+#include "tcpcopy/config/parts.h"
+
+/* The least MTU of a link that carries IPv6 (RFC 8200, 5). */
+#define IPV6_MTU_MIN 1280
+#define WORKER_MEMORY_MIN (1u << 20)
+
+/* Returns 2, the status to exit with. */
+static int refuse(const char *fmt, ...) PRINTF_LIKE(1, 2);
+
+static int refuse(const char *fmt, ...)
+{
+	va_list ap;
+
+	fputs("tcpcopy: option ", stderr);
+	va_start(ap, fmt);
+	vfprintf(stderr, fmt, ap);
+	va_end(ap);
+	fputc('\n', stderr);
+	return 2;
+}
+
+static bool same_family(const struct addr *a, const struct addr *b)
+{
+	return addr_is_v4(a) == addr_is_v4(b);
+}
+
+static bool is_link_local(const struct addr *a)
+{
+	return !addr_is_v4(a) && a->b[0] == 0xfe && (a->b[1] & 0xc0) == 0x80;
+}
+
+/* What keeps @a from being the address of one host that routes lead to; NULL: nothing. */
+static const char *not_unicast(const struct addr *a)
+{
+	if (addr_is_any(a))
+		return "is not the address of a host";
+	if (addr_is_multicast(a))
+		return "is a multicast or broadcast address";
+	if (is_link_local(a))
+		return "is a link-local address, which means nothing without its interface";
+	return NULL;
+}
+
+static int check_rule(const struct config *c, const struct rule *rule)
+{
+	char text[ADDR_TEXT_LEN];
+	const char *why;
+
+	if (rule->has_online_addr) {
+		const struct endpoint online = { rule->online_addr, rule->online_port };
+
+		addr_format(text, sizeof(text), &online.addr);
+		why = not_unicast(&online.addr);
+		if (why)
+			return refuse(
+				"-x \"%s\": the online address %s %s; accepted: an address of "
+				"the online server, or none to mean all it has",
+				rule->text, text, why);
+		if (!same_family(&online.addr, &rule->target.addr))
+			return refuse(
+				"-x \"%s\": one address is IPv4 and the other IPv6, but a "
+				"request keeps its client's address; accepted: both of one family",
+				rule->text);
+		if (endpoint_eq(&online, &rule->target))
+			return refuse(
+				"-x \"%s\": the target is the online server itself; accepted: "
+				"a target on another host",
+				rule->text);
+		if (addr_is_loopback(&online.addr) && c->n_pool == 0)
+			return refuse("-x \"%s\": clients of %s have loopback addresses, which the "
+				      "target drops and cannot answer; accepted: an address that "
+				      "other hosts "
+				      "reach, or client addresses given with -c",
+				      rule->text, text);
+	}
+
+	addr_format(text, sizeof(text), &rule->target.addr);
+	why = not_unicast(&rule->target.addr);
+	if (why)
+		return refuse(
+			"-x \"%s\": the target address %s %s; accepted: the address of another "
+			"host",
+			rule->text, text, why);
+	if (addr_is_loopback(&rule->target.addr) || route_is_local(&rule->target.addr))
+		return refuse(
+			"-x \"%s\": the target address %s belongs to this very host, whose "
+			"responses would go straight to the real clients; accepted: a target on "
+			"another host",
+			rule->text, text);
+	return 0;
+}
+
+/*
+ * Two rules for one request. Rules of different families never meet: an IPv4 request can only go to
+ * an IPv4 target, so 80-192.0.2.7:80,80-[2001:db8::7]:80 is a host with both.
+ */
+static bool rules_overlap(const struct rule *a, const struct rule *b)
+{
+	return a->online_port == b->online_port && same_family(&a->target.addr, &b->target.addr) &&
+	       (!a->has_online_addr || !b->has_online_addr ||
+		addr_eq(&a->online_addr, &b->online_addr));
+}
+
+static int check_rules(const struct config *c)
+{
+	unsigned i, j;
+
+	for (i = 0; i < c->n_rules; i++) {
+		const struct rule *rule = &c->rules[i];
+
+		if (check_rule(c, rule) != 0)
+			return 2;
+		for (j = 0; j < i; j++)
+			if (rules_overlap(rule, &c->rules[j]))
+				return refuse(
+					"-x \"%s\": requests to port %u already go by the rule "
+					"\"%s\"; accepted: one target for an online address and "
+					"port",
+					rule->text, rule->online_port, c->rules[j].text);
+		if (c->mtu && c->mtu < IPV6_MTU_MIN && !addr_is_v4(&rule->target.addr))
+			return refuse(
+				"-M \"%u\": too small for the IPv6 target of \"%s\"; accepted: "
+				"%d to 65535 bytes with IPv6",
+				c->mtu, rule->text, IPV6_MTU_MIN);
+	}
+	return 0;
+}
+
+static int check_assistants(const struct config *c)
+{
+	unsigned i, j;
+
+	for (i = 0; i < c->n_assistants; i++) {
+		const struct assistant_address *assistant = &c->assistants[i];
+		const char *why = not_unicast(&assistant->at.addr);
+
+		if (why)
+			return refuse("-s \"%s\": this %s; accepted: the address of an assistant "
+				      "server, where intercept runs",
+				      assistant->text, why);
+		for (j = 0; j < i; j++)
+			if (endpoint_eq(&assistant->at, &c->assistants[j].at))
+				return refuse(
+					"-s \"%s\": the same assistant as \"%s\"; accepted: each "
+					"assistant once",
+					assistant->text, c->assistants[j].text);
+	}
+	return 0;
+}
+
+static int refuse_pool_holds(const char *typed, const struct prefix *p, const struct addr *a,
+			     const char *what)
+{
+	char pool[PREFIX_TEXT_LEN], text[ADDR_TEXT_LEN];
+
+	return refuse("-c \"%s\": %s contains %s, which is %s; accepted: addresses that no host "
+		      "uses and that "
+		      "the target routes to the assistant",
+		      typed, config_prefix_format(pool, sizeof(pool), p),
+		      addr_format(text, sizeof(text), a), what);
+}
+
+static int check_pool_prefix(const struct config *c, unsigned index, const struct ifaddrs *local)
+{
+	const struct prefix *p = &c->pool[index];
+	const char *typed = c->pool_text[index], *why = not_unicast(&p->addr);
+	const struct ifaddrs *ifa;
+	struct endpoint e;
+	bool used = false;
+	unsigned i;
+
+	if (why)
+		return refuse("-c \"%s\": this %s; accepted: addresses of hosts", typed, why);
+	if (addr_is_loopback(&p->addr))
+		return refuse("-c \"%s\": the target cannot answer loopback addresses; accepted: "
+			      "addresses that "
+			      "the target routes to the assistant",
+			      typed);
+	for (ifa = local; ifa; ifa = ifa->ifa_next)
+		if (ifa->ifa_addr && addr_from_sockaddr(&e, ifa->ifa_addr) &&
+		    prefix_contains(p, &e.addr))
+			return refuse_pool_holds(typed, p, &e.addr, "an address of this host");
+	for (i = 0; i < c->n_assistants; i++)
+		if (prefix_contains(p, &c->assistants[i].at.addr))
+			return refuse_pool_holds(typed, p, &c->assistants[i].at.addr,
+						 "the assistant's address");
+	for (i = 0; i < c->n_rules; i++) {
+		const struct rule *rule = &c->rules[i];
+
+		if (prefix_contains(p, &rule->target.addr))
+			return refuse_pool_holds(typed, p, &rule->target.addr,
+						 "the target's address");
+		if (rule->has_online_addr && prefix_contains(p, &rule->online_addr))
+			return refuse_pool_holds(typed, p, &rule->online_addr,
+						 "the online server's address");
+		used |= same_family(&p->addr, &rule->target.addr);
+	}
+	if (!used)
+		return refuse("-c \"%s\": no rule has a target of this address family; accepted: "
+			      "%s addresses",
+			      typed, addr_is_v4(&p->addr) ? "IPv6" : "IPv4");
+	return 0;
+}
+
+static int check_pool(const struct config *c)
+{
+	struct ifaddrs *local = NULL;
+	unsigned i;
+	int rc = 0;
+
+	if (c->n_pool == 0)
+		return 0;
+	if (getifaddrs(&local) < 0)
+		return refuse("-c: cannot list the addresses of this host: %s", strerror(errno));
+	for (i = 0; i < c->n_pool && rc == 0; i++)
+		rc = check_pool_prefix(c, i, local);
+	freeifaddrs(local);
+	return rc;
+}
+
+/* The probe speaks as this client: what it gets must not arrive at one of our own hosts. */
+static int check_probe_from(const struct config *c)
+{
+	const struct addr *a = &c->probe_from.addr;
+	const char *why = not_unicast(a);
+	bool family = false, host;
+
+	if (!c->has_probe_from)
+		return 0;
+	host = route_is_local(a);
+	for (unsigned i = 0; i < c->n_rules; i++) {
+		family |= same_family(a, &c->rules[i].target.addr);
+		host |= addr_eq(a, &c->rules[i].target.addr);
+	}
+	for (unsigned i = 0; i < c->n_assistants; i++)
+		host |= addr_eq(a, &c->assistants[i].at.addr);
+	if (!why && addr_is_loopback(a))
+		why = "is a loopback address";
+	if (!why && host)
+		why = "is that of this host, a target or an assistant";
+	if (!why && !family)
+		why = "is of another address family than every target";
+	return why ? refuse("--probe-from \"%s\": this %s; accepted: the address of a client", c->probe_from_text,
+			    why)
+		   : 0;
+}
+
+static int check_interfaces(const struct config *c)
+{
+	char list[512] = "";
+	struct if_nameindex *all, *it;
+	size_t used = 0;
+	unsigned i;
+
+	for (i = 0; i < c->n_interfaces; i++)
+		if (if_nametoindex(c->interfaces[i]) == 0)
+			break;
+	if (i == c->n_interfaces)
+		return 0;
+
+	all = if_nameindex();
+	for (it = all; it && it->if_index && used < sizeof(list); it++)
+		used += (size_t)snprintf(list + used, sizeof(list) - used, "%s%s", used ? ", " : "",
+					 it->if_name);
+	if (all)
+		if_freenameindex(all);
+	return refuse("-i \"%s\": there is no such interface; accepted: %s", c->interfaces[i],
+		      list);
+}
+
+static int check_filter(const struct config *c)
+{
+	char err[sizeof(c->filter) + 256], whole[CONFIG_FILTER_SIZE];
+
+	if (c->filter[0] == '\0')
+		return 0;
+	/* It is valid, but may leave nothing of the rules' packets; libpcap notices most such
+	 * cases. */
+	config_capture_filter(c, whole, sizeof(whole));
+	if (capture_check_filter(whole, err, sizeof(err)) < 0)
+		return refuse("-F \"%s\": does not go together with the rules: %s; accepted: a "
+			      "filter that some "
+			      "requests pass",
+			      c->filter, err);
+	return 0;
+}
+
+static int check_memory(const struct config *c)
+{
+	if (c->memory / c->workers >= WORKER_MEMORY_MIN)
+		return 0;
+	return refuse("-m \"%lluM\": too little for %u workers, which share it; accepted: %uM or more",
+		      (unsigned long long)c->memory >> 20, c->workers, c->workers);
+}
+
+int config_check(const struct config *c)
+{
+	if (check_rules(c) || check_assistants(c) || check_pool(c) || check_interfaces(c) ||
+	    check_probe_from(c) || check_memory(c))
+		return 2;
+	return check_filter(c);
+}

@@ -1,0 +1,110 @@
+#ifndef TCPCOPY_CONFIG_CONFIG_H
+#define TCPCOPY_CONFIG_CONFIG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "program/sandbox.h"
+#include "channel/secret.h"
+#include "io/capture/source.h"
+#include "packet/addr.h"
+
+/*
+ * What the command line says, checked and resolved: names are addresses, durations ns, nothing left
+ * to parse.
+ */
+#define CONFIG_MAX_RULES 64
+#define CONFIG_MAX_ASSISTANTS 16
+#define CONFIG_MAX_INTERFACES 32
+#define CONFIG_MAX_POOL 256
+#define CONFIG_MAX_CPUS 256
+#define CONFIG_FILTER_SIZE 16384 /* enough for config_capture_filter(), whatever the rules */
+
+/*
+ * One -x element: [online-address:]online-port-target-address:target-port. A rule without an online
+ * address is for the requests of its target's address family only, so an IPv4 and an IPv6 rule may
+ * share a port.
+ */
+struct rule {
+	bool has_online_addr;
+	struct addr online_addr;
+	uint16_t online_port;
+	struct endpoint target;
+	char text[160]; /* as typed */
+};
+
+/* --inject: how packets are sent. */
+#define CONFIG_INJECT(X)                                                                           \
+	X(AUTO, "auto", "link layer, raw sockets where it is not Ethernet")                        \
+	X(LINK, "link", "link layer") /* and every target must be reached over Ethernet */         \
+	X(RAW, "raw", "raw sockets")
+enum config_inject {
+#define X(id, name, text) INJECT_##id,
+	CONFIG_INJECT(X)
+#undef X
+		INJECT_COUNT
+};
+
+/* One -s element. */
+struct assistant_address {
+	struct endpoint at;
+	char text[160]; /* as typed */
+};
+
+struct config {
+	struct rule rules[CONFIG_MAX_RULES];
+	unsigned n_rules;
+	struct assistant_address assistants[CONFIG_MAX_ASSISTANTS];
+	unsigned n_assistants;
+	struct channel_secret *secret; /* --secret; NULL: plain */
+	struct sandbox_user user;      /* --user */
+	bool no_sandbox;               /* --no-sandbox */
+	/* -c: client addresses to use instead of the captured ones; none: keep the client's */
+	struct prefix pool[CONFIG_MAX_POOL];
+	const char *pool_text[CONFIG_MAX_POOL]; /* the value of -c that each is of, in argv */
+	unsigned n_pool;
+	char interfaces[CONFIG_MAX_INTERFACES][16]; /* -i; none: what capture_interfaces() names */
+	unsigned n_interfaces;
+	char filter[1024];  /* -F: and-ed to the filter made from the rules; "" none */
+	uint16_t assistant_port; /* -p: default port of assistants */
+	bool daemon, verbose, keep_trying;   /* -d, --verbose, -L */
+	char log_path[4096], pid_path[4096]; /* absolute; "" none */
+	bool log_journal;		     /* -l journal */
+	char report_path[4096];		     /* --report; absolute; "" none */
+	char control_path[4096];	     /* --control; absolute; "" the default */
+	bool status, status_json;	     /* --status, --json: ask a running tcpcopy, nothing else */
+	uint64_t hold;                       /* --hold, ns; 0: never wait (-W) */
+	uint64_t session_buffer; /* --session-buffer, bytes a session may hold for its target */
+	uint64_t memory;         /* -m, bytes all sessions may hold together */
+	uint64_t stats_interval; /* --stats, ns; 0: none */
+	enum config_inject inject;
+	enum capture_mode capture;
+	uint64_t ring; /* -B, bytes of all capture rings together */
+	uint32_t mtu; /* -M, bytes; 0: the route's */
+	unsigned workers;            /* --workers; 1 to FANOUT_MAX_WORKERS */
+	unsigned cpus[CONFIG_MAX_CPUS]; /* --cpus: worker i has the i-th, and so round */
+	unsigned n_cpus;             /* 0: no pinning */
+	bool busy_poll;              /* --busy-poll: workers never sleep */
+	bool no_join; /* -O: connections older than tcpcopy are not joined */
+	bool check;   /* --check: look, say, and end */
+	bool has_probe_from;
+	struct endpoint probe_from; /* --probe-from: source of the probe; port 0: any */
+	const char *probe_from_text; /* as typed, in argv */
+};
+
+/*
+ * Parse and check everything that can be known without privilege and without traffic. Blocks while
+ * names are resolved. Returns -1: *c is filled and the program goes on; else the status to exit
+ * with: 0 after -h or -v, 2 after an error, of which one line was printed to stderr.
+ */
+int config_parse(struct config *c, int argc, char **argv);
+
+/* The capture filter for the rules and -F as pcap-filter(7) text. Returns -1 if @size is too small
+ * (CONFIG_FILTER_SIZE never is). */
+int config_capture_filter(const struct config *c, char *out, size_t size);
+
+/* Print the block of facts of the start to the log. */
+void config_log_facts(const struct config *c);
+
+#endif

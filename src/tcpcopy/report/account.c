@@ -1,0 +1,295 @@
+/*
+ * The account of tcpcopy - theory of operation
+ *
+ * Every stage counts for itself, in a struct of its own that is filled on the packet path. Here these are gathered into one array of numbers, whose table is put
+ * together from the tables of the stages. A worker's account is gathered by the worker's own thread, and the accounts of all workers are added up; sums stay
+ * balanced, because every equation holds for each worker alone.
+ */
+#include "tcpcopy/report/account.h"
+
+#include <string.h>
+
+#include "program/log.h"
+
+static const struct account_row rows[ACCOUNT_ROWS] = {
+#define X(key, text) [ROW_CAPTURE_##key] = { "capture", #key, text },
+	ACCOUNT_CAPTURE(X)
+#undef X
+#define X(id, name, text) [ROW_PARSE_##id] = { "parse", name, text },
+	PARSE_REASONS(X)
+#undef X
+#define X(key, text) [ROW_CLASSIFY_##key] = { "classify", #key, text },
+	CLASSIFY_COUNTERS(X)
+#undef X
+#define X(id, name, text) [ROW_ENDED_##id] = { "ended", name, name ": " text },
+	SESSION_OUTCOMES(X)
+#undef X
+#define X(id, name, text) [ROW_LOST_##id] = { "lost", name, "payload bytes lost by " name },
+	SESSION_OUTCOMES(X)
+#undef X
+#define X(id, name, text) [ROW_DECLINED_##id] = { "declined", #name, "connections declined: " text },
+	DECLINES(X)
+#undef X
+#define X(id, name, text) [ROW_UNJOINED_##id] = { "unjoined", #name, "payload bytes left out: " text },
+	DECLINES(X)
+#undef X
+#define X(key, text) [ROW_ENGINE_##key] = { "engine", #key, text },
+	ENGINE_COUNTERS(X)
+#undef X
+#define X(key, text) [ROW_LIVE_##key] = { "live", #key, text },
+	ACCOUNT_LIVE(X)
+#undef X
+#define X(id, name, text) [ROW_STATE_##id] = { "state", #name, "live sessions: " text },
+	SESSION_STATES(X)
+#undef X
+#define X(key, text) [ROW_SENT_##key] = { "sent", #key, text },
+	ACCOUNT_SENT(X)
+#undef X
+#define X(id, name, text) [ROW_SEND_ERROR_##id] = { "send_error", name, "packets not taken by the kernel: " text },
+	SINK_ERRORS(X)
+#undef X
+#define X(key, text) [ROW_CHANNEL_##key] = { "channel", #key, text },
+	ACCOUNT_CHANNEL(X)
+#undef X
+#define X(key, text) [ROW_REMOTE_##key] = { "remote", #key, text },
+	ACCOUNT_REMOTE(X)
+#undef X
+#define X(key, text) [ROW_STRAYS_##key] = { "strays", #key, text },
+	ACCOUNT_STRAYS(X)
+#undef X
+#define X(key, text) [ROW_LOG_##key] = { "log", #key, text },
+	ACCOUNT_LOG(X)
+#undef X
+};
+
+static const struct account_section sections[] = {
+	{ "capture", "the capture" },
+	{ "parse", "captured packets, by what parsing said" },
+	{ "classify", "parsed segments, by what the rules said" },
+	{ "ended", "sessions that ended, by outcome" },
+	{ "lost", "payload bytes lost with sessions, by outcome" },
+	{ "declined", "times that a connection was not replicated, by reason" },
+	{ "unjoined", "payload bytes of connections not replicated, by reason" },
+	{ "engine", "the session engine" },
+	{ "live", "what is there now" },
+	{ "state", "live sessions, by state" },
+	{ "sent", "sending to the targets" },
+	{ "send_error", "packets that the kernel did not take, by reason" },
+	{ "channel", "connections to the assistants" },
+	{ "remote", "what the assistants reported" },
+	{ "strays", "connections left on the targets by an earlier tcpcopy" },
+	{ "log", "the log" },
+};
+
+static const struct account_equation equations[] = {
+	{ "packets captured = each result of parsing", "capture.packets", "parse.*" },
+	{ "packets parsed = given to the engine + each reason why not", "parse.ok",
+	  "classify.given + classify.no_rule + classify.loopback_source" },
+	{ "segments in the engine = given, once for each rule", "engine.captured_segments",
+	  "classify.given + classify.given_again" },
+	{ "payload captured = acknowledged + in hand + each reason", "engine.captured_bytes",
+	  "engine.acked_bytes + live.bytes + lost.* + engine.duplicate_bytes + engine.keepalive_bytes + "
+	  "engine.truncated_bytes + unjoined.*" },
+	{ "sessions = ended, by outcome + live", "engine.sessions_opened + engine.sessions_joined",
+	  "ended.* + live.sessions" },
+	{ "live sessions = each state", "live.sessions", "state.*" },
+	{ "turns = released, by reason + given up + waiting", "engine.turns",
+	  "engine.released_on_answer + engine.released_on_pause + engine.released_on_close + "
+	  "engine.released_on_deadline + engine.turns_given_up + live.turns" },
+	{ "responses = believed + each reason why not", "engine.responses",
+	  "engine.responses_believed + engine.responses_refused + engine.responses_unknown + "
+	  "engine.responses_late + engine.leftovers_reset" },
+	{ "holes = filled + given up + open", "engine.holes",
+	  "engine.holes_filled + engine.holes_given_up + live.holes" },
+	{ "segments emitted + resets of strays = given to the sender",
+	  "engine.emitted_segments + strays.reset", "sent.segments" },
+	{ "packets sent = taken by the kernel + each error", "sent.offered", "sent.packets + send_error.*" },
+};
+
+const struct account_table account_table = {
+	.rows = rows,
+	.n_rows = ACCOUNT_ROWS,
+	.sections = sections,
+	.n_sections = ARRAY_SIZE(sections),
+	.equations = equations,
+	.n_equations = ARRAY_SIZE(equations),
+};
+
+void account_init(struct account *a)
+{
+	memset(a, 0, sizeof(*a));
+	hist_reset(&a->lag);
+	a->assistants_up = UINT32_MAX;
+}
+
+static void add_source(struct account *a, const char *name, const struct source_counters *n)
+{
+	struct source_counters *to;
+	unsigned i = 0;
+
+	while (i < a->n_sources && strcmp(a->source[i].name, name))
+		i++;
+	if (i == CONFIG_MAX_INTERFACES)
+		return;
+	to = &a->source[i].n;
+	if (i == a->n_sources) {
+		a->n_sources++;
+		memcpy(a->source[i].name, name, sizeof(a->source[i].name));
+	}
+	to->packets += n->packets;
+	to->bytes += n->bytes;
+	to->truncated += n->truncated;
+	to->kernel_drops += n->kernel_drops;
+	to->let_in += n->let_in;
+	to->outdated += n->outdated;
+	to->errors += n->errors;
+	to->ring_bytes += n->ring_bytes;
+	to->ring_used += n->ring_used;
+	to->ring_most += n->ring_most;
+	to->ring_freezes += n->ring_freezes;
+	to->ring_aside += n->ring_aside;
+	to->turns += n->turns;
+}
+
+static void collect_capture(struct account *a, struct pipeline *p)
+{
+	uint64_t *row = a->row;
+
+	for (unsigned i = 0; i < p->n_sources; i++) {
+		struct source_counters n;
+		uint64_t seen;
+
+		source_counters(p->source[i], &n);
+		add_source(a, p->source[i]->name, &n);
+		seen = n.packets + n.kernel_drops + n.outdated;
+		row[ROW_CAPTURE_let_in] += n.let_in;
+		row[ROW_CAPTURE_packets] += n.packets;
+		row[ROW_CAPTURE_kernel_drops] += n.kernel_drops;
+		row[ROW_CAPTURE_unread] += n.let_in > seen ? n.let_in - seen : 0;
+		row[ROW_CAPTURE_truncated] += n.truncated;
+		row[ROW_CAPTURE_errors] += n.errors;
+		row[ROW_CAPTURE_ring_freezes] += n.ring_freezes;
+		row[ROW_CAPTURE_ring_aside] += n.ring_aside;
+		row[ROW_CAPTURE_turns] += n.turns;
+	}
+	for (int i = 0; i < PARSE_REASON_COUNT; i++)
+		row[ROW_PARSE_OK + i] += p->classified.parse[i];
+#define X(key, text) row[ROW_CLASSIFY_##key] += p->classified.key;
+	CLASSIFY_COUNTERS(X)
+#undef X
+}
+
+static void collect_engine(struct account *a, const struct engine *e)
+{
+	const struct engine_counters *n = engine_counters(e);
+	uint64_t *row = a->row;
+
+	for (unsigned i = 0; i < OUTCOME_COUNT; i++) {
+		row[ROW_ENDED_COMPLETE + i] += n->ended[i];
+		row[ROW_LOST_COMPLETE + i] += n->lost_by_outcome[i];
+	}
+	for (unsigned i = 0; i < DECLINE_COUNT; i++) {
+		row[ROW_DECLINED_CHANNEL + i] += n->declined[i];
+		row[ROW_UNJOINED_CHANNEL + i] += n->unjoined[i];
+	}
+#define X(key, text) row[ROW_ENGINE_##key] += n->key;
+	ENGINE_COUNTERS(X)
+#undef X
+	row[ROW_LIVE_sessions] += engine_sessions(e);
+	row[ROW_LIVE_bytes] += engine_live_bytes(e);
+	row[ROW_LIVE_turns] += engine_turns_waiting(e);
+	row[ROW_LIVE_holes] += engine_holes_open(e);
+	row[ROW_LIVE_lingering] += engine_lingering(e);
+	row[ROW_LIVE_observed] += engine_observed(e);
+	row[ROW_LIVE_memory] += engine_memory(e);
+	for (unsigned i = 0; i < STATE_COUNT; i++)
+		row[ROW_STATE_WAITING + i] += engine_states(e)[i];
+	hist_merge(&a->lag, &n->capture_to_emit);
+}
+
+static void collect_way_out(struct account *a, const struct pipeline *p)
+{
+	const struct sink_counters *s = &p->sink->counters;
+	uint64_t *row = a->row;
+
+#define X(key, text) row[ROW_SENT_##key] += s->key;
+	ACCOUNT_SENT(X)
+#undef X
+	for (int i = 0; i < SINK_ERROR_COUNT; i++)
+		row[ROW_SEND_ERROR_NOBUFS + i] += s->errors[i];
+#define X(key, text) row[ROW_STRAYS_##key] += p->strays.key;
+	ACCOUNT_STRAYS(X)
+#undef X
+	if (!p->assistants)
+		return;
+#define X(key, text) row[ROW_CHANNEL_##key] += assistants_counters(p->assistants)->key;
+	ACCOUNT_CHANNEL(X)
+#undef X
+#define X(key, text) row[ROW_REMOTE_##key] += assistants_counters(p->assistants)->remote.key;
+	ACCOUNT_REMOTE(X)
+#undef X
+}
+
+static void newest(struct engine_example *to, const struct engine_example *from)
+{
+	if (from->time > to->time)
+		*to = *from;
+}
+
+static void add_examples(struct engine_examples *to, const struct engine_examples *from)
+{
+	for (int i = 0; i < OUTCOME_COUNT; i++)
+		newest(&to->ended[i], &from->ended[i]);
+	for (int i = 0; i < DECLINE_COUNT; i++)
+		newest(&to->declined[i], &from->declined[i]);
+}
+
+void account_collect(void *pipeline, void *sum)
+{
+	struct pipeline *p = pipeline;
+	struct account *a = sum;
+
+	collect_capture(a, p);
+	collect_engine(a, p->engine);
+	collect_way_out(a, p);
+	add_examples(&a->examples, engine_examples(p->engine));
+	a->assistants_up = MIN(a->assistants_up, p->assistants ? assistants_up(p->assistants) : 0);
+	a->workers++;
+	a->taken[p->worker] += engine_counters(p->engine)->sessions_opened + engine_counters(p->engine)->sessions_joined;
+}
+
+void account_add(struct account *sum, const struct account *one)
+{
+	for (unsigned i = 0; i < ACCOUNT_ROWS; i++)
+		sum->row[i] += one->row[i];
+	hist_merge(&sum->lag, &one->lag);
+	add_examples(&sum->examples, &one->examples);
+	for (unsigned i = 0; i < one->n_sources; i++)
+		add_source(sum, one->source[i].name, &one->source[i].n);
+	sum->assistants_up = MIN(sum->assistants_up, one->assistants_up);
+	sum->workers += one->workers;
+	for (unsigned i = 0; i < FANOUT_MAX_WORKERS; i++)
+		sum->taken[i] += one->taken[i];
+}
+
+void account_collect_process(struct account *sum)
+{
+	sum->row[ROW_LOG_suppressed] += log_lines_suppressed();
+	sum->row[ROW_LOG_dropped] += log_lines_dropped();
+}
+
+struct account_loss account_loss(const struct account *a)
+{
+	const uint64_t *row = a->row;
+	struct account_loss l = { .bytes = row[ROW_ENGINE_missing_bytes] };
+	uint64_t segments = row[ROW_ENGINE_captured_data], bytes = row[ROW_ENGINE_captured_bytes];
+
+	if (!l.bytes || !bytes)
+		return l;
+	/* a hole is a packet at least */
+	l.packets = MAX((uint64_t)((double)l.bytes * (double)segments / (double)bytes + 0.5),
+			row[ROW_ENGINE_holes_given_up]);
+	l.upstream = l.packets - MIN(l.packets, row[ROW_CAPTURE_kernel_drops]);
+	l.per_million = (uint64_t)((double)l.packets * 1e6 / (double)(segments + l.packets));
+	return l;
+}

@@ -1,0 +1,316 @@
+/*
+ * Reports of tcpcopy - theory of operation
+ *
+ * In: the accounts of the workers, gathered when a report is wanted. Out: lines of the log, a screen for --status, the file of --report. Two accounts are kept, the
+ * newest and an older one, and rates are what lies between them. Nothing here runs on the packet path; a report costs the workers one pass over their
+ * counters.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "program/log.h"
+#include "tcpcopy/report/impl.h"
+
+#define LEAST_FOR_RATES (NS_PER_SEC / 2)
+
+typedef unsigned long long ull;
+
+struct report *report_open(const struct config *c, struct workers *w, char *err, size_t err_size)
+{
+	struct report *r = calloc(1, sizeof(*r));
+
+	if (!r) {
+		snprintf(err, err_size, "out of memory");
+		return NULL;
+	}
+	r->config = c;
+	r->workers = w;
+	r->started = time(NULL);
+	r->started_at = r->since_at = r->at = pipeline_clock();
+	account_init(&r->now);
+	account_init(&r->since);
+	if (!c->report_path[0])
+		return r;
+	r->file = replace_open_report(c->report_path, err, err_size);
+	if (r->file)
+		return r;
+	free(r);
+	return NULL;
+}
+
+void report_close(struct report *r)
+{
+	if (!r)
+		return;
+	replace_close(r->file);
+	free(r);
+}
+
+void report_collect(struct report *r)
+{
+	uint64_t now = pipeline_clock();
+
+	if (now - r->at >= LEAST_FOR_RATES) {
+		r->since = r->now;
+		r->since_at = r->at;
+	}
+	r->at = now;
+	account_init(&r->now);
+	workers_collect(r->workers, account_collect, &r->now);
+	account_collect_process(&r->now);
+}
+
+void report_rates(const struct report *r, struct report_rates *out)
+{
+	const uint64_t *now = r->now.row, *then = r->since.row;
+	double s = (double)(r->at - r->since_at) / 1e9;
+
+	memset(out, 0, sizeof(*out));
+	out->lag = r->now.lag;
+	hist_subtract(&out->lag, &r->since.lag);
+	if (r->at - r->since_at < LEAST_FOR_RATES)
+		return;
+	out->seconds = s;
+#define RATE(row) ((double)(now[row] - then[row]) / s)
+	out->sessions = RATE(ROW_ENGINE_sessions_opened) + RATE(ROW_ENGINE_sessions_joined);
+	out->segments = RATE(ROW_ENGINE_captured_segments);
+	out->bytes = RATE(ROW_ENGINE_captured_bytes);
+	out->sent = RATE(ROW_ENGINE_emitted_segments);
+	out->responses = RATE(ROW_ENGINE_responses);
+#undef RATE
+}
+
+static int by_count(const void *a, const void *b)
+{
+	const struct report_reason *x = a, *y = b;
+
+	return (x->count < y->count) - (x->count > y->count);
+}
+
+unsigned report_reasons(const struct report *r, struct report_reason out[REPORT_MAX_REASONS])
+{
+	const struct engine_examples *ex = &r->now.examples;
+	const uint64_t *row = r->now.row;
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < OUTCOME_COUNT; i++)
+		if (i != OUTCOME_COMPLETE && row[ROW_ENDED_COMPLETE + i])
+			out[n++] = (struct report_reason){
+				.name = session_outcome_name((enum session_outcome)i),
+				.text = session_outcome_text((enum session_outcome)i),
+				.count = row[ROW_ENDED_COMPLETE + i],
+				.lost = row[ROW_LOST_COMPLETE + i],
+				.example = ex->ended[i].time ? &ex->ended[i] : NULL,
+			};
+	for (unsigned i = 0; i < DECLINE_COUNT; i++)
+		if (row[ROW_DECLINED_CHANNEL + i])
+			out[n++] = (struct report_reason){
+				.name = decline_name((enum decline)i),
+				.text = decline_text((enum decline)i),
+				.count = row[ROW_DECLINED_CHANNEL + i],
+				.lost = row[ROW_UNJOINED_CHANNEL + i],
+				.example = ex->declined[i].time ? &ex->declined[i] : NULL,
+			};
+	qsort(out, n, sizeof(out[0]), by_count);
+	return n;
+}
+
+char *report_time(const struct report *r, uint64_t at, char out[ACCOUNT_TIME_LEN])
+{
+	return account_time(r->at - MIN(at, r->at), out);
+}
+
+static uint64_t send_errors(const struct account *a)
+{
+	uint64_t sum = 0;
+
+	for (int i = 0; i < SINK_ERROR_COUNT; i++)
+		sum += a->row[ROW_SEND_ERROR_NOBUFS + i];
+	return sum;
+}
+
+static ull us(const struct hist *h, double q)
+{
+	return (ull)hist_quantile(h, q) / 1000;
+}
+
+static void write_file(struct report *r)
+{
+	if (r->file && !replace_report(r->file, r->config->report_path, report_json(r)))
+		r->write_failures++;
+}
+
+void report_interval(struct report *r)
+{
+	const uint64_t *row = r->now.row;
+	struct report_rates rates;
+
+	report_collect(r);
+	report_rates(r, &rates);
+	log_info("%llu sessions, %.0f opened/s, captured %.0f segments/s %.2f MB/s, sent %.0f/s, answers %.0f/s, lag p50 "
+		 "%llu us p99 %llu us, resent %llu, waiting %llu bytes, lost %llu bytes, kernel drops %llu, send errors "
+		 "%llu%s",
+		 (ull)row[ROW_LIVE_sessions], rates.sessions, rates.segments, rates.bytes / 1e6, rates.sent,
+		 rates.responses, us(&rates.lag, 0.5), us(&rates.lag, 0.99), (ull)row[ROW_ENGINE_retransmitted_segments],
+		 (ull)row[ROW_LIVE_bytes], (ull)row[ROW_ENGINE_lost_bytes], (ull)row[ROW_CAPTURE_kernel_drops],
+		 (ull)send_errors(&r->now), r->now.assistants_up ? "" : ", NO ASSISTANT CONNECTED");
+	write_file(r);
+}
+
+static void print_sources(const struct account *a, FILE *to)
+{
+	for (unsigned i = 0; i < a->n_sources; i++) {
+		const struct source_counters *c = &a->source[i].n;
+
+		fprintf(to, "captured on %s: %llu packets, %llu dropped by the kernel, %llu truncated, %llu errors\n",
+			a->source[i].name, (ull)c->packets, (ull)c->kernel_drops, (ull)c->truncated, (ull)c->errors);
+		if (c->ring_most)
+			fprintf(to, "  ring of %llu KiB: %llu %% in use, at most %llu %%, found full %llu times; changed "
+				    "to or from it %llu times\n",
+				(ull)c->ring_bytes >> 10, (ull)(c->ring_used * 100 / c->ring_bytes),
+				(ull)(c->ring_most * 100 / c->ring_bytes), (ull)c->ring_freezes, (ull)c->turns);
+	}
+}
+
+static void print_loss(const struct account *a, FILE *to)
+{
+	struct account_loss l = account_loss(a);
+
+	if (!l.bytes)
+		return;
+	fprintf(to, "never captured: %llu bytes, about %llu packets (%llu per million); the kernel counts %llu dropped; "
+		    "beyond that, lost before this host's capture: about %llu\n",
+		(ull)l.bytes, (ull)l.packets, (ull)l.per_million, (ull)a->row[ROW_CAPTURE_kernel_drops],
+		(ull)l.upstream);
+}
+
+static void print_lag(const struct hist *h, FILE *to)
+{
+	if (h->count)
+		fprintf(to, "capture to first sending: p50 %llu us, p99 %llu us, most %llu us\n", us(h, 0.5), us(h, 0.99),
+			(ull)h->max / 1000);
+}
+
+static void print_reasons(const struct report *r, unsigned most, FILE *to)
+{
+	struct report_reason reason[REPORT_MAX_REASONS];
+	unsigned n = report_reasons(r, reason);
+
+	for (unsigned i = 0; i < n && i < most; i++) {
+		char client[ENDPOINT_TEXT_LEN], online[ENDPOINT_TEXT_LEN], when[ACCOUNT_TIME_LEN];
+		const struct engine_example *e = reason[i].example;
+
+		fprintf(to, "  %s %llu, %llu bytes: %s\n", reason[i].name, (ull)reason[i].count, (ull)reason[i].lost,
+			reason[i].text);
+		if (e)
+			fprintf(to, "    such as %s -> %s at %s\n",
+				endpoint_format(client, sizeof(client), &e->key.client),
+				endpoint_format(online, sizeof(online), &e->key.online), report_time(r, e->time, when));
+	}
+}
+
+static void print_workers(const struct account *a, FILE *to)
+{
+	for (unsigned i = 0; i < a->workers && a->workers > 1; i++)
+		fprintf(to, "worker %u took %llu sessions\n", i, (ull)a->taken[i]);
+}
+
+static char *account_text(const struct report *r)
+{
+	char *text = NULL;
+	size_t size;
+	FILE *to = open_memstream(&text, &size);
+
+	if (!to)
+		return NULL;
+	print_sources(&r->now, to);
+	print_workers(&r->now, to);
+	account_print(&account_table, r->now.row, to);
+	print_loss(&r->now, to);
+	print_lag(&r->now.lag, to);
+	fprintf(to, "assistants: %u connected, %llu connections lost, %llu attempts failed\n", r->now.assistants_up,
+		(ull)r->now.row[ROW_CHANNEL_losses_of_connection], (ull)r->now.row[ROW_CHANNEL_attempts_failed]);
+	fprintf(to, "reasons, with the newest example:\n");
+	print_reasons(r, UINT32_MAX, to);
+	return fclose(to) ? NULL : text;
+}
+
+void report_account(struct report *r)
+{
+	report_collect(r);
+	write_file(r); /* first: who reads in the log that there is an account finds it in the file */
+	log_info("--- account ---");
+	log_lines(account_text(r));
+}
+
+static void print_states(const struct account *a, FILE *to)
+{
+	fprintf(to, "sessions       %llu live", (ull)a->row[ROW_LIVE_sessions]);
+	for (unsigned i = 0; i < STATE_COUNT; i++)
+		if (a->row[ROW_STATE_WAITING + i])
+			fprintf(to, ", %llu %s", (ull)a->row[ROW_STATE_WAITING + i],
+				account_table.rows[ROW_STATE_WAITING + i].key);
+	fprintf(to, "; %llu opened, %llu joined, %llu complete\n", (ull)a->row[ROW_ENGINE_sessions_opened],
+		(ull)a->row[ROW_ENGINE_sessions_joined], (ull)a->row[ROW_ENDED_COMPLETE]);
+}
+
+static void print_screen(const struct report *r, FILE *to)
+{
+	const struct account *a = &r->now;
+	const uint64_t *row = a->row;
+	struct report_rates rates;
+	unsigned wrong = 0;
+
+	report_rates(r, &rates);
+	fprintf(to, "tcpcopy        pid %d, %llu s old, %u of %u assistants connected\n", (int)getpid(),
+		(ull)((r->at - r->started_at) / NS_PER_SEC), a->assistants_up, r->config->n_assistants);
+	if (rates.seconds > 0)
+		fprintf(to, "rates          (%.1f s) %.0f sessions/s, captured %.0f segments/s %.2f MB/s, sent %.0f/s, answers "
+			    "%.0f/s\n",
+			rates.seconds, rates.sessions, rates.segments, rates.bytes / 1e6, rates.sent, rates.responses);
+	fprintf(to, "lag            behind the original: p50 %llu us, p99 %llu us, most %llu us; since the last report p50 "
+		    "%llu us, p99 %llu us\n",
+		us(&a->lag, 0.5), us(&a->lag, 0.99), (ull)a->lag.max / 1000, us(&rates.lag, 0.5), us(&rates.lag, 0.99));
+	print_states(a, to);
+	fprintf(to, "payload        %llu bytes captured, %llu acknowledged, %llu in hand, %llu lost, %llu left out\n",
+		(ull)row[ROW_ENGINE_captured_bytes], (ull)row[ROW_ENGINE_acked_bytes], (ull)row[ROW_LIVE_bytes],
+		(ull)row[ROW_ENGINE_lost_bytes], (ull)row[ROW_ENGINE_unjoined_bytes]);
+	fprintf(to, "capture        %llu packets, %llu dropped by the kernel\n", (ull)row[ROW_CAPTURE_packets],
+		(ull)row[ROW_CAPTURE_kernel_drops]);
+	fprintf(to, "sent           %llu packets, %llu not taken by the kernel, %llu segments sent again\n",
+		(ull)row[ROW_SENT_packets], (ull)send_errors(a), (ull)row[ROW_ENGINE_retransmitted_segments]);
+	print_loss(a, to);
+	fprintf(to, "memory         %llu of %llu KiB for sessions\n", (ull)row[ROW_LIVE_memory] >> 10,
+		(ull)r->config->memory >> 10);
+	for (size_t i = 0; i < account_table.n_equations; i++) {
+		uint64_t left, right;
+
+		if (account_balanced(&account_table, row, &account_table.equations[i], &left, &right))
+			continue;
+		wrong++;
+		fprintf(to, "account        %s: %llu = %llu, DIFFERENCE\n", account_table.equations[i].what, (ull)left,
+			(ull)right);
+	}
+	if (!wrong)
+		fprintf(to, "account        balanced\n");
+	fprintf(to, "ended otherwise, or not replicated:\n");
+	print_reasons(r, 8, to);
+}
+
+char *report_status(struct report *r, bool json)
+{
+	char *text = NULL;
+	size_t size;
+	FILE *to;
+
+	report_collect(r);
+	if (json)
+		return report_json(r);
+	to = open_memstream(&text, &size);
+	if (!to)
+		return NULL;
+	print_screen(r, to);
+	return fclose(to) ? NULL : text;
+}

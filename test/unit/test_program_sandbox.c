@@ -1,0 +1,265 @@
+/*
+ * What the sandbox refuses and what it lets through, tried in child processes that enter it. A
+ * build with sanitizers has no sandbox, and nothing is tried there.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/ptrace.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "program/log.h"
+#include "program/sandbox.h"
+#include "build/config.h"
+
+static char dir[] = "/tmp/test_program_sandbox.XXXXXX";
+static const struct sandbox_user nobody = { .uid = 65534, .gid = 65534, .name = "65534" };
+static const struct sandbox_user unchanged;
+
+static const char *in_dir(const char *name)
+{
+	static char path[64];
+
+	snprintf(path, sizeof(path), "%s/%s", dir, name);
+	return path;
+}
+
+/* In a child: a failed check ends it with a line that says which. */
+#define CHECK(x)                                                                                   \
+	do {                                                                                       \
+		if (!(x)) {                                                                        \
+			dprintf(2, "line %d: %s: %s\n", __LINE__, #x, strerror(errno));            \
+			_exit(1);                                                                  \
+		}                                                                                  \
+	} while (0)
+#define REFUSED(call, error) CHECK((errno = 0, (call) == -1) && errno == (error))
+
+static void in_child(void (*fn)(void))
+{
+	int status;
+	pid_t pid = fork();
+
+	if (!pid) {
+		fn();
+		_exit(0);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFEXITED(status));
+	assert_int_equal(WEXITSTATUS(status), 0);
+}
+
+static void enter(const struct sandbox_user *u)
+{
+	char err[256];
+
+	if (sandbox_enter(u, false, err, sizeof(err))) {
+		dprintf(2, "%s\n", err);
+		_exit(1);
+	}
+}
+
+static void *thread(void *arg)
+{
+	*(bool *)arg = true;
+	REFUSED(socket(AF_PACKET, SOCK_RAW, 0), EPERM);
+	return NULL;
+}
+
+static void calls(void)
+{
+	char *const argv[] = { NULL };
+	bool ran = false;
+	pthread_t id;
+	char c = 'x';
+
+	enter(&unchanged);
+	CHECK(prctl(PR_SET_NAME, "still here") == 0);
+	REFUSED(prctl(PR_GET_DUMPABLE), EPERM);
+	REFUSED(fork(), EPERM);
+	REFUSED(execve("/bin/true", argv, argv), EPERM);
+	REFUSED(socket(AF_PACKET, SOCK_RAW, 0), EPERM);
+	REFUSED(socket(AF_KEY, SOCK_RAW, 0), EPERM);
+	REFUSED(kill(getppid(), SIGTERM), EPERM);
+	REFUSED(ptrace(PTRACE_TRACEME, 0, NULL, NULL), EPERM);
+	REFUSED(mount("none", "/tmp", "tmpfs", 0, NULL), EPERM);
+	REFUSED(setuid(0), EPERM);
+	REFUSED(chmod(dir, 0777), EPERM);
+	REFUSED(ioctl(0, TIOCSTI, &c), EPERM);
+	CHECK(mmap(NULL, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) == MAP_FAILED);
+	CHECK(mmap(NULL, 4096, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) != MAP_FAILED);
+	CHECK(pthread_create(&id, NULL, thread, &ran) == 0);
+	CHECK(pthread_join(id, NULL) == 0 && ran);
+	CHECK(malloc(64 << 20) != NULL);
+}
+
+static void calls_that_nobody_named_are_refused(void **state)
+{
+	(void)state;
+	in_child(calls);
+}
+
+/* The log is linked, so open() is let through and Landlock alone is in the way; daemon.c, which
+ * names unlink(), is not. */
+static void files(void)
+{
+	CHECK(log_to_file(in_dir("log")) == 0);
+	sandbox_keep_readable("/etc/passwd");
+	enter(&unchanged);
+	log_info("one");
+	REFUSED(rename(in_dir("log"), "/tmp/elsewhere"), EPERM);
+	CHECK(log_reopen() == 0);
+	log_info("two");
+	CHECK(open("/etc/passwd", O_RDONLY) >= 0);
+	REFUSED(open("/etc/passwd", O_WRONLY), EACCES);
+	CHECK(open(in_dir("new"), O_WRONLY | O_CREAT, 0600) >= 0); /* beside the log */
+	CHECK(open("/dev/null", O_RDWR) >= 0);
+	REFUSED(open("/etc/group", O_RDONLY), EACCES);
+	REFUSED(open("/tmp", O_RDONLY | O_DIRECTORY), EACCES);
+	REFUSED(open("/tmp/test_program_sandbox.new", O_WRONLY | O_CREAT, 0600), EACCES);
+	REFUSED(open("/proc/self/mem", O_RDWR), EACCES);
+	REFUSED(unlink("/tmp/test_program_sandbox.none"), EPERM);
+}
+
+static void other_files_are_refused(void **state)
+{
+	struct stat st;
+
+	(void)state;
+	in_child(files);
+	assert_int_equal(stat(in_dir("log"), &st), 0);
+	assert_true(st.st_size > 100);
+}
+
+static void user(void)
+{
+	struct stat st;
+
+	CHECK(log_to_file(in_dir("log")) == 0);
+	enter(&nobody);
+	CHECK(getuid() == 65534 && geteuid() == 65534 && getgid() == 65534);
+	REFUSED(setuid(0), EPERM);
+	CHECK(log_reopen() == 0); /* the file was given to the user */
+	CHECK(fstatat(AT_FDCWD, in_dir("log"), &st, 0) == 0 && st.st_uid == 65534);
+}
+
+static void the_user_changes(void **state)
+{
+	(void)state;
+	if (geteuid())
+		skip();
+	chmod(dir, 0711);
+	in_child(user);
+}
+
+static void status(void)
+{
+	static const char *const wanted[] = { "\nNoNewPrivs:\t1\n",
+					      "\nSeccomp:\t2\n",
+					      "\nCapPrm:\t0000000000000000\n",
+					      "\nCapEff:\t0000000000000000\n",
+					      "\nCapInh:\t0000000000000000\n",
+					      "\nCapAmb:\t0000000000000000\n" };
+	char text[4096] = "";
+
+	sandbox_keep_readable("/proc/self/status");
+	enter(&unchanged);
+	CHECK(read(open("/proc/self/status", O_RDONLY), text, sizeof(text) - 1) > 0);
+	for (size_t i = 0; i < sizeof(wanted) / sizeof(wanted[0]); i++)
+		CHECK(strstr(text, wanted[i]));
+}
+
+static void nothing_is_held(void **state)
+{
+	(void)state;
+	in_child(status);
+}
+
+static void off(void)
+{
+	char err[256];
+
+	CHECK(sandbox_enter(&unchanged, true, err, sizeof(err)) == 0);
+	CHECK(open("/etc/passwd", O_RDONLY) >= 0);
+	CHECK(fork() >= 0);
+}
+
+static void it_can_be_switched_off(void **state)
+{
+	(void)state;
+	in_child(off);
+}
+
+static void users_are_names_or_numbers(void **state)
+{
+	struct sandbox_user u;
+	const char *may = geteuid() ? "only root can change the user" : NULL;
+	const char *wrong;
+
+	(void)state;
+	wrong = sandbox_user_parse(&u, "root:0");
+	assert_true(wrong == may || !strcmp(wrong, may));
+	assert_int_equal(u.uid, 0);
+	wrong = sandbox_user_parse(&u, "4711:4712");
+	assert_true(wrong == may || !strcmp(wrong, may));
+	assert_int_equal(u.uid, 4711);
+	assert_int_equal(u.gid, 4712);
+	assert_non_null(strstr(sandbox_user_parse(&u, "no-such-user"), "there is no user no-such-user"));
+	assert_non_null(strstr(sandbox_user_parse(&u, "0:no-such-group"), "there is no group"));
+	assert_non_null(sandbox_user_parse(&u, ""));
+	assert_non_null(sandbox_user_parse(&u, ":0"));
+	assert_non_null(sandbox_user_parse(&u, "root:"));
+	assert_non_null(sandbox_user_parse(&u, "-1"));
+	assert_non_null(sandbox_user_parse(&u, "4294967295"));
+}
+
+static int set_up(void **state)
+{
+	(void)state;
+	return !mkdtemp(dir);
+}
+
+static int tear_down(void **state)
+{
+	(void)state;
+	unlink(in_dir("log"));
+	unlink(in_dir("new"));
+	return rmdir(dir);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(users_are_names_or_numbers),
+		cmocka_unit_test(it_can_be_switched_off),
+#if !INSTRUMENTED
+		cmocka_unit_test(calls_that_nobody_named_are_refused),
+		cmocka_unit_test(other_files_are_refused),
+		cmocka_unit_test(the_user_changes),
+		cmocka_unit_test(nothing_is_held),
+#endif
+	};
+
+	(void)calls_that_nobody_named_are_refused;
+	(void)other_files_are_refused;
+	(void)the_user_changes;
+	(void)nothing_is_held;
+	return cmocka_run_group_tests(tests, set_up, tear_down);
+}
