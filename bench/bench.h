@@ -67,8 +67,7 @@ static inline double bench_median(double *x, size_t n)
 }
 
 /* ns for each of @n operations that one fn(arg, n) does. */
-static inline void bench_run(const char *name, void (*fn)(void *arg, unsigned n), void *arg,
-			     unsigned n)
+static inline void bench_run(const char *name, void (*fn)(void *arg, unsigned n), void *arg, unsigned n)
 {
 	double ns[BENCH_RUNS];
 

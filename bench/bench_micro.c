@@ -141,12 +141,10 @@ static void packets(const char *family, const char *src, const char *dst)
 		bench_run(NAME("rewrite"), do_rewrite, NULL, 1000000);
 	}
 	set_up(src, dst, 40);
-	bench_run((snprintf(name, sizeof(name), "packet.format.%s", family), name), do_format, NULL,
-		  100000);
+	bench_run((snprintf(name, sizeof(name), "packet.format.%s", family), name), do_format, NULL, 100000);
 	set_up(src, dst, 60000);
 	tx.gso_size = 1448;
-	bench_run((snprintf(name, sizeof(name), "packet.cut.%s.1448", family), name), do_cut, NULL,
-		  1000000);
+	bench_run((snprintf(name, sizeof(name), "packet.cut.%s.1448", family), name), do_cut, NULL, 1000000);
 }
 
 static void checksums(void)
@@ -231,12 +229,10 @@ static void timers(unsigned count)
 		abort();
 	for (unsigned i = 0; i < count; i++)
 		wheel_set(t.w, &t.node[i], somewhen(&t));
-	bench_run((snprintf(name, sizeof(name), "wheel.set.%u", count), name), do_timer_set, &t,
+	bench_run((snprintf(name, sizeof(name), "wheel.set.%u", count), name), do_timer_set, &t, 500000);
+	bench_run((snprintf(name, sizeof(name), "wheel.cancel-set.%u", count), name), do_timer_cancel, &t,
 		  500000);
-	bench_run((snprintf(name, sizeof(name), "wheel.cancel-set.%u", count), name),
-		  do_timer_cancel, &t, 500000);
-	bench_run((snprintf(name, sizeof(name), "wheel.fire.%u", count), name), do_timer_fire, &t,
-		  200000);
+	bench_run((snprintf(name, sizeof(name), "wheel.fire.%u", count), name), do_timer_fire, &t, 200000);
 	snprintf(name, sizeof(name), "wheel.crowd-worst-call.%u", count);
 	if (bench_wanted(name)) {
 		double us[BENCH_RUNS];
@@ -300,14 +296,13 @@ static void messages(void)
 {
 	struct message watch = { .type = MSG_WATCH, .watch = { .id = 7, .response = tx.tuple } };
 	struct message response = { .type = MSG_RESPONSE,
-				    .response = {
-					    .id = 7,
-					    .seq = 1,
-					    .ack = 2,
-					    .len = 100,
-					    .window = 500,
-					    .flags = TCPF_ACK | TCPF_PSH,
-					    .opt = { .has_ts = true, .tsval = 1, .tsecr = 2 } } };
+				    .response = { .id = 7,
+						  .seq = 1,
+						  .ack = 2,
+						  .len = 100,
+						  .window = 500,
+						  .flags = TCPF_ACK | TCPF_PSH,
+						  .opt = { .has_ts = true, .tsval = 1, .tsecr = 2 } } };
 
 	bench_run("channel.encode-response", do_encode, &response, 2000000);
 	bench_run("channel.decode-response", do_decode, &response, 2000000);

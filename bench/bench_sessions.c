@@ -106,8 +106,7 @@ static void lookup(unsigned n)
 	}
 	bench_run((snprintf(name, sizeof(name), "lookup.key.%u", n), name), do_key, &l, 500000);
 	bench_run((snprintf(name, sizeof(name), "lookup.one.%u", n), name), do_find, &l, 500000);
-	bench_run((snprintf(name, sizeof(name), "lookup.batch.%u", n), name), do_find_batch, &l,
-		  500000);
+	bench_run((snprintf(name, sizeof(name), "lookup.batch.%u", n), name), do_find_batch, &l, 500000);
 	flow_table_free(l.table);
 	slots_free(l.slots);
 	pool_free(l.pool);
@@ -151,8 +150,7 @@ static void on_unwatch(void *arg, uint64_t id, const struct tuple *response)
 
 static const struct engine_ops ops = { .emit = on_emit, .watch = on_watch, .unwatch = on_unwatch };
 
-static void captured(struct world *w, unsigned i, const struct flow_key *k, uint8_t flags,
-		     uint32_t len)
+static void captured(struct world *w, unsigned i, const struct flow_key *k, uint8_t flags, uint32_t len)
 {
 	static const uint8_t syn_options[] = { 2, 4, 5, 180, 4, 2, 1, 1 };
 	struct client *c = &w->c[i];
@@ -241,8 +239,7 @@ static void world_close(struct world *w)
 	free(w->c);
 }
 
-static void cycle(struct world *w, const unsigned *i, const struct flow_key *k, unsigned n,
-		  bool ahead)
+static void cycle(struct world *w, const unsigned *i, const struct flow_key *k, unsigned n, bool ahead)
 {
 	uint32_t hint[BATCH];
 
@@ -306,12 +303,10 @@ static void engine(unsigned n)
 	world_open(&w, n);
 	for (unsigned i = 0; i < n; i++)
 		open_session(&w, i);
-	bench_run((snprintf(name, sizeof(name), "engine.cycle.%u", n), name), do_cycle_one, &w,
+	bench_run((snprintf(name, sizeof(name), "engine.cycle.%u", n), name), do_cycle_one, &w, 200000);
+	bench_run((snprintf(name, sizeof(name), "engine.cycle-8.%u", n), name), do_cycle, &w, 200000);
+	bench_run((snprintf(name, sizeof(name), "engine.cycle-8-batch.%u", n), name), do_cycle_batch, &w,
 		  200000);
-	bench_run((snprintf(name, sizeof(name), "engine.cycle-8.%u", n), name), do_cycle, &w,
-		  200000);
-	bench_run((snprintf(name, sizeof(name), "engine.cycle-8-batch.%u", n), name),
-		  do_cycle_batch, &w, 200000);
 	if (engine_sessions(w.e) != n)
 		fprintf(stderr, "only %u of %u sessions are left\n", engine_sessions(w.e), n);
 	world_close(&w);

@@ -38,7 +38,7 @@
 #include <unistd.h>
 
 #define SECOND 1000000000ULL
-#define GRACE (5 * SECOND) /* for the last answers */
+#define GRACE (5 * SECOND)       /* for the last answers */
 #define QUIET (200 * 1000000ULL) /* no answer for so long: there is none to come */
 #define STALL (100 * 1000000ULL) /* a request that took longer is counted as stalled */
 #define EVENTS 256
@@ -62,7 +62,7 @@ static void die(const char *what)
 
 static struct sockaddr_in address(const char *text, int port)
 {
-	struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
+	struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons((uint16_t)port) };
 
 	if (inet_pton(AF_INET, text, &to.sin_addr) != 1)
 		die(text);
@@ -72,7 +72,7 @@ static struct sockaddr_in address(const char *text, int port)
 /* @data comes back in the event. */
 static void watch(int fd, uint32_t events, uint64_t data)
 {
-	struct epoll_event event = {.events = events, .data.u64 = data};
+	struct epoll_event event = { .events = events, .data.u64 = data };
 
 	if (epoll_ctl(poller, EPOLL_CTL_ADD, fd, &event))
 		die("epoll");
@@ -95,7 +95,7 @@ static int wait_events(struct epoll_event *events, uint64_t deadline)
 
 static _Noreturn void serve(int port, int processes, bool answers)
 {
-	struct sockaddr_in any = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
+	struct sockaddr_in any = { .sin_family = AF_INET, .sin_port = htons((uint16_t)port) };
 	struct epoll_event events[EVENTS];
 	int one = 1, listener;
 
@@ -107,8 +107,7 @@ static _Noreturn void serve(int port, int processes, bool answers)
 	listener = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
 	setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
 	setsockopt(listener, SOL_SOCKET, SO_REUSEPORT, &one, sizeof(one));
-	if (listener < 0 || bind(listener, (struct sockaddr *)&any, sizeof(any)) ||
-	    listen(listener, 4096))
+	if (listener < 0 || bind(listener, (struct sockaddr *)&any, sizeof(any)) || listen(listener, 4096))
 		die("listen");
 	watch(listener, EPOLLIN, (uint64_t)listener);
 	for (;;) {
@@ -137,7 +136,7 @@ static _Noreturn void serve(int port, int processes, bool answers)
 static int *open_all(struct sockaddr_in to, unsigned count, char **sources, unsigned n_sources)
 {
 	/* no flood: what is to be measured is what follows */
-	const struct timespec pause = {.tv_nsec = 10 * 1000000L};
+	const struct timespec pause = { .tv_nsec = 10 * 1000000L };
 	int one = 1, *fds = calloc(count, sizeof(*fds));
 
 	if (!fds)
@@ -166,8 +165,7 @@ static int *open_all(struct sockaddr_in to, unsigned count, char **sources, unsi
 	return fds;
 }
 
-static int send_at_rate(const int *fds, unsigned count, double rate, double seconds,
-			const char *text)
+static int send_at_rate(const int *fds, unsigned count, double rate, double seconds, const char *text)
 {
 	uint64_t start, end, next, interval = (uint64_t)(1e9 / rate);
 	uint64_t sent = 0, refused = 0, answers = 0;
@@ -212,8 +210,8 @@ static int send_at_rate(const int *fds, unsigned count, double rate, double seco
 struct client {
 	int fd;
 	bool busy, connecting;
-	uint64_t done; /* requests, well or ill */
-	uint64_t due; /* requests whose time has come */
+	uint64_t done;      /* requests, well or ill */
+	uint64_t due;       /* requests whose time has come */
 	size_t got, wanted; /* bytes of the answer; wanted is 0 until its header is complete */
 	char head[1024];
 };
@@ -390,15 +388,15 @@ static int ask_at_rate(double rate, double seconds)
 	printf("{\"requests\": %llu, \"answered\": %llu, \"errors\": %llu, \"stalled\": %llu, "
 	       "\"p50_ms\": %.3f, \"p99_ms\": %.3f, \"max_ms\": %.3f}\n",
 	       (unsigned long long)total, (unsigned long long)http.answered,
-	       (unsigned long long)(total - http.answered), (unsigned long long)http.stalled,
-	       quantile(0.5), quantile(0.99), quantile(1));
+	       (unsigned long long)(total - http.answered), (unsigned long long)http.stalled, quantile(0.5),
+	       quantile(0.99), quantile(1));
 	return 0;
 }
 
 int main(int argc, char **argv)
 {
 	const char *mode = argc > 1 ? argv[1] : "";
-	struct rlimit files = {.rlim_cur = 1 << 20, .rlim_max = 1 << 20};
+	struct rlimit files = { .rlim_cur = 1 << 20, .rlim_max = 1 << 20 };
 
 	setrlimit(RLIMIT_NOFILE, &files); /* where we may not, as many as we have */
 	prctl(PR_SET_TIMERSLACK, 1UL, 0UL, 0UL, 0UL);
@@ -407,8 +405,7 @@ int main(int argc, char **argv)
 		serve(atoi(argv[2]), argc == 4 ? atoi(argv[3]) : 1, mode[0] == 'a');
 	if (argc >= 8 && !strcmp(mode, "send")) {
 		unsigned count = (unsigned)atoi(argv[4]);
-		int *fds = open_all(address(argv[2], atoi(argv[3])), count, argv + 8,
-				    (unsigned)argc - 8);
+		int *fds = open_all(address(argv[2], atoi(argv[3])), count, argv + 8, (unsigned)argc - 8);
 
 		return send_at_rate(fds, count, atof(argv[5]), atof(argv[6]), argv[7]);
 	}
@@ -416,9 +413,8 @@ int main(int argc, char **argv)
 		http.to = address(argv[2], atoi(argv[3]));
 		http.count = (unsigned)atoi(argv[4]);
 		http.closes = !strcmp(argv[8], "close");
-		snprintf(http.request, sizeof(http.request),
-			 "GET %s HTTP/1.1\r\nHost: %s\r\n%s\r\n", argv[7], argv[2],
-			 http.closes ? "Connection: close\r\n" : "");
+		snprintf(http.request, sizeof(http.request), "GET %s HTTP/1.1\r\nHost: %s\r\n%s\r\n", argv[7],
+			 argv[2], http.closes ? "Connection: close\r\n" : "");
 		return ask_at_rate(atof(argv[5]), atof(argv[6]));
 	}
 	fprintf(stderr, "usage: load sink|answer|send|http ...; see the head of load.c\n");

@@ -43,7 +43,7 @@
 #define STAMP_SNAPLEN 128
 
 struct stamp {
-	uint64_t ns; /* since the epoch */
+	uint64_t ns;      /* since the epoch */
 	uint32_t address; /* the client's; this and what follows in host byte order */
 	uint32_t seq;
 	uint32_t len; /* of the payload */
@@ -86,7 +86,7 @@ static void attach_filter(int fd, uint16_t port, uint32_t snaplen)
 		BPF_STMT(BPF_RET | BPF_K, snaplen),
 		BPF_STMT(BPF_RET | BPF_K, 0),
 	};
-	struct sock_fprog program = {.len = sizeof(code) / sizeof(code[0]), .filter = code};
+	struct sock_fprog program = { .len = sizeof(code) / sizeof(code[0]), .filter = code };
 
 	if (setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof(program)))
 		die("filter");
@@ -103,7 +103,7 @@ static uint8_t *open_ring(const char *interface, uint16_t port, int with_stamps,
 		.tp_retire_blk_tov = with_stamps ? RETIRE_STAMPS_MS : RETIRE_MS,
 	};
 	/* not ETH_P_IP: a port of a bridge has handed its packets over before that is looked at */
-	struct sockaddr_ll where = {.sll_family = AF_PACKET, .sll_protocol = htons(ETH_P_ALL)};
+	struct sockaddr_ll where = { .sll_family = AF_PACKET, .sll_protocol = htons(ETH_P_ALL) };
 	int fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0);
 	void *ring;
 
@@ -130,7 +130,7 @@ static void write_stamp(FILE *file, const struct tpacket3_hdr *frame)
 	const uint8_t *packet = (const uint8_t *)frame + frame->tp_mac + ETH_HLEN;
 	struct iphdr ip;
 	struct tcphdr tcp;
-	struct stamp stamp = {.ns = frame->tp_sec * 1000000000ULL + frame->tp_nsec};
+	struct stamp stamp = { .ns = frame->tp_sec * 1000000000ULL + frame->tp_nsec };
 	uint32_t headers;
 
 	memcpy(&ip, packet, sizeof(ip));
@@ -166,8 +166,8 @@ static int is_ours(struct tpacket_block_desc *block)
 
 int main(int argc, char **argv)
 {
-	struct sigaction action = {.sa_handler = end};
-	struct tpacket_stats_v3 stats = {0};
+	struct sigaction action = { .sa_handler = end };
+	struct tpacket_stats_v3 stats = { 0 };
 	socklen_t len = sizeof(stats);
 	FILE *file = NULL;
 	uint8_t *ring;
@@ -189,7 +189,7 @@ int main(int argc, char **argv)
 	fflush(stdout);
 	for (unsigned n = 0;; n = (n + 1) % BLOCKS) {
 		struct tpacket_block_desc *block = (void *)(ring + (size_t)n * BLOCK_BYTES);
-		struct pollfd ready = {.fd = fd, .events = POLLIN | POLLERR};
+		struct pollfd ready = { .fd = fd, .events = POLLIN | POLLERR };
 
 		while (!is_ours(block) && !ended)
 			poll(&ready, 1, 100);
@@ -205,7 +205,7 @@ int main(int argc, char **argv)
 		die("statistics");
 	if (file && fclose(file))
 		die(argv[3]);
-	printf("{\"packets\": %llu, \"drops\": %u, \"stamps\": %llu}\n",
-	       (unsigned long long)packets, stats.tp_drops, (unsigned long long)stamps);
+	printf("{\"packets\": %llu, \"drops\": %u, \"stamps\": %llu}\n", (unsigned long long)packets,
+	       stats.tp_drops, (unsigned long long)stamps);
 	return 0;
 }

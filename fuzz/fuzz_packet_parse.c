@@ -61,18 +61,16 @@ static void round_trip(const struct segment *s)
 	size_t size = build_headers_len(&t) + t.len;
 	uint8_t *packet = malloc(size);
 	struct endpoint to = s->tuple.src;
-	struct rewrite r = {.dst = &to, .set_ack = true, .set_tsecr = true, .ack = 5, .tsecr = 6};
+	struct rewrite r = { .dst = &to, .set_ack = true, .set_tsecr = true, .ack = 5, .tsecr = 6 };
 	struct segment again;
 
 	assert(packet && build_packet(packet, size, &t) == size);
 	if (size <= 0xffff) {
-		assert(parse_ip(&again, packet, (uint32_t)size, (uint32_t)size, CHECKSUM_VERIFY) ==
-		       PARSE_OK);
+		assert(parse_ip(&again, packet, (uint32_t)size, (uint32_t)size, CHECKSUM_VERIFY) == PARSE_OK);
 		check_same(s, &again);
 		assert(again.len == t.len && memcmp(again.payload, s->payload, t.len) == 0);
 		assert(rewrite_packet(packet, size, &r, CHECKSUM_VERIFY));
-		assert(parse_ip(&again, packet, (uint32_t)size, (uint32_t)size, CHECKSUM_VERIFY) ==
-		       PARSE_OK);
+		assert(parse_ip(&again, packet, (uint32_t)size, (uint32_t)size, CHECKSUM_VERIFY) == PARSE_OK);
 		assert(again.ack == 5 && endpoint_eq(&again.tuple.dst, &to));
 		assert(!again.opt.has_ts || again.opt.tsecr == 6);
 	}
@@ -98,7 +96,7 @@ static void check_accepted(const struct raw_packet *p, const struct segment *s)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	struct raw_packet p = {.time = 1};
+	struct raw_packet p = { .time = 1 };
 	size_t i;
 
 	if (size < 4)

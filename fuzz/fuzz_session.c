@@ -19,7 +19,7 @@
 #include "packet/seq.h"
 #include "session/session.h"
 
-#define FLOWS                                                                                      \
+#define FLOWS                                                                                                \
 	6 /* the odd ones share their client's address and port with the one before, towards       \
 	     another target */
 #define MOST_DATA 70000
@@ -202,9 +202,8 @@ static void capture(struct world *w, struct flow *f, uint8_t flags, uint32_t seq
 		g.opt.has_wscale = g.opt.has_sack_permitted = seq & 1;
 		g.opt.wscale = g.opt.has_wscale ? 7 : 0;
 		g.raw_options = options;
-		g.raw_options_len =
-			tcp_options_syn_build(options, 1460, g.opt.has_wscale ? 7 : -1,
-					      g.opt.has_sack_permitted, f->ts_on, f->ts);
+		g.raw_options_len = tcp_options_syn_build(options, 1460, g.opt.has_wscale ? 7 : -1,
+							  g.opt.has_sack_permitted, f->ts_on, f->ts);
 	}
 	for (uint32_t i = 0; i < captured; i++)
 		payload[i] = content(seq + !!(flags & TCPF_SYN) + i);
@@ -219,8 +218,8 @@ static void client_syn(struct world *w, struct flow *f)
 	if (!(how & 1)) /* else: the same again */
 		f->seq += (uint32_t)how << 8;
 	f->ts_on = how & 2;
-	capture(w, f, how & 4 ? TCPF_SYN | TCPF_ECE | TCPF_CWR : TCPF_SYN, f->seq,
-		how & 8 ? how : 0, how & 8 ? how : 0);
+	capture(w, f, how & 4 ? TCPF_SYN | TCPF_ECE | TCPF_CWR : TCPF_SYN, f->seq, how & 8 ? how : 0,
+		how & 8 ? how : 0);
 	if (!(how & 1))
 		f->seq++;
 }
@@ -351,8 +350,7 @@ static void target_lies(struct world *w, struct flow *f)
 
 static void time_passes(struct world *w)
 {
-	static const uint64_t unit[4] = { 10 * NS_PER_US, 1 * NS_PER_MS, 30 * NS_PER_MS,
-					  2 * NS_PER_SEC };
+	static const uint64_t unit[4] = { 10 * NS_PER_US, 1 * NS_PER_MS, 30 * NS_PER_MS, 2 * NS_PER_SEC };
 	uint8_t how = next8(w);
 	uint64_t until = w->now + unit[how & 3] * (how >> 2);
 

@@ -46,20 +46,20 @@
 #define PACKET_IGNORE_OUTGOING 23
 #endif
 
-#define NSEC_PER_SEC	1000000000ULL
-#define FRAME_MAX	(256 * 1024)		/* beyond a BIG TCP packet of the usual settings */
-#define SOCKET_BUFFER	(128 * 1024 * 1024)
-#define RECEIVE_BATCH	64			/* frames of one side before the other has its turn */
+#define NSEC_PER_SEC 1000000000ULL
+#define FRAME_MAX (256 * 1024) /* beyond a BIG TCP packet of the usual settings */
+#define SOCKET_BUFFER (128 * 1024 * 1024)
+#define RECEIVE_BATCH 64 /* frames of one side before the other has its turn */
 
 struct faults {
-	double delay;		/* microseconds */
-	double jitter;		/* microseconds, added evenly from 0 to this */
-	double loss;		/* probabilities, 0 to 1 */
+	double delay;  /* microseconds */
+	double jitter; /* microseconds, added evenly from 0 to this */
+	double loss;   /* probabilities, 0 to 1 */
 	double dup;
 	double reorder;
-	double gap;		/* microseconds that a reordered frame is held back for */
-	double rate;		/* bits per second; 0 is unlimited */
-	double limit;		/* bytes queued before frames are dropped */
+	double gap;   /* microseconds that a reordered frame is held back for */
+	double rate;  /* bits per second; 0 is unlimited */
+	double limit; /* bytes queued before frames are dropped */
 };
 
 struct counts {
@@ -68,10 +68,10 @@ struct counts {
 };
 
 struct frame {
-	uint64_t due;		/* CLOCK_MONOTONIC, ns */
+	uint64_t due; /* CLOCK_MONOTONIC, ns */
 	uint64_t order;
 	size_t len;
-	unsigned char bytes[];	/* virtio header, then the frame */
+	unsigned char bytes[]; /* virtio header, then the frame */
 };
 
 struct direction {
@@ -81,7 +81,7 @@ struct direction {
 	struct counts counts;
 	uint64_t random;
 	uint64_t order;
-	uint64_t line_free;	/* when the last bit accepted has left a limited link */
+	uint64_t line_free; /* when the last bit accepted has left a limited link */
 	uint64_t last_due;
 	struct frame **heap;
 	size_t used, room, bytes;
@@ -287,10 +287,10 @@ static void print_counts(struct direction *dir, const char *end)
 	/* reading the kernel's count resets it */
 	if (!getsockopt(dir->in, SOL_PACKET, PACKET_STATISTICS, &stats, &len))
 		c->kernel_dropped += stats.tp_drops;
-	printf("\"%s\":{\"received\":%" PRIu64 ",\"bytes\":%" PRIu64 ",\"sent\":%" PRIu64
-	       ",\"lost\":%" PRIu64 ",\"duplicated\":%" PRIu64 ",\"reordered\":%" PRIu64
-	       ",\"queue_dropped\":%" PRIu64 ",\"send_failed\":%" PRIu64 ",\"truncated\":%" PRIu64
-	       ",\"kernel_dropped\":%" PRIu64 ",\"queued\":%zu}%s",
+	printf("\"%s\":{\"received\":%" PRIu64 ",\"bytes\":%" PRIu64 ",\"sent\":%" PRIu64 ",\"lost\":%" PRIu64
+	       ",\"duplicated\":%" PRIu64 ",\"reordered\":%" PRIu64 ",\"queue_dropped\":%" PRIu64
+	       ",\"send_failed\":%" PRIu64 ",\"truncated\":%" PRIu64 ",\"kernel_dropped\":%" PRIu64
+	       ",\"queued\":%zu}%s",
 	       dir->name, c->received, c->bytes, c->sent, c->lost, c->duplicated, c->reordered,
 	       c->queue_dropped, c->send_failed, c->truncated, c->kernel_dropped, dir->used, end);
 }
@@ -305,10 +305,9 @@ static void report(struct direction *from, struct direction *to)
 
 static void usage(void)
 {
-	fprintf(stderr,
-		"usage: relay [--seed N] [--from FAULTS] [--to FAULTS] HOST_IF SWITCH_IF\n"
-		"FAULTS: comma-separated delay=US,jitter=US,loss=0..1,dup=0..1,reorder=0..1,\n"
-		"        gap=US,rate=BITS_PER_SECOND,limit=BYTES\n");
+	fprintf(stderr, "usage: relay [--seed N] [--from FAULTS] [--to FAULTS] HOST_IF SWITCH_IF\n"
+			"FAULTS: comma-separated delay=US,jitter=US,loss=0..1,dup=0..1,reorder=0..1,\n"
+			"        gap=US,rate=BITS_PER_SECOND,limit=BYTES\n");
 	exit(2);
 }
 
@@ -318,11 +317,9 @@ static void parse_faults(struct faults *f, char *text)
 		const char *name;
 		double *field;
 		double max;
-	} table[] = {
-		{ "delay", &f->delay, 1e9 }, { "jitter", &f->jitter, 1e9 }, { "loss", &f->loss, 1 },
-		{ "dup", &f->dup, 1 }, { "reorder", &f->reorder, 1 }, { "gap", &f->gap, 1e9 },
-		{ "rate", &f->rate, 1e15 }, { "limit", &f->limit, 1e15 }
-	};
+	} table[] = { { "delay", &f->delay, 1e9 }, { "jitter", &f->jitter, 1e9 }, { "loss", &f->loss, 1 },
+		      { "dup", &f->dup, 1 },       { "reorder", &f->reorder, 1 }, { "gap", &f->gap, 1e9 },
+		      { "rate", &f->rate, 1e15 },  { "limit", &f->limit, 1e15 } };
 	const size_t names = sizeof(table) / sizeof(table[0]);
 	char *save = NULL;
 
@@ -339,8 +336,7 @@ static void parse_faults(struct faults *f, char *text)
 			i++;
 		/* the range is asked for in a form that a NaN fails too */
 		if (i == names || end == value || *end || !(number >= 0 && number <= table[i].max)) {
-			fprintf(stderr, "relay: %s=%s: unknown or out of range\n", item,
-				value ? value : "");
+			fprintf(stderr, "relay: %s=%s: unknown or out of range\n", item, value ? value : "");
 			usage();
 		}
 		*table[i].field = number;
@@ -350,9 +346,8 @@ static void parse_faults(struct faults *f, char *text)
 static void run(struct direction *dirs)
 {
 	sigset_t blocked, during_poll;
-	struct pollfd fds[2] = {
-		{ .fd = dirs[0].in, .events = POLLIN }, { .fd = dirs[1].in, .events = POLLIN }
-	};
+	struct pollfd fds[2] = { { .fd = dirs[0].in, .events = POLLIN },
+				 { .fd = dirs[1].in, .events = POLLIN } };
 
 	sigemptyset(&blocked);
 	sigaddset(&blocked, SIGUSR1);
@@ -388,16 +383,12 @@ static void run(struct direction *dirs)
 
 int main(int argc, char **argv)
 {
-	static const struct option longopts[] = {
-		{ "seed", required_argument, NULL, 's' },
-		{ "from", required_argument, NULL, 'f' },
-		{ "to", required_argument, NULL, 't' },
-		{ NULL, 0, NULL, 0 }
-	};
+	static const struct option longopts[] = { { "seed", required_argument, NULL, 's' },
+						  { "from", required_argument, NULL, 'f' },
+						  { "to", required_argument, NULL, 't' },
+						  { NULL, 0, NULL, 0 } };
 	const struct faults none = { .gap = 1000, .limit = 512e6 };
-	struct direction dirs[2] = {
-		{ .name = "from", .faults = none }, { .name = "to", .faults = none }
-	};
+	struct direction dirs[2] = { { .name = "from", .faults = none }, { .name = "to", .faults = none } };
 	struct sigaction action = { .sa_handler = on_signal };
 	uint64_t seed = 1;
 	char *end;

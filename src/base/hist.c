@@ -21,8 +21,7 @@ static unsigned bucket_of(uint64_t value)
 	if (value < SUB)
 		return (unsigned)value;
 	octave = 63 - (unsigned)__builtin_clzll(value) - HIST_SUB_BITS;
-	return (octave << HIST_SUB_BITS) +
-	       (unsigned)(value >> octave); /* the leading bit adds one SUB */
+	return (octave << HIST_SUB_BITS) + (unsigned)(value >> octave); /* the leading bit adds one SUB */
 }
 
 /* The greatest value that falls into bucket @i. */

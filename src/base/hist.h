@@ -14,7 +14,10 @@ struct hist {
 void hist_reset(struct hist *h);
 void hist_add(struct hist *h, uint64_t value);
 void hist_merge(struct hist *into, const struct hist *from);
-/* Take away @then, an earlier state of *h: what was added since remains. Its min and max are then edges of buckets. */
+/*
+ * Take away @then, an earlier state of *h: what was added since remains. Its min and max are then edges of
+ * buckets.
+ */
 void hist_subtract(struct hist *h, const struct hist *then);
 /* @q: 0 to 1. The upper edge of the bucket, clamped to max; 0 when empty. */
 uint64_t hist_quantile(const struct hist *h, double q);

@@ -25,8 +25,7 @@ struct unit {
 };
 
 static const struct unit size_units[] = {
-	{ "", 1 },           { "K", 1ull << 10 }, { "M", 1ull << 20 },
-	{ "G", 1ull << 30 }, { "T", 1ull << 40 },
+	{ "", 1 }, { "K", 1ull << 10 }, { "M", 1ull << 20 }, { "G", 1ull << 30 }, { "T", 1ull << 40 },
 };
 
 static const struct unit duration_units[] = {
@@ -64,8 +63,7 @@ static const char *digits(const char *p, uint64_t *value, bool *overflow)
 }
 
 /* @value in the greatest unit that says it without a fraction. */
-static const char *in_units(uint64_t value, const struct unit *units, size_t count, char *out,
-			    size_t room)
+static const char *in_units(uint64_t value, const struct unit *units, size_t count, char *out, size_t room)
 {
 	size_t best = 0;
 
@@ -88,8 +86,8 @@ static const char *range(uint64_t min, uint64_t max, const struct unit *units, s
 	return say("out of range (%s to %s)", low, in_units(max, units, count, high, sizeof(high)));
 }
 
-static const char *parse(const char *text, const struct unit *units, size_t count,
-			 const char *unit_words, uint64_t min, uint64_t max, uint64_t *out)
+static const char *parse(const char *text, const struct unit *units, size_t count, const char *unit_words,
+			 uint64_t min, uint64_t max, uint64_t *out)
 {
 	uint64_t whole, fraction = 0, scale = 1, value;
 	const struct unit *unit = NULL;
@@ -126,8 +124,7 @@ static const char *parse(const char *text, const struct unit *units, size_t coun
 	/* fraction < 10^9 and the factors are below 2^42 (1 h in ns, 1 T): the product fits 128
 	 * bits with ease */
 	if (overflow || __builtin_mul_overflow(whole, unit->factor, &value) ||
-	    __builtin_add_overflow(value,
-				   (uint64_t)((unsigned __int128)fraction * unit->factor / scale),
+	    __builtin_add_overflow(value, (uint64_t)((unsigned __int128)fraction * unit->factor / scale),
 				   &value) ||
 	    value < min || value > max)
 		return range(min, max, units, count);
@@ -147,6 +144,6 @@ const char *number_parse_size(const char *text, uint64_t min, uint64_t max, uint
 
 const char *number_parse_duration(const char *text, uint64_t min, uint64_t max, uint64_t *out)
 {
-	return parse(text, duration_units, ARRAY_SIZE(duration_units), "ns, us, ms, s, m or h", min,
-		     max, out);
+	return parse(text, duration_units, ARRAY_SIZE(duration_units), "ns, us, ms, s, m or h", min, max,
+		     out);
 }

@@ -43,13 +43,12 @@
 #define SLAB_MIN (64u * 1024u)
 
 struct slab {
-	struct slab *next,
-		**pprev; /* in the class's list of partial slabs; pprev NULL: not in it.
+	struct slab *next, **pprev;         /* in the class's list of partial slabs; pprev NULL: not in it.
 			  * next: in that of empty ones, too */
 	struct slab *all_next, **all_pprev; /* in the class's list of all slabs */
-	void *free;      /* blocks that were returned, linked through their first word */
-	unsigned used;   /* blocks handed out */
-	unsigned carved; /* blocks that were ever handed out; those behind are untouched */
+	void *free;                         /* blocks that were returned, linked through their first word */
+	unsigned used;                      /* blocks handed out */
+	unsigned carved;                    /* blocks that were ever handed out; those behind are untouched */
 };
 
 struct size_class {
@@ -76,8 +75,8 @@ static unsigned class_of(size_t size)
 	if (size <= POOL_MIN)
 		return 0;
 	shift = 63 - (unsigned)__builtin_clzll((unsigned long long)(size - 1));
-	return ((shift - MIN_SHIFT) << STEPS_SHIFT) +
-	       (unsigned)((size - 1) >> (shift - STEPS_SHIFT)) - STEPS + 1;
+	return ((shift - MIN_SHIFT) << STEPS_SHIFT) + (unsigned)((size - 1) >> (shift - STEPS_SHIFT)) -
+	       STEPS + 1;
 }
 
 static inline size_t block_size(unsigned class)
@@ -157,8 +156,8 @@ static bool make_room(struct pool *p, size_t size)
 
 static char *map_bytes(size_t size)
 {
-	void *map = mmap(NULL, size, PROT_READ | PROT_WRITE,
-			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	void *map =
+		mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 
 	return map == MAP_FAILED ? NULL : map;
 }

@@ -6,8 +6,8 @@
 #include <stdint.h>
 
 /*
- * A pool hands out blocks in size classes from POOL_MIN to POOL_MAX bytes, four to each doubling,
- * carved from slabs. Taking and returning a block is O(1) and makes no system call, except when a class needs a
+ * A pool hands out blocks in size classes from POOL_MIN to POOL_MAX bytes, four to each doubling, carved
+ * from slabs. Taking and returning a block is O(1) and makes no system call, except when a class needs a
  * further slab. A pool belongs to one worker; it has no lock.
  */
 #define POOL_MIN 64u
@@ -37,7 +37,6 @@ size_t pool_class_size(size_t size);
 
 size_t pool_bytes_used(const struct pool *p); /* bytes in blocks handed out */
 size_t pool_bytes_held(const struct pool *p); /* bytes of slabs held from the kernel */
-uint64_t pool_failures(
-	const struct pool *p); /* pool_get() calls refused by the limit or by lack of memory */
+uint64_t pool_failures(const struct pool *p); /* pool_get() calls refused by the limit or by lack of memory */
 
 #endif

@@ -106,9 +106,8 @@ static uint32_t entry_take(struct slots *s)
 	}
 	if (s->n == s->most) {
 		uint32_t most = s->most ? s->most * 2 : 16;
-		struct piece *piece = most > UINT32_MAX >> PLACE_SHIFT
-					      ? NULL
-					      : realloc(s->piece, most * sizeof(*piece));
+		struct piece *piece =
+			most > UINT32_MAX >> PLACE_SHIFT ? NULL : realloc(s->piece, most * sizeof(*piece));
 
 		if (!piece)
 			return NONE;

@@ -40,10 +40,10 @@ struct wheel {
 	uint64_t current; /* ticks */
 	uint64_t occupied[LEVELS];
 	struct wheel_node slot[LEVELS][SLOTS]; /* heads of rings */
-	struct wheel_node due;    /* for the next wheel_advance() */
-	struct wheel_node firing; /* to be fired now; a ring here, so that callbacks can cancel
+	struct wheel_node due;                 /* for the next wheel_advance() */
+	struct wheel_node firing;              /* to be fired now; a ring here, so that callbacks can cancel
 				     what is on it */
-	struct wheel_node moving; /* from slots of higher levels that current has entered */
+	struct wheel_node moving;              /* from slots of higher levels that current has entered */
 	unsigned count;
 };
 
@@ -122,8 +122,7 @@ static bool first_slot(const struct wheel *w, unsigned *level, unsigned *index, 
 			continue;
 		*level = l;
 		*index = (unsigned)__builtin_ctzll(w->occupied[l]);
-		*start = (w->current >> (shift + BITS) << (shift + BITS)) | (uint64_t)*index
-										    << shift;
+		*start = (w->current >> (shift + BITS) << (shift + BITS)) | (uint64_t)*index << shift;
 		return true;
 	}
 	return false;
@@ -170,7 +169,10 @@ void wheel_cancel(struct wheel *w, struct wheel_node *n)
 	w->count--;
 }
 
-/* Of a million timers each lies in memory that no cache has: fetch two ahead, with what its owner keeps around it. */
+/*
+ * Of a million timers each lies in memory that no cache has: fetch two ahead, with what its owner keeps
+ * around it.
+ */
 static inline void prefetch_after(const struct wheel_node *n)
 {
 	const char *far = (const char *)n->next->next;

@@ -15,7 +15,7 @@
 
 struct wheel_node {
 	struct wheel_node *next, *prev; /* prev NULL: not armed */
-	uint64_t at;                      /* ns */
+	uint64_t at;                    /* ns */
 };
 
 struct wheel;

@@ -40,12 +40,12 @@
 #include "channel/tls.h"
 
 /* A connection, made anew when it was lost, and what libevent calls for it. */
-SANDBOX_CALLS("connect", "getpeername", "setsockopt", "getsockopt", "readv", "writev",
-	      "recvfrom", "sendto", "shutdown");
+SANDBOX_CALLS("connect", "getpeername", "setsockopt", "getsockopt", "readv", "writev", "recvfrom", "sendto",
+	      "shutdown");
 
 #define DEFAULT_MAX_OUTPUT (1u << 20)
 #define CONTROL_RESERVE 4096u /* PING, PONG and BYE find room above the bound */
-#define UNACKED_MS 3000u        /* of what the connecting side has sent: the way is cut */
+#define UNACKED_MS 3000u      /* of what the connecting side has sent: the way is cut */
 #define READ_AT_ONCE 65536u   /* bytes of one callback: other work waits no longer */
 
 struct channel_timing channel_timing = { .hello_ms = 3000, .ping_ms = 5000, .silent_pings = 3 };
@@ -228,16 +228,14 @@ static void hello(struct channel_conn *c, const struct msg_hello *h)
 	char why[128];
 
 	if (version < h->version_min || version < CHANNEL_VERSION_MIN) {
-		snprintf(why, sizeof(why),
-			 "no common protocol version: %u to %u here, %u to %u at the peer",
+		snprintf(why, sizeof(why), "no common protocol version: %u to %u here, %u to %u at the peer",
 			 CHANNEL_VERSION_MIN, CHANNEL_VERSION_MAX, h->version_min, h->version_max);
 		fault(c, why);
 		return;
 	}
 	c->up = true;
 	event_del(c->timer);
-	event_add(c->timer,
-		  &(struct timeval){ c->timing.ping_ms / 1000, c->timing.ping_ms % 1000 * 1000 });
+	event_add(c->timer, &(struct timeval){ c->timing.ping_ms / 1000, c->timing.ping_ms % 1000 * 1000 });
 	c->handler->up(c, h, version, c->arg);
 }
 
@@ -374,8 +372,8 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 	} else if (!c->up) {
 		unsigned ms = c->timeout_ms ? c->timeout_ms : c->timing.hello_ms;
 
-		snprintf(why, sizeof(why),
-			 c->connected ? "no HELLO within %g s" : "no answer within %g s", ms / 1e3);
+		snprintf(why, sizeof(why), c->connected ? "no HELLO within %g s" : "no answer within %g s",
+			 ms / 1e3);
 		fault(c, why);
 	} else if (c->heard) {
 		c->heard = false;
@@ -429,9 +427,9 @@ static void send_place(struct channel_conn *c, uint16_t place)
 }
 
 /* @fd is consumed, also on failure. */
-static struct channel_conn *conn_new(struct event_base *base, int fd, bool accepting,
-				     unsigned first_timer_ms, const struct channel_options *o,
-				     const struct channel_handler *h, void *arg)
+static struct channel_conn *conn_new(struct event_base *base, int fd, bool accepting, unsigned first_timer_ms,
+				     const struct channel_options *o, const struct channel_handler *h,
+				     void *arg)
 {
 	struct channel_conn *c = calloc(1, sizeof(*c));
 
@@ -468,8 +466,7 @@ static struct channel_conn *conn_new(struct event_base *base, int fd, bool accep
 	bufferevent_setwatermark(c->bev, EV_WRITE, c->max_output / 2, 0);
 	bufferevent_set_max_single_read(c->bev, READ_AT_ONCE);
 	bufferevent_set_max_single_write(c->bev, READ_AT_ONCE);
-	event_add(c->timer,
-		  &(struct timeval){ first_timer_ms / 1000, first_timer_ms % 1000 * 1000 });
+	event_add(c->timer, &(struct timeval){ first_timer_ms / 1000, first_timer_ms % 1000 * 1000 });
 	if (o->place)
 		send_place(c, o->place);
 	if (!c->tls)
@@ -478,8 +475,7 @@ static struct channel_conn *conn_new(struct event_base *base, int fd, bool accep
 	return c;
 }
 
-struct channel_conn *channel_accept(struct event_base *base, int fd,
-				    const struct channel_options *o,
+struct channel_conn *channel_accept(struct event_base *base, int fd, const struct channel_options *o,
 				    const struct channel_handler *h, void *arg)
 {
 	struct sockaddr_storage ss;
@@ -496,9 +492,9 @@ struct channel_conn *channel_accept(struct event_base *base, int fd,
 	return c;
 }
 
-struct channel_conn *channel_connect(struct event_base *base, const struct endpoint *to,
-				     unsigned timeout_ms, const struct channel_options *o,
-				     const struct channel_handler *h, void *arg)
+struct channel_conn *channel_connect(struct event_base *base, const struct endpoint *to, unsigned timeout_ms,
+				     const struct channel_options *o, const struct channel_handler *h,
+				     void *arg)
 {
 	struct sockaddr_storage ss;
 	socklen_t len = addr_to_sockaddr(&ss, &to->addr, to->port);

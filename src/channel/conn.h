@@ -16,8 +16,7 @@ struct channel_conn;
 
 struct channel_handler {
 	/* HELLO done in both directions; peer's HELLO and the version in use. */
-	void (*up)(struct channel_conn *c, const struct msg_hello *peer, uint16_t version,
-		   void *arg);
+	void (*up)(struct channel_conn *c, const struct msg_hello *peer, uint16_t version, void *arg);
 	/* Any message but HELLO, PING, PONG, BYE. */
 	void (*message)(struct channel_conn *c, const struct message *m, void *arg);
 	/* After each batch of messages read in one go (the moment to flush what they caused). May
@@ -45,7 +44,7 @@ struct channel_options {
 	uint16_t worker;
 	size_t max_output; /* bytes of unsent output above which send returns false; 0: 1 MB */
 	const struct channel_secret *secret; /* NULL: plain. Lives as long as the connection */
-	bool spreads; /* CHANNEL_WORKERS is a feature of ours, with these two */
+	bool spreads;                        /* CHANNEL_WORKERS is a feature of ours, with these two */
 	uint16_t workers;
 	uint32_t seed;
 	uint16_t place; /* connecting: for this worker of intercept; 0: PLACE is not sent */
@@ -53,12 +52,11 @@ struct channel_options {
 
 /* Connect (non-blocking) to @to; never fails synchronously other than by NULL (no memory). up() or
  * down() follows, down() within @timeout_ms. */
-struct channel_conn *channel_connect(struct event_base *base, const struct endpoint *to,
-				     unsigned timeout_ms, const struct channel_options *o,
-				     const struct channel_handler *h, void *arg);
+struct channel_conn *channel_connect(struct event_base *base, const struct endpoint *to, unsigned timeout_ms,
+				     const struct channel_options *o, const struct channel_handler *h,
+				     void *arg);
 /* Serve an accepted non-blocking socket. */
-struct channel_conn *channel_accept(struct event_base *base, int fd,
-				    const struct channel_options *o,
+struct channel_conn *channel_accept(struct event_base *base, int fd, const struct channel_options *o,
 				    const struct channel_handler *h, void *arg);
 
 /*

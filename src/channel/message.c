@@ -116,8 +116,8 @@ static bool endpoint_usable(const struct endpoint *e)
 static void put_response(uint8_t **p, const struct response *r)
 {
 	const struct tcp_options *o = &r->opt;
-	unsigned bits = (o->has_wscale ? OPT_WSCALE : 0) |
-			(o->has_sack_permitted ? OPT_SACK_PERMITTED : 0) | (o->has_ts ? OPT_TS : 0);
+	unsigned bits = (o->has_wscale ? OPT_WSCALE : 0) | (o->has_sack_permitted ? OPT_SACK_PERMITTED : 0) |
+			(o->has_ts ? OPT_TS : 0);
 
 	assert(o->n_sack <= TCP_MAX_SACK_BLOCKS);
 	put(p, r->id, 8);

@@ -16,7 +16,7 @@
 #define CHANNEL_PORT 36524
 #define CHANNEL_VERSION_MIN 1
 #define CHANNEL_VERSION_MAX 1
-#define MESSAGE_MAX_LEN                                                                            \
+#define MESSAGE_MAX_LEN                                                                                      \
 	512 /* largest frame of version 1, header included; a longer one is a protocol error */
 #define MESSAGE_HEADER_LEN 4
 
@@ -28,10 +28,10 @@ enum message_type {
 	MSG_LOSS = 5,
 	MSG_PING = 6,
 	MSG_PONG = 7,
-	MSG_BYE = 8,    /* a reason in words, before the sender closes */
-	MSG_TARGET = 9, /* an endpoint whose responses will be watched: intercept adds it to its
+	MSG_BYE = 8,       /* a reason in words, before the sender closes */
+	MSG_TARGET = 9,    /* an endpoint whose responses will be watched: intercept adds it to its
 			   filter and guard before the first WATCH */
-	MSG_STRAY = 10, /* a response of a connection that was watched from the receiver's host and
+	MSG_STRAY = 10,    /* a response of a connection that was watched from the receiver's host and
 			   is nobody's now */
 	MSG_PROBE = 11,    /* what does the assistant see of this tuple? */
 	MSG_FINDINGS = 12, /* the answer */
@@ -76,22 +76,23 @@ struct msg_loss {
 };
 
 /* What an assistant knows and has seen of the tuple of a PROBE. */
-#define FINDING_LOOKS 0x01u	  /* it looks at all its interfaces: the counts below mean something */
-#define FINDING_FORWARDS 0x02u	  /* its kernel forwards, and no guard is in the way */
+#define FINDING_LOOKS 0x01u       /* it looks at all its interfaces: the counts below mean something */
+#define FINDING_FORWARDS 0x02u    /* its kernel forwards, and no guard is in the way */
 #define FINDING_SOURCE_HERE 0x04u /* the source (the target) is an address of the assistant */
 #define FINDING_CLIENT_HERE 0x08u /* the destination (the client) is one */
-#define FINDING_FILTERED 0x10u	  /* its capture filter does not let the tuple pass */
+#define FINDING_FILTERED 0x10u    /* its capture filter does not let the tuple pass */
 #define FINDING_UNCAPTURED 0x20u  /* it does not capture on the interface of its route to the source */
 struct msg_findings {
 	uint64_t id;
-	uint32_t facts;	    /* FINDING_ */
-	uint32_t arrived;   /* packets of the tuple that came in, on whatever interface, since the PROBE */
-	uint32_t captured;  /* of these, on interfaces that are captured on */
-	uint32_t forwarded; /* packets of the tuple that this host sent on */
-	uint32_t answered;  /* resets in the opposite direction that this host sent */
+	uint32_t facts;      /* FINDING_ */
+	uint32_t arrived;    /* packets of the tuple that came in, on whatever interface, since the PROBE */
+	uint32_t captured;   /* of these, on interfaces that are captured on */
+	uint32_t forwarded;  /* packets of the tuple that this host sent on */
+	uint32_t answered;   /* resets in the opposite direction that this host sent */
 	struct addr address; /* the assistant's, as the source reaches it; unspecified: not known */
-	uint8_t prefix;	     /* FINDING_CLIENT_HERE: length of that address's prefix */
-	char interface[16];  /* that of CLIENT_HERE, or where a packet arrived, or of the route to the source */
+	uint8_t prefix;      /* FINDING_CLIENT_HERE: length of that address's prefix */
+	/* that of CLIENT_HERE, or where a packet arrived, or of the route to the source */
+	char interface[16];
 };
 
 struct message {

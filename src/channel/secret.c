@@ -110,8 +110,8 @@ static SSL_CTX *context(struct channel_secret *s)
 	SSL_CTX_set_psk_find_session_callback(ctx, find_psk);
 	SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER, refuse_certificate);
 	if (SSL_CTX_set_min_proto_version(ctx, TLS1_3_VERSION) &&
-	    SSL_CTX_set_max_proto_version(ctx, TLS1_3_VERSION) &&
-	    SSL_CTX_set_ciphersuites(ctx, SUITES) && SSL_CTX_set_num_tickets(ctx, 0))
+	    SSL_CTX_set_max_proto_version(ctx, TLS1_3_VERSION) && SSL_CTX_set_ciphersuites(ctx, SUITES) &&
+	    SSL_CTX_set_num_tickets(ctx, 0))
 		return ctx;
 	SSL_CTX_free(ctx);
 	return NULL;

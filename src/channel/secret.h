@@ -10,7 +10,7 @@
  */
 struct channel_secret;
 
-#define CHANNEL_SECRET_MIN 16   /* bytes; line ends at the end of the file do not count */
+#define CHANNEL_SECRET_MIN 16 /* bytes; line ends at the end of the file do not count */
 #define CHANNEL_SECRET_MAX 4096
 
 /*

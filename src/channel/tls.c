@@ -25,7 +25,7 @@
 
 struct tls {
 	const struct channel_secret *secret;
-	SSL *ssl; /* NULL before our turn to begin, or the peer's first byte */
+	SSL *ssl;                 /* NULL before our turn to begin, or the peer's first byte */
 	BIO *from_peer, *to_peer; /* the ssl's */
 	struct evbuffer *clear;
 	bool accepting, heard, plain;
@@ -188,8 +188,7 @@ const char *tls_receive(struct tls *t, struct evbuffer *in, struct evbuffer *wir
 
 	while (!why && (len = evbuffer_get_contiguous_space(in)) > 0) {
 		len = MIN(len, (size_t)RECORD);
-		if (BIO_write(t->from_peer, evbuffer_pullup(in, (ev_ssize_t)len), (int)len) !=
-		    (int)len)
+		if (BIO_write(t->from_peer, evbuffer_pullup(in, (ev_ssize_t)len), (int)len) != (int)len)
 			return "out of memory";
 		evbuffer_drain(in, len);
 		why = decrypt(t);

@@ -19,7 +19,7 @@
 
 #define SNAPLEN 192u /* Ethernet, IPv6 with some extension headers, TCP with all options */
 #define PACKETS_AT_ONCE 256u
-#define RING_BYTES (16u << 20) /* of all interfaces and workers together: some 50000 headers */
+#define RING_BYTES (16u << 20)   /* of all interfaces and workers together: some 50000 headers */
 #define BUFFER_BYTES (16u << 20) /* of each interface, all workers together */
 
 struct one {
@@ -86,8 +86,8 @@ int captures_open(struct captures *const all[], const struct fanout *spread, str
 		const struct capture_options o = { .interface = c->interfaces[i],
 						   .filter = filter,
 						   .snaplen = SNAPLEN,
-						   .ring_bytes = RING_BYTES / c->n_interfaces /
-								 spread->workers,
+						   .ring_bytes =
+							   RING_BYTES / c->n_interfaces / spread->workers,
 						   .buffer_bytes = BUFFER_BYTES / spread->workers };
 
 		if (capture_open_workers(&o, spread, source, err, err_size))

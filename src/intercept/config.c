@@ -28,8 +28,7 @@ static const char *no_such_interface(const char *name)
 	size_t n = 0;
 
 	for (i = list; i && i->if_index && n < sizeof(names); i++)
-		n += (size_t)snprintf(names + n, sizeof(names) - n, "%s%s", n ? ", " : "",
-				      i->if_name);
+		n += (size_t)snprintf(names + n, sizeof(names) - n, "%s%s", n ? ", " : "", i->if_name);
 	if (list)
 		if_freenameindex(list);
 	return args_wrong("interface %s does not exist; there are: %s", name, names);
@@ -80,8 +79,7 @@ static const char *set_filter(void *into, const char *value)
 		/* The option and its value stand in the message already. */
 		size_t n = (size_t)snprintf(prefix, sizeof(prefix), "filter \"%s\": ", value);
 
-		return args_wrong("%s",
-				  n < sizeof(prefix) && !strncmp(err, prefix, n) ? err + n : err);
+		return args_wrong("%s", n < sizeof(prefix) && !strncmp(err, prefix, n) ? err + n : err);
 	}
 	c->filter = value;
 	return NULL;
@@ -117,8 +115,7 @@ static const char *set_allow(void *into, const char *value)
 		if (c->n_allow == CONFIG_MAX_ALLOW)
 			return args_wrong("more than %d prefixes", CONFIG_MAX_ALLOW);
 		if (len >= sizeof(text) || !prefix_parse(&c->allow[c->n_allow++], text))
-			return args_wrong("\"%.*s\" is neither an address nor a prefix", (int)len,
-					  value);
+			return args_wrong("\"%.*s\" is neither an address nor a prefix", (int)len, value);
 		if (!value[len])
 			return NULL;
 		value += len + 1;
@@ -227,9 +224,8 @@ static const char *set_stats(void *into, const char *value)
 	uint64_t *interval = &((struct config *)into)->stats_interval;
 	const char *wrong = number_parse_duration(value, 0, 24 * 3600 * NS_PER_SEC, interval);
 
-	return wrong || *interval == 0 || *interval >= 100 * NS_PER_MS
-		       ? wrong
-		       : "out of range (100ms to 24h)";
+	return wrong || *interval == 0 || *interval >= 100 * NS_PER_MS ? wrong
+								       : "out of range (100ms to 24h)";
 }
 
 static const char *set_status(void *into, const char *value)
@@ -265,20 +261,18 @@ static const struct args_option options[] = {
 	  "an IPv4 or IPv6 address", set_bind },
 	{ 'p', "port", "PORT", 0, "listen for tcpcopy on this port; 36524 without it", "1 to 65535",
 	  set_port },
-	{ 0, "allow", "PREFIX[,PREFIX...]", ARGS_REPEAT,
-	  "let tcpcopy connect from these addresses only",
+	{ 0, "allow", "PREFIX[,PREFIX...]", ARGS_REPEAT, "let tcpcopy connect from these addresses only",
 	  "addresses and prefixes, IPv4 and IPv6, such as 192.0.2.7 or 2001:db8::/32", set_allow },
 	{ 0, "secret", "FILE", 0,
 	  "let only who has the content of this file connect, and encrypt; tcpcopy needs the same",
-	  "a file of 16 to 4096 bytes that root or this user owns and nobody else can read",
-	  set_secret },
+	  "a file of 16 to 4096 bytes that root or this user owns and nobody else can read", set_secret },
 	{ 0, "workers", "NUMBER", 0,
 	  "threads that share the responses, or auto for one on each processor; 1 without it",
 	  "1 to 32, or auto", set_workers },
 	{ 0, "cpus", "LIST", 0, "processors of the workers, one each in turn; any without it",
 	  "numbers and ranges of processors that this process may use, such as 0,2-3", set_cpus },
-	{ 0, "busy-poll", NULL, 0, "never sleep: quickest, but each worker uses a processor up",
-	  NULL, set_busy_poll },
+	{ 0, "busy-poll", NULL, 0, "never sleep: quickest, but each worker uses a processor up", NULL,
+	  set_busy_poll },
 	{ 0, "guard", NULL, 0,
 	  "drop responses that the kernel of this host would forward (nft); for hosts on which IP "
 	  "forwarding cannot be switched off",
@@ -287,15 +281,14 @@ static const struct args_option options[] = {
 	  "do nothing but check what this command line needs, say what is wrong and what to type; "
 	  "exit status 1 when something is broken",
 	  NULL, set_check },
-	{ 0, "user", "NAME[:GROUP]", 0,
-	  "be this user as soon as everything is open (the user who starts it)",
+	{ 0, "user", "NAME[:GROUP]", 0, "be this user as soon as everything is open (the user who starts it)",
 	  "a user of this host, and a group, by name or number", set_user },
 	{ 0, "no-sandbox", NULL, 0,
 	  "keep capabilities, system calls and files that are not needed once it runs", NULL,
 	  set_no_sandbox },
 	{ 'd', "daemon", NULL, 0, "run as a daemon; return once it works", NULL, set_daemon },
-	{ 0, "stats", "DURATION", 0, "between two lines of counters, 0 for none (0)",
-	  "0, or 100ms to 24h", set_stats },
+	{ 0, "stats", "DURATION", 0, "between two lines of counters, 0 for none (0)", "0, or 100ms to 24h",
+	  set_stats },
 	{ 0, "report", "FILE", 0,
 	  "write the account as JSON to FILE: at every line of counters, at SIGUSR1, at the end",
 	  "a file name", set_report },
@@ -305,8 +298,7 @@ static const struct args_option options[] = {
 	  "a file name", set_state },
 	{ 0, "status", NULL, 0, "print how a running intercept does, and exit", NULL, set_status },
 	{ 0, "json", NULL, 0, "the same as JSON", NULL, set_json },
-	{ 0, "control", "PATH", 0,
-	  "the socket for --status (" RUNSTATEDIR "/tcpcopy/intercept-PID.sock)",
+	{ 0, "control", "PATH", 0, "the socket for --status (" RUNSTATEDIR "/tcpcopy/intercept-PID.sock)",
 	  "the path of a socket", set_control },
 	{ 'l', "log", "FILE", 0,
 	  "log to this file, or to systemd's journal if it is called journal; without it to "

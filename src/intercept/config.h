@@ -23,9 +23,9 @@ struct config {
 	uint16_t port;
 	struct prefix allow[CONFIG_MAX_ALLOW]; /* who may connect; none: everybody */
 	unsigned n_allow;
-	struct channel_secret *secret; /* NULL: plain */
-	struct sandbox_user user;      /* --user */
-	bool no_sandbox;               /* --no-sandbox */
+	struct channel_secret *secret;  /* NULL: plain */
+	struct sandbox_user user;       /* --user */
+	bool no_sandbox;                /* --no-sandbox */
 	unsigned workers;               /* 1 to FANOUT_MAX_WORKERS */
 	unsigned cpus[CONFIG_MAX_CPUS]; /* worker i has the i-th, and so round; n_cpus 0: any */
 	unsigned n_cpus;

@@ -79,11 +79,10 @@ static void take_pid_file(const char *path)
 	if (!path || !pid_file_take(path, &holder))
 		return;
 	if (errno == EBUSY)
-		daemon_fail(
-			1,
-			"option -P \"%s\": in use by process %ld; end that one, or name another "
-			"file",
-			path, (long)holder);
+		daemon_fail(1,
+			    "option -P \"%s\": in use by process %ld; end that one, or name another "
+			    "file",
+			    path, (long)holder);
 	daemon_fail(1,
 		    "option -P \"%s\": %s; accepted: a file in a directory that exists and "
 		    "may be written",
@@ -121,7 +120,9 @@ static void log_facts(const struct config *c, const char *where)
 		 c->filter ? c->filter : "what tcpcopy announces", interfaces, where,
 		 c->guard ? "drops what the kernel would forward" : "forwards nothing");
 	log_info("workers: %u%s", c->workers,
-		 c->busy_poll ? ", busy polling: each uses a whole processor, also when there is nothing to do" : "");
+		 c->busy_poll
+			 ? ", busy polling: each uses a whole processor, also when there is nothing to do"
+			 : "");
 	if (c->n_allow)
 		log_info("connections are accepted from %u prefixes only (--allow)", c->n_allow);
 	if (c->secret)
@@ -142,8 +143,8 @@ static void open_reports(struct program *program, const struct config *c)
 	program->report = report_open(c, program->workers, err, sizeof(err));
 	if (!program->report)
 		daemon_fail(1, "%s", err);
-	program->control = control_open(program->base, "intercept", c->control_path, status_of,
-					program, err, sizeof(err));
+	program->control = control_open(program->base, "intercept", c->control_path, status_of, program, err,
+					sizeof(err));
 	if (!program->control && *c->control_path)
 		daemon_fail(1,
 			    "option --control \"%s\": %s; accepted: a new name in a directory that "
@@ -171,8 +172,7 @@ static void catch_signals(struct program *program)
 
 	signal(SIGPIPE, SIG_IGN);
 	for (unsigned i = 0; i < N_SIGNALS; i++) {
-		program->signals[i] =
-			evsignal_new(program->base, wanted[i].number, wanted[i].fn, program);
+		program->signals[i] = evsignal_new(program->base, wanted[i].number, wanted[i].fn, program);
 		if (!program->signals[i] || event_add(program->signals[i], NULL))
 			daemon_fail(1, "signals cannot be caught");
 	}

@@ -6,8 +6,9 @@
  *                                          +- watch <------+
  *                                               +-> announce -> filter of the captures, guard
  *
- * One loop, one thread; there are as many of this as workers. In: packets and messages. Out: records. Nothing that comes in is sent on as a
- * packet: this host is a black hole; blackhole.c and guard.c see to it that its kernel is one, too.
+ * One loop, one thread; there are as many of this as workers. In: packets and messages. Out: records.
+ * Nothing that comes in is sent on as a packet: this host is a black hole; blackhole.c and guard.c see to
+ * it that its kernel is one, too.
  */
 #include "intercept/pipeline.h"
 
@@ -81,8 +82,7 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
 		blackhole_watch(p->config, &p->leaks);
 }
 
-struct pipeline *pipeline_new(struct event_base *base, const struct config *c,
-			      struct admission *admission)
+struct pipeline *pipeline_new(struct event_base *base, const struct config *c, struct admission *admission)
 {
 	struct pipeline *p = calloc(1, sizeof(*p));
 

@@ -119,8 +119,7 @@ static int open_all(struct workers *w, struct config *c, char *where, size_t whe
 	return 0;
 }
 
-struct workers *workers_open(struct config *c, char *where, size_t where_size, char *err,
-			     size_t err_size)
+struct workers *workers_open(struct config *c, char *where, size_t where_size, char *err, size_t err_size)
 {
 	struct workers *w = calloc(1, sizeof(*w));
 
@@ -232,8 +231,7 @@ bool workers_hand_connection(struct pipeline *from, unsigned to, int fd, const s
 	const struct handed_connection h = { fd, *client };
 	struct workers *w = from->workers;
 
-	return to < w->count &&
-	       threads_post(w->threads, to, on_connection, w->pipeline[to], &h, sizeof(h));
+	return to < w->count && threads_post(w->threads, to, on_connection, w->pipeline[to], &h, sizeof(h));
 }
 
 void workers_count_plain(struct pipeline *from, int n)
@@ -264,7 +262,7 @@ void workers_announce(struct pipeline *from, const struct endpoint *e, bool use)
 	struct workers *w = from->workers;
 
 	for (unsigned i = 0; i < w->count; i++)
-		if (i != from->worker && !threads_post(w->threads, i, on_announcement,
-						       w->pipeline[i], &a, sizeof(a)))
+		if (i != from->worker &&
+		    !threads_post(w->threads, i, on_announcement, w->pipeline[i], &a, sizeof(a)))
 			log_limited(LOGL_ERROR, "worker %u has too much to do to hear of a target", i);
 }

@@ -14,8 +14,7 @@ struct raw_packet;
  * Open everything; no thread is started yet. @c must stay valid; interfaces that it leaves open are
  * filled in. @where says where the channel listens. NULL with words in @err.
  */
-struct workers *workers_open(struct config *c, char *where, size_t where_size, char *err,
-			     size_t err_size);
+struct workers *workers_open(struct config *c, char *where, size_t where_size, char *err, size_t err_size);
 int workers_start(struct workers *w, char *err, size_t err_size); /* -1 with @err */
 /*
  * Run @fn on each worker's pipeline, in that worker's own thread, one after the other; returns when

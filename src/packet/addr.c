@@ -12,7 +12,7 @@
 #include <netinet/in.h>
 #include <stdio.h>
 
-static const uint8_t mapped_head[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
+static const uint8_t mapped_head[12] = { 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff };
 
 bool addr_is_v4(const struct addr *a)
 {
@@ -52,7 +52,7 @@ bool addr_is_any(const struct addr *a)
 
 bool addr_is_loopback(const struct addr *a)
 {
-	static const uint8_t one[16] = {[15] = 1};
+	static const uint8_t one[16] = { [15] = 1 };
 
 	if (addr_is_v4(a))
 		return a->b[12] == 127;
@@ -61,7 +61,7 @@ bool addr_is_loopback(const struct addr *a)
 
 bool addr_is_multicast(const struct addr *a)
 {
-	static const uint8_t broadcast[4] = {255, 255, 255, 255};
+	static const uint8_t broadcast[4] = { 255, 255, 255, 255 };
 
 	if (addr_is_v4(a))
 		return (a->b[12] & 0xf0) == 0xe0 || memcmp(a->b + 12, broadcast, 4) == 0;
@@ -119,7 +119,7 @@ bool prefix_parse(struct prefix *p, const char *text)
 	}
 	p->len = (uint8_t)len;
 	for (i = len; i < 128; i++)
-		p->addr.b[i / 8] &= (uint8_t)~(0x80u >> i % 8);
+		p->addr.b[i / 8] &= (uint8_t) ~(0x80u >> i % 8);
 	return true;
 }
 
@@ -158,8 +158,7 @@ char *endpoint_format(char *buf, size_t size, const struct endpoint *e)
 	return buf;
 }
 
-socklen_t addr_to_sockaddr(struct sockaddr_storage *ss, const struct addr *a,
-			   uint16_t port_host_order)
+socklen_t addr_to_sockaddr(struct sockaddr_storage *ss, const struct addr *a, uint16_t port_host_order)
 {
 	memset(ss, 0, sizeof(*ss));
 	if (addr_is_v4(a)) {

@@ -35,7 +35,7 @@ bool addr_is_v4(const struct addr *a);
 struct addr addr_from_v4(const void *four_bytes);
 struct addr addr_from_v6(const void *sixteen_bytes);
 const uint8_t *addr_v4_bytes(const struct addr *a); /* the last four bytes */
-bool addr_is_any(const struct addr *a);		    /* 0.0.0.0 or :: */
+bool addr_is_any(const struct addr *a);             /* 0.0.0.0 or :: */
 bool addr_is_loopback(const struct addr *a);
 bool addr_is_multicast(const struct addr *a); /* also the IPv4 limited broadcast */
 static inline bool addr_eq(const struct addr *a, const struct addr *b)
@@ -71,8 +71,7 @@ char *addr_format(char *buf, size_t size, const struct addr *a);
 char *endpoint_format(char *buf, size_t size, const struct endpoint *e);
 
 /* To and from a sockaddr. The v4-mapped form becomes AF_INET. Returns the length. */
-socklen_t addr_to_sockaddr(struct sockaddr_storage *ss, const struct addr *a,
-			   uint16_t port_host_order);
+socklen_t addr_to_sockaddr(struct sockaddr_storage *ss, const struct addr *a, uint16_t port_host_order);
 bool addr_from_sockaddr(struct endpoint *e, const struct sockaddr *sa);
 
 #endif

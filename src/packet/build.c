@@ -18,7 +18,7 @@
 #define IP4_LEN 20u
 #define IP6_LEN 40u
 #define TCP_LEN 20u
-#define IP4_DF	0x4000u
+#define IP4_DF 0x4000u
 
 size_t build_headers_len(const struct tx_segment *t)
 {
@@ -54,8 +54,7 @@ static void build_ip6(uint8_t *d, const struct tx_segment *t, uint32_t tcp_len)
 	memcpy(d + 24, t->tuple.dst.addr.b, 16);
 }
 
-static void build_tcp(uint8_t *d, const struct tx_segment *t, uint32_t tcp_len,
-		      enum build_checksum how)
+static void build_tcp(uint8_t *d, const struct tx_segment *t, uint32_t tcp_len, enum build_checksum how)
 {
 	uint32_t header_len = TCP_LEN + t->options_len;
 	uint64_t sum = csum_pseudo(&t->tuple.src.addr, &t->tuple.dst.addr, tcp_len);
@@ -131,11 +130,11 @@ bool build_piece(struct tx_segment *piece, const struct tx_segment *t, uint32_t 
 	piece->payload += offset;
 	piece->len = i == count - 1 ? t->len - offset : mss;
 	if (i < count - 1)
-		piece->flags &= (uint8_t)~(TCPF_PSH | TCPF_FIN);
+		piece->flags &= (uint8_t) ~(TCPF_PSH | TCPF_FIN);
 	if (i > 0) {
 		/* a SYN takes one number of its own, before the first byte */
 		piece->seq += !!(t->flags & TCPF_SYN);
-		piece->flags &= (uint8_t)~(TCPF_CWR | TCPF_SYN);
+		piece->flags &= (uint8_t) ~(TCPF_CWR | TCPF_SYN);
 	}
 	if (t->flags & TCPF_URG) {
 		if (t->urgent > offset) {

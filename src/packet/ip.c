@@ -13,21 +13,21 @@
 
 #include <netinet/in.h>
 
-#define IP4_LEN		 20u
-#define IP6_LEN		 40u
-#define IP4_DF		 0x4000u
+#define IP4_LEN 20u
+#define IP6_LEN 40u
+#define IP4_DF 0x4000u
 #define IP4_MF_OR_OFFSET 0x3fffu
-#define MAX_EXT_HEADERS	 8
-#define EXT_MIN_LEN	 8u
-#define OPT_PAD1	 0
-#define OPT_JUMBO	 0xc2 /* RFC 2675 */
+#define MAX_EXT_HEADERS 8
+#define EXT_MIN_LEN 8u
+#define OPT_PAD1 0
+#define OPT_JUMBO 0xc2 /* RFC 2675 */
 
 enum { EXT_HOST_IDENTITY = 139, EXT_SHIM6 = 140 };
 
 static bool bad_address(const struct tuple *t)
 {
-	return addr_is_any(&t->src.addr) || addr_is_any(&t->dst.addr) ||
-	       addr_is_multicast(&t->src.addr) || addr_is_multicast(&t->dst.addr);
+	return addr_is_any(&t->src.addr) || addr_is_any(&t->dst.addr) || addr_is_multicast(&t->src.addr) ||
+	       addr_is_multicast(&t->dst.addr);
 }
 
 static uint32_t min_u32(uint32_t a, uint32_t b)
@@ -35,8 +35,8 @@ static uint32_t min_u32(uint32_t a, uint32_t b)
 	return a < b ? a : b;
 }
 
-static enum parse_reason parse_ip4(struct segment *s, const uint8_t *d, uint32_t captured,
-				   uint32_t len, bool verify)
+static enum parse_reason parse_ip4(struct segment *s, const uint8_t *d, uint32_t captured, uint32_t len,
+				   bool verify)
 {
 	uint32_t header_len, total;
 	uint16_t frag;
@@ -69,8 +69,8 @@ static enum parse_reason parse_ip4(struct segment *s, const uint8_t *d, uint32_t
 	s->df = frag & IP4_DF;
 	s->ttl = d[8];
 	s->flow_label = 0;
-	return parse_tcp(s, d + header_len, min_u32(captured, total) - header_len,
-			 total - header_len, verify);
+	return parse_tcp(s, d + header_len, min_u32(captured, total) - header_len, total - header_len,
+			 verify);
 }
 
 /* The jumbo payload length in the hop-by-hop header at @h, or 0. @len bounds the reading. */
@@ -135,8 +135,7 @@ static bool is_extension(uint8_t next)
  * Step from the fixed header over extension headers; *offset is then where TCP begins. @end: of the
  * packet by its own length; @captured: no more than that.
  */
-static enum parse_reason skip_extensions(const uint8_t *d, uint32_t captured, uint32_t end,
-					 uint32_t *offset)
+static enum parse_reason skip_extensions(const uint8_t *d, uint32_t captured, uint32_t end, uint32_t *offset)
 {
 	uint32_t off = IP6_LEN, ext_len;
 	uint8_t next = d[6];
@@ -186,8 +185,8 @@ static enum parse_reason skip_extensions(const uint8_t *d, uint32_t captured, ui
 	return next == IPPROTO_TCP ? PARSE_OK : PARSE_NOT_TCP;
 }
 
-static enum parse_reason parse_ip6(struct segment *s, const uint8_t *d, uint32_t captured,
-				   uint32_t len, bool verify)
+static enum parse_reason parse_ip6(struct segment *s, const uint8_t *d, uint32_t captured, uint32_t len,
+				   bool verify)
 {
 	uint32_t payload, end, off;
 	enum parse_reason r;
@@ -207,8 +206,7 @@ static enum parse_reason parse_ip6(struct segment *s, const uint8_t *d, uint32_t
 	 * a mapped address never stands in a packet (RFC 4291 2.5.5.2) and would pass for
 	 * IPv4 further on
 	 */
-	if (bad_address(&s->tuple) || addr_is_v4(&s->tuple.src.addr) ||
-	    addr_is_v4(&s->tuple.dst.addr))
+	if (bad_address(&s->tuple) || addr_is_v4(&s->tuple.src.addr) || addr_is_v4(&s->tuple.dst.addr))
 		return PARSE_BAD_ADDRESS;
 	s->tos = (uint8_t)(get_be16(d) >> 4);
 	s->flow_label = get_be32(d) & 0xfffff;

@@ -11,13 +11,13 @@
 
 #include "packet/bytes.h"
 
-#define MAX_WSCALE    14      /* RFC 7323 2.3 */
+#define MAX_WSCALE 14         /* RFC 7323 2.3 */
 #define TFO_EXP_MAGIC 0xf989u /* RFC 7413 4.1.1: the experimental option's identifier */
 
 void tcp_option_begin(struct tcp_option_iter *it, const uint8_t *options, size_t len)
 {
 	/* no options may come as no pointer, to which C allows nothing to be added */
-	*it = (struct tcp_option_iter){.p = options, .end = len ? options + len : options};
+	*it = (struct tcp_option_iter){ .p = options, .end = len ? options + len : options };
 }
 
 bool tcp_option_next(struct tcp_option_iter *it)
@@ -181,8 +181,8 @@ static uint8_t *put_ts(uint8_t *p, uint32_t tsval, uint32_t tsecr)
 	return p + 8;
 }
 
-uint8_t tcp_options_syn_build(uint8_t out[TCP_MAX_OPTIONS_LEN], uint16_t mss, int wscale,
-			      bool sack_permitted, bool has_ts, uint32_t tsval)
+uint8_t tcp_options_syn_build(uint8_t out[TCP_MAX_OPTIONS_LEN], uint16_t mss, int wscale, bool sack_permitted,
+			      bool has_ts, uint32_t tsval)
 {
 	uint8_t *p = out;
 

@@ -25,7 +25,7 @@ enum {
  */
 struct tcp_option_iter {
 	const uint8_t *p, *end;
-	bool malformed;	   /* set when the walk ended at an impossible length */
+	bool malformed;    /* set when the walk ended at an impossible length */
 	uint8_t kind, len; /* len: of the body, without kind and length bytes */
 	const uint8_t *body;
 };
@@ -49,8 +49,8 @@ uint8_t tcp_options_syn_filter(uint8_t out[TCP_MAX_OPTIONS_LEN], const uint8_t *
  * A SYN's options from values, in Linux's order: MSS, SACK permitted + TS (or padding),
  * no-op + window scale. mss 0: none; wscale < 0: none. Returns the length.
  */
-uint8_t tcp_options_syn_build(uint8_t out[TCP_MAX_OPTIONS_LEN], uint16_t mss, int wscale,
-			      bool sack_permitted, bool has_ts, uint32_t tsval);
+uint8_t tcp_options_syn_build(uint8_t out[TCP_MAX_OPTIONS_LEN], uint16_t mss, int wscale, bool sack_permitted,
+			      bool has_ts, uint32_t tsval);
 
 /* No-op, no-op, timestamps: the 12 bytes that Linux puts in every segment. Returns 12. */
 uint8_t tcp_options_ts_build(uint8_t out[TCP_MAX_OPTIONS_LEN], uint32_t tsval, uint32_t tsecr);

@@ -11,24 +11,19 @@
 #include "packet/bytes.h"
 #include "packet/parse_internal.h"
 
-#define ETHER_LEN     14
-#define COOKED_LEN    16
-#define COOKED2_LEN   20
-#define NULL_LEN      4
-#define VLAN_LEN      4
+#define ETHER_LEN 14
+#define COOKED_LEN 16
+#define COOKED2_LEN 20
+#define NULL_LEN 4
+#define VLAN_LEN 4
 #define MAX_VLAN_TAGS 2
 
-enum {
-	ETHERTYPE_IP4 = 0x0800,
-	ETHERTYPE_IP6 = 0x86dd,
-	ETHERTYPE_8021Q = 0x8100,
-	ETHERTYPE_8021AD = 0x88a8
-};
+enum { ETHERTYPE_IP4 = 0x0800, ETHERTYPE_IP6 = 0x86dd, ETHERTYPE_8021Q = 0x8100, ETHERTYPE_8021AD = 0x88a8 };
 
 static const struct {
 	const char *name, *text;
 } reasons[PARSE_REASON_COUNT] = {
-#define X(id, name, text) {name, text},
+#define X(id, name, text) { name, text },
 	PARSE_REASONS(X)
 #undef X
 };
@@ -96,10 +91,9 @@ static enum parse_reason after_family(struct link *l, const uint8_t *d)
 	}
 }
 
-static enum parse_reason parse_link(struct link *l, enum link_type type, const uint8_t *d,
-				    uint32_t captured)
+static enum parse_reason parse_link(struct link *l, enum link_type type, const uint8_t *d, uint32_t captured)
 {
-	*l = (struct link){0, 0};
+	*l = (struct link){ 0, 0 };
 	switch (type) {
 	case LINK_ETHERNET:
 		if (captured < ETHER_LEN)

@@ -33,13 +33,13 @@ enum checksum_state {
 struct raw_packet {
 	const uint8_t *data; /* link-layer header first */
 	uint32_t captured;   /* bytes at @data */
-	uint32_t len;	     /* bytes on the wire; >= captured */
+	uint32_t len;        /* bytes on the wire; >= captured */
 	enum link_type link;
 	enum checksum_state checksum;
 	uint16_t gso_size; /* from virtio_net_hdr; 0: none */
-	uint64_t time;	   /* ns, CLOCK_MONOTONIC */
+	uint64_t time;     /* ns, CLOCK_MONOTONIC */
 	uint8_t pkttype;   /* PACKET_HOST, PACKET_OUTGOING, ... of linux/if_packet.h; files: HOST */
-	int ifindex;	   /* 0 for files */
+	int ifindex;       /* 0 for files */
 };
 
 /*

@@ -15,7 +15,7 @@
 #include "packet/seq.h"
 
 #define EVENTS (TCPF_SYN | TCPF_FIN | TCPF_RST)
-#define MAX_SPAN                                                                                   \
+#define MAX_SPAN                                                                                             \
 	(1u << 30) /* of sequence space in one record: the receiver believes nothing farther away  \
 		    */
 

@@ -88,8 +88,7 @@ bool rewrite_packet(uint8_t *packet, size_t len, const struct rewrite *r, enum c
 	if (parse_ip(&s, packet, (uint32_t)len, (uint32_t)len, CHECKSUM_TRUSTED) != PARSE_OK)
 		return false;
 	v4 = addr_is_v4(&s.tuple.src.addr);
-	if ((r->src && addr_is_v4(&r->src->addr) != v4) ||
-	    (r->dst && addr_is_v4(&r->dst->addr) != v4))
+	if ((r->src && addr_is_v4(&r->src->addr) != v4) || (r->dst && addr_is_v4(&r->dst->addr) != v4))
 		return false;
 	tcp = packet + (s.raw_options - packet) - 20;
 	if (r->src) {

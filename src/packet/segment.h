@@ -25,7 +25,7 @@ struct sack_block {
 
 /* TCP options in host byte order; what is absent is zero. */
 struct tcp_options {
-	uint16_t mss;	/* 0: absent */
+	uint16_t mss;   /* 0: absent */
 	uint8_t wscale; /* valid if has_wscale; clamped to 14 (RFC 7323 2.3) */
 	uint8_t n_sack;
 	bool has_wscale, has_sack_permitted, has_ts;
@@ -40,20 +40,20 @@ struct tcp_options {
  */
 struct segment {
 	struct tuple tuple; /* src -> dst as on the wire */
-	uint64_t time;	    /* ns, CLOCK_MONOTONIC, when it was captured */
+	uint64_t time;      /* ns, CLOCK_MONOTONIC, when it was captured */
 	uint32_t seq, ack;
-	uint32_t len;	   /* payload bytes on the wire (32 bits: BIG TCP), without SYN and FIN */
+	uint32_t len;      /* payload bytes on the wire (32 bits: BIG TCP), without SYN and FIN */
 	uint32_t captured; /* payload bytes present at @payload; < len if the capture was cut */
 	const uint8_t *payload;
 	const uint8_t *raw_options; /* the option bytes as on the wire */
 	uint8_t raw_options_len;
-	uint8_t flags;	 /* TCPF_ */
+	uint8_t flags;   /* TCPF_ */
 	uint16_t window; /* raw, not scaled */
 	uint16_t urgent;
-	uint16_t ip_id;	     /* IPv4 only; 0 for IPv6 */
-	uint8_t ttl;	     /* or hop limit */
-	uint8_t tos;	     /* or traffic class: DSCP and ECN */
-	bool df;	     /* IPv4 don't-fragment */
+	uint16_t ip_id;      /* IPv4 only; 0 for IPv6 */
+	uint8_t ttl;         /* or hop limit */
+	uint8_t tos;         /* or traffic class: DSCP and ECN */
+	bool df;             /* IPv4 don't-fragment */
 	uint32_t flow_label; /* IPv6, 20 bits */
 	uint16_t gso_size;   /* payload of each wire segment in a super-packet; 0: one or unknown */
 	struct tcp_options opt;
@@ -89,25 +89,23 @@ struct tx_segment {
 };
 
 /* Why a packet was not parsed into a segment. One table: enum, short name, text. */
-#define PARSE_REASONS(X) \
-	X(OK, "ok", "parsed") \
-	X(LINK_SHORT, "link-short", "shorter than its link-layer header") \
-	X(LINK_UNKNOWN, "link-unknown", "link-layer type not supported") \
-	X(NOT_IP, "not-ip", "neither IPv4 nor IPv6") \
-	X(IP_SHORT, "ip-short", "shorter than its IP header") \
-	X(IP_HEADER_LEN, "ip-header-length", "IPv4 header length under 20 bytes") \
-	X(IP_TOTAL_LEN, "ip-total-length", \
-	  "IP length smaller than the headers or larger than the packet") \
-	X(FRAGMENT, "fragment", "IPv4 fragment") \
-	X(FRAGMENT6, "fragment6", "IPv6 fragment: not supported") \
-	X(EXT_HEADERS, "extension-headers", "too many or malformed IPv6 extension headers") \
-	X(NOT_TCP, "not-tcp", "not TCP") \
-	X(TCP_SHORT, "tcp-short", "shorter than its TCP header") \
-	X(TCP_HEADER_LEN, "tcp-header-length", "TCP data offset under 5") \
-	X(TCP_OPTIONS, "tcp-options", "malformed TCP option length") \
-	X(BAD_CHECKSUM, "bad-checksum", "IP or TCP checksum wrong") \
-	X(BAD_ADDRESS, "bad-address", \
-	  "source or destination is multicast or unspecified, or a port is 0") \
+#define PARSE_REASONS(X)                                                                                     \
+	X(OK, "ok", "parsed")                                                                                \
+	X(LINK_SHORT, "link-short", "shorter than its link-layer header")                                    \
+	X(LINK_UNKNOWN, "link-unknown", "link-layer type not supported")                                     \
+	X(NOT_IP, "not-ip", "neither IPv4 nor IPv6")                                                         \
+	X(IP_SHORT, "ip-short", "shorter than its IP header")                                                \
+	X(IP_HEADER_LEN, "ip-header-length", "IPv4 header length under 20 bytes")                            \
+	X(IP_TOTAL_LEN, "ip-total-length", "IP length smaller than the headers or larger than the packet")   \
+	X(FRAGMENT, "fragment", "IPv4 fragment")                                                             \
+	X(FRAGMENT6, "fragment6", "IPv6 fragment: not supported")                                            \
+	X(EXT_HEADERS, "extension-headers", "too many or malformed IPv6 extension headers")                  \
+	X(NOT_TCP, "not-tcp", "not TCP")                                                                     \
+	X(TCP_SHORT, "tcp-short", "shorter than its TCP header")                                             \
+	X(TCP_HEADER_LEN, "tcp-header-length", "TCP data offset under 5")                                    \
+	X(TCP_OPTIONS, "tcp-options", "malformed TCP option length")                                         \
+	X(BAD_CHECKSUM, "bad-checksum", "IP or TCP checksum wrong")                                          \
+	X(BAD_ADDRESS, "bad-address", "source or destination is multicast or unspecified, or a port is 0")   \
 	X(BAD_FLAGS, "bad-flags", "impossible TCP flags (none, SYN+FIN, SYN+RST)")
 
 enum parse_reason {

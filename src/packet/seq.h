@@ -39,8 +39,8 @@ static inline bool seq_between(uint32_t lo, uint32_t x, uint32_t hi)
 	return x - lo <= hi - lo;
 }
 
-#define ts_lt  seq_lt
-#define ts_gt  seq_gt
+#define ts_lt seq_lt
+#define ts_gt seq_gt
 #define ts_max seq_max
 
 #endif

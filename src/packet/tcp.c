@@ -26,8 +26,7 @@ static bool checksum_right(const struct segment *s, const uint8_t *d, uint32_t l
 	return csum_fold(csum_add(sum, d, len)) == 0xffff;
 }
 
-enum parse_reason parse_tcp(struct segment *s, const uint8_t *d, uint32_t captured, uint32_t len,
-			    bool verify)
+enum parse_reason parse_tcp(struct segment *s, const uint8_t *d, uint32_t captured, uint32_t len, bool verify)
 {
 	uint32_t header_len;
 

@@ -34,7 +34,7 @@ static void PRINTF_LIKE(2, 3) put(struct line *l, const char *fmt, ...)
 
 static void put_flags(struct line *l, uint8_t flags)
 {
-	static const char letters[8] = {'F', 'S', 'R', 'P', '.', 'U', 'E', 'W'};
+	static const char letters[8] = { 'F', 'S', 'R', 'P', '.', 'U', 'E', 'W' };
 	unsigned i;
 
 	put(l, " [%s", flags ? "" : "none");
@@ -144,7 +144,7 @@ static void put_segment(struct line *l, const struct fields *f)
 
 char *segment_format(char *buf, size_t size, const struct segment *s)
 {
-	struct line l = {buf, buf + size};
+	struct line l = { buf, buf + size };
 	struct fields f = {
 		.tuple = &s->tuple,
 		.seq = s->seq,
@@ -167,7 +167,7 @@ char *segment_format(char *buf, size_t size, const struct segment *s)
 
 char *tx_segment_format(char *buf, size_t size, const struct tx_segment *t)
 {
-	struct line l = {buf, buf + size};
+	struct line l = { buf, buf + size };
 	struct fields f = {
 		.tuple = &t->tuple,
 		.seq = t->seq,

@@ -1,9 +1,10 @@
 /*
  * Accounts - theory of operation
  *
- * In: a table of rows and equations, and an array of counters in the order of the rows. Out: sums, text. Nothing here knows what is counted; tcpcopy and
- * intercept each have a table. Equations are written in the words of the report, as names of rows, and are looked up when a report is made: so what is
- * printed, what stands in the manual and what is checked cannot differ.
+ * In: a table of rows and equations, and an array of counters in the order of the rows. Out: sums, text.
+ * Nothing here knows what is counted; tcpcopy and intercept each have a table. Equations are written in the
+ * words of the report, as names of rows, and are looked up when a report is made: so what is printed, what
+ * stands in the manual and what is checked cannot differ.
  */
 #include "program/account.h"
 
@@ -55,7 +56,8 @@ bool account_balanced(const struct account_table *t, const uint64_t *value, cons
 	return *left == *right;
 }
 
-static void print_section(const struct account_table *t, const uint64_t *value, const struct account_section *s, FILE *to)
+static void print_section(const struct account_table *t, const uint64_t *value,
+			  const struct account_section *s, FILE *to)
 {
 	bool any = false;
 
@@ -97,7 +99,8 @@ void account_document(const struct account_table *t, FILE *to)
 	}
 	fprintf(to, "\n| equation | |\n|---|---|\n");
 	for (size_t i = 0; i < t->n_equations; i++)
-		fprintf(to, "| %s | `%s = %s` |\n", t->equations[i].what, t->equations[i].left, t->equations[i].right);
+		fprintf(to, "| %s | `%s = %s` |\n", t->equations[i].what, t->equations[i].left,
+			t->equations[i].right);
 }
 
 char *account_time(uint64_t ago, char out[ACCOUNT_TIME_LEN])

@@ -7,15 +7,19 @@
 #include <stdio.h>
 
 /*
- * An account is an array of counters and a table that says what each of them is. From the table come the text of the report, the keys of its JSON form and the
- * page in the manual; and the equations between its rows, which anybody may check who has either.
+ * An account is an array of counters and a table that says what each of them is. From the table come the
+ * text of the report, the keys of its JSON form and the page in the manual; and the equations between its
+ * rows, which anybody may check who has either.
  */
 struct account_row {
 	const char *section, *key; /* together the name: "capture.packets" */
 	const char *text;
 };
 
-/* Both sides are sums of names: "capture.packets", "parse.ok + parse.fragment"; "parse.*" is the sum of a section. */
+/*
+ * Both sides are sums of names: "capture.packets", "parse.ok + parse.fragment"; "parse.*" is the sum of a
+ * section.
+ */
 struct account_equation {
 	const char *what;
 	const char *left, *right;
@@ -44,7 +48,10 @@ bool account_balanced(const struct account_table *t, const uint64_t *value, cons
 /* Rows that are not zero, by section, and every equation with both sides. */
 void account_print(const struct account_table *t, const uint64_t *value, FILE *to);
 
-/* The same as a JSON object, all rows: {"account": {section: {key: n}}, "equations": [...]}. NULL: out of memory. */
+/*
+ * The same as a JSON object, all rows: {"account": {section: {key: n}}, "equations": [...]}. NULL: out of
+ * memory.
+ */
 struct json_t;
 struct json_t *account_json(const struct account_table *t, const uint64_t *value);
 

@@ -1,9 +1,10 @@
 /*
  * Accounts as JSON - theory of operation
  *
- * In: a table and counters. Out: jansson values, owned by the caller. Every row is there, zero or not, so that a reader need not know which might be missing;
- * and every equation with its two sides, for those who do not want to add up by themselves. jansson remembers a failed allocation as a NULL that
- * every further call passes on, so one check at the end suffices.
+ * In: a table and counters. Out: jansson values, owned by the caller. Every row is there, zero or not, so
+ * that a reader need not know which might be missing; and every equation with its two sides, for those who
+ * do not want to add up by themselves. jansson remembers a failed allocation as a NULL that every further
+ * call passes on, so one check at the end suffices.
  */
 #include "program/account.h"
 
@@ -35,10 +36,11 @@ static json_t *equations(const struct account_table *t, const uint64_t *value)
 		uint64_t left, right;
 		bool balanced = account_balanced(t, value, q, &left, &right);
 
-		json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:I, s:I, s:I, s:b}", "what", q->what, "left",
-						      q->left, "right", q->right, "left_sum", (json_int_t)left,
-						      "right_sum", (json_int_t)right, "difference",
-						      (json_int_t)(left - right), "balanced", (int)balanced));
+		json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:I, s:I, s:I, s:b}", "what", q->what,
+						      "left", q->left, "right", q->right, "left_sum",
+						      (json_int_t)left, "right_sum", (json_int_t)right,
+						      "difference", (json_int_t)(left - right), "balanced",
+						      (int)balanced));
 	}
 	return list;
 }

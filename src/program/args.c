@@ -101,8 +101,7 @@ static const struct args_option *by_letter(const struct args_program *program, c
 	return NULL;
 }
 
-static const struct args_option *by_name(const struct args_program *program, const char *name,
-					 size_t len)
+static const struct args_option *by_name(const struct args_program *program, const char *name, size_t len)
 {
 	const struct args_option *o;
 
@@ -113,8 +112,7 @@ static const struct args_option *by_name(const struct args_program *program, con
 	return NULL;
 }
 
-int args_error(const struct args_program *program, char letter, const char *value,
-	       const char *wrong)
+int args_error(const struct args_program *program, char letter, const char *value, const char *wrong)
 {
 	char typed[] = { '-', letter, '\0' };
 
@@ -128,8 +126,7 @@ int args_error(const struct args_program *program, char letter, const char *valu
 /* Optimal string alignment: insertions, deletions, changes and swaps of neighbours, each 1. */
 static unsigned distance(const char *a, size_t a_len, const char *b)
 {
-	unsigned rows[3][NAME_MAX_LEN + 1], *before = rows[0], *last = rows[1], *row = rows[2],
-					    *spare;
+	unsigned rows[3][NAME_MAX_LEN + 1], *before = rows[0], *last = rows[1], *row = rows[2], *spare;
 	size_t b_len = strlen(b);
 
 	if (a_len > NAME_MAX_LEN || b_len > NAME_MAX_LEN)
@@ -182,8 +179,8 @@ static int unknown(const struct parse *p, const char *typed, const char *suggest
 	char wrong[160];
 
 	if (suggestion)
-		snprintf(wrong, sizeof(wrong), "not known; did you mean %s? (%s -h lists all)",
-			 suggestion, p->program->name);
+		snprintf(wrong, sizeof(wrong), "not known; did you mean %s? (%s -h lists all)", suggestion,
+			 p->program->name);
 	else
 		snprintf(wrong, sizeof(wrong), "not known; accepted: those that %s -h lists",
 			 p->program->name);
@@ -291,8 +288,7 @@ static const char *join(struct parse *p, const char *first)
 }
 
 /* Applies @o. @attached: the value that came in the same word, or NULL. */
-static int apply(struct parse *p, const struct args_option *o, const char *typed,
-		 const char *attached)
+static int apply(struct parse *p, const struct args_option *o, const char *typed, const char *attached)
 {
 	const char *value = attached, *wrong;
 	bool dash_allowed = o->flags & ARGS_DASH;
@@ -308,9 +304,8 @@ static int apply(struct parse *p, const struct args_option *o, const char *typed
 		if (p->word == p->end)
 			return complain(p->program, typed, NULL, o, "its value is missing");
 		if (looks_like_option(*p->word) && !dash_allowed)
-			return complain(
-				p->program, typed, NULL, o,
-				args_wrong("its value is missing, \"%s\" follows", *p->word));
+			return complain(p->program, typed, NULL, o,
+					args_wrong("its value is missing, \"%s\" follows", *p->word));
 		value = *p->word++;
 	} else if (value && looks_like_option(value) && !dash_allowed) {
 		return complain(p->program, typed, value, o, "its value must not begin with \"-\"");
@@ -345,8 +340,7 @@ static int parse_long(struct parse *p, const char *word)
 		return unknown(p, typed, near ? suggestion : NULL);
 	}
 	if (value && !o->value)
-		return complain(p->program, typed, value, NULL,
-				"takes no value; accepted: the option alone");
+		return complain(p->program, typed, value, NULL, "takes no value; accepted: the option alone");
 	return apply(p, o, typed, value);
 }
 
@@ -411,9 +405,7 @@ static int stray(const struct parse *p, const char *word)
 
 int args_parse(const struct args_program *program, int argc, char **argv, void *into)
 {
-	struct parse p = {
-		.program = program, .word = argv + (argc > 0), .end = argv + argc, .into = into
-	};
+	struct parse p = { .program = program, .word = argv + (argc > 0), .end = argv + argc, .into = into };
 	int status = -1;
 
 	assert(program->count <= ARGS_MAX);

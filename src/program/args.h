@@ -52,8 +52,7 @@ int args_parse(const struct args_program *program, int argc, char **argv, void *
 
 /* An error of the same form, found later (options that contradict each other, a name that does not
  * resolve). Returns 2. */
-int args_error(const struct args_program *program, char letter, const char *value,
-	       const char *wrong);
+int args_error(const struct args_program *program, char letter, const char *value, const char *wrong);
 
 /* For setters that have to compose what is wrong: formats into static memory that lasts until the
  * next call. */

@@ -48,8 +48,7 @@ void check_say(struct check_report *report, const struct check_result *r)
 
 	report->warnings += r->state == CHECK_WARNING;
 	report->broken += r->state == CHECK_BROKEN;
-	printf("%-8s %-12s %s\n", word[r->state], report->topic,
-	       check_format(line, sizeof(line), r));
+	printf("%-8s %-12s %s\n", word[r->state], report->topic, check_format(line, sizeof(line), r));
 	fflush(stdout);
 }
 
@@ -103,7 +102,8 @@ static void add(struct text *t, const char *more)
 /* @word as the shell takes it for one word (POSIX, Shell Command Language 2.2.2). */
 static void add_word(struct text *t, const char *word)
 {
-	static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-+=./:,@%";
+	static const char plain[] =
+		"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-+=./:,@%";
 
 	if (*word && !word[strspn(word, plain)]) {
 		add(t, word);
@@ -115,8 +115,7 @@ static void add_word(struct text *t, const char *word)
 	add(t, "'");
 }
 
-char *check_command(char *buf, size_t size, char *const *argv, const char *const *leave_out,
-		    const char *more)
+char *check_command(char *buf, size_t size, char *const *argv, const char *const *leave_out, const char *more)
 {
 	struct text t = { buf, size, 0 };
 

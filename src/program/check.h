@@ -15,13 +15,11 @@ enum check_state { CHECK_OK, CHECK_WARNING, CHECK_BROKEN };
 struct check_result {
 	enum check_state state;
 	char text[640];
-	const char
-		*where; /* the host to type @cure on, "this host"; NULL: there is no cure to type */
+	const char *where; /* the host to type @cure on, "this host"; NULL: there is no cure to type */
 	char cure[1024];
 };
 
-void check_text(struct check_result *r, enum check_state state, const char *fmt, ...)
-	PRINTF_LIKE(3, 4);
+void check_text(struct check_result *r, enum check_state state, const char *fmt, ...) PRINTF_LIKE(3, 4);
 void check_cure(struct check_result *r, const char *where, const char *fmt, ...) PRINTF_LIKE(3, 4);
 
 /* "text: on the target type: command" into @buf, which is returned. */
@@ -36,8 +34,7 @@ struct check_report {
 /* Print the line to stdout. */
 void check_say(struct check_report *report, const struct check_result *r);
 /* A line without a cure. */
-void check_note(struct check_report *report, enum check_state state, const char *fmt, ...)
-	PRINTF_LIKE(3, 4);
+void check_note(struct check_report *report, enum check_state state, const char *fmt, ...) PRINTF_LIKE(3, 4);
 
 struct check {
 	const char *topic;

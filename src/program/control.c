@@ -1,11 +1,13 @@
 /*
  * The control socket - theory of operation
  *
- * A client connects to a Unix stream socket, says "text" or "json" and a newline, gets the answer and the end of the stream. The server is driven by the event
- * loop and never waits for a client: at most MAX_CLIENTS are served at a time, each for at most TIMEOUT_S, and what one may say is short. The rights of the file are the
- * protection.
+ * A client connects to a Unix stream socket, says "text" or "json" and a newline, gets the answer and the
+ * end of the stream. The server is driven by the event loop and never waits for a client: at most
+ * MAX_CLIENTS are served at a time, each for at most TIMEOUT_S, and what one may say is short. The rights
+ * of the file are the protection.
  *
- * A socket outlives a process that is killed. Whether one is in use is told by connecting: a refusal means that nobody listens, so the file may go.
+ * A socket outlives a process that is killed. Whether one is in use is told by connecting: a refusal means
+ * that nobody listens, so the file may go.
  */
 #include "program/control.h"
 
@@ -162,8 +164,8 @@ static bool stale(const struct sockaddr_un *at)
 static void address(struct sockaddr_un *at, const char *directory, const char *name)
 {
 	*at = (struct sockaddr_un){ .sun_family = AF_UNIX };
-	if ((size_t)snprintf(at->sun_path, sizeof(at->sun_path), "%s%s%s", directory, *directory ? "/" : "", name) >=
-	    sizeof(at->sun_path))
+	if ((size_t)snprintf(at->sun_path, sizeof(at->sun_path), "%s%s%s", directory, *directory ? "/" : "",
+			     name) >= sizeof(at->sun_path))
 		at->sun_path[0] = '\0';
 }
 
@@ -207,7 +209,8 @@ static int listen_at(struct control *c, char *err, size_t err_size)
 	umask(before);
 	if (result < 0 || listen(c->fd, MAX_CLIENTS) < 0) {
 		snprintf(err, err_size, "%s: %s", c->at.sun_path,
-			 errno == EADDRINUSE ? "it exists, and is a running program's or no socket" : strerror(errno));
+			 errno == EADDRINUSE ? "it exists, and is a running program's or no socket"
+					     : strerror(errno));
 		if (c->fd >= 0)
 			close(c->fd);
 		c->fd = -1;
@@ -216,8 +219,8 @@ static int listen_at(struct control *c, char *err, size_t err_size)
 	return 0;
 }
 
-struct control *control_open(struct event_base *base, const char *program, const char *path, control_fn fn, void *arg,
-			     char *err, size_t err_size)
+struct control *control_open(struct event_base *base, const char *program, const char *path, control_fn fn,
+			     void *arg, char *err, size_t err_size)
 {
 	struct control *c = calloc(1, sizeof(*c));
 	char name[64], here[4096] = "";
@@ -237,8 +240,8 @@ struct control *control_open(struct event_base *base, const char *program, const
 		each_of(program, remove_stale, NULL);
 	}
 	if (!c->at.sun_path[0]) {
-		snprintf(err, err_size, "%s: longer than the %zu characters that a socket's path may have", path,
-			 sizeof(c->at.sun_path) - 1);
+		snprintf(err, err_size, "%s: longer than the %zu characters that a socket's path may have",
+			 path, sizeof(c->at.sun_path) - 1);
 		control_close(c);
 		return NULL;
 	}
@@ -302,7 +305,8 @@ static int choose(const char *program, const char *path, struct sockaddr_un *at)
 		address(at, "", path);
 		if (at->sun_path[0])
 			return 0;
-		fprintf(stderr, "%s: option --control \"%s\": longer than the %zu characters that a socket's path may have\n",
+		fprintf(stderr,
+			"%s: option --control \"%s\": longer than the %zu characters that a socket's path may have\n",
 			program, path, sizeof(at->sun_path) - 1);
 		return 1;
 	}
@@ -311,10 +315,14 @@ static int choose(const char *program, const char *path, struct sockaddr_un *at)
 	if (n == 1)
 		return 0;
 	if (n)
-		fprintf(stderr, "%s: %u of them run here; choose one by --control: %s\n", program, n, f.names);
+		fprintf(stderr, "%s: %u of them run here; choose one by --control: %s\n", program, n,
+			f.names);
 	else
-		fprintf(stderr, "%s: none runs here that has a socket in " DIRECTORY "; if it was started with --control, say the "
-				"same here\n", program);
+		fprintf(stderr,
+			"%s: none runs here that has a socket in " DIRECTORY
+			"; if it was started with --control, say the "
+			"same here\n",
+			program);
 	return 1;
 }
 

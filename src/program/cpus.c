@@ -56,8 +56,8 @@ static void format(char *out, size_t size, const cpu_set_t *set)
 			continue;
 		while (i + 1 < CPU_SETSIZE && CPU_ISSET(i + 1, set))
 			i++;
-		len += (size_t)snprintf(out + len, size - len, i > first ? "%s%d-%d" : "%s%d",
-					len ? "," : "", first, i);
+		len += (size_t)snprintf(out + len, size - len, i > first ? "%s%d-%d" : "%s%d", len ? "," : "",
+					first, i);
 	}
 }
 
@@ -92,8 +92,8 @@ const char *cpus_parse_list(const char *value, unsigned list[], unsigned max, un
 			return "this is no list of processors";
 		for (; first <= last; first++) {
 			if (first >= CPU_SETSIZE || !CPU_ISSET(first, &set))
-				return args_wrong("processor %u cannot be used; those that can: %s",
-						  first, usable);
+				return args_wrong("processor %u cannot be used; those that can: %s", first,
+						  usable);
 			if (*n == max)
 				return args_wrong("more than %u processors", max);
 			list[(*n)++] = first;

@@ -3,7 +3,10 @@
 
 /* Option values about processors. Each returns NULL, or words for what is wrong with @value. */
 
-/* A number of workers from 1 to @max, or "auto": as many as there are processors that this process may use, at most 8. */
+/*
+ * A number of workers from 1 to @max, or "auto": as many as there are processors that this process may use,
+ * at most 8.
+ */
 const char *cpus_parse_workers(const char *value, unsigned max, unsigned *workers);
 
 /* "0,2-3": processors that this process may use, in the order given. Fills *n and at most @max. */

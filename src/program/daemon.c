@@ -44,7 +44,7 @@ struct report {
 };
 
 static const char *program; /* NULL: as it was called */
-static int channel = -1; /* to the starter */
+static int channel = -1;    /* to the starter */
 
 static _Noreturn void starter(int fd, pid_t daemon)
 {
@@ -214,8 +214,8 @@ static int open_locked(const char *path, pid_t *holder)
 			return -1;
 		}
 		/* The holder before us may have removed the file between our open and our lock. */
-		if (fstat(fd, &ours) == 0 && stat(path, &named) == 0 &&
-		    ours.st_ino == named.st_ino && ours.st_dev == named.st_dev)
+		if (fstat(fd, &ours) == 0 && stat(path, &named) == 0 && ours.st_ino == named.st_ino &&
+		    ours.st_dev == named.st_dev)
 			return fd;
 		close(fd);
 	}

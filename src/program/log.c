@@ -40,10 +40,10 @@ static struct {
 	enum log_level max;
 	bool to_syslog, to_journal;
 	bool priorities; /* stderr is systemd's, which reads "<4>" at the beginning of a line */
-	bool torn;	 /* the line before lacks its end */
-	int fd;		 /* stderr, the file or the journal's socket */
-	int dir;	 /* where the file is; -1: no file */
-	char *name;	 /* of the file in there; NULL: no file */
+	bool torn;       /* the line before lacks its end */
+	int fd;          /* stderr, the file or the journal's socket */
+	int dir;         /* where the file is; -1: no file */
+	char *name;      /* of the file in there; NULL: no file */
 	uint64_t suppressed, dropped;
 } state = { .prog = "tcpcopy", .max = LOGL_INFO, .fd = STDERR_FILENO, .dir = -1 };
 
@@ -67,8 +67,8 @@ void log_init(const char *prog, enum log_level max)
 
 	state.prog = prog;
 	state.max = max;
-	state.priorities = stream && sscanf(stream, "%llu:%llu", &device, &inode) == 2 && !fstat(STDERR_FILENO, &st) &&
-			   st.st_dev == device && st.st_ino == inode;
+	state.priorities = stream && sscanf(stream, "%llu:%llu", &device, &inode) == 2 &&
+			   !fstat(STDERR_FILENO, &st) && st.st_dev == device && st.st_ino == inode;
 }
 
 static int open_file(int dir, const char *name)
@@ -204,8 +204,7 @@ static size_t put_time(char *line, size_t room)
 	localtime_r(&ts.tv_sec, &tm);
 	len = strftime(line, room, "%Y-%m-%dT%H:%M:%S", &tm);
 	strftime(zone, sizeof(zone), "%z", &tm);
-	return len +
-	       (size_t)snprintf(line + len, room - len, ".%03ld%s ", ts.tv_nsec / 1000000, zone);
+	return len + (size_t)snprintf(line + len, room - len, ".%03ld%s ", ts.tv_nsec / 1000000, zone);
 }
 
 static void write_line(const char *line, size_t len)
@@ -230,7 +229,8 @@ static void put_line(enum log_level level, const char *fmt, va_list args)
 	int wrote, error = errno;
 
 	if (state.to_journal) {
-		start = (size_t)snprintf(line, room, "SYSLOG_IDENTIFIER=%s\nPRIORITY=%d\nMESSAGE=", state.prog,
+		start = (size_t)snprintf(line, room,
+					 "SYSLOG_IDENTIFIER=%s\nPRIORITY=%d\nMESSAGE=", state.prog,
 					 levels[level].priority);
 	} else if (state.name) {
 		if (state.torn)

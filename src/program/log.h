@@ -6,7 +6,10 @@
 
 enum log_level { LOGL_ERROR, LOGL_WARN, LOGL_INFO, LOGL_DEBUG };
 
-/* Before log_to_*() lines go to stderr as "prog: text"; under systemd, which says so in JOURNAL_STREAM, with their priority before them. */
+/*
+ * Before log_to_*() lines go to stderr as "prog: text"; under systemd, which says so in JOURNAL_STREAM,
+ * with their priority before them.
+ */
 void log_init(const char *prog, enum log_level max);
 int log_to_file(const char *path); /* append; 0, or -1 with errno */
 int log_reopen(void);              /* after rotation; 0, or -1 with errno and the old file kept */
@@ -33,17 +36,16 @@ struct log_limit {
 	unsigned passed, kept_back;
 };
 bool log_limit_pass(struct log_limit *l, unsigned burst, unsigned *kept_back);
-#define log_often(level, burst, fmt, ...)                                                          \
-	do {                                                                                       \
-		static struct log_limit limit_;                                                    \
-		unsigned kept_;                                                                    \
-		if (log_limit_pass(&limit_, burst, &kept_)) {                                      \
-			if (kept_)                                                                 \
-				log_at(level, fmt " (%u similar lines suppressed)", ##__VA_ARGS__, \
-				       kept_);                                                     \
-			else                                                                       \
-				log_at(level, fmt, ##__VA_ARGS__);                                 \
-		}                                                                                  \
+#define log_often(level, burst, fmt, ...)                                                                    \
+	do {                                                                                                 \
+		static struct log_limit limit_;                                                              \
+		unsigned kept_;                                                                              \
+		if (log_limit_pass(&limit_, burst, &kept_)) {                                                \
+			if (kept_)                                                                           \
+				log_at(level, fmt " (%u similar lines suppressed)", ##__VA_ARGS__, kept_);   \
+			else                                                                                 \
+				log_at(level, fmt, ##__VA_ARGS__);                                           \
+		}                                                                                            \
 	} while (0)
 #define log_limited(level, ...) log_often(level, 1, __VA_ARGS__)
 

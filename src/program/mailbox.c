@@ -72,8 +72,8 @@ static void on_letters(evutil_socket_t fd, short what, void *arg)
 		l.fn(l.arg, l.data);
 }
 
-bool mailbox_post(struct mailbox *m, void (*fn)(void *arg, const void *data), void *arg,
-		  const void *data, size_t size)
+bool mailbox_post(struct mailbox *m, void (*fn)(void *arg, const void *data), void *arg, const void *data,
+		  size_t size)
 {
 	struct letter *l;
 	bool room;

@@ -20,7 +20,7 @@ void mailbox_free(struct mailbox *m); /* letters that wait are thrown away */
  * Have @fn called with @arg and a copy of @size bytes at @data (may be 0), by the loop's thread, in the
  * order of posting. From any thread. False: too many letters wait.
  */
-bool mailbox_post(struct mailbox *m, void (*fn)(void *arg, const void *data), void *arg,
-		  const void *data, size_t size);
+bool mailbox_post(struct mailbox *m, void (*fn)(void *arg, const void *data), void *arg, const void *data,
+		  size_t size);
 
 #endif

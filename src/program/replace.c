@@ -1,8 +1,9 @@
 /*
  * Files that are replaced whole - theory of operation
  *
- * In: a path at the start, contents later. Out: the contents under a name of our own in the same directory, renamed when complete; so neither a full disk nor a
- * crash leaves half a file under the name that others read. The directory is held open, since by the time of writing the program may have another root, user or
+ * In: a path at the start, contents later. Out: the contents under a name of our own in the same directory,
+ * renamed when complete; so neither a full disk nor a crash leaves half a file under the name that others
+ * read. The directory is held open, since by the time of writing the program may have another root, user or
  * working directory.
  */
 #include "program/replace.h"
@@ -128,8 +129,10 @@ struct replace *replace_open_report(const char *path, char *err, size_t err_size
 	struct replace *r = replace_open(path);
 
 	if (!r)
-		snprintf(err, err_size, "option --report \"%s\": %s; accepted: a file in a directory that exists and may be written",
-			 path, strerror(errno));
+		snprintf(
+			err, err_size,
+			"option --report \"%s\": %s; accepted: a file in a directory that exists and may be written",
+			path, strerror(errno));
 	return r;
 }
 

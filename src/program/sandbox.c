@@ -55,9 +55,9 @@
 #define ACCESS_IOCTL_DEV (1ull << 15)
 
 #define READ (LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_READ_DIR)
-#define WRITE                                                                                      \
-	(LANDLOCK_ACCESS_FS_WRITE_FILE | LANDLOCK_ACCESS_FS_MAKE_REG |                             \
-	 LANDLOCK_ACCESS_FS_REMOVE_FILE | ACCESS_TRUNCATE)
+#define WRITE                                                                                                \
+	(LANDLOCK_ACCESS_FS_WRITE_FILE | LANDLOCK_ACCESS_FS_MAKE_REG | LANDLOCK_ACCESS_FS_REMOVE_FILE |      \
+	 ACCESS_TRUNCATE)
 /* All of the first version: everything that has a file system call. */
 #define ALL_V1 ((LANDLOCK_ACCESS_FS_MAKE_SYM << 1) - 1)
 
@@ -70,16 +70,15 @@ static struct {
 static unsigned n_kept;
 
 /* What the C library, libevent's loop and the threads need in any program. */
-SANDBOX_CALLS("brk", "munmap", "mremap", "madvise", "futex", "rseq", "set_robust_list",
-	      "rt_sigaction", "rt_sigprocmask", "rt_sigreturn", "sigaltstack", "restart_syscall",
-	      "exit", "exit_group", "getpid", "gettid", "tgkill", "getuid", "geteuid", "getgid",
-	      "getegid", "clock_gettime", "clock_getres", "clock_nanosleep", "nanosleep",
-	      "gettimeofday", "time", "sched_yield", "sched_getaffinity", "sched_setaffinity",
-	      "getcpu", "getrandom", "getrusage", "sysinfo", "prlimit64", "membarrier",
-	      "read", "write", "readv", "writev", "pread64", "pwrite64", "lseek", "close", "fcntl",
-	      "fstat", "newfstatat", "statx", "dup", "dup2", "dup3", "pipe2", "eventfd2",
-	      "epoll_create1", "epoll_ctl", "epoll_wait", "epoll_pwait", "epoll_pwait2",
-	      "timerfd_create", "timerfd_settime", "poll", "ppoll", "select", "pselect6");
+SANDBOX_CALLS("brk", "munmap", "mremap", "madvise", "futex", "rseq", "set_robust_list", "rt_sigaction",
+	      "rt_sigprocmask", "rt_sigreturn", "sigaltstack", "restart_syscall", "exit", "exit_group",
+	      "getpid", "gettid", "tgkill", "getuid", "geteuid", "getgid", "getegid", "clock_gettime",
+	      "clock_getres", "clock_nanosleep", "nanosleep", "gettimeofday", "time", "sched_yield",
+	      "sched_getaffinity", "sched_setaffinity", "getcpu", "getrandom", "getrusage", "sysinfo",
+	      "prlimit64", "membarrier", "read", "write", "readv", "writev", "pread64", "pwrite64", "lseek",
+	      "close", "fcntl", "fstat", "newfstatat", "statx", "dup", "dup2", "dup3", "pipe2", "eventfd2",
+	      "epoll_create1", "epoll_ctl", "epoll_wait", "epoll_pwait", "epoll_pwait2", "timerfd_create",
+	      "timerfd_settime", "poll", "ppoll", "select", "pselect6");
 
 void sandbox_calls_add(struct sandbox_calls *c)
 {
@@ -134,8 +133,8 @@ const char *sandbox_user_parse(struct sandbox_user *u, const char *text)
 		u->uid = pw->pw_uid;
 		u->gid = pw->pw_gid;
 	} else if (!number(u->name, &u->uid)) {
-		snprintf(wrong, sizeof(wrong), "there is no user %s; useradd --system %s makes one",
-			 u->name, u->name);
+		snprintf(wrong, sizeof(wrong), "there is no user %s; useradd --system %s makes one", u->name,
+			 u->name);
 		return wrong;
 	} else {
 		pw = getpwuid(u->uid);
@@ -165,8 +164,7 @@ static void give_files(const struct sandbox_user *u)
 		if (fd < 0)
 			continue;
 		if (fchown(fd, u->uid, u->gid))
-			log_warn("%s cannot be given to user %s: %s", kept[i].path, u->name,
-				 strerror(errno));
+			log_warn("%s cannot be given to user %s: %s", kept[i].path, u->name, strerror(errno));
 		close(fd);
 	}
 }
@@ -176,8 +174,7 @@ static int change_user(const struct sandbox_user *u, char *err, size_t err_size)
 	if (!u->name[0])
 		return 0;
 	give_files(u);
-	if (!setgroups(0, NULL) && !setresgid(u->gid, u->gid, u->gid) &&
-	    !setresuid(u->uid, u->uid, u->uid))
+	if (!setgroups(0, NULL) && !setresgid(u->gid, u->gid, u->gid) && !setresuid(u->uid, u->uid, u->uid))
 		return 0;
 	snprintf(err, err_size, "option --user \"%s\": %s", u->name, strerror(errno));
 	return -1;
@@ -233,8 +230,8 @@ static int landlock_rule(int ruleset, const char *path, uint64_t access)
 	if (rule.parent_fd < 0)
 		return -1;
 	if (!fstat(rule.parent_fd, &st) && !S_ISDIR(st.st_mode))
-		rule.allowed_access &= LANDLOCK_ACCESS_FS_READ_FILE |
-				       LANDLOCK_ACCESS_FS_WRITE_FILE | ACCESS_TRUNCATE;
+		rule.allowed_access &=
+			LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_WRITE_FILE | ACCESS_TRUNCATE;
 	result = (int)syscall(SYS_landlock_add_rule, ruleset, LANDLOCK_RULE_PATH_BENEATH, &rule, 0);
 	close(rule.parent_fd);
 	return result;
@@ -288,15 +285,11 @@ static bool restrict_files(void)
 /* --- system calls --- */
 
 /* One form of a call: argument @arg, masked, has @value. */
-static int allow_form(scmp_filter_ctx ctx, const char *name, unsigned arg, uint64_t mask,
-		      uint64_t value)
+static int allow_form(scmp_filter_ctx ctx, const char *name, unsigned arg, uint64_t mask, uint64_t value)
 {
-	struct scmp_arg_cmp cmp = {
-		.arg = arg, .op = SCMP_CMP_MASKED_EQ, .datum_a = mask, .datum_b = value
-	};
+	struct scmp_arg_cmp cmp = { .arg = arg, .op = SCMP_CMP_MASKED_EQ, .datum_a = mask, .datum_b = value };
 
-	return seccomp_rule_add_array(ctx, SCMP_ACT_ALLOW, seccomp_syscall_resolve_name(name), 1,
-				      &cmp);
+	return seccomp_rule_add_array(ctx, SCMP_ACT_ALLOW, seccomp_syscall_resolve_name(name), 1, &cmp);
 }
 
 static int allow_forms(scmp_filter_ctx ctx)
@@ -330,8 +323,8 @@ static int allow_forms(scmp_filter_ctx ctx)
 		error = allow_form(ctx, forms[i].name, forms[i].arg, forms[i].mask, forms[i].value);
 	/* Its flags lie in memory, where a filter cannot look; the C library then uses clone(). */
 	return error ? error
-		     : seccomp_rule_add(ctx, SCMP_ACT_ERRNO(ENOSYS),
-					seccomp_syscall_resolve_name("clone3"), 0);
+		     : seccomp_rule_add(ctx, SCMP_ACT_ERRNO(ENOSYS), seccomp_syscall_resolve_name("clone3"),
+					0);
 }
 
 static int restrict_calls(char *err, size_t err_size)
@@ -374,8 +367,7 @@ int sandbox_enter(const struct sandbox_user *u, bool off, char *err, size_t err_
 		return change_user(u, err, err_size);
 	}
 	tzset(); /* reads its file, for the log */
-	keep("/dev/null", strlen("/dev/null"),
-	     LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_WRITE_FILE);
+	keep("/dev/null", strlen("/dev/null"), LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_WRITE_FILE);
 	sandbox_keep_readable("/dev/urandom"); /* libraries that do not know getrandom() */
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)) {
 		snprintf(err, err_size, "no_new_privs: %s", strerror(errno));
@@ -387,7 +379,9 @@ int sandbox_enter(const struct sandbox_user *u, bool off, char *err, size_t err_
 	    restrict_calls(err, err_size))
 		return -1;
 	log_info("sandbox: user %s, no capabilities, system calls limited, %s",
-		 u->name[0] ? u->name : geteuid() ? "unchanged" : "root",
+		 u->name[0]  ? u->name
+		 : geteuid() ? "unchanged"
+			     : "root",
 		 files ? "files limited" : "files not limited (this kernel has no Landlock)");
 	return 0;
 }

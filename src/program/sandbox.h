@@ -16,14 +16,14 @@
  * threads, signals, reading, writing and closing what is open) need not be named. Of socket(),
  * ioctl(), clone(), mmap() and prctl() only the harmless forms are let through; see sandbox.c.
  */
-#define SANDBOX_CALLS(...)                                                                         \
-	__attribute__((constructor)) static void sandbox_calls_(void)                              \
-	{                                                                                          \
-		static const char *const names[] = { __VA_ARGS__, NULL };                          \
-		static struct sandbox_calls calls = { .names = names };                            \
-                                                                                                   \
-		sandbox_calls_add(&calls);                                                         \
-	}                                                                                          \
+#define SANDBOX_CALLS(...)                                                                                   \
+	__attribute__((constructor)) static void sandbox_calls_(void)                                        \
+	{                                                                                                    \
+		static const char *const names[] = { __VA_ARGS__, NULL };                                    \
+		static struct sandbox_calls calls = { .names = names };                                      \
+                                                                                                             \
+		sandbox_calls_add(&calls);                                                                   \
+	}                                                                                                    \
 	struct sandbox_calls
 
 struct sandbox_calls {

@@ -1,8 +1,9 @@
 /*
  * Session engine: invariants and a readable line - theory of operation
  *
- * engine_check() is called by tests after every step. It restates what the other files promise, so that a broken promise is found where it was broken and not
- * where it hurts. session_format() is the line that traces and reports show.
+ * engine_check() is called by tests after every step. It restates what the other files promise, so that a
+ * broken promise is found where it was broken and not where it hurts. session_format() is the line that
+ * traces and reports show.
  */
 #include "session/impl.h"
 
@@ -107,19 +108,20 @@ void engine_check(const struct engine *e)
 	}
 	for (int d = 0; d < DECLINE_COUNT; d++)
 		unjoined += n->unjoined[d];
-	assert(live == e->live && lingering == e->lingering && observed == e->observed && half_open == e->half_open);
+	assert(live == e->live && lingering == e->lingering && observed == e->observed &&
+	       half_open == e->half_open);
 	/* the account: every byte and every session in exactly one row */
 	assert(bytes == e->live_bytes);
-	assert(n->captured_bytes == n->truncated_bytes + n->duplicate_bytes + n->keepalive_bytes + n->unjoined_bytes +
-					    n->queued_bytes);
+	assert(n->captured_bytes == n->truncated_bytes + n->duplicate_bytes + n->keepalive_bytes +
+					    n->unjoined_bytes + n->queued_bytes);
 	assert(n->queued_bytes == n->acked_bytes + n->lost_bytes + e->live_bytes);
 	assert(n->sessions_opened + n->sessions_joined == ended + live);
 	assert(n->lost_bytes == lost);
 	assert(n->unjoined_bytes == unjoined);
-	assert(n->turns == n->released_on_answer + n->released_on_pause + n->released_on_close + n->released_on_deadline +
-				   n->turns_given_up + turns_waiting);
-	assert(n->responses == n->responses_believed + n->responses_refused + n->responses_unknown + n->responses_late +
-				       n->leftovers_reset);
+	assert(n->turns == n->released_on_answer + n->released_on_pause + n->released_on_close +
+				   n->released_on_deadline + n->turns_given_up + turns_waiting);
+	assert(n->responses == n->responses_believed + n->responses_refused + n->responses_unknown +
+				       n->responses_late + n->leftovers_reset);
 	assert(n->holes == n->holes_filled + n->holes_given_up + holes_open);
 	assert(turns_waiting == e->turns_waiting && holes_open == e->holes_open);
 	assert(!memcmp(by_state, e->by_state, sizeof(by_state)));
@@ -140,7 +142,8 @@ char *session_format(char *buf, size_t size, const struct session *s)
 			n += (size_t)snprintf(events + n, sizeof(events) - n, "%s%s", n ? "|" : "", name[i]);
 	snprintf(buf, size, "%s [%s] una %u nxt %u cap %u wnd %u rcv %u held %u srtt %lluus%s%s",
 		 endpoint_format(client, sizeof(client), &s->key.client), n ? events : "OBSERVING",
-		 s->snd_una - s->iss, s->snd_nxt - s->iss, s->cap_nxt - s->iss, s->snd_wnd, s->rcv_nxt - s->irs, s->held,
-		 (unsigned long long)(s->srtt / NS_PER_US), s->hold ? " turn waits" : "", s->ooo ? " hole" : "");
+		 s->snd_una - s->iss, s->snd_nxt - s->iss, s->cap_nxt - s->iss, s->snd_wnd,
+		 s->rcv_nxt - s->irs, s->held, (unsigned long long)(s->srtt / NS_PER_US),
+		 s->hold ? " turn waits" : "", s->ooo ? " hole" : "");
 	return buf;
 }

@@ -1,10 +1,11 @@
 /*
  * Session engine: what the client did - theory of operation
  *
- * engine_captured() takes every captured segment of a client, in whatever order and however often it was captured. A SYN opens a session (its ISN tells a
- * retransmission from a port used again). Data, FIN and window of a known session go to its queue. A segment of an unknown connection belongs to one that is older
- * than the engine: it is observed until its next turn begins, and joined there with a synthetic SYN, because a request replicated from its middle would be worse
- * than none.
+ * engine_captured() takes every captured segment of a client, in whatever order and however often it was
+ * captured. A SYN opens a session (its ISN tells a retransmission from a port used again). Data, FIN and
+ * window of a known session go to its queue. A segment of an unknown connection belongs to one that is
+ * older than the engine: it is observed until its next turn begins, and joined there with a synthetic SYN,
+ * because a request replicated from its middle would be worse than none.
  *
  * Nothing is sent from here; session_step() at the end sends whatever the new state allows.
  */
@@ -69,8 +70,7 @@ static void open_by_syn(struct engine *e, struct session *s, const struct segmen
 	s->ts_emitted = g->opt.tsval;
 	s->syn_window = g->window;
 	s->client_window = (uint16_t)(g->window >> g->opt.wscale); /* as in all that follows a SYN */
-	s->syn->len =
-		tcp_options_syn_filter(s->syn->b, g->raw_options, g->raw_options_len, g->opt.tsval, 0);
+	s->syn->len = tcp_options_syn_filter(s->syn->b, g->raw_options, g->raw_options_len, g->opt.tsval, 0);
 	timer_set(e, s, TIMER_LIFE, now + HALF_OPEN_LIFE);
 	if (g->captured) { /* TCP Fast Open: sent after the handshake */
 		struct segment data = *g;
@@ -86,7 +86,8 @@ static void open_by_syn(struct engine *e, struct session *s, const struct segmen
 	session_start(e, s, now);
 }
 
-static void client_syn(struct engine *e, struct session *s, const struct flow_key *k, const struct segment *g, uint64_t now)
+static void client_syn(struct engine *e, struct session *s, const struct flow_key *k, const struct segment *g,
+		       uint64_t now)
 {
 	struct session *pred = NULL;
 
@@ -126,7 +127,8 @@ static void client_syn(struct engine *e, struct session *s, const struct flow_ke
 }
 
 /* False: declined and counted, for the reason in *@why; the connection is observed further. */
-static bool join(struct engine *e, struct session *s, const struct segment *g, enum decline *why, uint64_t now)
+static bool join(struct engine *e, struct session *s, const struct segment *g, enum decline *why,
+		 uint64_t now)
 {
 	uint16_t mss = addr_is_v4(&s->key.client.addr) ? 1460 : 1440;
 	uint32_t old;
@@ -160,8 +162,9 @@ static bool join(struct engine *e, struct session *s, const struct segment *g, e
 }
 
 /*
- * A segment of a connection that has no session: is it the beginning of a turn? cap_nxt is where the stream has come to: a segment below it was sent
- * again, one above it follows bytes that were not captured, and neither begins anything.
+ * A segment of a connection that has no session: is it the beginning of a turn? cap_nxt is where the stream
+ * has come to: a segment below it was sent again, one above it follows bytes that were not captured, and
+ * neither begins anything.
  */
 void client_observe(struct engine *e, struct session *s, const struct segment *g, uint64_t now)
 {
@@ -169,7 +172,9 @@ void client_observe(struct engine *e, struct session *s, const struct segment *g
 	bool next = !s->has_turn_ack || g->seq == s->cap_nxt;
 	/* a keep-alive of an old stack repeats a byte, and does not push it (RFC 1122 4.2.3.6) */
 	bool probe = g->len == 1 && !(g->flags & (TCPF_PSH | TCPF_FIN));
-	bool turn = next && !probe && ((s->has_turn_ack && seq_gt(g->ack, s->turn_ack)) || g->time >= quiet_since + JOIN_SILENCE);
+	bool turn =
+		next && !probe &&
+		((s->has_turn_ack && seq_gt(g->ack, s->turn_ack)) || g->time >= quiet_since + JOIN_SILENCE);
 	enum decline why = DECLINE_MIDDLE;
 
 	if (g->flags & TCPF_RST || (g->flags & TCPF_FIN && !g->captured)) {
@@ -203,8 +208,8 @@ static void client_rst(struct engine *e, struct session *s, const struct segment
 {
 	e->n.keepalive_bytes += g->captured;
 	/*
-	 * The online server takes an RST at its RCV.NXT only (RFC 5961 3.2), or one below it after a FIN (what an orphaned socket sends). That is cap_nxt, or
-	 * more where capture is behind.
+	 * The online server takes an RST at its RCV.NXT only (RFC 5961 3.2), or one below it after a FIN
+	 * (what an orphaned socket sends). That is cap_nxt, or more where capture is behind.
 	 */
 	if (s->events & EV_CLIENT_RST ||
 	    g->seq - s->cap_nxt + (s->events & EV_CLIENT_FIN ? 1 : 0) > RST_BEYOND)
@@ -248,7 +253,8 @@ static void client_segment(struct engine *e, struct session *s, const struct seg
 		e->n.keepalive_bytes += g->captured;
 		return;
 	}
-	if (s->events & EV_CUT) { /* and nobody observes the connection: there was no room, or silence for long */
+	/* and nobody observes the connection: there was no room, or silence for long */
+	if (s->events & EV_CUT) {
 		session_declined(e, &s->key, DECLINE_MIDDLE, now);
 		unjoined(e, g, DECLINE_MIDDLE);
 		return;
@@ -278,8 +284,9 @@ static void client_segment(struct engine *e, struct session *s, const struct seg
 		hole_watch(e, s, old, now);
 	}
 	/*
-	 * Nothing older waits to be sent: the client's clock is followed. A connection that only acknowledges or is kept
-	 * alive would fall behind it, after 24.9 days by more than half of what a timestamp can tell.
+	 * Nothing older waits to be sent: the client's clock is followed. A connection that only
+	 * acknowledges or is kept alive would fall behind it, after 24.9 days by more than half of what a
+	 * timestamp can tell.
 	 */
 	if (g->opt.has_ts && !s->next && !s->ooo)
 		s->ts_emitted = ts_max(s->ts_emitted, g->opt.tsval);

@@ -49,7 +49,8 @@ const char *decline_text(enum decline d)
 	return text[d];
 }
 
-struct engine *engine_new(const struct engine_config *c, const struct engine_ops *ops, void *arg, uint64_t now)
+struct engine *engine_new(const struct engine_config *c, const struct engine_ops *ops, void *arg,
+			  uint64_t now)
 {
 	struct engine *e = calloc(1, sizeof(*e));
 

@@ -59,8 +59,8 @@ static bool key_eq(struct table_node *n, const void *key)
 {
 	const struct flow_key *a = &session_of(n)->key, *b = key;
 
-	return a->target == b->target && a->copy == b->copy &&
-	       endpoint_eq(&a->client, &b->client) && endpoint_eq(&a->online, &b->online);
+	return a->target == b->target && a->copy == b->copy && endpoint_eq(&a->client, &b->client) &&
+	       endpoint_eq(&a->online, &b->online);
 }
 
 struct flow_table *flow_table_new(const struct siphash_key *key, struct pool *pool)

@@ -1,17 +1,22 @@
 /*
  * Session holes - theory of operation
  *
- * Captured bytes are missing. Either the client's packet was lost before it came here: then the client sends it again, and waiting is right. Or capture lost it: then the
- * online server has it, nobody sends it again, and waiting for ever was what made other tools grow in memory and fall behind. The two are told apart without capturing
- * answers: the online server's socket is asked how many bytes it has received in order (ops->online_received). If that is past the hole, the bytes were there.
+ * Captured bytes are missing. Either the client's packet was lost before it came here: then the client
+ * sends it again, and waiting is right. Or capture lost it: then the online server has it, nobody sends it
+ * again, and waiting for ever was what made other tools grow in memory and fall behind. The two are told
+ * apart without capturing answers: the online server's socket is asked how many bytes it has received in
+ * order (ops->online_received). If that is past the hole, the bytes were there.
  *
- * The server may know more than we because the refill is still on its way through the capture buffer. So a proof counts only once all that was captured before the
- * question has been processed, or ten seconds have gone by. As long as the server says that it has not got the bytes, the client will send them, however often they
- * are lost; only a client that never does ends the waiting. Where the socket cannot be asked (mirror port, file, a joined session whose first byte the
- * server's count does not tell), the hole has HOLE_PATIENCE to be filled.
+ * The server may know more than we because the refill is still on its way through the capture buffer. So a
+ * proof counts only once all that was captured before the question has been processed, or ten seconds have
+ * gone by. As long as the server says that it has not got the bytes, the client will send them, however
+ * often they are lost; only a client that never does ends the waiting. Where the socket cannot be asked
+ * (mirror port, file, a joined session whose first byte the server's count does not tell), the hole has
+ * HOLE_PATIENCE to be filled.
  *
- * Then the stream is cut at the hole. What lies behind it is given up, and its memory freed, at once; what lies before it was captured as any other and is
- * still delivered, in its turns, and then the session ends by RST. The connection is joined again at its next turn, which waits for that end.
+ * Then the stream is cut at the hole. What lies behind it is given up, and its memory freed, at once; what
+ * lies before it was captured as any other and is still delivered, in its turns, and then the session ends
+ * by RST. The connection is joined again at its next turn, which waits for that end.
  */
 #include "session/impl.h"
 
@@ -80,8 +85,9 @@ static enum word ask_server(struct engine *e, const struct session *s)
 }
 
 /*
- * How long the hole may stay where the server says nothing. Behind it the client acknowledges more than before it: something was answered since, so the server probably has the bytes; a client that
- * had to send them again would have done so within its own time-out.
+ * How long the hole may stay where the server says nothing. Behind it the client acknowledges more than
+ * before it: something was answered since, so the server probably has the bytes; a client that had to send
+ * them again would have done so within its own time-out.
  */
 static uint64_t patience(const struct session *s)
 {
@@ -92,12 +98,13 @@ static uint64_t patience(const struct session *s)
 }
 
 /*
- * What the hole hides never comes. The session goes on to the hole, at most until the deadline of a turn captured now; who reads behind the hole is
- * observed until a turn begins.
+ * What the hole hides never comes. The session goes on to the hole, at most until the deadline of a turn
+ * captured now; who reads behind the hole is observed until a turn begins.
  */
 void hole_cut(struct engine *e, struct session *s, bool observe, uint64_t now)
 {
-	const bool newest = observe && flow_table_find(e->flows, &s->key) == s && !(s->events & EV_CLIENT_RST);
+	const bool newest =
+		observe && flow_table_find(e->flows, &s->key) == s && !(s->events & EV_CLIENT_RST);
 	uint64_t lost = e->n.lost_bytes;
 	struct session *o = NULL;
 	uint32_t end, ack;
@@ -137,8 +144,7 @@ void hole_timeout(struct engine *e, struct session *s, uint64_t now)
 	if (word == SERVER_HAS && !s->hole_proof) {
 		s->hole_proof = now;
 		engine_capture_lost(e, now); /* and ends may be lost, too */
-	} else if (now >= end ||
-		 (s->hole_proof && captured_all_before(e, s->hole_proof, now))) {
+	} else if (now >= end || (s->hole_proof && captured_all_before(e, s->hole_proof, now))) {
 		hole_cut(e, s, true, now);
 		return;
 	}

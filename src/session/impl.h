@@ -10,8 +10,9 @@
  *        each of them ends in
  *   session_step()     output.c   release turns, send what may be sent, acknowledge, finish
  *
- * queue.c holds the client's bytes in order, hole.c watches what is missing of them, unseen.c looks for ends that were not captured, turn.c decides when
- * a turn may go, loss.c finds and repairs losses, life.c owns the life of sessions: the one mutator of events, end and free.
+ * queue.c holds the client's bytes in order, hole.c watches what is missing of them, unseen.c looks for
+ * ends that were not captured, turn.c decides when a turn may go, loss.c finds and repairs losses, life.c
+ * owns the life of sessions: the one mutator of events, end and free.
  */
 #include "base/slots.h"
 #include "base/util.h"
@@ -20,28 +21,31 @@
 #include "session/flow_table.h"
 #include "session/session.h"
 
-#define RTO_INITIAL (1000 * NS_PER_MS)	    /* RFC 6298 2.1 */
-#define RTO_FLOOR (200 * NS_PER_MS)	    /* Linux's, below RFC 6298's 1 s */
-#define RTO_CAP_ALIVE (1000 * NS_PER_MS)    /* while anything of the target answers */
-#define RTO_CAP_DEAD (8000 * NS_PER_MS)	    /* while it is silent: cut short at its first sign of life */
-#define ALIVE_WITHIN (3000 * NS_PER_MS)	    /* heard of in this time: the target is alive */
-#define SYN_GIVE_UP (60 * NS_PER_SEC)	    /* from the first SYN, without an answer */
-#define DATA_GIVE_UP (120 * NS_PER_SEC)	    /* without progress (RFC 9293 3.8.3 asks for 100 s at least) */
+#define RTO_INITIAL (1000 * NS_PER_MS)   /* RFC 6298 2.1 */
+#define RTO_FLOOR (200 * NS_PER_MS)      /* Linux's, below RFC 6298's 1 s */
+#define RTO_CAP_ALIVE (1000 * NS_PER_MS) /* while anything of the target answers */
+#define RTO_CAP_DEAD (8000 * NS_PER_MS)  /* while it is silent: cut short at its first sign of life */
+#define ALIVE_WITHIN (3000 * NS_PER_MS)  /* heard of in this time: the target is alive */
+#define SYN_GIVE_UP (60 * NS_PER_SEC)    /* from the first SYN, without an answer */
+#define DATA_GIVE_UP (120 * NS_PER_SEC)  /* without progress (RFC 9293 3.8.3 asks for 100 s at least) */
 #define TLP_FLOOR (10 * NS_PER_MS)
-#define TLP_ACK_DELAY (40 * NS_PER_MS)	    /* allowance for the target's delayed ACK, RFC 8985 7.2 */
-#define ACK_DELAY (40 * NS_PER_MS)	    /* Linux's minimum, RFC 9293 3.8.6.3 allows 500 ms */
-#define ACK_DELAY_SHORT (4 * NS_PER_MS)	    /* where a segment of the client mostly follows at once */
+#define TLP_ACK_DELAY (40 * NS_PER_MS)  /* allowance for the target's delayed ACK, RFC 8985 7.2 */
+#define ACK_DELAY (40 * NS_PER_MS)      /* Linux's minimum, RFC 9293 3.8.6.3 allows 500 ms */
+#define ACK_DELAY_SHORT (4 * NS_PER_MS) /* where a segment of the client mostly follows at once */
 #define PAUSE_FLOOR (1 * NS_PER_MS)
 #define HOLE_PATIENCE (3000 * NS_PER_MS)
 #define HOLE_PATIENCE_KNOWN (60 * NS_PER_SEC) /* the server has not got the bytes: the client backs off */
-#define HOLE_PATIENCE_ACKED (600 * NS_PER_MS) /* the client was answered since: it hardly waits to send again */
+#define HOLE_PATIENCE_ACKED                                                                                  \
+	(600 * NS_PER_MS) /* the client was answered since: it hardly waits to send again */
 #define HALF_OPEN_LIFE (3000 * NS_PER_MS)
-#define LINGER (1000 * NS_PER_MS)	    /* answers to a retransmitted FIN or a challenge ACK */
+#define LINGER (1000 * NS_PER_MS) /* answers to a retransmitted FIN or a challenge ACK */
 #define FIN_WAIT_2_LIFE (60 * NS_PER_SEC)
 #define IDLE_LIFE (7200 * NS_PER_SEC)
-#define TS_FORGOTTEN (24 * 24 * 3600 * NS_PER_SEC) /* RFC 7323 5.5: then clocks of 1 ms are nearly half way around */
-#define PROOF_AGE (10 * NS_PER_SEC) /* capture is not that far behind */
-#define GONE_AGAIN (1000 * NS_PER_MS) /* a socket that was gone is asked about again: its end may be on its way to us */
+#define TS_FORGOTTEN                                                                                         \
+	(24 * 24 * 3600 * NS_PER_SEC) /* RFC 7323 5.5: then clocks of 1 ms are nearly half way around */
+#define PROOF_AGE (10 * NS_PER_SEC)   /* capture is not that far behind */
+#define GONE_AGAIN                                                                                           \
+	(1000 * NS_PER_MS) /* a socket that was gone is asked about again: its end may be on its way to us */
 #define OBSERVE_LIFE (10 * NS_PER_SEC) /* after it, silence says the same */
 #define JOIN_SILENCE (200 * NS_PER_MS)
 #define REJOIN_FIRST (100 * NS_PER_MS)
@@ -52,15 +56,15 @@
 #define JOIN_WSCALE 7
 #define JOIN_WINDOW 512 /* raw: 64 KB at scale 7 */
 #define MAX_SACKED 8
-#define SHED_LOOK 64 /* sessions compared for each one that is shed */
+#define SHED_LOOK 64                   /* sessions compared for each one that is shed */
 #define TRIM_PERIOD (1000 * NS_PER_MS) /* memory that was not needed for so long is given back */
-#define RST_BEYOND (256u << 10) /* how far capture may be behind when an RST comes */
+#define RST_BEYOND (256u << 10)        /* how far capture may be behind when an RST comes */
 #define BELIEVE_WITHIN (1u << 30)
-#define ANNOUNCE_AT_ONCE 128 /* sessions announced to a new connection in one go */
+#define ANNOUNCE_AT_ONCE 128           /* sessions announced to a new connection in one go */
 #define ANNOUNCE_PAUSE (1 * NS_PER_MS) /* while the connection has no room for more */
-#define REVIVE_AT_ONCE 128 /* backed-off sessions that one sign of life helps */
-#define REVIVE_APART (20 * NS_PER_US) /* between their repairs */
-#define ADVANCE_AT_ONCE 128 /* timers that one engine_advance() serves */
+#define REVIVE_AT_ONCE 128             /* backed-off sessions that one sign of life helps */
+#define REVIVE_APART (20 * NS_PER_US)  /* between their repairs */
+#define ADVANCE_AT_ONCE 128            /* timers that one engine_advance() serves */
 
 /* A piece of the client's stream, as captured (trimmed to what is new), up to 64 KB. */
 struct qseg {
@@ -68,15 +72,15 @@ struct qseg {
 	uint64_t captured_at; /* ns */
 	uint64_t sent_at;     /* ns, first transmission of its last byte; 0: not sent */
 	uint32_t seq, len;
-	uint32_t cost;	 /* bytes of pool asked for */
-	uint32_t ack;	 /* the client's, in the online server's space */
-	uint32_t tsval;	 /* 0 if the client uses no timestamps */
-	uint32_t expect; /* with turn: bytes of answer to wait for */
+	uint32_t cost;       /* bytes of pool asked for */
+	uint32_t ack;        /* the client's, in the online server's space */
+	uint32_t tsval;      /* 0 if the client uses no timestamps */
+	uint32_t expect;     /* with turn: bytes of answer to wait for */
 	uint32_t urgent_end; /* sequence number behind the urgent data; valid with urg */
-	uint16_t window; /* raw */
+	uint16_t window;     /* raw */
 	uint16_t ip_id;
 	uint16_t gso_size; /* the client's segment size inside a super-packet; 0: a single one */
-	uint16_t off;	   /* front bytes trimmed away in data[] */
+	uint16_t off;      /* front bytes trimmed away in data[] */
 	bool turn, psh, fin, urg, resent;
 	uint8_t data[];
 };
@@ -89,13 +93,13 @@ static inline uint32_t qseg_end(const struct qseg *q)
 
 /* Exists only while something is being repaired: RFC 5681, 6582, 6675. */
 struct recovery {
-	bool active;	    /* between the detection of a loss and the acknowledgment of `point` */
-	bool by_rto;	    /* everything not SACKed counts as lost */
+	bool active; /* between the detection of a loss and the acknowledgment of `point` */
+	bool by_rto; /* everything not SACKed counts as lost */
 	uint8_t n_sacked;
-	uint32_t point;	    /* SND.NXT when the loss was found */
-	uint32_t rtx_nxt;   /* retransmitted up to here */
+	uint32_t point;          /* SND.NXT when the loss was found */
+	uint32_t rtx_nxt;        /* retransmitted up to here */
 	uint32_t cwnd, ssthresh; /* bytes */
-	uint32_t undo_acked; /* bytes acknowledged since the last growth in congestion avoidance */
+	uint32_t undo_acked;     /* bytes acknowledged since the last growth in congestion avoidance */
 	struct sack_block sacked[MAX_SACKED]; /* ascending, disjoint, above SND.UNA */
 };
 
@@ -119,80 +123,88 @@ struct syn_options {
 struct target {
 	struct endpoint at;
 	uint32_t mtu;
-	uint64_t last_heard;	   /* ns; 0: never */
-	uint64_t ask_after;	   /* ns; no session opens before; valid from REFUSALS_FEW refusals on */
-	unsigned refusals;	   /* in a row */
-	struct endpoint online_there; /* the online endpoint that was last found to have a socket; valid with: */
+	uint64_t last_heard; /* ns; 0: never */
+	uint64_t ask_after;  /* ns; no session opens before; valid from REFUSALS_FEW refusals on */
+	unsigned refusals;   /* in a row */
+	/* the online endpoint that was last found to have a socket; valid with: */
+	struct endpoint online_there;
 	bool online_known;
-	bool client_first;	   /* on the last connection the client's data came before the target's */
+	bool client_first;          /* on the last connection the client's data came before the target's */
 	struct session *backed_off; /* sessions whose RTO is backed off beyond RTO_CAP_ALIVE */
-	bool reviving;		   /* it was silent, and not all of these have been helped yet */
+	bool reviving;              /* it was silent, and not all of these have been helped yet */
 };
 
 struct session {
 	struct table_node by_key; /* in the flow table, unless a newer one of its key has its place */
 	struct flow_key key;
 	uint64_t id;
-	struct wheel_node node; /* armed for the earliest of deadline[] */
+	struct wheel_node node;         /* armed for the earliest of deadline[] */
 	uint64_t deadline[TIMER_COUNT]; /* ns; 0: off */
-	struct endpoint source; /* towards the target */
-	struct session *pred, *succ; /* sessions of the same key: older, newer */
+	struct endpoint source;         /* towards the target */
+	struct session *pred, *succ;    /* sessions of the same key: older, newer */
 	struct session *backoff_next, **backoff_pprev;
-	uint32_t events;	     /* EV_, changed by session_event() only */
+	uint32_t events;                  /* EV_, changed by session_event() only */
 	enum session_outcome outcome : 8; /* valid with EV_ENDED */
 
 	/* the client's stream */
-	struct qseg *head, *tail; /* contiguous from SND.UNA on (head may be partly acknowledged) to cap_nxt */
-	struct qseg *next;	  /* holds SND.NXT: the next to send; NULL: all sent */
-	struct qseg *hold;	  /* first of the turn that waits; NULL: none waits */
-	struct qseg *ooo;	  /* behind a hole, ascending, disjoint */
-	uint32_t iss;		  /* of the replicated SYN = the client's */
-	uint32_t cap_nxt;	  /* captured in order up to here */
-	uint32_t held;		  /* bytes of pool blocks in the queues */
-	uint32_t not_taken;	  /* captured bytes that found no room; the session ends in the same step */
-	uint32_t turn_ack;	  /* the client's ack when the newest turn opened */
-	uint32_t rst_expect;	  /* answer bytes that the client had read before it reset, or went on behind the cut */
-	uint64_t rst_at;	  /* ns, capture of the RST, or the cut; both valid with EV_CLIENT_RST or EV_CUT */
-	uint64_t captured_last;	  /* ns, newest segment of the client */
-	uint64_t hole_since;	  /* ns; 0: no hole */
-	uint64_t hole_proof;	  /* ns, when the online server was found to have what is missing, or, with no hole, no socket of it; 0: not */
-	uint32_t client_ack;	  /* highest seen */
+	/* contiguous from SND.UNA on (head may be partly acknowledged) to cap_nxt */
+	struct qseg *head, *tail;
+	struct qseg *next;  /* holds SND.NXT: the next to send; NULL: all sent */
+	struct qseg *hold;  /* first of the turn that waits; NULL: none waits */
+	struct qseg *ooo;   /* behind a hole, ascending, disjoint */
+	uint32_t iss;       /* of the replicated SYN = the client's */
+	uint32_t cap_nxt;   /* captured in order up to here */
+	uint32_t held;      /* bytes of pool blocks in the queues */
+	uint32_t not_taken; /* captured bytes that found no room; the session ends in the same step */
+	uint32_t turn_ack;  /* the client's ack when the newest turn opened */
+	/* answer bytes that the client had read before it reset, or went on behind the cut */
+	uint32_t rst_expect;
+	/* ns, capture of the RST, or the cut; both valid with EV_CLIENT_RST or EV_CUT */
+	uint64_t rst_at;
+	uint64_t captured_last; /* ns, newest segment of the client */
+	uint64_t hole_since;    /* ns; 0: no hole */
+	/*
+	 * ns, when the online server was found to have what is missing, or, with no hole, no socket of it;
+	 * 0: not
+	 */
+	uint64_t hole_proof;
+	uint32_t client_ack; /* highest seen */
 
 	/* towards the target (RFC 9293 3.3.1 names) */
 	uint32_t snd_una, snd_nxt, snd_wnd, snd_wl1, snd_wl2;
 	uint32_t rcv_nxt; /* max(seq + len) seen */
 	uint32_t irs;
-	uint32_t leftover_ack;	 /* SEG.ACK of the last one; valid with leftover_resets */
+	uint32_t leftover_ack; /* SEG.ACK of the last one; valid with leftover_resets */
 	uint32_t ts_emitted, ts_recent;
-	uint32_t ack_emitted;	 /* acknowledgment number last sent */
-	uint32_t window_edge;	 /* ack_emitted + window advertised with it, bytes */
-	uint32_t window_most;	 /* the highest of them: the target may send up to here */
+	uint32_t ack_emitted; /* acknowledgment number last sent */
+	uint32_t window_edge; /* ack_emitted + window advertised with it, bytes */
+	uint32_t window_most; /* the highest of them: the target may send up to here */
 
 	/* the answer to the newest released turn */
-	uint32_t turn_end;	 /* where the released turn ends, as far as captured */
-	uint32_t answered;	 /* bytes whose ack covers turn_end */
-	uint32_t answered_any;	 /* bytes since the release */
-	uint64_t answer_last;	 /* ns, newest answer bytes */
+	uint32_t turn_end;     /* where the released turn ends, as far as captured */
+	uint32_t answered;     /* bytes whose ack covers turn_end */
+	uint32_t answered_any; /* bytes since the release */
+	uint64_t answer_last;  /* ns, newest answer bytes */
 
 	/* time and loss */
-	uint64_t srtt, rttvar;	 /* ns; srtt 0: no sample yet */
-	uint64_t ts_recent_at;	 /* ns, when ts_recent came */
-	uint64_t progress_at;	 /* ns, last time SND.UNA moved or the session started */
+	uint64_t srtt, rttvar; /* ns; srtt 0: no sample yet */
+	uint64_t ts_recent_at; /* ns, when ts_recent came */
+	uint64_t progress_at;  /* ns, last time SND.UNA moved or the session started */
 	struct recovery *rec;
-	uint64_t rejoin_after;	 /* ns; observing: not before */
+	uint64_t rejoin_after; /* ns; observing: not before */
 
-	uint16_t mss;		 /* payload of one segment towards the target */
-	uint16_t rcv_mss;	 /* payload of a full segment from the target */
-	uint16_t peer_mss;	 /* the target's MSS option */
-	uint16_t client_mss;	 /* the client's, 0: not known */
-	uint16_t client_window;	 /* raw, newest */
+	uint16_t mss;           /* payload of one segment towards the target */
+	uint16_t rcv_mss;       /* payload of a full segment from the target */
+	uint16_t peer_mss;      /* the target's MSS option */
+	uint16_t client_mss;    /* the client's, 0: not known */
+	uint16_t client_window; /* raw, newest */
 	uint16_t syn_window;
-	uint16_t ip_id;		 /* last one emitted */
+	uint16_t ip_id; /* last one emitted */
 	uint8_t ttl, tos, client_wscale, target_wscale;
-	uint8_t backoff;	 /* doublings of the RTO */
+	uint8_t backoff; /* doublings of the RTO */
 	uint8_t dup_acks;
 	uint8_t rejoins;
-	uint8_t leftover_resets;  /* since the last SYN time-out */
+	uint8_t leftover_resets; /* since the last SYN time-out */
 	bool df : 1, client_ts : 1, client_ws : 1, client_sack : 1;
 	bool ts_ok : 1, ws_ok : 1, sack_ok : 1; /* negotiated with the target */
 	bool ack_now : 1, psh_seen : 1, tlp_armed : 1, tlp_out : 1, syn_resent : 1, has_turn_ack : 1,
@@ -205,8 +217,8 @@ struct engine {
 	struct engine_config cfg;
 	const struct engine_ops *ops;
 	void *arg;
-	struct pool *pool;  /* what sessions hold: counted and limited */
-	struct pool *store; /* the sessions themselves and their table; their number is limited */
+	struct pool *pool;      /* what sessions hold: counted and limited */
+	struct pool *store;     /* the sessions themselves and their table; their number is limited */
 	struct slots *sessions; /* by the low half of their ids */
 	struct wheel *wheel;
 	struct flow_table *flows;
@@ -219,18 +231,18 @@ struct engine {
 	uint64_t started_at, live_bytes;
 	uint64_t captured_until; /* ns, all that was captured before has been processed */
 	bool channel;
-	uint32_t announce_from; /* next to announce */
-	uint64_t announce_at; /* ns; UINT64_MAX: all are */
+	uint32_t announce_from;  /* next to announce */
+	uint64_t announce_at;    /* ns; UINT64_MAX: all are */
 	uint64_t announce_since; /* ns */
-	struct qseg *limbo; /* given up, but perhaps emitted and not flushed yet */
+	struct qseg *limbo;      /* given up, but perhaps emitted and not flushed yet */
 	size_t limbo_bytes;
 	uint64_t trim_at; /* ns, when the pool may give memory back; UINT64_MAX: it has none to give */
 	uint32_t shed_hand;
 	uint32_t sweep_hand; /* unseen.c: the next to look at */
 	unsigned sweep_round;
 	uint64_t sweep_at; /* ns, the next portion; UINT64_MAX: none */
-	uint64_t lost_at; /* ns, when packets were last known to be lost */
-	uint64_t ask_at; /* ns, not before is a question asked only to learn whether it can be */
+	uint64_t lost_at;  /* ns, when packets were last known to be lost */
+	uint64_t ask_at;   /* ns, not before is a question asked only to learn whether it can be */
 	struct engine_counters n;
 	struct engine_examples examples;
 };
@@ -245,8 +257,8 @@ enum session_state session_state(uint32_t events); /* of a live session */
 void session_start(struct engine *e, struct session *s, uint64_t now);
 void session_end(struct engine *e, struct session *s, enum session_outcome o, uint64_t now);
 /*
- * Look for the next turn of a client whose session @s has ended or will; not before a growing pause, unless the target has answered since it was opened and
- * @at_once says so. NULL: no memory.
+ * Look for the next turn of a client whose session @s has ended or will; not before a growing pause, unless
+ * the target has answered since it was opened and @at_once says so. NULL: no memory.
  */
 struct session *session_observe_again(struct engine *e, struct session *s, bool at_once, uint64_t now);
 void session_announce(struct engine *e, uint64_t now);
@@ -265,16 +277,21 @@ static inline struct target *session_target(const struct engine *e, const struct
 /* queue.c */
 enum queue_result { QUEUE_OLD, QUEUE_NEW, QUEUE_BEHIND_HOLE, QUEUE_NO_MEMORY, QUEUE_FULL };
 enum queue_result queue_put(struct engine *e, struct session *s, const struct segment *g);
-void queue_acked(struct engine *e, struct session *s, uint32_t ack, uint64_t now); /* also takes an RTT sample */
+/* also takes an RTT sample */
+void queue_acked(struct engine *e, struct session *s, uint32_t ack, uint64_t now);
 void queue_drop(struct engine *e, struct session *s); /* everything, counted as lost */
-/* What lies behind the hole, counted as lost. *@end, *@ack: the sequence number behind it and the highest ack in it. */
+/*
+ * What lies behind the hole, counted as lost. *@end, *@ack: the sequence number behind it and the highest
+ * ack in it.
+ */
 void queue_cut(struct engine *e, struct session *s, uint32_t *end, uint32_t *ack);
 
 /* turn.c */
 void turn_linked(struct engine *e, struct session *s, struct qseg *q); /* q was just appended in order */
 void turn_response(struct session *s, const struct response *r, uint32_t new_bytes, uint64_t now);
 void turn_check(struct engine *e, struct session *s, uint64_t now);
-bool turn_rst_may_go(const struct engine *e, const struct session *s, uint64_t now); /* with EV_CLIENT_RST or EV_CUT */
+/* with EV_CLIENT_RST or EV_CUT */
+bool turn_rst_may_go(const struct engine *e, const struct session *s, uint64_t now);
 
 /* hole.c */
 void hole_watch(struct engine *e, struct session *s, uint32_t old_cap_nxt, uint64_t now);

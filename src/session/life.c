@@ -1,11 +1,12 @@
 /*
  * Session engine: the life of sessions - theory of operation
  *
- * A session is one copy of one client connection. It is a TCP client towards the target whose application is the captured client: an ordered
- * sender of the client's bytes that remembers the client's segment boundaries, and a responder that acknowledges what the target sends. The
- * inside is laid out in impl.h.
+ * A session is one copy of one client connection. It is a TCP client towards the target whose application
+ * is the captured client: an ordered sender of the client's bytes that remembers the client's segment
+ * boundaries, and a responder that acknowledges what the target sends. The inside is laid out in impl.h.
  *
- * State is a set of events (SESSION_EVENTS), each of which happens once; session_event() is the only place that records one. "States" are derived:
+ * State is a set of events (SESSION_EVENTS), each of which happens once; session_event() is the only place
+ * that records one. "States" are derived:
  *
  *   no event              observing: a connection older than the engine (or given up on), waiting for its next turn
  *   OPENED                waiting for its predecessor on the same port, or about to start
@@ -13,12 +14,13 @@
  *   ... ESTABLISHED       data flows; CLIENT_FIN, FIN_SENT, FIN_ACKED, TARGET_FIN say how far either half is closed
  *   ... ENDED             has its outcome and no memory of data; answers stray segments of the target for LINGER, then is freed
  *
- * The flow table knows the newest session of a key. An older one of the same key (its client closed and used the port again) is its pred: the newer one
- * starts when the older one is done, so that requests still on their way are not thrown away. Responses find their session by id; an id names a slot and
- * a generation, so a late record of a former incarnation finds nobody.
+ * The flow table knows the newest session of a key. An older one of the same key (its client closed and
+ * used the port again) is its pred: the newer one starts when the older one is done, so that requests still
+ * on their way are not thrown away. Responses find their session by id; an id names a slot and a
+ * generation, so a late record of a former incarnation finds nobody.
  *
- * Ending never frees: callers further up may still hold the session. Memory of data is returned at once; the struct goes when TIMER_LIFE fires or a newer
- * session of its key starts.
+ * Ending never frees: callers further up may still hold the session. Memory of data is returned at once;
+ * the struct goes when TIMER_LIFE fires or a newer session of its key starts.
  */
 #include "session/impl.h"
 
@@ -78,7 +80,10 @@ enum session_state session_state(uint32_t ev)
 	return client ? STATE_CLIENT_CLOSED : STATE_ESTABLISHED;
 }
 
-/* The one mutator of a session's events: records @ev, which must be new, and keeps the counts of sessions by state. */
+/*
+ * The one mutator of a session's events: records @ev, which must be new, and keeps the counts of sessions
+ * by state.
+ */
 void session_event(struct engine *e, struct session *s, enum session_event ev)
 {
 	assert(!(s->events & (uint32_t)ev));
@@ -164,7 +169,10 @@ void session_free(struct engine *e, struct session *s)
 	slots_give(e->sessions, (uint32_t)s->id);
 }
 
-/* Above the limit the one that holds most among the next few ends: its target is the slowest, and its end frees most. */
+/*
+ * Above the limit the one that holds most among the next few ends: its target is the slowest, and its end
+ * frees most.
+ */
 void session_shed(struct engine *e, uint64_t now)
 {
 	struct session *most = NULL;
@@ -193,8 +201,8 @@ void session_declined(struct engine *e, const struct flow_key *k, enum decline w
 }
 
 /*
- * From observing to opened: a place among the sessions and a source address. The caller has filled in what it knows of the client. False: declined and
- * counted; the session goes on observing.
+ * From observing to opened: a place among the sessions and a source address. The caller has filled in what
+ * it knows of the client. False: declined and counted; the session goes on observing.
  */
 bool session_open(struct engine *e, struct session *s, bool half_open, enum decline *why, uint64_t now)
 {
@@ -269,13 +277,15 @@ struct session *session_observe_again(struct engine *e, struct session *s, bool 
 	o->cap_nxt = s->cap_nxt;
 	o->captured_last = s->captured_last;
 	o->rejoins = (uint8_t)MIN(s->rejoins + 1, 10);
-	o->rejoin_after = at_once && !s->rejoins ? now : now + MIN(REJOIN_FIRST << (o->rejoins - 1), REJOIN_MAX);
+	o->rejoin_after =
+		at_once && !s->rejoins ? now : now + MIN(REJOIN_FIRST << (o->rejoins - 1), REJOIN_MAX);
 	return o;
 }
 
 void session_end(struct engine *e, struct session *s, enum session_outcome o, uint64_t now)
 {
-	bool over = s->events & (EV_CLIENT_FIN | EV_CLIENT_RST | EV_CUT); /* who was cut is observed already, or gone */
+	/* who was cut is observed already, or gone */
+	bool over = s->events & (EV_CLIENT_FIN | EV_CLIENT_RST | EV_CUT);
 	bool target_knows = (s->events & EV_STARTED) && o != OUTCOME_COMPLETE && o != OUTCOME_REFUSED &&
 			    o != OUTCOME_TARGET_RESET;
 	uint64_t lost = e->n.lost_bytes;
@@ -298,8 +308,8 @@ void session_end(struct engine *e, struct session *s, enum session_outcome o, ui
 		e->ops->ended(e->arg, s, o);
 	if (s->succ && (s->succ->events & EV_OPENED) && !(s->succ->events & EV_ENDED))
 		session_start(e, s->succ, now);
-	else if (!over && o != OUTCOME_HALF_OPEN && o != OUTCOME_SHUTDOWN && flow_table_find(e->flows, &s->key) == s &&
-		 !session_observe_again(e, s, false, now))
+	else if (!over && o != OUTCOME_HALF_OPEN && o != OUTCOME_SHUTDOWN &&
+		 flow_table_find(e->flows, &s->key) == s && !session_observe_again(e, s, false, now))
 		flow_table_remove(e->flows, s);
 }
 
@@ -328,7 +338,7 @@ void session_announce(struct engine *e, uint64_t now)
 			continue;
 		watch(e, s);
 		if (s->progress_at >= e->announce_since)
-			continue; /* it started meanwhile */
+			continue;     /* it started meanwhile */
 		s->progress_at = now; /* its silence was not the target's */
 		/* what was answered meanwhile is lost: ask again soon, spread over some milliseconds */
 		if (timer_on(s, TIMER_RTX))

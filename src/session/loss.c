@@ -1,16 +1,21 @@
 /*
  * Session engine: loss - theory of operation
  *
- * RTT is measured with our own clock on segments sent once (Karn, RFC 6298 3). TIMER_RTX is a tail loss probe (RFC 8985 7) while a sample exists and nothing is
- * being repaired, otherwise the retransmission time-out (RFC 6298, floor 200 ms). While anything of the target answers, back-off stays at 1 s or
- * less, since the target lives and only a packet was lost; a target in silence gets up to 8 s, and its first sign of life asks again at once for all who wait.
+ * RTT is measured with our own clock on segments sent once (Karn, RFC 6298 3). TIMER_RTX is a tail loss
+ * probe (RFC 8985 7) while a sample exists and nothing is being repaired, otherwise the retransmission
+ * time-out (RFC 6298, floor 200 ms). While anything of the target answers, back-off stays at 1 s or less,
+ * since the target lives and only a packet was lost; a target in silence gets up to 8 s, and its first sign
+ * of life asks again at once for all who wait.
  *
- * A loss is found by three duplicate ACKs or by more than two segments' worth of SACKed bytes above a hole (RFC 5681, 6675), or by time-out. One mechanism
- * repairs: rtx_nxt walks over what is not SACKed, from SND.UNA to the highest byte that counts as lost: up to SND.NXT of the moment after a time-out; with SACK up to the
- * highest SACKed edge less two segments; without SACK one segment for each partial acknowledgment (RFC 6582).
+ * A loss is found by three duplicate ACKs or by more than two segments' worth of SACKed bytes above a hole
+ * (RFC 5681, 6675), or by time-out. One mechanism repairs: rtx_nxt walks over what is not SACKed, from
+ * SND.UNA to the highest byte that counts as lost: up to SND.NXT of the moment after a time-out; with SACK
+ * up to the highest SACKed edge less two segments; without SACK one segment for each partial acknowledgment
+ * (RFC 6582).
  *
- * Before the first loss no congestion window limits the session: the client's own did that. After one, cwnd holds (slow start, congestion avoidance)
- * until everything sent is acknowledged and nothing waits; then the recovery state is freed, and idle sessions pay nothing for it.
+ * Before the first loss no congestion window limits the session: the client's own did that. After one, cwnd
+ * holds (slow start, congestion avoidance) until everything sent is acknowledged and nothing waits; then
+ * the recovery state is freed, and idle sessions pay nothing for it.
  */
 #include "session/impl.h"
 
@@ -48,7 +53,10 @@ static void backoff_link(struct target *t, struct session *s)
 	t->backed_off = s;
 }
 
-/* The target was silent and speaks again: those who are backed off ask again now, a little apart from each other. */
+/*
+ * The target was silent and speaks again: those who are backed off ask again now, a little apart from each
+ * other.
+ */
 void loss_target_alive(struct engine *e, struct target *t, uint64_t now)
 {
 	uint64_t at = now;
@@ -69,8 +77,9 @@ void loss_target_alive(struct engine *e, struct target *t, uint64_t now)
 }
 
 /*
- * RFC 6298 2.3, before back-off. On a long way the variance of a steady RTT shrinks to nothing, and the target's delayed ACK alone would pass the time-out: Linux
- * never lets its part fall below 200 ms; here it may not fall below 4 SRTT, up to those 200 ms, so that short ways keep their 200 ms in all.
+ * RFC 6298 2.3, before back-off. On a long way the variance of a steady RTT shrinks to nothing, and the
+ * target's delayed ACK alone would pass the time-out: Linux never lets its part fall below 200 ms; here it
+ * may not fall below 4 SRTT, up to those 200 ms, so that short ways keep their 200 ms in all.
  */
 static uint64_t rto_base(const struct session *s)
 {
@@ -104,15 +113,21 @@ void loss_rearm(struct engine *e, struct session *s, uint64_t now)
 		return;
 	}
 	time_out = rto(e, s, now);
-	if (s->events & EV_ESTABLISHED && s->srtt && !s->backoff && !s->tlp_out && !(s->rec && s->rec->active)) {
-		/* RFC 8985 7.2, and the spread of the RTT: a busy target or assistant must not look like a loss */
+	if (s->events & EV_ESTABLISHED && s->srtt && !s->backoff && !s->tlp_out &&
+	    !(s->rec && s->rec->active)) {
+		/*
+		 * RFC 8985 7.2, and the spread of the RTT: a busy target or assistant must not look like a
+		 * loss
+		 */
 		probe = MAX(MAX(2 * s->srtt, s->srtt + 4 * s->rttvar), TLP_FLOOR);
 		if (s->snd_nxt - s->snd_una <= s->mss)
 			probe += TLP_ACK_DELAY;
 		if (probe < time_out) {
 			s->tlp_armed = true;
 			/* more data puts the probe off, but not beyond the time-out of the first byte */
-			time_out = MIN(probe, s->progress_at + time_out > now ? s->progress_at + time_out - now : probe);
+			time_out =
+				MIN(probe, s->progress_at + time_out > now ? s->progress_at + time_out - now
+									   : probe);
 		}
 	}
 	timer_set(e, s, TIMER_RTX, now + time_out);
@@ -233,8 +248,9 @@ void loss_send(struct engine *e, struct session *s, uint64_t now)
 			if (seq_gt(r->sacked[i].start, from))
 				n = MIN(n, r->sacked[i].start - from);
 		/*
-		 * The first segment goes in any case (RFC 6675 5 (4.3), RFC 6582 3.2): what is beyond it counts as under way, also when it was lost. And one
-		 * goes while nothing is in the network, or nothing ever would.
+		 * The first segment goes in any case (RFC 6675 5 (4.3), RFC 6582 3.2): what is beyond it
+		 * counts as under way, also when it was lost. And one goes while nothing is in the network,
+		 * or nothing ever would.
 		 */
 		if (pipe + s->mss > r->cwnd && pipe && from != s->snd_una)
 			break;
@@ -357,7 +373,9 @@ static void syn_timeout(struct engine *e, struct session *s, uint64_t now)
 	if (now - s->progress_at > SYN_GIVE_UP) {
 		uint64_t heard = session_target(e, s)->last_heard;
 
-		session_end(e, s, heard && now - heard <= SYN_GIVE_UP ? OUTCOME_NO_ANSWER : OUTCOME_RETURN_SILENT, now);
+		session_end(e, s,
+			    heard && now - heard <= SYN_GIVE_UP ? OUTCOME_NO_ANSWER : OUTCOME_RETURN_SILENT,
+			    now);
 		return;
 	}
 	e->n.rto_fired++;

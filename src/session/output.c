@@ -1,12 +1,15 @@
 /*
  * Session engine: what is sent - theory of operation
  *
- * Every segment towards the target is made here, from a qseg or from the session's own state, and given to ops->emit. The client's own are: sequence number, window,
- * TTL, DSCP, IP id (+1 for each segment of our own), PSH and URG, segment size. The target's are: acknowledgment number and TSecr. TSval is the client's, but never
- * decreases: max(the segment's, the last emitted), or held data that leaves later would die of PAWS (RFC 7323 5.3).
+ * Every segment towards the target is made here, from a qseg or from the session's own state, and given to
+ * ops->emit. The client's own are: sequence number, window, TTL, DSCP, IP id (+1 for each segment of our
+ * own), PSH and URG, segment size. The target's are: acknowledgment number and TSecr. TSval is the
+ * client's, but never decreases: max(the segment's, the last emitted), or held data that leaves later would
+ * die of PAWS (RFC 7323 5.3).
  *
- * session_step() ends every entry into the engine: release turns, repair losses, send new data as far as the turn, the target's window and (after a loss) the
- * congestion window allow, then the client's RST, then an acknowledgment if one is due and nothing sent has carried it, then the end of the session.
+ * session_step() ends every entry into the engine: release turns, repair losses, send new data as far as
+ * the turn, the target's window and (after a loss) the congestion window allow, then the client's RST, then
+ * an acknowledgment if one is due and nothing sent has carried it, then the end of the session.
  */
 #include "packet/options.h"
 #include "session/impl.h"
@@ -21,7 +24,8 @@ static uint16_t raw_window(const struct session *s, uint16_t raw)
 {
 	if (s->events & EV_JOINED) /* what the client's scale was is not known */
 		return raw && s->ws_ok ? MAX(raw, JOIN_WINDOW) : raw ? 65535 : 0;
-	if (s->client_ws && !s->ws_ok) /* the target refused scaling: the same bytes, unscaled, or it trickles */
+	/* the target refused scaling: the same bytes, unscaled, or it trickles */
+	if (s->client_ws && !s->ws_ok)
 		return (uint16_t)MIN(65535u, (uint32_t)raw << s->client_wscale);
 	return raw;
 }
@@ -41,11 +45,16 @@ void output_negotiated(struct engine *e, struct session *s)
 
 	s->mss = (uint16_t)(MAX(88u, MIN(theirs, session_target(e, s)->mtu - fixed)) - ts);
 	s->rcv_mss = (uint16_t)(MAX(88u, MIN(ours, session_target(e, s)->mtu - fixed)) - ts);
-	s->window_edge = s->rcv_nxt + window_bytes(s, s->client_window); /* what its SYN showed is not "reopened" */
+	/* what its SYN showed is not "reopened" */
+	s->window_edge = s->rcv_nxt + window_bytes(s, s->client_window);
 }
 
-/* Fields that all segments of a session share. @raw: the client's window for it; @tsval: the client's, or anything older. */
-static struct tx_segment segment_start(struct session *s, uint8_t flags, uint32_t seq, uint16_t raw, uint32_t tsval)
+/*
+ * Fields that all segments of a session share. @raw: the client's window for it; @tsval: the client's, or
+ * anything older.
+ */
+static struct tx_segment segment_start(struct session *s, uint8_t flags, uint32_t seq, uint16_t raw,
+				       uint32_t tsval)
 {
 	struct tx_segment t = {
 		.tuple.src = s->source,
@@ -120,8 +129,8 @@ void output_rst(struct engine *e, struct session *s, uint32_t seq, bool with_ack
 }
 
 /* @len bytes of @q from offset @off, with its FIN if @fin. */
-static void emit_data(struct engine *e, struct session *s, struct qseg *q, uint32_t off, uint32_t len, bool fin,
-		      bool again)
+static void emit_data(struct engine *e, struct session *s, struct qseg *q, uint32_t off, uint32_t len,
+		      bool fin, bool again)
 {
 	uint8_t flags = TCPF_ACK | (fin ? TCPF_FIN : 0);
 	uint16_t raw = again ? s->client_window : q->window;
@@ -155,8 +164,9 @@ static uint32_t usable_window(const struct session *s)
 }
 
 /*
- * Send what may be sent of the queue. Within the window whole client segments leave as they were; where only a part fits, it is cut at a multiple of the
- * MSS, and less than that is kept back (RFC 9293 3.8.6.2.1), unless @override: it has been kept back long enough.
+ * Send what may be sent of the queue. Within the window whole client segments leave as they were; where
+ * only a part fits, it is cut at a multiple of the MSS, and less than that is kept back (RFC 9293
+ * 3.8.6.2.1), unless @override: it has been kept back long enough.
  */
 static void send_new(struct engine *e, struct session *s, bool override, uint64_t now)
 {
@@ -191,7 +201,9 @@ static void send_new(struct engine *e, struct session *s, bool override, uint64_
 			s->next = q->next;
 		}
 	}
-	/* RFC 6298 5.1: a running time-out is not put off by more data; a tail loss probe is (RFC 8985 7.2) */
+	/*
+	 * RFC 6298 5.1: a running time-out is not put off by more data; a tail loss probe is (RFC 8985 7.2)
+	 */
 	if (sent && (s->tlp_armed || !timer_on(s, TIMER_RTX)))
 		loss_rearm(e, s, now);
 	if (s->next && s->next != s->hold && s->snd_una == s->snd_nxt) {
@@ -204,7 +216,10 @@ static void send_new(struct engine *e, struct session *s, bool override, uint64_
 	}
 }
 
-/* A probe as Linux sends it: an ACK one below SND.UNA, which no window can refuse to answer (RFC 9293 3.8.6.1, without spending a byte). */
+/*
+ * A probe as Linux sends it: an ACK one below SND.UNA, which no window can refuse to answer (RFC 9293
+ * 3.8.6.1, without spending a byte).
+ */
 void output_window_probe(struct engine *e, struct session *s, uint64_t now)
 {
 	struct tx_segment t;
@@ -281,7 +296,8 @@ void session_step(struct engine *e, struct session *s, uint64_t now)
 		return;
 	if (!(s->events & EV_ESTABLISHED)) {
 		if (s->events & EV_CLIENT_RST && !s->head)
-			session_end(e, s, OUTCOME_CLIENT_RESET, now); /* one that was cut has ended already, or has data */
+			/* one that was cut has ended already, or has data */
+			session_end(e, s, OUTCOME_CLIENT_RESET, now);
 		return;
 	}
 	output_mtu(e, s);

@@ -1,12 +1,14 @@
 /*
  * Session queue - theory of operation
  *
- * The client's stream, each byte once, in order. A captured segment is cut against what is there already (the first copy of a byte wins, as
- * in a receiver) and its new parts become qsegs of at most 64 KB: those at cap_nxt are linked to the main queue, later ones wait in the ooo list until the hole
- * before them is filled. So the main queue is always contiguous from SND.UNA to cap_nxt and nothing behind a hole is ever sent.
+ * The client's stream, each byte once, in order. A captured segment is cut against what is there already
+ * (the first copy of a byte wins, as in a receiver) and its new parts become qsegs of at most 64 KB: those
+ * at cap_nxt are linked to the main queue, later ones wait in the ooo list until the hole before them is
+ * filled. So the main queue is always contiguous from SND.UNA to cap_nxt and nothing behind a hole is ever
+ * sent.
  *
- * Bytes stay until the target acknowledges them (queue_acked) or the session is given up (queue_drop). A capture that was cut short counts as a segment of what
- * is there; the rest is a hole.
+ * Bytes stay until the target acknowledges them (queue_acked) or the session is given up (queue_drop). A
+ * capture that was cut short counts as a segment of what is there; the rest is a hole.
  */
 #include "session/impl.h"
 
@@ -59,7 +61,10 @@ static void drain(struct engine *e, struct session *s)
 		s->ooo = q->next;
 		link_in_order(e, s, q);
 	}
-	/* behind the FIN nothing is of this stream; mostly it is the same FIN, captured before a retransmission brought it with data */
+	/*
+	 * behind the FIN nothing is of this stream; mostly it is the same FIN, captured before a
+	 * retransmission brought it with data
+	 */
 	while (s->ooo && s->events & EV_CLIENT_FIN) {
 		struct qseg *q = s->ooo;
 
@@ -82,8 +87,8 @@ static void link_behind_hole(struct session *s, struct qseg *q)
 }
 
 /* One piece [seq, seq + len) of @g, with its FIN if @fin. */
-static enum queue_result put_piece(struct engine *e, struct session *s, const struct segment *g, uint32_t seq, uint32_t len,
-				   bool fin)
+static enum queue_result put_piece(struct engine *e, struct session *s, const struct segment *g, uint32_t seq,
+				   uint32_t len, bool fin)
 {
 	uint32_t cost = (uint32_t)sizeof(struct qseg) + len;
 	struct qseg *q;
@@ -131,8 +136,9 @@ static const struct qseg *ooo_above(const struct session *s, uint32_t seq)
 }
 
 /*
- * Take what is new of captured segment @g: its data (and, where the capture is whole, its FIN). QUEUE_NEW when anything was linked in order,
- * else QUEUE_BEHIND_HOLE when anything was kept, else QUEUE_OLD; QUEUE_FULL and QUEUE_NO_MEMORY when something could not be kept.
+ * Take what is new of captured segment @g: its data (and, where the capture is whole, its FIN). QUEUE_NEW
+ * when anything was linked in order, else QUEUE_BEHIND_HOLE when anything was kept, else QUEUE_OLD;
+ * QUEUE_FULL and QUEUE_NO_MEMORY when something could not be kept.
  */
 enum queue_result queue_put(struct engine *e, struct session *s, const struct segment *g)
 {
@@ -220,7 +226,8 @@ void queue_acked(struct engine *e, struct session *s, uint32_t ack, uint64_t now
 		if (seq_gt(qseg_end(q), ack))
 			break;
 		if (q->resent)
-			repaired = true; /* Karn: what the ACK is for is not known, and what follows waited for the repair */
+			/* Karn: what the ACK is for is not known, and what follows waited for the repair */
+			repaired = true;
 		else if (q->sent_at)
 			sample = now - q->sent_at;
 		assert(q != s->next && q != s->hold);
@@ -233,7 +240,10 @@ void queue_acked(struct engine *e, struct session *s, uint32_t ack, uint64_t now
 		loss_rtt_sample(s, sample);
 }
 
-/* Everything behind the hole, counted as lost. *@end, *@ack: where the client stands then, should it be joined again. */
+/*
+ * Everything behind the hole, counted as lost. *@end, *@ack: where the client stands then, should it be
+ * joined again.
+ */
 static void drop_behind_hole(struct engine *e, struct session *s, uint32_t *end, uint32_t *ack)
 {
 	while (s->ooo) {

@@ -20,23 +20,23 @@ struct engine;
 struct session;
 
 /* How a session ended. One table: enum, short name, text. */
-#define SESSION_OUTCOMES(X)                                                                                 \
-	X(COMPLETE, "complete", "both sides closed and all data was acknowledged by the target")            \
-	X(CLIENT_RESET, "client-reset", "the client reset the connection; the reset was passed on")         \
-	X(TARGET_RESET, "target-reset", "the target reset the connection")                                  \
-	X(TARGET_CLOSED, "target-closed", "the target closed, the client went on")                          \
-	X(REFUSED, "refused", "the target answered the SYN by a reset: nothing listens there")              \
-	X(NO_ANSWER, "no-answer", "no answer to the SYN came back, although others were answered")         \
-	X(RETURN_SILENT, "return-silent",                                                                  \
-	  "no answer to the SYN, nor to anyone: target, return route or assistant")                        \
-	X(TARGET_SILENT, "target-silent", "the target stopped answering in the middle of the connection")   \
+#define SESSION_OUTCOMES(X)                                                                                  \
+	X(COMPLETE, "complete", "both sides closed and all data was acknowledged by the target")             \
+	X(CLIENT_RESET, "client-reset", "the client reset the connection; the reset was passed on")          \
+	X(TARGET_RESET, "target-reset", "the target reset the connection")                                   \
+	X(TARGET_CLOSED, "target-closed", "the target closed, the client went on")                           \
+	X(REFUSED, "refused", "the target answered the SYN by a reset: nothing listens there")               \
+	X(NO_ANSWER, "no-answer", "no answer to the SYN came back, although others were answered")           \
+	X(RETURN_SILENT, "return-silent",                                                                    \
+	  "no answer to the SYN, nor to anyone: target, return route or assistant")                          \
+	X(TARGET_SILENT, "target-silent", "the target stopped answering in the middle of the connection")    \
 	X(CAPTURE_HOLE, "capture-hole", "what followed was not captured: bytes that never came, or the end") \
-	X(BUFFER_FULL, "buffer-full", "the target was slower than --session-buffer allows")                 \
-	X(NO_MEMORY, "no-memory", "shed: it held most for its target when --memory was used up")            \
-	X(HALF_OPEN, "half-open", "the client never completed its own handshake")                           \
-	X(TARGET_OPEN, "target-open", "the client closed, the target did not within a minute")             \
-	X(IDLE, "idle", "nothing was captured or answered for two hours")                                   \
-	X(PORT_REUSED, "port-reused", "the client used its port again before this session could end")       \
+	X(BUFFER_FULL, "buffer-full", "the target was slower than --session-buffer allows")                  \
+	X(NO_MEMORY, "no-memory", "shed: it held most for its target when --memory was used up")             \
+	X(HALF_OPEN, "half-open", "the client never completed its own handshake")                            \
+	X(TARGET_OPEN, "target-open", "the client closed, the target did not within a minute")               \
+	X(IDLE, "idle", "nothing was captured or answered for two hours")                                    \
+	X(PORT_REUSED, "port-reused", "the client used its port again before this session could end")        \
 	X(SHUTDOWN, "shutdown", "tcpcopy was ended while the session lived")
 
 enum session_outcome {
@@ -48,20 +48,23 @@ enum session_outcome {
 const char *session_outcome_name(enum session_outcome o);
 const char *session_outcome_text(enum session_outcome o);
 
-/* Events of a session's life: the only state there is. doc/SESSION.md has the table of what may follow what. */
-#define SESSION_EVENTS(X)                                                                       \
-	X(OPENED, "the client's SYN was captured, or the decision to join fell")                \
-	X(JOINED, "joined in mid-stream: its SYN is synthetic")                                 \
-	X(CLIENT_ACKED, "a segment of the client behind its SYN was captured")                  \
-	X(STARTED, "SYN sent to the target")                                                    \
-	X(ESTABLISHED, "the target's SYN-ACK was accepted")                                     \
-	X(CLIENT_FIN, "the client's FIN is in the queue")                                       \
-	X(CLIENT_RST, "the client's RST was captured")                                          \
-	X(CUT, "what follows in the client's stream was not captured: it ends here")            \
-	X(FIN_SENT, "FIN sent to the target")                                                   \
-	X(FIN_ACKED, "the target acknowledged the FIN")                                         \
-	X(TARGET_FIN, "the target's FIN came")                                                  \
-	X(RST_SENT, "RST sent to the target")                                                   \
+/*
+ * Events of a session's life: the only state there is. doc/SESSION.md has the table of what may follow
+ * what.
+ */
+#define SESSION_EVENTS(X)                                                                                    \
+	X(OPENED, "the client's SYN was captured, or the decision to join fell")                             \
+	X(JOINED, "joined in mid-stream: its SYN is synthetic")                                              \
+	X(CLIENT_ACKED, "a segment of the client behind its SYN was captured")                               \
+	X(STARTED, "SYN sent to the target")                                                                 \
+	X(ESTABLISHED, "the target's SYN-ACK was accepted")                                                  \
+	X(CLIENT_FIN, "the client's FIN is in the queue")                                                    \
+	X(CLIENT_RST, "the client's RST was captured")                                                       \
+	X(CUT, "what follows in the client's stream was not captured: it ends here")                         \
+	X(FIN_SENT, "FIN sent to the target")                                                                \
+	X(FIN_ACKED, "the target acknowledged the FIN")                                                      \
+	X(TARGET_FIN, "the target's FIN came")                                                               \
+	X(RST_SENT, "RST sent to the target")                                                                \
 	X(ENDED, "has its outcome; lingers to answer stray segments of the target")
 
 enum session_event_bit {
@@ -77,54 +80,54 @@ enum session_event {
 };
 
 /* Counters of the engine. One table: field, text. */
-#define ENGINE_COUNTERS(X)                                                                              \
-	X(captured_segments, "segments given to the engine")                                            \
-	X(captured_data, "of these, with payload")                                                      \
-	X(captured_bytes, "payload bytes in them")                                                      \
-	X(duplicate_bytes, "payload bytes captured again (retransmissions of the client, copies)")      \
-	X(keepalive_bytes, "payload bytes outside of what a session may send (behind a FIN, old)")      \
-	X(unjoined_bytes, "payload bytes of connections that are not (yet) replicated")                 \
-	X(truncated_bytes, "payload bytes that the capture cut off")                                    \
-	X(queued_bytes, "payload bytes taken for the target")                                           \
-	X(acked_bytes, "of these, acknowledged by the target")                                          \
-	X(lost_bytes, "of these, given up with their session (by outcome)")                             \
-	X(sessions_opened, "sessions opened by a SYN")                                                  \
-	X(sessions_joined, "sessions opened in mid-stream")                                             \
-	X(turns, "turns opened (requests that waited for the answer before)")                           \
-	X(released_on_answer, "turns released because the target had answered")                         \
-	X(released_on_pause, "turns released because the target's shorter answer had paused")           \
-	X(released_on_close, "turns released because the target had closed")                            \
-	X(released_on_deadline, "turns released because --hold passed")                                 \
-	X(turns_given_up, "turns never released: their session ended before")                           \
-	X(emitted_segments, "segments sent to targets (a super-packet counts once)")                    \
-	X(emitted_acks, "of these, without data, SYN, FIN or RST")                                      \
-	X(retransmitted_segments, "of these, retransmissions of data, SYN or FIN")                      \
-	X(rto_fired, "retransmission time-outs")                                                        \
-	X(probes_sent, "tail loss probes")                                                              \
-	X(window_probes, "probes of a zero window")                                                     \
-	X(fast_retransmits, "losses repaired by fast retransmission")                                   \
-	X(responses, "response records")                                                                \
-	X(responses_believed, "of these, believed")                                                     \
-	X(responses_unknown, "of these, for a session that has gone")                                   \
-	X(responses_refused, "of these, not believed: ack or sequence outside of what can be")          \
-	X(responses_late, "of these, for a session that had its outcome already")                       \
-	X(responses_merged, "response segments that reached us folded into another record")             \
-	X(response_bytes, "payload bytes of the targets' answers")                                      \
-	X(leftovers_reset, "of the records, those of an old connection on the target, which was reset") \
-	X(holes, "holes seen in captured streams")                                                      \
-	X(holes_filled, "of these, filled by the client's retransmission or a late packet")             \
-	X(holes_given_up, "of these, never filled: their session was cut there, or ended before")       \
-	X(holes_proved, "of these, those whose bytes the online server was found to have")              \
+#define ENGINE_COUNTERS(X)                                                                                   \
+	X(captured_segments, "segments given to the engine")                                                 \
+	X(captured_data, "of these, with payload")                                                           \
+	X(captured_bytes, "payload bytes in them")                                                           \
+	X(duplicate_bytes, "payload bytes captured again (retransmissions of the client, copies)")           \
+	X(keepalive_bytes, "payload bytes outside of what a session may send (behind a FIN, old)")           \
+	X(unjoined_bytes, "payload bytes of connections that are not (yet) replicated")                      \
+	X(truncated_bytes, "payload bytes that the capture cut off")                                         \
+	X(queued_bytes, "payload bytes taken for the target")                                                \
+	X(acked_bytes, "of these, acknowledged by the target")                                               \
+	X(lost_bytes, "of these, given up with their session (by outcome)")                                  \
+	X(sessions_opened, "sessions opened by a SYN")                                                       \
+	X(sessions_joined, "sessions opened in mid-stream")                                                  \
+	X(turns, "turns opened (requests that waited for the answer before)")                                \
+	X(released_on_answer, "turns released because the target had answered")                              \
+	X(released_on_pause, "turns released because the target's shorter answer had paused")                \
+	X(released_on_close, "turns released because the target had closed")                                 \
+	X(released_on_deadline, "turns released because --hold passed")                                      \
+	X(turns_given_up, "turns never released: their session ended before")                                \
+	X(emitted_segments, "segments sent to targets (a super-packet counts once)")                         \
+	X(emitted_acks, "of these, without data, SYN, FIN or RST")                                           \
+	X(retransmitted_segments, "of these, retransmissions of data, SYN or FIN")                           \
+	X(rto_fired, "retransmission time-outs")                                                             \
+	X(probes_sent, "tail loss probes")                                                                   \
+	X(window_probes, "probes of a zero window")                                                          \
+	X(fast_retransmits, "losses repaired by fast retransmission")                                        \
+	X(responses, "response records")                                                                     \
+	X(responses_believed, "of these, believed")                                                          \
+	X(responses_unknown, "of these, for a session that has gone")                                        \
+	X(responses_refused, "of these, not believed: ack or sequence outside of what can be")               \
+	X(responses_late, "of these, for a session that had its outcome already")                            \
+	X(responses_merged, "response segments that reached us folded into another record")                  \
+	X(response_bytes, "payload bytes of the targets' answers")                                           \
+	X(leftovers_reset, "of the records, those of an old connection on the target, which was reset")      \
+	X(holes, "holes seen in captured streams")                                                           \
+	X(holes_filled, "of these, filled by the client's retransmission or a late packet")                  \
+	X(holes_given_up, "of these, never filled: their session was cut there, or ended before")            \
+	X(holes_proved, "of these, those whose bytes the online server was found to have")                   \
 	X(missing_bytes, "payload bytes that never came: not captured, yet before others that were")
 
 /* Why a connection, or a part of it, was not replicated. One table: enum, name, text. */
-#define DECLINES(X)                                                             \
-	X(CHANNEL, channel, "no assistant connected")                           \
-	X(HALF_OPEN, half_open, "too many half-open sessions")                  \
-	X(SOURCE, source, "no free source address and port")                    \
-	X(MEMORY, memory, "no memory, or too many sessions")                    \
-	X(REFUSING, refusing, "the target refuses connections: it is asked from time to time") \
-	X(OLD, old, "older than tcpcopy, and --no-join")                        \
+#define DECLINES(X)                                                                                          \
+	X(CHANNEL, channel, "no assistant connected")                                                        \
+	X(HALF_OPEN, half_open, "too many half-open sessions")                                               \
+	X(SOURCE, source, "no free source address and port")                                                 \
+	X(MEMORY, memory, "no memory, or too many sessions")                                                 \
+	X(REFUSING, refusing, "the target refuses connections: it is asked from time to time")               \
+	X(OLD, old, "older than tcpcopy, and --no-join")                                                     \
 	X(MIDDLE, middle, "in the middle of a turn; may be joined at its next")
 
 enum decline {
@@ -137,12 +140,12 @@ const char *decline_name(enum decline d);
 const char *decline_text(enum decline d);
 
 /* What the live sessions do, by their events. One table: enum, name, text. */
-#define SESSION_STATES(X)                                                              \
-	X(WAITING, waiting, "waiting for the session before on the same port")         \
-	X(SYN_SENT, syn_sent, "waiting for the target's SYN-ACK")                      \
-	X(ESTABLISHED, established, "established")                                     \
-	X(CLIENT_CLOSED, client_closed, "the client has closed or reset")              \
-	X(TARGET_CLOSED, target_closed, "the target has closed")                       \
+#define SESSION_STATES(X)                                                                                    \
+	X(WAITING, waiting, "waiting for the session before on the same port")                               \
+	X(SYN_SENT, syn_sent, "waiting for the target's SYN-ACK")                                            \
+	X(ESTABLISHED, established, "established")                                                           \
+	X(CLIENT_CLOSED, client_closed, "the client has closed or reset")                                    \
+	X(TARGET_CLOSED, target_closed, "the target has closed")                                             \
 	X(CLOSING, closing, "both have closed")
 
 enum session_state {
@@ -158,26 +161,26 @@ struct engine_counters {
 #undef X
 	uint64_t ended[OUTCOME_COUNT];
 	uint64_t lost_by_outcome[OUTCOME_COUNT]; /* bytes */
-	uint64_t declined[DECLINE_COUNT];	 /* times */
-	uint64_t unjoined[DECLINE_COUNT];	 /* bytes: unjoined_bytes by reason */
-	struct hist capture_to_emit;		 /* ns from capture to first emission of each data segment */
+	uint64_t declined[DECLINE_COUNT];        /* times */
+	uint64_t unjoined[DECLINE_COUNT];        /* bytes: unjoined_bytes by reason */
+	struct hist capture_to_emit;             /* ns from capture to first emission of each data segment */
 };
 
 struct engine_config {
-	uint64_t hold;		  /* ns from capture after which a turn no longer waits; 0: never wait */
-	uint64_t session_buffer;  /* most bytes of memory that one session may hold */
-	unsigned max_half_open;	  /* most sessions whose client has not completed its handshake */
+	uint64_t hold;           /* ns from capture after which a turn no longer waits; 0: never wait */
+	uint64_t session_buffer; /* most bytes of memory that one session may hold */
+	unsigned max_half_open;  /* most sessions whose client has not completed its handshake */
 	unsigned max_sessions;
-	size_t max_memory;	  /* bytes that sessions and their data may hold; 0: no limit */
-	bool no_join;		  /* decline connections older than the engine */
-	struct siphash_key key;	  /* random, for the flow table */
+	size_t max_memory;      /* bytes that sessions and their data may hold; 0: no limit */
+	bool no_join;           /* decline connections older than the engine */
+	struct siphash_key key; /* random, for the flow table */
 };
 
 /* Whose copy of whose connection a session is. */
 struct flow_key {
 	struct endpoint client, online;
 	uint16_t target; /* index of engine_add_target() */
-	uint16_t copy;	 /* 0, 1, ... for multiplied copies */
+	uint16_t copy;   /* 0, 1, ... for multiplied copies */
 };
 
 /* The newest connection that met each end; time 0: none did. */
@@ -196,11 +199,17 @@ enum online_word {
 	ONLINE_GONE, /* or it was never here: that is to be known otherwise */
 };
 
-/* What the engine wants done. Called from inside the engine_*() calls; they must not call back into the engine. */
+/*
+ * What the engine wants done. Called from inside the engine_*() calls; they must not call back into the
+ * engine.
+ */
 struct engine_ops {
 	/* Send @t. It may go away after the call; its payload stays until engine_flushed(). */
 	void (*emit)(void *arg, const struct tx_segment *t);
-	/* Tell the assistants whose responses these are. @response: src = target, dst = the session's source. */
+	/*
+	 * Tell the assistants whose responses these are. @response: src = target, dst = the session's
+	 * source.
+	 */
 	void (*watch)(void *arg, uint64_t id, const struct tuple *response);
 	void (*unwatch)(void *arg, uint64_t id, const struct tuple *response);
 	/* Is there room to announce old sessions to a new connection? NULL op: always. New sessions
@@ -215,17 +224,25 @@ struct engine_ops {
 	 * missing.
 	 */
 	bool (*online_received)(void *arg, const struct flow_key *key, uint64_t *bytes);
-	/* Has it this connection's socket? NULL op: unknown. Asked about once a second, and for each quiet session after engine_capture_lost(). */
+	/*
+	 * Has it this connection's socket? NULL op: unknown. Asked about once a second, and for each quiet
+	 * session after engine_capture_lost().
+	 */
 	enum online_word (*online_there)(void *arg, const struct flow_key *key);
 	/* A session has its outcome. May be NULL. */
 	void (*ended)(void *arg, const struct session *s, enum session_outcome o);
 };
 
 /* NULL when out of memory. @now: ns. @ops and @arg must outlive the engine. */
-struct engine *engine_new(const struct engine_config *c, const struct engine_ops *ops, void *arg, uint64_t now);
-void engine_free(struct engine *e); /* frees all sessions without a word to the target; see engine_shutdown() */
+struct engine *engine_new(const struct engine_config *c, const struct engine_ops *ops, void *arg,
+			  uint64_t now);
+/* frees all sessions without a word to the target; see engine_shutdown() */
+void engine_free(struct engine *e);
 
-/* A target to send to; @mtu in bytes of the way there. Returns its index, or -1 (no memory, more than 65535). */
+/*
+ * A target to send to; @mtu in bytes of the way there. Returns its index, or -1 (no memory, more than
+ * 65535).
+ */
 int engine_add_target(struct engine *e, const struct endpoint *at, uint32_t mtu);
 void engine_set_target_mtu(struct engine *e, unsigned target, uint32_t mtu);
 
@@ -275,8 +292,9 @@ unsigned engine_sessions(const struct engine *e);  /* live: opened and without a
 unsigned engine_lingering(const struct engine *e); /* with an outcome, kept briefly */
 unsigned engine_observed(const struct engine *e);  /* connections older than the engine, not joined yet */
 bool engine_announcing(const struct engine *e); /* sessions are still to be announced to a new connection */
-size_t engine_memory(const struct engine *e);	   /* bytes in blocks handed out by the pool */
-uint64_t engine_live_bytes(const struct engine *e); /* payload bytes queued and neither acknowledged nor given up */
+size_t engine_memory(const struct engine *e);   /* bytes in blocks handed out by the pool */
+/* payload bytes queued and neither acknowledged nor given up */
+uint64_t engine_live_bytes(const struct engine *e);
 unsigned engine_turns_waiting(const struct engine *e);
 unsigned engine_holes_open(const struct engine *e);
 const unsigned *engine_states(const struct engine *e); /* live sessions by enum session_state */

@@ -1,12 +1,14 @@
 /*
  * Session engine: what the target did - theory of operation
  *
- * engine_response() takes the header of one response segment (or of several merged ones) and lets the session's TCP react as RFC 9293 3.10.7 says for a
- * client: the handshake in SYN-SENT, then acknowledgment, window, SACK and data of the target, its FIN and RST. Payload never comes here; a length is enough.
+ * engine_response() takes the header of one response segment (or of several merged ones) and lets the
+ * session's TCP react as RFC 9293 3.10.7 says for a client: the handshake in SYN-SENT, then acknowledgment,
+ * window, SACK and data of the target, its FIN and RST. Payload never comes here; a length is enough.
  *
- * Belief: a response counts only if it is of this incarnation (its id), its ack lies in [SND.UNA, SND.NXT] and its seq within 2^30 of RCV.NXT. One forged or
- * stale record must not stop a session. RCV.NXT is max(seq + len) seen, not the in-order edge: the target has sent everything below it, so a lost or reordered
- * header record harms nothing.
+ * Belief: a response counts only if it is of this incarnation (its id), its ack lies in [SND.UNA, SND.NXT]
+ * and its seq within 2^30 of RCV.NXT. One forged or stale record must not stop a session. RCV.NXT is
+ * max(seq + len) seen, not the in-order edge: the target has sent everything below it, so a lost or
+ * reordered header record harms nothing.
  */
 #include "session/impl.h"
 
@@ -22,7 +24,10 @@ static void believe(struct engine *e)
 	e->n.responses_believed++;
 }
 
-/* RFC 9293 3.10.7.3: the target answers our SYN for an older connection with the same tuple: reset that, and ask again. */
+/*
+ * RFC 9293 3.10.7.3: the target answers our SYN for an older connection with the same tuple: reset that,
+ * and ask again.
+ */
 static void reset_leftover(struct engine *e, struct session *s, const struct response *r, uint64_t now)
 {
 	/* a volley of its segments needs one RST; another ack may be the one that its challenge ACK tells */
@@ -96,7 +101,9 @@ static void take_window(struct session *s, const struct response *r)
 	uint32_t window = (uint32_t)r->window << s->target_wscale;
 	bool was_shut = !s->snd_wnd;
 
-	/* a newer ack always brings its window: with that of a reordered segment the edge would lie too far */
+	/*
+	 * a newer ack always brings its window: with that of a reordered segment the edge would lie too far
+	 */
 	if (seq_lt(s->snd_wl1, r->seq) || (s->snd_wl1 == r->seq && seq_le(s->snd_wl2, r->ack)) ||
 	    seq_gt(r->ack, s->snd_wl2) || (r->ack == s->snd_una && window > s->snd_wnd)) {
 		s->snd_wnd = window;
@@ -143,15 +150,20 @@ static void take_data(struct engine *e, struct session *s, const struct response
 	uint32_t end = r->seq + r->len + (fin ? 1 : 0), fresh, expect;
 
 	e->n.response_bytes += r->len;
-	if (seq_lt(r->seq, s->rcv_nxt) || (end == r->seq && r->seq != s->rcv_nxt && seq_le(r->seq, s->rcv_nxt)))
+	if (seq_lt(r->seq, s->rcv_nxt) ||
+	    (end == r->seq && r->seq != s->rcv_nxt && seq_le(r->seq, s->rcv_nxt)))
 		s->ack_now = true; /* retransmission, keep-alive, window probe */
 	/*
-	 * A bare ACK from beyond RCV.NXT: what lies between was lost on its way to us. When we have closed, the last of it may be the target's FIN; only
-	 * its retransmission tells, and acknowledging it unseen would leave us to wait for it.
+	 * A bare ACK from beyond RCV.NXT: what lies between was lost on its way to us. When we have closed,
+	 * the last of it may be the target's FIN; only its retransmission tells, and acknowledging it
+	 * unseen would leave us to wait for it.
 	 */
 	if (end == r->seq && s->events & EV_FIN_SENT)
 		end--;
-	/* an ACK from behind the FIN may have overtaken it, or was merged with what lies before: then it brings no byte, but it is the FIN */
+	/*
+	 * an ACK from behind the FIN may have overtaken it, or was merged with what lies before: then it
+	 * brings no byte, but it is the FIN
+	 */
 	if (!seq_gt(end, s->rcv_nxt) && !(fin && end == s->rcv_nxt && !(s->events & EV_TARGET_FIN)))
 		return;
 	fresh = end - s->rcv_nxt;
@@ -170,14 +182,19 @@ static void take_data(struct engine *e, struct session *s, const struct response
 	if (s->snd_nxt == s->iss + 1)
 		session_target(e, s)->client_first = false;
 	turn_response(s, r, fresh, now);
-	expect = s->hold ? s->hold->expect : seq_gt(s->client_ack, s->turn_ack) ? s->client_ack - s->turn_ack : 0;
+	expect = s->hold                              ? s->hold->expect
+		 : seq_gt(s->client_ack, s->turn_ack) ? s->client_ack - s->turn_ack
+						      : 0;
 	if (s->answered + 1 < expect) /* one of them may be the online server's FIN */
 		s->ack_now = true;    /* or the target's Nagle waits for it */
 }
 
 static void established(struct engine *e, struct session *s, const struct response *r, uint64_t now)
 {
-	/* not further back than 2^30, and not beyond any window that we have shown: RCV.NXT would never come back from there */
+	/*
+	 * not further back than 2^30, and not beyond any window that we have shown: RCV.NXT would never
+	 * come back from there
+	 */
 	if (r->seq - s->rcv_nxt + BELIEVE_WITHIN > 2 * BELIEVE_WITHIN || seq_gt(r->seq, s->window_most)) {
 		refuse(e);
 		return;
@@ -193,13 +210,17 @@ static void established(struct engine *e, struct session *s, const struct respon
 		return;
 	}
 	if (r->flags & TCPF_RST) {
-		/* RFC 5961 asks for seq = RCV.NXT; ours is the highest edge seen, so anything near it is believed */
+		/*
+		 * RFC 5961 asks for seq = RCV.NXT; ours is the highest edge seen, so anything near it is
+		 * believed
+		 */
 		if (r->flags & TCPF_ACK && !seq_between(s->snd_una, r->ack, s->snd_nxt)) {
 			refuse(e);
 			return;
 		}
 		believe(e);
-		session_end(e, s, s->events & EV_TARGET_FIN ? OUTCOME_TARGET_CLOSED : OUTCOME_TARGET_RESET, now);
+		session_end(e, s, s->events & EV_TARGET_FIN ? OUTCOME_TARGET_CLOSED : OUTCOME_TARGET_RESET,
+			    now);
 		return;
 	}
 	if (!(r->flags & TCPF_ACK) || !seq_between(s->snd_una, r->ack, s->snd_nxt)) {
@@ -210,7 +231,8 @@ static void established(struct engine *e, struct session *s, const struct respon
 		return;
 	}
 	believe(e);
-	if (s->ts_ok && r->opt.has_ts && (ts_gt(r->opt.tsval, s->ts_recent) || now - s->ts_recent_at > TS_FORGOTTEN)) {
+	if (s->ts_ok && r->opt.has_ts &&
+	    (ts_gt(r->opt.tsval, s->ts_recent) || now - s->ts_recent_at > TS_FORGOTTEN)) {
 		s->ts_recent = r->opt.tsval;
 		s->ts_recent_at = now;
 	}

@@ -1,9 +1,10 @@
 /*
  * Session timers - theory of operation
  *
- * Every timer of a session has its own deadline; setting one never disturbs another. The wheel sees only one node a session, armed for a
- * time not later than the earliest deadline. Turning a timer off does not touch the wheel: the node then fires early, finds nothing due and is armed
- * again for what is left. So the frequent pattern (set on sending, off on the answer) costs two stores.
+ * Every timer of a session has its own deadline; setting one never disturbs another. The wheel sees only
+ * one node a session, armed for a time not later than the earliest deadline. Turning a timer off does not
+ * touch the wheel: the node then fires early, finds nothing due and is armed again for what is left. So the
+ * frequent pattern (set on sending, off on the answer) costs two stores.
  *
  * What each timer means stands in enum session_timer; what its expiry does, in expired().
  */
@@ -73,7 +74,9 @@ static bool expired(struct engine *e, struct session *s, enum session_timer t, u
 	case TIMER_WAIT:
 		/* the predecessor had its time; its end starts this session */
 		if (s->pred && !(s->pred->events & EV_ENDED))
-			session_end(e, s->pred, s->pred->events & EV_CUT ? OUTCOME_CAPTURE_HOLE : OUTCOME_PORT_REUSED, now);
+			session_end(e, s->pred,
+				    s->pred->events & EV_CUT ? OUTCOME_CAPTURE_HOLE : OUTCOME_PORT_REUSED,
+				    now);
 		return false;
 	case TIMER_LIFE:
 		return life_expired(e, s, now);

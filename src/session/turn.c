@@ -1,17 +1,21 @@
 /*
  * Session turns - theory of operation
  *
- * A client's next request was sent because it had read an answer. Replayed without regard to that, a request could reach the target before the one whose
- * result it needs. So the stream is divided into turns: data whose ack has advanced since the data before it opens a new turn, and the advance says
- * how many bytes of answer the client had read. A FIN and an RST open turns in the same way.
+ * A client's next request was sent because it had read an answer. Replayed without regard to that, a
+ * request could reach the target before the one whose result it needs. So the stream is divided into turns:
+ * data whose ack has advanced since the data before it opens a new turn, and the advance says how many
+ * bytes of answer the client had read. A FIN and an RST open turns in the same way.
  *
- * One turn is released at a time. The next one is released when the target has sent as many bytes, with an ack that covers the end of the released turn (so
- * bytes that were under way before it do not count), as the online server had. Otherwise when the answer has paused: something was answered, PSH seen,
- * everything of ours acknowledged, and quiet for max(2 SRTT, 1 ms). Otherwise when the target has closed: nothing more will come. Otherwise when capture time +
- * hold has passed. Each way is counted. The check runs in the step that handles the response, so no tick delays a turn.
+ * One turn is released at a time. The next one is released when the target has sent as many bytes, with an
+ * ack that covers the end of the released turn (so bytes that were under way before it do not count), as
+ * the online server had. Otherwise when the answer has paused: something was answered, PSH seen, everything
+ * of ours acknowledged, and quiet for max(2 SRTT, 1 ms). Otherwise when the target has closed: nothing more
+ * will come. Otherwise when capture time + hold has passed. Each way is counted. The check runs in the step
+ * that handles the response, so no tick delays a turn.
  *
- * s->hold is the first qseg of the turn that waits (NULL: none); what precedes it may be sent. s->turn_end is where the released turn ends as far as captured: it
- * grows while the turn is still being captured, and the answer is counted anew each time.
+ * s->hold is the first qseg of the turn that waits (NULL: none); what precedes it may be sent. s->turn_end
+ * is where the released turn ends as far as captured: it grows while the turn is still being captured, and
+ * the answer is counted anew each time.
  */
 #include "session/impl.h"
 
@@ -30,7 +34,10 @@ void turn_linked(struct engine *e, struct session *s, struct qseg *q)
 		e->turns_waiting++;
 		if (!s->hold) {
 			s->hold = q;
-			/* the answer that it waits for has begun and is incomplete: the target's Nagle may wait for our ACK */
+			/*
+			 * the answer that it waits for has begun and is incomplete: the target's Nagle may
+			 * wait for our ACK
+			 */
 			if (s->answered_any && s->answered < q->expect && s->ack_emitted != s->rcv_nxt)
 				s->ack_now = true;
 		}
@@ -59,8 +66,12 @@ static bool answer_may_pause(const struct session *s, uint64_t *quiet)
 	return s->answered_any && s->psh_seen && s->snd_una == s->turn_end;
 }
 
-/* May what waited with @expect and capture time @at go now? Names the counter of the way it goes by; NULL: it waits. */
-static uint64_t *way_out(struct engine *e, const struct session *s, uint32_t expect, uint64_t at, uint64_t now)
+/*
+ * May what waited with @expect and capture time @at go now? Names the counter of the way it goes by; NULL:
+ * it waits.
+ */
+static uint64_t *way_out(struct engine *e, const struct session *s, uint32_t expect, uint64_t at,
+			 uint64_t now)
 {
 	uint64_t quiet;
 
@@ -99,7 +110,10 @@ static void arm(struct engine *e, struct session *s, uint64_t deadline)
 		timer_off(s, TIMER_PAUSE);
 }
 
-/* Of the RST. A client's is as late as its last turn may be; what was cut is delivered, without --hold, too. */
+/*
+ * Of the RST. A client's is as late as its last turn may be; what was cut is delivered, without --hold,
+ * too.
+ */
 static uint64_t rst_deadline(const struct engine *e, const struct session *s)
 {
 	return s->rst_at + (s->events & EV_CUT ? MAX(e->cfg.hold, RTO_CAP_ALIVE) : e->cfg.hold);
@@ -128,8 +142,9 @@ void turn_check(struct engine *e, struct session *s, uint64_t now)
 }
 
 /*
- * The client's RST waits for its turn, or servers abort work that the client had waited for; and for the acknowledgment of everything before it, for an RST would
- * take what was lost on the way with it. The same goes for the RST that ends a stream which was cut.
+ * The client's RST waits for its turn, or servers abort work that the client had waited for; and for the
+ * acknowledgment of everything before it, for an RST would take what was lost on the way with it. The same
+ * goes for the RST that ends a stream which was cut.
  */
 bool turn_rst_may_go(const struct engine *e, const struct session *s, uint64_t now)
 {

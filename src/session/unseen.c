@@ -1,15 +1,19 @@
 /*
  * Ends that were not captured - theory of operation
  *
- * A client's FIN or RST that capture lost is followed by nothing, so no hole tells of it: the session would wait for two hours, and its connection stay on the target. So
- * when packets are known to be lost (the kernel's counter of drops has moved, or a hole was proved), all sessions that have been quiet since then are gone
- * through, three times, some of them in each portion: does the online server still have their socket (ops->online_there)?
+ * A client's FIN or RST that capture lost is followed by nothing, so no hole tells of it: the session would
+ * wait for two hours, and its connection stay on the target. So when packets are known to be lost (the
+ * kernel's counter of drops has moved, or a hole was proved), all sessions that have been quiet since then
+ * are gone through, three times, some of them in each portion: does the online server still have their
+ * socket (ops->online_there)?
  *
- * That there is none means an end only where there would be one: not on a host that passes its connections on, to a container for example. So it is believed
- * of an online endpoint that was found to have another connection's socket; one question a second, of a connection that has just begun, is asked for that.
+ * That there is none means an end only where there would be one: not on a host that passes its connections
+ * on, to a container for example. So it is believed of an online endpoint that was found to have another
+ * connection's socket; one question a second, of a connection that has just begun, is asked for that.
  *
- * The end may still be on its way through the capture buffer. So the question is asked again a little later, when all has been processed that was captured before
- * the first one, and what came of the session wins. Then its stream is cut where it is (hole.c): what waits is delivered, and it ends by RST.
+ * The end may still be on its way through the capture buffer. So the question is asked again a little
+ * later, when all has been processed that was captured before the first one, and what came of the session
+ * wins. Then its stream is cut where it is (hole.c): what waits is delivered, and it ends by RST.
  */
 #include "session/impl.h"
 
@@ -18,7 +22,7 @@
 #define SWEEP_SECOND (10 * NS_PER_SEC)
 #define SWEEP_THIRD (60 * NS_PER_SEC)
 #define SWEEP_PAUSE (1 * NS_PER_MS) /* between two portions */
-#define SWEEP_ASKS 8		    /* in one: a socket's question takes some microseconds */
+#define SWEEP_ASKS 8                /* in one: a socket's question takes some microseconds */
 #define SWEEP_LOOKS 256
 #define ASK_EVERY (1 * NS_PER_SEC)
 
@@ -61,8 +65,8 @@ void unseen_learn(struct engine *e, const struct session *s, uint64_t now)
 static bool is_quiet(const struct engine *e, const struct session *s)
 {
 	return s->events & (EV_CLIENT_ACKED | EV_JOINED) &&
-	       !(s->events & (EV_ENDED | EV_CLIENT_FIN | EV_CLIENT_RST | EV_CUT)) && !s->hole_since && !s->hole_proof &&
-	       s->captured_last <= e->lost_at;
+	       !(s->events & (EV_ENDED | EV_CLIENT_FIN | EV_CLIENT_RST | EV_CUT)) && !s->hole_since &&
+	       !s->hole_proof && s->captured_last <= e->lost_at;
 }
 
 /* A portion of the sessions, by the order of their places. */
@@ -77,7 +81,8 @@ void unseen_sweep(struct engine *e, uint64_t now)
 			uint64_t next = e->lost_at + round_after[e->sweep_round];
 
 			e->sweep_hand = 0;
-			e->sweep_at = e->sweep_round++ < ROUNDS - 1 ? MAX(next, now + SWEEP_PAUSE) : UINT64_MAX;
+			e->sweep_at =
+				e->sweep_round++ < ROUNDS - 1 ? MAX(next, now + SWEEP_PAUSE) : UINT64_MAX;
 			return;
 		}
 		e->sweep_hand++;

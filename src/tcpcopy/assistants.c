@@ -1,13 +1,16 @@
 /*
  * Assistants - theory of operation
  *
- * One connection to every worker of every assistant of -s. Which assistant a response comes to is the target's routing, which is not known here, so each session
- * is announced to all of them; but which of its workers sees the response is known, for each says in its HELLO how it spreads them. The first connection is to
- * worker 0, which says how many there are. An assistant that began anew has another spread: that one's connections begin anew, too. A lost
- * connection is made again after a pause that grows from 100 ms to 0.5 s, for ever: losing an assistant never ends the program, and the sessions that are
- * opened meanwhile are announced when it is back; only an outage that lasts is told. A connection whose bounded output is full has a stuck connection; a WATCH that it cannot take would make a session deaf for ever, so that connection is given up and begins
- * anew, with all live sessions announced. Those many announcements wait until the output has
- * room (assistants_have_room()), so that they are never the reason for giving up.
+ * One connection to every worker of every assistant of -s. Which assistant a response comes to is the
+ * target's routing, which is not known here, so each session is announced to all of them; but which of its
+ * workers sees the response is known, for each says in its HELLO how it spreads them. The first connection
+ * is to worker 0, which says how many there are. An assistant that began anew has another spread: that
+ * one's connections begin anew, too. A lost connection is made again after a pause that grows from 100 ms
+ * to 0.5 s, for ever: losing an assistant never ends the program, and the sessions that are opened
+ * meanwhile are announced when it is back; only an outage that lasts is told. A connection whose bounded
+ * output is full has a stuck connection; a WATCH that it cannot take would make a session deaf for ever, so
+ * that connection is given up and begins anew, with all live sessions announced. Those many announcements
+ * wait until the output has room (assistants_have_room()), so that they are never the reason for giving up.
  */
 #include "tcpcopy/assistants.h"
 
@@ -30,7 +33,7 @@
 /* A connection to one worker of an assistant. */
 struct connection {
 	struct assistant *of;
-	unsigned number; /* of the assistant's worker */
+	unsigned number;           /* of the assistant's worker */
 	struct channel_conn *conn; /* NULL: waiting for the retry timer, or not wanted */
 	struct event *retry;
 	unsigned retry_ms;
@@ -70,7 +73,8 @@ static bool complete(const struct assistant *a)
 /* For the log: "192.0.2.8", or with several workers there "192.0.2.8, worker 1". */
 static const char *name(const struct connection *p, char buf[NAME_SIZE])
 {
-	snprintf(buf, NAME_SIZE, p->of->spread.workers > 1 ? "%s, worker %u" : "%s", p->of->address->text, p->number);
+	snprintf(buf, NAME_SIZE, p->of->spread.workers > 1 ? "%s, worker %u" : "%s", p->of->address->text,
+		 p->number);
 	return buf;
 }
 
@@ -86,7 +90,9 @@ static void tried(struct assistant *a, bool reached, const char *failed)
 	if (failed) {
 		snprintf(text, sizeof(text), "option -s \"%s\": %s: %s%s", a->address->text,
 			 reached ? "no connection to the assistant" : "cannot reach the assistant", failed,
-			 reached || all->config->keep_trying ? "" : "; start intercept there first, or use -L to keep trying");
+			 reached || all->config->keep_trying
+				 ? ""
+				 : "; start intercept there first, or use -L to keep trying");
 		all->first_round_over = true;
 		all->h->first_round(text, all->arg);
 		return;
@@ -148,7 +154,8 @@ static void lost(struct connection *p, bool reached, const char *why)
 	} else {
 		all->n.attempts_failed++;
 		if (all->first_round_over)
-			log_limited(LOGL_WARN, "assistant %s: cannot connect: %s; trying again", name(p, who), why);
+			log_limited(LOGL_WARN, "assistant %s: cannot connect: %s; trying again", name(p, who),
+				    why);
 	}
 	gone(p);
 	retry_later(p);
@@ -208,7 +215,8 @@ static void on_up(struct channel_conn *c, const struct msg_hello *hello, uint16_
 	all->up++;
 	event_del(all->outage);
 	all->n.connects++;
-	log_info("assistant %s: connected (%s %s, protocol %u)", name(p, who), hello->program, hello->release, version);
+	log_info("assistant %s: connected (%s %s, protocol %u)", name(p, who), hello->program, hello->release,
+		 version);
 	all->h->up(all->arg);
 	tried(p->of, true, NULL);
 }
@@ -323,7 +331,8 @@ static void on_outage(evutil_socket_t fd, short what, void *arg)
 	all->h->all_down(all->arg);
 }
 
-struct assistants *assistants_new(struct event_base *base, const struct config *c, unsigned worker, const struct assistants_handler *h, void *arg)
+struct assistants *assistants_new(struct event_base *base, const struct config *c, unsigned worker,
+				  const struct assistants_handler *h, void *arg)
 {
 	struct assistants *all = calloc(1, sizeof(*all));
 
@@ -352,7 +361,8 @@ void assistants_free(struct assistants *all)
 	if (!all)
 		return;
 	for (unsigned i = 0; i < all->count * FANOUT_MAX_WORKERS; i++) {
-		struct connection *p = &all->assistant[i / FANOUT_MAX_WORKERS].connection[i % FANOUT_MAX_WORKERS];
+		struct connection *p =
+			&all->assistant[i / FANOUT_MAX_WORKERS].connection[i % FANOUT_MAX_WORKERS];
 
 		if (p->conn)
 			channel_conn_close(p->conn, "tcpcopy ends");

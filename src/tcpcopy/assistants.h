@@ -7,7 +7,8 @@
 struct event_base;
 
 /*
- * The connections of one worker to all workers of all assistants: made at start, made again within a second whenever one is lost.
+ * The connections of one worker to all workers of all assistants: made at start, made again within a second
+ * whenever one is lost.
  */
 struct assistants;
 
@@ -29,12 +30,14 @@ struct assistants_counters {
 	struct msg_loss remote; /* sums over assistants and connections */
 };
 
-struct assistants *assistants_new(struct event_base *base, const struct config *c, unsigned worker, const struct assistants_handler *h, void *arg);
+struct assistants *assistants_new(struct event_base *base, const struct config *c, unsigned worker,
+				  const struct assistants_handler *h, void *arg);
 void assistants_free(struct assistants *p); /* says BYE to all */
 void assistants_watch(struct assistants *p, uint64_t id, const struct tuple *response);
 void assistants_unwatch(struct assistants *p, uint64_t id, const struct tuple *response);
 bool assistants_have_room(const struct assistants *p); /* for what can wait: no output is far behind */
-unsigned assistants_up(const struct assistants *p); /* assistants that are connected, with all their workers */
+/* assistants that are connected, with all their workers */
+unsigned assistants_up(const struct assistants *p);
 const struct assistants_counters *assistants_counters(const struct assistants *p);
 
 #endif

@@ -1,9 +1,10 @@
 /*
  * Batches of captured segments - theory of operation
  *
- * With many sessions each segment finds the memory of its session cold: hash bucket, session and timer lie in three places, and each waits for the
- * one before. So segments are collected, and the memory of all of them is asked for, one step of the chain after the other, before the first one is
- * handed to the engine: the waits of a batch overlap. Their order stays as it was.
+ * With many sessions each segment finds the memory of its session cold: hash bucket, session and timer lie
+ * in three places, and each waits for the one before. So segments are collected, and the memory of all of
+ * them is asked for, one step of the chain after the other, before the first one is handed to the engine:
+ * the waits of a batch overlap. Their order stays as it was.
  */
 #include "tcpcopy/batch.h"
 
@@ -26,7 +27,8 @@ void batch_run(struct batch *b, struct engine *e, uint64_t now)
 	b->n = 0;
 }
 
-void batch_add(struct batch *b, struct engine *e, const struct flow_key *k, const struct segment *s, uint64_t now)
+void batch_add(struct batch *b, struct engine *e, const struct flow_key *k, const struct segment *s,
+	       uint64_t now)
 {
 	if (b->n == SOURCE_TAKE_MOST) /* several rules for each packet */
 		batch_run(b, e, now);

@@ -12,7 +12,8 @@ struct batch {
 };
 
 /* @s is copied, its payload not: that must stay until batch_run(). */
-void batch_add(struct batch *b, struct engine *e, const struct flow_key *k, const struct segment *s, uint64_t now);
+void batch_add(struct batch *b, struct engine *e, const struct flow_key *k, const struct segment *s,
+	       uint64_t now);
 
 /* Give all of it to the engine, in order. @now: ns. */
 void batch_run(struct batch *b, struct engine *e, uint64_t now);

@@ -1,8 +1,9 @@
 /*
  * Classification - theory of operation
  *
- * The kernel's filter has let in what goes to an online port; here each segment finds the rules that it is for. A rule with an online address wants that
- * address; one without wants its target's address family, since a client's address is kept and so the family cannot change. Pure.
+ * The kernel's filter has let in what goes to an online port; here each segment finds the rules that it is
+ * for. A rule with an online address wants that address; one without wants its target's address family,
+ * since a client's address is kept and so the family cannot change. Pure.
  */
 #include "tcpcopy/classify.h"
 

@@ -5,10 +5,11 @@
 #include "tcpcopy/config/config.h"
 
 /* Where a parsed segment went from classification. One table: field, text. */
-#define CLASSIFY_COUNTERS(X)                                                                     \
-	X(no_rule, "TCP segments that no -x rule is for")                                        \
-	X(loopback_source, "segments from 127.0.0.0/8 or ::1: such a source can leave no host (-c gives another)") \
-	X(given, "segments that a rule is for: given to the session engine")                     \
+#define CLASSIFY_COUNTERS(X)                                                                                 \
+	X(no_rule, "TCP segments that no -x rule is for")                                                    \
+	X(loopback_source,                                                                                   \
+	  "segments from 127.0.0.0/8 or ::1: such a source can leave no host (-c gives another)")            \
+	X(given, "segments that a rule is for: given to the session engine")                                 \
 	X(given_again, "of these, given once more for a further rule")
 
 struct classify_counters {
@@ -19,8 +20,8 @@ struct classify_counters {
 };
 
 /*
- * The rules that segment @s (client -> online) is for: their indices into @rule, at most CONFIG_MAX_RULES. Returns how many; reasons for none
- * are counted.
+ * The rules that segment @s (client -> online) is for: their indices into @rule, at most CONFIG_MAX_RULES.
+ * Returns how many; reasons for none are counted.
  */
 unsigned classify(const struct config *c, struct classify_counters *n, const struct segment *s,
 		  unsigned rule[CONFIG_MAX_RULES]);

@@ -1,8 +1,9 @@
 /*
  * tcpcopy - theory of operation
  *
- * Starts in an order in which every failure is said in the foreground: command line, daemon, pid file, claim of the rules, privileged sockets, sandbox, connections to the
- * assistants. Only when all of that stands does -d return to the shell. From then on nothing but a signal ends the program.
+ * Starts in an order in which every failure is said in the foreground: command line, daemon, pid file,
+ * claim of the rules, privileged sockets, sandbox, connections to the assistants. Only when all of that
+ * stands does -d return to the shell. From then on nothing but a signal ends the program.
  *
  *   SIGTERM, SIGINT  end: sessions still open on the target are reset, the account is printed
  *   SIGUSR1          print the account now, and write the file of --report
@@ -54,8 +55,8 @@ static void on_signal(evutil_socket_t number, short what, void *arg)
 		break;
 	case SIGHUP:
 		if (log_reopen())
-			log_warn("cannot reopen the log \"%s\": %s; the old one is kept", prog.config.log_path,
-				 strerror(errno));
+			log_warn("cannot reopen the log \"%s\": %s; the old one is kept",
+				 prog.config.log_path, strerror(errno));
 		break;
 	default:
 		break;
@@ -102,11 +103,16 @@ static void take_pid_file(void)
 static void open_log(void)
 {
 	if (prog.config.log_path[0] && log_to_file(prog.config.log_path))
-		daemon_fail(1, "option -l \"%s\": %s; accepted: a file in a directory that exists and may be written",
-			    prog.config.log_path, strerror(errno));
+		daemon_fail(
+			1,
+			"option -l \"%s\": %s; accepted: a file in a directory that exists and may be written",
+			prog.config.log_path, strerror(errno));
 	if (prog.config.log_journal && log_to_journal(LOG_JOURNAL_SOCKET))
-		daemon_fail(1, "option -l \"journal\": " LOG_JOURNAL_SOCKET ": %s; accepted: a file, or journal where systemd "
-			       "runs", strerror(errno));
+		daemon_fail(1,
+			    "option -l \"journal\": " LOG_JOURNAL_SOCKET
+			    ": %s; accepted: a file, or journal where systemd "
+			    "runs",
+			    strerror(errno));
 	if (prog.config.daemon && !prog.config.log_path[0] && !prog.config.log_journal)
 		log_info("option -d without -l: further messages go to syslog");
 }
@@ -125,10 +131,13 @@ static void open_reports(void)
 	prog.report = report_open(&prog.config, prog.workers, err, sizeof(err));
 	if (!prog.report)
 		daemon_fail(1, "%s", err);
-	prog.control = control_open(prog.base, "tcpcopy", prog.config.control_path, status, NULL, err, sizeof(err));
+	prog.control =
+		control_open(prog.base, "tcpcopy", prog.config.control_path, status, NULL, err, sizeof(err));
 	if (!prog.control && prog.config.control_path[0])
-		daemon_fail(1, "option --control \"%s\": %s; accepted: a new name in a directory that exists and may be written",
-			    prog.config.control_path, err);
+		daemon_fail(
+			1,
+			"option --control \"%s\": %s; accepted: a new name in a directory that exists and may be written",
+			prog.config.control_path, err);
 	if (prog.control)
 		log_info("status: tcpcopy --status --control %s", control_path(prog.control));
 	else

@@ -1,13 +1,16 @@
 /*
  * Source mapping - theory of operation
  *
- * Without a pool a session keeps the client's endpoint and nothing is stored here. With one (-c), a client address is hashed to an address of the pool
- * of its family, so that one client stays one client, and keeps its port. Many clients on few addresses would collide on equal ports; so the endpoints in use
- * towards each target are kept in a set, and a taken one is avoided: first the other addresses of the pool with the same port, then the first address with
- * other ports. The set is open addressing with SipHash, and backward-shift deletion.
+ * Without a pool a session keeps the client's endpoint and nothing is stored here. With one (-c), a client
+ * address is hashed to an address of the pool of its family, so that one client stays one client, and keeps
+ * its port. Many clients on few addresses would collide on equal ports; so the endpoints in use towards
+ * each target are kept in a set, and a taken one is avoided: first the other addresses of the pool with the
+ * same port, then the first address with other ports. The set is open addressing with SipHash, and
+ * backward-shift deletion.
  *
- * Workers share the pool without knowing of each other: an endpoint is for the worker to which connections from its port go. With a pool they are spread by
- * the client's port alone, so a client's own port is always one of ours.
+ * Workers share the pool without knowing of each other: an endpoint is for the worker to which connections
+ * from its port go. With a pool they are spread by the client's port alone, so a client's own port is
+ * always one of ours.
  */
 #include "tcpcopy/mapping.h"
 
@@ -33,7 +36,8 @@ struct mapping {
 	uint32_t mask, count;
 };
 
-struct mapping *mapping_new(const struct config *c, const struct fanout *spread, unsigned worker, const struct siphash_key *key)
+struct mapping *mapping_new(const struct config *c, const struct fanout *spread, unsigned worker,
+			    const struct siphash_key *key)
 {
 	struct mapping *m = calloc(1, sizeof(*m));
 
@@ -111,7 +115,10 @@ static bool claim(struct mapping *m, const struct endpoint *source, uint16_t tar
 	return true;
 }
 
-/* Addresses of a prefix that a host may have, counted up to 2^32: an IPv4 network's own and its broadcast address are none. */
+/*
+ * Addresses of a prefix that a host may have, counted up to 2^32: an IPv4 network's own and its broadcast
+ * address are none.
+ */
 static uint64_t prefix_size(const struct prefix *p, uint64_t *first)
 {
 	uint64_t size = 1ull << MIN(128 - p->len, 32);
@@ -198,7 +205,8 @@ void mapping_give(struct mapping *m, const struct flow_key *k, const struct endp
 		i = (i + 1) & m->mask;
 		if (!m->slot[i].used)
 			break;
-		if (((i - home(m, &m->slot[i].source, m->slot[i].target)) & m->mask) >= ((i - hole) & m->mask)) {
+		if (((i - home(m, &m->slot[i].source, m->slot[i].target)) & m->mask) >=
+		    ((i - hole) & m->mask)) {
 			m->slot[hole] = m->slot[i];
 			hole = i;
 		}

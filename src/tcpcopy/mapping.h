@@ -7,13 +7,17 @@
 #include "session/session.h"
 
 /*
- * Which source address and port a session uses towards its target: the client's own, or one of the -c pool, never one that another
- * live session has.
+ * Which source address and port a session uses towards its target: the client's own, or one of the -c pool,
+ * never one that another live session has.
  */
 struct mapping;
 
-/* Of worker @worker of @spread, which with a pool goes by the source port. NULL: no memory. @c and @spread must outlive it. */
-struct mapping *mapping_new(const struct config *c, const struct fanout *spread, unsigned worker, const struct siphash_key *key);
+/*
+ * Of worker @worker of @spread, which with a pool goes by the source port. NULL: no memory. @c and @spread
+ * must outlive it.
+ */
+struct mapping *mapping_new(const struct config *c, const struct fanout *spread, unsigned worker,
+			    const struct siphash_key *key);
 void mapping_free(struct mapping *m);
 
 /* False: every address of the pool is taken for this target, or no memory. */

@@ -8,8 +8,9 @@
  *   inject   (io/sink)    segments -> the kernel, once a batch
  *   assistants                 response records come in; they enter at the session stage, and what they release leaves with their batch
  *
- * Three things wake the worker: a readable source, a readable channel, the engine's next deadline. Each ends in batch_done(): flush the sink, let the engine
- * have its memory back, set the timer. A source may deliver a bounded number of packets for each wake-up, so the channel is never starved.
+ * Three things wake the worker: a readable source, a readable channel, the engine's next deadline. Each
+ * ends in batch_done(): flush the sink, let the engine have its memory back, set the timer. A source may
+ * deliver a bounded number of packets for each wake-up, so the channel is never starved.
  */
 #include "tcpcopy/pipeline.h"
 
@@ -140,7 +141,8 @@ int pipeline_start(struct pipeline *p)
 	if (!p->timer)
 		return -1;
 	for (unsigned i = 0; i < p->n_sources; i++) {
-		p->readable[i] = event_new(p->base, p->source[i]->fd, EV_READ | EV_PERSIST, pipeline_readable, p);
+		p->readable[i] =
+			event_new(p->base, p->source[i]->fd, EV_READ | EV_PERSIST, pipeline_readable, p);
 		if (!p->readable[i] || event_add(p->readable[i], NULL))
 			return -1;
 	}

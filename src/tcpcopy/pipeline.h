@@ -16,7 +16,10 @@
 struct event_base;
 struct event;
 
-/* One worker: capture, classify, session, inject, and the way back. Everything in it belongs to this worker alone. */
+/*
+ * One worker: capture, classify, session, inject, and the way back. Everything in it belongs to this worker
+ * alone.
+ */
 struct pipeline {
 	const struct config *config;
 	struct event_base *base;
@@ -25,22 +28,23 @@ struct pipeline {
 	struct source *source[CONFIG_MAX_INTERFACES];
 	struct event *readable[CONFIG_MAX_INTERFACES];
 	uint64_t taken_until[CONFIG_MAX_INTERFACES]; /* ns: what each captured before has been taken */
-	uint64_t newest;			     /* ns, capture time of what was taken last */
+	uint64_t newest;                             /* ns, capture time of what was taken last */
 	unsigned n_sources;
 	struct sink *sink;
 	struct event *routing; /* the sink hears of changes; NULL: it does not listen */
-	struct event *drops;   /* looks at the kernel's counters of dropped packets; those that the engine knows: */
+	/* looks at the kernel's counters of dropped packets; those that the engine knows: */
+	struct event *drops;
 	uint64_t drops_known;
-	unsigned mtu_changes;  /* of the sink's, those that the engine knows */
+	unsigned mtu_changes; /* of the sink's, those that the engine knows */
 	struct assistants *assistants;
 	struct mapping *mapping;
 	struct online *online;
 	struct engine *engine;
 	struct event *timer;
 	uint64_t timer_at; /* ns, what the timer event is set to; UINT64_MAX: off */
-	uint64_t now;	   /* ns, of the batch in hand */
+	uint64_t now;      /* ns, of the batch in hand */
 	struct classify_counters classified;
-	struct batch batch; /* captured, on the way to the engine */
+	struct batch batch;   /* captured, on the way to the engine */
 	struct flow_key last; /* what was captured last; client port 0: nothing */
 	struct stray_counters strays;
 	void (*started)(const char *failed, void *arg); /* the first round of connections is over */
@@ -48,11 +52,11 @@ struct pipeline {
 };
 
 /*
- * Open everything but the sources that needs privilege, and build the stages of worker @worker. 0, or -1 with the reason in @err. On failure call
- * pipeline_close() as well.
+ * Open everything but the sources that needs privilege, and build the stages of worker @worker. 0, or -1
+ * with the reason in @err. On failure call pipeline_close() as well.
  */
-int pipeline_open(struct pipeline *p, const struct config *c, const struct fanout *spread, unsigned worker, struct event_base *base, char *err,
-		  size_t err_size);
+int pipeline_open(struct pipeline *p, const struct config *c, const struct fanout *spread, unsigned worker,
+		  struct event_base *base, char *err, size_t err_size);
 /* The sources of all workers' pipelines (p[0]->spread says how many there are). 0, or -1 with @err. */
 int sources_open(struct pipeline *const p[], char *err, size_t err_size);
 /* Put the stages into the event loop. -1: out of memory. */
@@ -65,7 +69,10 @@ void pipeline_progress(struct pipeline *p, unsigned i, unsigned n);
 void pipeline_stop(struct pipeline *p);
 void pipeline_close(struct pipeline *p);
 
-/* Let the sink hear of changes of routing, and the engine of packets that the kernel dropped. -1: out of memory. */
+/*
+ * Let the sink hear of changes of routing, and the engine of packets that the kernel dropped. -1: out of
+ * memory.
+ */
 int pipeline_watch_host(struct pipeline *p);
 /* Tell the engine the MTUs of its targets when they have changed, unless -M says what they are. */
 void pipeline_follow_mtu(struct pipeline *p);

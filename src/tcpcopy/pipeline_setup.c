@@ -1,9 +1,11 @@
 /*
  * Setting up and taking down the pipeline - theory of operation
  *
- * Everything that needs privilege or can be refused is opened here, before the first packet, so that a start either succeeds whole or fails with a reason. The
- * engine's wishes (ops) are bound to the stages here: emit to the sink, watch and unwatch to the assistants, source addresses to the mapping. So is what the
- * engine has to know of the host besides packets: changes of routing, what the kernel dropped, and how far capture has come.
+ * Everything that needs privilege or can be refused is opened here, before the first packet, so that a
+ * start either succeeds whole or fails with a reason. The engine's wishes (ops) are bound to the stages
+ * here: emit to the sink, watch and unwatch to the assistants, source addresses to the mapping. So is what
+ * the engine has to know of the host besides packets: changes of routing, what the kernel dropped, and how
+ * far capture has come.
  */
 #include <event2/event.h>
 #include <stdio.h>
@@ -115,13 +117,17 @@ static int add_targets(struct pipeline *p, char *err, size_t err_size)
 		struct route_info route;
 
 		if (route_lookup(&route, &r->target.addr) || route.unreachable) {
-			snprintf(err, err_size,
-				 "option -x \"%s\": this host has no route to the target %s; add one (ip route add %s via "
-				 "GATEWAY), or correct the address",
-				 r->text, addr_format(host, sizeof(host), &r->target.addr), host);
+			snprintf(
+				err, err_size,
+				"option -x \"%s\": this host has no route to the target %s; add one (ip route add %s via "
+				"GATEWAY), or correct the address",
+				r->text, addr_format(host, sizeof(host), &r->target.addr), host);
 			return -1;
 		}
-		if (engine_add_target(p->engine, &r->target, c->mtu ? c->mtu : route.mtu ? route.mtu : DEFAULT_MTU) < 0) {
+		if (engine_add_target(p->engine, &r->target,
+				      c->mtu      ? c->mtu
+				      : route.mtu ? route.mtu
+						  : DEFAULT_MTU) < 0) {
 			snprintf(err, err_size, "out of memory");
 			return -1;
 		}
@@ -140,9 +146,10 @@ static int open_sink(struct pipeline *p, char *err, size_t err_size)
 	for (unsigned i = 0; i < c->n_rules && c->inject == INJECT_LINK; i++) {
 		if (sink_link_reaches(p->sink, &c->rules[i].target.addr))
 			continue;
-		snprintf(err, err_size,
-			 "option --inject \"link\": the way to the target %s is not Ethernet; accepted: raw, or auto",
-			 addr_format(host, sizeof(host), &c->rules[i].target.addr));
+		snprintf(
+			err, err_size,
+			"option --inject \"link\": the way to the target %s is not Ethernet; accepted: raw, or auto",
+			addr_format(host, sizeof(host), &c->rules[i].target.addr));
 		return -1;
 	}
 	return 0;
@@ -215,8 +222,8 @@ void pipeline_follow_mtu(struct pipeline *p)
 	}
 }
 
-int pipeline_open(struct pipeline *p, const struct config *c, const struct fanout *spread, unsigned worker, struct event_base *base, char *err,
-		  size_t err_size)
+int pipeline_open(struct pipeline *p, const struct config *c, const struct fanout *spread, unsigned worker,
+		  struct event_base *base, char *err, size_t err_size)
 {
 	struct engine_config ec = {
 		.hold = c->hold,

@@ -1,17 +1,22 @@
 /*
  * The capture sources of all workers - theory of operation
  *
- * An interface has one fan-out group, in which every worker takes part; so the sources of an interface are opened together and then handed out. The
- * memory of the options is shared out: among the interfaces first, then among the workers.
+ * An interface has one fan-out group, in which every worker takes part; so the sources of an interface are
+ * opened together and then handed out. The memory of the options is shared out: among the interfaces first,
+ * then among the workers.
  */
 #include <stdio.h>
 #include <string.h>
 
 #include "tcpcopy/pipeline.h"
 
-#define PACKET_BUFFER (64u << 20) /* of kernel memory, used only while packets wait: a burst comes before the ring does */
+#define PACKET_BUFFER                                                                                        \
+	(64u << 20) /* of kernel memory, used only while packets wait: a burst comes before the ring does */
 
-/* Little comes by loopback, and its ring would lie idle: it has a sixteenth at most, the others share what is left. */
+/*
+ * Little comes by loopback, and its ring would lie idle: it has a sixteenth at most, the others share what
+ * is left.
+ */
 static size_t ring_share(const struct config *c, const char *interface, unsigned n, bool with_loopback)
 {
 	if (n == 1 || !with_loopback)

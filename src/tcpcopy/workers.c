@@ -1,13 +1,15 @@
 /*
  * Workers - theory of operation
  *
- * A worker is a thread with an event loop and a pipeline: capture sockets, sessions, timers, sink, connections to the assistants. Nothing of that is
- * seen by another thread, so nothing has a lock; the configuration is shared and constant. The kernel spreads connections over the workers
- * (io/fanout), and the answers to a session come on the connection of the worker that announced it.
+ * A worker is a thread with an event loop and a pipeline: capture sockets, sessions, timers, sink,
+ * connections to the assistants. Nothing of that is seen by another thread, so nothing has a lock; the
+ * configuration is shared and constant. The kernel spreads connections over the workers (io/fanout), and
+ * the answers to a session come on the connection of the worker that announced it.
  *
- * Everything is opened by the main thread, one worker after the other, so that a start succeeds whole or fails with a reason. Then the threads start, and
- * the main thread has signals and reports only. What it wants of a worker it has that one's thread do, and waits; the other way, a worker tells only how
- * its start went, once, by a letter.
+ * Everything is opened by the main thread, one worker after the other, so that a start succeeds whole or
+ * fails with a reason. Then the threads start, and the main thread has signals and reports only. What it
+ * wants of a worker it has that one's thread do, and waits; the other way, a worker tells only how its
+ * start went, once, by a letter.
  */
 #include "tcpcopy/workers.h"
 
@@ -101,9 +103,8 @@ failed:
 	return NULL;
 }
 
-int workers_start(struct workers *w, struct event_base *base,
-		  void (*started)(const char *failed, void *arg), void *arg, char *err,
-		  size_t err_size)
+int workers_start(struct workers *w, struct event_base *base, void (*started)(const char *failed, void *arg),
+		  void *arg, char *err, size_t err_size)
 {
 	w->started = started;
 	w->started_arg = arg;

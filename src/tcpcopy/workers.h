@@ -16,9 +16,8 @@ struct workers *workers_open(const struct config *c, char *err, size_t err_size)
  * Start the threads. @started is called by @base's loop, once: when all workers have reached all
  * assistants, or with the reason as soon as one has not. -1 with @err.
  */
-int workers_start(struct workers *w, struct event_base *base,
-		  void (*started)(const char *failed, void *arg), void *arg, char *err,
-		  size_t err_size);
+int workers_start(struct workers *w, struct event_base *base, void (*started)(const char *failed, void *arg),
+		  void *arg, char *err, size_t err_size);
 
 /*
  * Run @fn on each worker's pipeline, in that worker's own thread between two of its batches, one

@@ -66,15 +66,13 @@ static void judge(struct world *w, const struct tx_segment *t)
 		fail(w, "an option was emitted that may not be");
 	/* RFC 7323 5.5: after so long a silence nobody remembers the last one */
 	if (o.has_ts && f->has_ts && seq_lt(o.tsval, f->ts) && w->now <= f->ts_at + TS_AGE)
-		fail(w, "port %u seq %u flags %02x: TSval went back from %u to %u",
-		     t->tuple.src.port, t->seq - f->iss, t->flags, f->ts, o.tsval);
-	if (o.has_ts && w->client_p.ts && w->online_p.ts &&
-	    seq_gt(o.tsval, stack_clock(w, &w->client_p)))
+		fail(w, "port %u seq %u flags %02x: TSval went back from %u to %u", t->tuple.src.port,
+		     t->seq - f->iss, t->flags, f->ts, o.tsval);
+	if (o.has_ts && w->client_p.ts && w->online_p.ts && seq_gt(o.tsval, stack_clock(w, &w->client_p)))
 		fail(w, "port %u: TSval %u is more than the client's clock shows, %u", t->tuple.src.port,
 		     o.tsval, stack_clock(w, &w->client_p));
 	if (o.has_ts && t->flags & TCPF_ACK && !w->copy.target[target].lwip &&
-	    w->now <= f->heard_at + TS_AGE &&
-	    seq_gt(o.tsecr, stack_clock(w, &w->copy.target[target].p)))
+	    w->now <= f->heard_at + TS_AGE && seq_gt(o.tsecr, stack_clock(w, &w->copy.target[target].p)))
 		fail(w, "port %u: TSecr %u is more than the target's clock shows, %u", t->tuple.src.port,
 		     o.tsecr, stack_clock(w, &w->copy.target[target].p));
 	if (o.has_ts) {
@@ -90,8 +88,7 @@ static void judge(struct world *w, const struct tx_segment *t)
 		uint32_t end = t->seq + t->len;
 
 		if (!f->has_edge || seq_gt(end, f->edge))
-			fail(w,
-			     "seq %u len %u was emitted beyond the target's window, which ends at %u",
+			fail(w, "seq %u len %u was emitted beyond the target's window, which ends at %u",
 			     t->seq - f->iss, t->len, f->edge - f->iss);
 		for (unsigned i = 0; i < w->n_conns; i++) {
 			const struct conn *c = &w->conn[i];
@@ -99,8 +96,8 @@ static void judge(struct world *w, const struct tx_segment *t)
 			if (c->started && endpoint_eq(&c->client, &t->tuple.src) &&
 			    t->seq - c->c.iss - 1 + t->len <= c->stream_len &&
 			    !content_equal(c, t->seq - c->c.iss - 1, t->payload, t->len))
-				fail(w, "wrong bytes were emitted for connection %u, seq %u len %u",
-				     i, t->seq - c->c.iss, t->len);
+				fail(w, "wrong bytes were emitted for connection %u, seq %u len %u", i,
+				     t->seq - c->c.iss, t->len);
 		}
 	}
 }
@@ -133,10 +130,8 @@ static void flush(struct world *w)
 			struct segment g = { .seq = piece.seq, .len = piece.len };
 
 			if (!len || len > k->mtu)
-				fail(w, "a packet of %zu bytes was emitted, the MTU is %u", len,
-				     k->mtu);
-			link_send(w, &k->to_target[target], &k->target[target], &g, packet,
-				  (uint32_t)len);
+				fail(w, "a packet of %zu bytes was emitted, the MTU is %u", len, k->mtu);
+			link_send(w, &k->to_target[target], &k->target[target], &g, packet, (uint32_t)len);
 		}
 	}
 	k->n_out = 0;
@@ -150,8 +145,7 @@ static void flush_time(struct world *w, void *arg, uint64_t n)
 	flush(w);
 }
 
-void to_target_input(struct world *w, void *to, const struct segment *g, const uint8_t *ip,
-		     uint32_t ip_len)
+void to_target_input(struct world *w, void *to, const struct segment *g, const uint8_t *ip, uint32_t ip_len)
 {
 	struct target_host *h = to;
 
@@ -262,8 +256,7 @@ static void expect_ack(struct world *w, const struct response *r)
 	if (!f->used)
 		return;
 	f->heard_at = w->now;
-	if (!(r->flags & TCPF_ACK) || r->flags & (TCPF_RST | TCPF_SYN) ||
-	    !seq_ge(r->ack, f->una))
+	if (!(r->flags & TCPF_ACK) || r->flags & (TCPF_RST | TCPF_SYN) || !seq_ge(r->ack, f->una))
 		return;
 	f->una = r->ack;
 	s = engine_find(w->copy.e, &(struct flow_key){ .client = f->source,
@@ -282,10 +275,8 @@ static void expect_ack(struct world *w, const struct response *r)
 static void deliver(struct world *w, const struct response *r)
 {
 	if (w->trace)
-		trace(w,
-		      "  response to session %llx: flags %02x ack %u seq %u len %u win %u merged %u",
-		      (unsigned long long)r->id, r->flags, r->ack, r->seq, r->len, r->window,
-		      r->merged);
+		trace(w, "  response to session %llx: flags %02x ack %u seq %u len %u win %u merged %u",
+		      (unsigned long long)r->id, r->flags, r->ack, r->seq, r->len, r->window, r->merged);
 	w->copy.last_input = w->now;
 	engine_response(w->copy.e, r, w->now);
 	expect_ack(w, r);
@@ -348,8 +339,7 @@ void target_output(struct target_host *h, const struct segment *g)
 		f->has_edge = false;
 	}
 	if (!(g->flags & TCPF_RST)) {
-		uint32_t edge =
-			g->ack + ((uint32_t)g->window << (g->flags & TCPF_SYN ? 0 : f->scale));
+		uint32_t edge = g->ack + ((uint32_t)g->window << (g->flags & TCPF_SYN ? 0 : f->scale));
 
 		if (!f->has_edge || seq_gt(edge, f->edge))
 			f->edge = edge;
@@ -461,8 +451,8 @@ static enum online_word op_online_there(void *arg, const struct flow_key *key)
 	for (unsigned i = w->n_conns; i-- > 0;) {
 		const struct conn *c = &w->conn[i];
 
-		if (c->started && endpoint_eq(&c->client, &key->client) && c->o.w &&
-		    c->o.state != T_CLOSED && c->o.state != T_TIME_WAIT)
+		if (c->started && endpoint_eq(&c->client, &key->client) && c->o.w && c->o.state != T_CLOSED &&
+		    c->o.state != T_TIME_WAIT)
 			return ONLINE_THERE;
 	}
 	return ONLINE_GONE;
@@ -475,8 +465,7 @@ static bool op_online_received(void *arg, const struct flow_key *key, uint64_t *
 	for (unsigned i = w->n_conns; i-- > 0;) {
 		const struct conn *c = &w->conn[i];
 
-		if (c->started && endpoint_eq(&c->client, &key->client) &&
-		    c->o.state >= T_ESTABLISHED) {
+		if (c->started && endpoint_eq(&c->client, &key->client) && c->o.state >= T_ESTABLISHED) {
 			*bytes = c->o.rcv_nxt - c->o.irs - 1 - c->o.fin_taken;
 			return true;
 		}
@@ -492,8 +481,7 @@ static void op_ended(void *arg, const struct session *s, enum session_outcome o)
 	for (struct flow_state *f = w->copy.flow; f->used; f++)
 		if (f->id == session_id(s))
 			f->owes = false;
-	trace(w, "session %llx ends: %s", (unsigned long long)session_id(s),
-	      session_outcome_name(o));
+	trace(w, "session %llx ends: %s", (unsigned long long)session_id(s), session_outcome_name(o));
 }
 
 static const struct engine_ops ops_asking = {
@@ -518,8 +506,7 @@ void copy_start(struct world *w)
 	struct copy *k = &w->copy;
 
 	/* it begins with the capture: what is silent is counted from then on */
-	k->e = engine_new(&k->cfg, k->blind ? &ops_blind : &ops_asking, w,
-			  MAX(w->now, w->capture.from));
+	k->e = engine_new(&k->cfg, k->blind ? &ops_blind : &ops_asking, w, MAX(w->now, w->capture.from));
 	if (!k->e)
 		abort();
 	for (unsigned i = 0; i < k->n_targets; i++)

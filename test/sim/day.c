@@ -23,7 +23,7 @@
 #define HOUR (60 * MINUTE)
 #define DAY (24 * HOUR)
 #define TS_HALF_WAY ((1ull << 31) * NS_PER_MS) /* 24.9 days: half of what 32 bits of ms hold */
-#define QUIET (IDLE_LIFE + 5 * MINUTE) /* longer than anything lives without a word */
+#define QUIET (IDLE_LIFE + 5 * MINUTE)         /* longer than anything lives without a word */
 #define LATE (2 * WHEEL_TICK_NS)
 
 /* Within @before below one of the two places where 32 bits wrap. */
@@ -139,8 +139,8 @@ static void each_hour(struct world *w, void *arg, uint64_t n)
 	engine_check(k->e);
 	if (engine_sessions(k->e) || engine_lingering(k->e) || engine_observed(k->e))
 		fail(w, "nobody spoke for %.3f h: %u sessions live, %u linger, %u are observed",
-		     (double)(w->now - k->last_input) / HOUR, engine_sessions(k->e),
-		     engine_lingering(k->e), engine_observed(k->e));
+		     (double)(w->now - k->last_input) / HOUR, engine_sessions(k->e), engine_lingering(k->e),
+		     engine_observed(k->e));
 	if (engine_memory(k->e) || engine_live_bytes(k->e))
 		fail(w, "nobody spoke for %.3f h: %zu bytes of memory are in use",
 		     (double)(w->now - k->last_input) / HOUR, engine_memory(k->e));
@@ -166,8 +166,7 @@ void day_check(struct world *w)
 			uint64_t at = s->deadline[t];
 
 			if (at && (at + LATE < w->now || at > w->now + IDLE_LIFE + LATE))
-				fail(w,
-				     "timer %d of session %llx is set for %.6f s", t,
+				fail(w, "timer %d of session %llx is set for %.6f s", t,
 				     (unsigned long long)s->id, (double)at / 1e9);
 		}
 }

@@ -48,8 +48,7 @@ static bool before(const struct event *a, const struct event *b)
 	return a->time != b->time ? a->time < b->time : a->order < b->order;
 }
 
-void at(struct world *w, uint64_t time, void (*fn)(struct world *, void *, uint64_t), void *arg,
-	uint64_t n)
+void at(struct world *w, uint64_t time, void (*fn)(struct world *, void *, uint64_t), void *arg, uint64_t n)
 {
 	struct event e = { MAX(time, w->now), w->order++, fn, arg, n };
 	size_t i = w->n_heap++;

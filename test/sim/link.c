@@ -30,8 +30,8 @@ static void arrive(struct world *w, void *arg, uint64_t n)
 	free(f);
 }
 
-static void launch(struct world *w, struct link *l, void *to, const struct segment *g,
-		   const uint8_t *ip, uint32_t ip_len)
+static void launch(struct world *w, struct link *l, void *to, const struct segment *g, const uint8_t *ip,
+		   uint32_t ip_len)
 {
 	uint64_t when = w->now + l->delay;
 	struct flight *f;
@@ -68,8 +68,8 @@ static void launch(struct world *w, struct link *l, void *to, const struct segme
 	at(w, when, arrive, f, 0);
 }
 
-void link_send(struct world *w, struct link *l, void *to, const struct segment *g,
-	       const uint8_t *ip, uint32_t ip_len)
+void link_send(struct world *w, struct link *l, void *to, const struct segment *g, const uint8_t *ip,
+	       uint32_t ip_len)
 {
 	l->sent++;
 	if (rng_chance(w, l->loss)) {

@@ -110,8 +110,7 @@ static void push(struct served *v)
 		u16_t n = (u16_t)MIN(MIN(v->pending, sizeof(zeros)), tcp_sndbuf(pcb));
 
 		if (tcp_write(pcb, zeros, n,
-			      TCP_WRITE_FLAG_COPY | (v->pending > n ? TCP_WRITE_FLAG_MORE : 0)) !=
-		    ERR_OK)
+			      TCP_WRITE_FLAG_COPY | (v->pending > n ? TCP_WRITE_FLAG_MORE : 0)) != ERR_OK)
 			break;
 		v->pending -= n;
 	}

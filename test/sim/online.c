@@ -82,9 +82,9 @@ static void capture_now(struct world *w, struct conn *c, const struct segment *c
 	g.payload = payload;
 	if (g.flags & TCPF_SYN) {
 		g.raw_options = options;
-		g.raw_options_len = tcp_options_syn_build(
-			options, g.opt.mss, g.opt.has_wscale ? g.opt.wscale : -1,
-			g.opt.has_sack_permitted, g.opt.has_ts, g.opt.tsval);
+		g.raw_options_len =
+			tcp_options_syn_build(options, g.opt.mss, g.opt.has_wscale ? g.opt.wscale : -1,
+					      g.opt.has_sack_permitted, g.opt.has_ts, g.opt.tsval);
 	}
 	copy_captured(w, &g);
 }
@@ -216,8 +216,7 @@ static void online_serve(struct world *w, struct conn *c)
 	if (c->serving || c->o.fin_wanted || c->o.state == T_CLOSED)
 		return;
 	if (c->served_online < c->n &&
-	    c->o.read_seq - c->o.irs - 1 >=
-		    c->r[c->served_online].start + c->r[c->served_online].size) {
+	    c->o.read_seq - c->o.irs - 1 >= c->r[c->served_online].start + c->r[c->served_online].size) {
 		c->serving = true;
 		at(w, w->now + c->r[c->served_online].service, online_answer, c, 0);
 	} else if (c->o.fin_taken) {
@@ -251,8 +250,7 @@ static void online_send(struct tcb *t, const struct segment *g)
 	link_send(t->w, &t->w->down, t->owner, g, NULL, 0);
 }
 
-void online_input(struct world *w, void *to, const struct segment *g, const uint8_t *ip,
-		  uint32_t ip_len)
+void online_input(struct world *w, void *to, const struct segment *g, const uint8_t *ip, uint32_t ip_len)
 {
 	struct conn *c = to;
 
@@ -338,8 +336,7 @@ static void client_next(struct world *w, struct conn *c)
 	}
 	if (c->ending == END_OPEN || c->ending == END_SERVER_FIN)
 		return;
-	if (c->ending != END_HALF_CLOSE && c->ending != END_RST_EARLY &&
-	    read < answers_below(c, c->n))
+	if (c->ending != END_HALF_CLOSE && c->ending != END_RST_EARLY && read < answers_below(c, c->n))
 		return;
 	c->closing = c->writing = true;
 	at(w, w->now + (c->ending == END_RST_EARLY ? c->r[0].think : rng_below(w, 3 * NS_PER_MS)),
@@ -378,8 +375,7 @@ static void client_send(struct tcb *t, const struct segment *g)
 	link_send(t->w, &t->w->up, t->owner, g, NULL, 0);
 }
 
-void client_input(struct world *w, void *to, const struct segment *g, const uint8_t *ip,
-		  uint32_t ip_len)
+void client_input(struct world *w, void *to, const struct segment *g, const uint8_t *ip, uint32_t ip_len)
 {
 	struct conn *c = to;
 

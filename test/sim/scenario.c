@@ -59,10 +59,9 @@ static void make_stack(struct world *w, struct stack_params *p, uint32_t odd)
 		p->delack = rng_range(w, 0, 150) * NS_PER_MS; /* silence of 200 ms begins a turn */
 }
 
-static void make_link(struct world *w, struct link *l, const char *name, uint32_t odd,
-		      uint64_t longest,
-		      void (*deliver)(struct world *, void *, const struct segment *,
-				      const uint8_t *, uint32_t))
+static void make_link(struct world *w, struct link *l, const char *name, uint32_t odd, uint64_t longest,
+		      void (*deliver)(struct world *, void *, const struct segment *, const uint8_t *,
+				      uint32_t))
 {
 	l->name = name;
 	l->deliver = deliver;
@@ -94,10 +93,7 @@ static void make_requests(struct world *w, struct conn *c, bool big)
 		struct request *r = &c->r[i];
 
 		r->start = at;
-		r->size = (uint32_t)rng_range(w, 1,
-					      rng_below(w, 8) ? 2000
-					      : big           ? 200 * 1024
-							      : 20000);
+		r->size = (uint32_t)rng_range(w, 1, rng_below(w, 8) ? 2000 : big ? 200 * 1024 : 20000);
 		at += r->size;
 		r->answer = (uint32_t)rng_range(w, rng_below(w, 8) == 0 ? 0 : 1,
 						rng_below(w, 8) ? 5000
@@ -115,18 +111,16 @@ static void make_requests(struct world *w, struct conn *c, bool big)
 		else if (slow == 1)
 			r->target_service = rng_below(w, work / 4 + 1);
 		if (!f->equal_answers && rng_below(w, 3) == 0)
-			r->target_answer =
-				(uint32_t)(rng_below(w, 2) ? rng_range(w, 0, r->answer)
-							   : r->answer + rng_range(w, 0, 20000));
+			r->target_answer = (uint32_t)(rng_below(w, 2) ? rng_range(w, 0, r->answer)
+								      : r->answer + rng_range(w, 0, 20000));
 	}
 	c->stream_len = at;
 }
 
 static void make_conn(struct world *w, struct conn *c, unsigned i, bool big, uint32_t odd)
 {
-	static const enum ending endings[] = { END_CLIENT_FIN, END_CLIENT_FIN, END_HALF_CLOSE,
-					       END_SERVER_FIN, END_RST,        END_RST_EARLY,
-					       END_OPEN };
+	static const enum ending endings[] = { END_CLIENT_FIN, END_CLIENT_FIN, END_HALF_CLOSE, END_SERVER_FIN,
+					       END_RST,        END_RST_EARLY,  END_OPEN };
 
 	c->index = i;
 	c->client = endpoint_at(w, 100 + i % 3, (uint16_t)(40000 + i));
@@ -175,8 +169,7 @@ static void make_target(struct world *w, unsigned i, uint32_t odd)
 	if (rng_chance(w, odd / 10))
 		h->closes_after = 1 + (unsigned)rng_below(w, 10);
 	make_link(w, &w->copy.to_target[i], "link to target", odd, 50 * NS_PER_MS, to_target_input);
-	make_link(w, &w->copy.to_assistant[i], "link to assistant", odd, 20 * NS_PER_MS,
-		  to_assistant_input);
+	make_link(w, &w->copy.to_assistant[i], "link to assistant", odd, 20 * NS_PER_MS, to_assistant_input);
 	if (rng_chance(w, odd / 20)) {
 		w->copy.to_target[i].dead_from = w->now + rng_range(w, 0, NS_PER_SEC);
 		w->copy.to_target[i].dead_to =
@@ -238,8 +231,8 @@ static void decide_fairness(struct world *w)
 	struct fairness *f = &w->fair;
 	const struct copy *k = &w->copy;
 	const struct capture *c = &w->capture;
-	bool lives = !w->cut_at && k->cfg.hold && k->cfg.session_buffer >= 64 << 20 &&
-		     !k->cfg.max_memory && k->cfg.max_half_open >= 1000;
+	bool lives = !w->cut_at && k->cfg.hold && k->cfg.session_buffer >= 64 << 20 && !k->cfg.max_memory &&
+		     k->cfg.max_half_open >= 1000;
 
 	f->capture_whole = !c->loss && !c->cut && !c->reorder;
 	f->client_clean = link_clean(&w->up) && link_clean(&w->down);
@@ -253,8 +246,7 @@ static void decide_fairness(struct world *w)
 		if (k->to_target[i].loss || k->to_target[i].rate || k->to_target[i].dead_from ||
 		    k->to_assistant[i].loss || k->to_assistant[i].rate)
 			f->nothing_lost = false;
-		if (h->crash || h->refuses || h->closes_after || h->stop_from ||
-		    k->to_target[i].dead_from)
+		if (h->crash || h->refuses || h->closes_after || h->stop_from || k->to_target[i].dead_from)
 			lives = false;
 	}
 	/* where the client loses much, a hole may last longer than patience */
@@ -268,8 +260,8 @@ static void decide_fairness(struct world *w)
 			if (w->conn[i].r[r].after != r)
 				f->lockstep = false;
 	f->prompt = !w->odd && f->lockstep;
-	f->no_early = f->equal_answers && f->lockstep && k->cfg.hold && !c->loss && !c->cut &&
-		      !c->reorder && f->client_clean;
+	f->no_early = f->equal_answers && f->lockstep && k->cfg.hold && !c->loss && !c->cut && !c->reorder &&
+		      f->client_clean;
 }
 
 void scenario_make(struct world *w)
@@ -299,8 +291,7 @@ void scenario_make(struct world *w)
 		w->cut_at = rng_range(w, NS_PER_MS, NS_PER_SEC);
 		w->cut_for = rng_range(w, NS_PER_MS, 5 * NS_PER_SEC);
 	}
-	w->n_conns = (unsigned)(big ? rng_range(w, 1, 3)
-				    : rng_range(w, 1, rng_below(w, 4) ? 4 : FEW_CONNS));
+	w->n_conns = (unsigned)(big ? rng_range(w, 1, 3) : rng_range(w, 1, rng_below(w, 4) ? 4 : FEW_CONNS));
 	if (w->day)
 		w->n_conns = (unsigned)rng_range(w, 4, MAX_CONNS);
 	for (unsigned i = 0; i < w->n_conns; i++) {
@@ -319,17 +310,16 @@ void scenario_make(struct world *w)
 static void print_link(const struct link *l)
 {
 	printf("  %s: delay %.3f ms jitter %.3f ms loss %u dup %u reorder %u ppm rate %llu queue %llu dead %.1f-%.1f ms\n",
-	       l->name, (double)l->delay / 1e6, (double)l->jitter / 1e6, l->loss, l->dup,
-	       l->reorder, (unsigned long long)l->rate, (unsigned long long)l->queue,
-	       (double)l->dead_from / 1e6, (double)l->dead_to / 1e6);
+	       l->name, (double)l->delay / 1e6, (double)l->jitter / 1e6, l->loss, l->dup, l->reorder,
+	       (unsigned long long)l->rate, (unsigned long long)l->queue, (double)l->dead_from / 1e6,
+	       (double)l->dead_to / 1e6);
 }
 
 static void print_stack(const char *name, const struct stack_params *p)
 {
 	printf("  %s: mss %u wscale %d ts %d sack %d nagle %d rcvbuf %u delack %llu ms keepalive %llu ms\n",
 	       name, p->mss, p->wscale, p->ts, p->sack, p->nagle, p->rcvbuf,
-	       (unsigned long long)(p->delack / NS_PER_MS),
-	       (unsigned long long)(p->keepalive / NS_PER_MS));
+	       (unsigned long long)(p->delack / NS_PER_MS), (unsigned long long)(p->keepalive / NS_PER_MS));
 }
 
 void scenario_print(const struct world *w)
@@ -338,8 +328,8 @@ void scenario_print(const struct world *w)
 					      "RST",          "early RST",  "open" };
 	const struct copy *k = &w->copy;
 
-	printf("seed %llu: oddness %u, IPv%d, %u connections, %u targets\n",
-	       (unsigned long long)w->seed, w->odd, w->v6 ? 6 : 4, w->n_conns, k->n_targets);
+	printf("seed %llu: oddness %u, IPv%d, %u connections, %u targets\n", (unsigned long long)w->seed,
+	       w->odd, w->v6 ? 6 : 4, w->n_conns, k->n_targets);
 	print_stack("client", &w->client_p);
 	print_stack("online", &w->online_p);
 	print_link(&w->up);
@@ -349,17 +339,17 @@ void scenario_print(const struct world *w)
 	       w->capture.cut, w->capture.gro);
 	printf("  copy: hold %llu ms buffer %llu memory %zu half-open %u no-join %d merging %d batch %.3f ms mtu %u"
 	       " blind %d channel %.3f ms cut at %.1f for %.1f ms\n",
-	       (unsigned long long)(k->cfg.hold / NS_PER_MS),
-	       (unsigned long long)k->cfg.session_buffer, k->cfg.max_memory, k->cfg.max_half_open,
-	       k->cfg.no_join, k->merging, (double)k->batch / 1e6, k->mtu, k->blind,
-	       (double)k->channel_delay / 1e6, (double)w->cut_at / 1e6, (double)w->cut_for / 1e6);
+	       (unsigned long long)(k->cfg.hold / NS_PER_MS), (unsigned long long)k->cfg.session_buffer,
+	       k->cfg.max_memory, k->cfg.max_half_open, k->cfg.no_join, k->merging, (double)k->batch / 1e6,
+	       k->mtu, k->blind, (double)k->channel_delay / 1e6, (double)w->cut_at / 1e6,
+	       (double)w->cut_for / 1e6);
 	for (unsigned i = 0; i < k->n_targets; i++) {
 		const struct target_host *h = &k->target[i];
 
 		print_stack(h->lwip ? "target (lwIP)" : "target", &h->p);
 		printf("    reads %u bytes/ms, stopped %.1f-%.1f ms, closes %d crash %u ppm refuses %d\n",
-		       h->read_rate, (double)h->stop_from / 1e6, (double)h->stop_to / 1e6,
-		       h->closes, h->crash, h->refuses);
+		       h->read_rate, (double)h->stop_from / 1e6, (double)h->stop_to / 1e6, h->closes,
+		       h->crash, h->refuses);
 		print_link(&k->to_target[i]);
 		print_link(&k->to_assistant[i]);
 	}
@@ -368,8 +358,7 @@ void scenario_print(const struct world *w)
 
 		printf("  connection %u: port %u start %.1f ms requests %u bytes %u greeting %u/%u ends by %s%s\n",
 		       i, c->client.port, (double)c->start / 1e6, c->n, c->stream_len, c->greeting,
-		       c->target_greeting, ending[c->ending],
-		       c->waits ? ", reuses the port before" : "");
+		       c->target_greeting, ending[c->ending], c->waits ? ", reuses the port before" : "");
 	}
 	printf("  fair: capture whole %d, wires clean %d, client clean %d, complete %d, equal answers %d, no early turn %d\n",
 	       w->fair.capture_whole, w->fair.wires_clean, w->fair.client_clean, w->fair.complete,

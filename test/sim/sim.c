@@ -65,8 +65,7 @@ static void aborted(int sig)
 {
 	fflush(stdout);
 	if (sig == SIGALRM)
-		fprintf(stderr, "seed %llu: took longer than %d s\n", (unsigned long long)running,
-			PATIENCE);
+		fprintf(stderr, "seed %llu: took longer than %d s\n", (unsigned long long)running, PATIENCE);
 	say_how();
 	signal(sig, SIG_DFL);
 	raise(sig);
@@ -85,8 +84,7 @@ void trace(struct world *w, const char *fmt, ...)
 	putchar('\n');
 }
 
-void trace_segment(struct world *w, const char *who, const struct segment *g, uint32_t seq0,
-		   uint32_t ack0)
+void trace_segment(struct world *w, const char *who, const struct segment *g, uint32_t seq0, uint32_t ack0)
 {
 	char options[200] = "";
 	size_t n = 0;
@@ -94,16 +92,14 @@ void trace_segment(struct world *w, const char *who, const struct segment *g, ui
 	if (!w->trace)
 		return;
 	if (g->opt.has_ts)
-		n = (size_t)snprintf(options, sizeof(options), " ts %u/%u", g->opt.tsval,
-				     g->opt.tsecr);
+		n = (size_t)snprintf(options, sizeof(options), " ts %u/%u", g->opt.tsval, g->opt.tsecr);
 	for (int i = 0; i < g->opt.n_sack; i++)
 		n += (size_t)snprintf(options + n, sizeof(options) - n, " sack %u-%u",
 				      g->opt.sack[i].start - ack0, g->opt.sack[i].end - ack0);
 	trace(w, "%s %u>%u %s%s%s%s%s seq %u len %u ack %u win %u%s", who, g->tuple.src.port,
 	      g->tuple.dst.port, g->flags & TCPF_SYN ? "S" : "", g->flags & TCPF_FIN ? "F" : "",
-	      g->flags & TCPF_RST ? "R" : "", g->flags & TCPF_PSH ? "P" : "",
-	      g->flags & TCPF_ACK ? "." : "", g->seq - seq0, g->len, g->ack - ack0, g->window,
-	      options);
+	      g->flags & TCPF_RST ? "R" : "", g->flags & TCPF_PSH ? "P" : "", g->flags & TCPF_ACK ? "." : "",
+	      g->seq - seq0, g->len, g->ack - ack0, g->window, options);
 }
 
 static void begin(struct world *w, void *arg, uint64_t n)
@@ -144,13 +140,12 @@ static void check_complete(struct world *w)
 
 		for (unsigned t = 0; t < w->copy.n_targets; t++) {
 			const struct target_host *h = &w->copy.target[t];
-			bool quick = w->fair.lockstep && w->fair.equal_answers &&
-				     w->fair.wires_clean && !h->read_rate;
+			bool quick = w->fair.lockstep && w->fair.equal_answers && w->fair.wires_clean &&
+				     !h->read_rate;
 
 			/* a successor on the same port waits, and so does an RST, but not for ever
 			 */
-			if ((c->reused_by || c->ending == END_RST || c->ending == END_RST_EARLY) &&
-			    !quick)
+			if ((c->reused_by || c->ending == END_RST || c->ending == END_RST_EARLY) && !quick)
 				continue;
 			if (c->waits && h->lwip)
 				continue; /* its TIME-WAIT refuses every SYN for two minutes */
@@ -162,8 +157,8 @@ static void check_complete(struct world *w)
 			if (c->base[t] && !c->old)
 				fail(w, "connection %u was joined at %u", i, c->base[t]);
 			if (c->reached[t] != got)
-				fail(w, "connection %u: target %u has read up to %u of %u bytes", i,
-				     t, c->reached[t], got);
+				fail(w, "connection %u: target %u has read up to %u of %u bytes", i, t,
+				     c->reached[t], got);
 		}
 	}
 }
@@ -177,8 +172,7 @@ static void check_objections(struct world *w)
 			fail(w, "target %u: %llu segments without timestamps, %llu over its MSS", i,
 			     (unsigned long long)b->no_ts, (unsigned long long)b->oversize);
 		if (!w->copy.to_target[i].dup && !w->copy.to_target[i].reorder && b->paws)
-			fail(w, "target %u dropped %llu segments by PAWS", i,
-			     (unsigned long long)b->paws);
+			fail(w, "target %u dropped %llu segments by PAWS", i, (unsigned long long)b->paws);
 		if (w->fair.wires_clean && w->fair.complete &&
 		    (b->challenge || b->ack_beyond || b->beyond_window))
 			fail(w,
@@ -202,38 +196,33 @@ static void check_counters(struct world *w)
 			far = true;
 
 	if (w->fair.no_early && w->early && !waits)
-		fail(w,
-		     "%llu requests came early, only %llu turns were released without their answer",
+		fail(w, "%llu requests came early, only %llu turns were released without their answer",
 		     (unsigned long long)w->early, (unsigned long long)waits);
 	if (!w->odd && w->fair.lockstep && waits - (far ? n->released_on_deadline : 0))
-		fail(w,
-		     "a plain run: %llu turns released on pause, %llu on deadline, %llu on close",
-		     (unsigned long long)n->released_on_pause,
-		     (unsigned long long)n->released_on_deadline,
+		fail(w, "a plain run: %llu turns released on pause, %llu on deadline, %llu on close",
+		     (unsigned long long)n->released_on_pause, (unsigned long long)n->released_on_deadline,
 		     (unsigned long long)n->released_on_close);
 	/* lwIP delays an ACK longer than a tail loss probe waits */
 	/* where a port is used again at once, the SYN-ACK may be looked up as the old connection's */
 	if (!w->odd && !w->copy.target[0].lwip && !w->day &&
 	    (n->retransmitted_segments || n->responses_refused))
 		fail(w, "a plain run: %llu retransmissions, %llu responses refused",
-		     (unsigned long long)n->retransmitted_segments,
-		     (unsigned long long)n->responses_refused);
+		     (unsigned long long)n->retransmitted_segments, (unsigned long long)n->responses_refused);
 }
 
 /* Where nothing goes wrong, no session ends because something did. */
 static void check_outcomes(struct world *w)
 {
 	static const enum session_outcome wrong[] = {
-		OUTCOME_TARGET_RESET,  OUTCOME_REFUSED,      OUTCOME_NO_ANSWER, OUTCOME_RETURN_SILENT,
-		OUTCOME_TARGET_SILENT, OUTCOME_CAPTURE_HOLE, OUTCOME_BUFFER_FULL,
-		OUTCOME_NO_MEMORY,     OUTCOME_HALF_OPEN,    OUTCOME_TARGET_OPEN,
+		OUTCOME_TARGET_RESET,  OUTCOME_REFUSED,      OUTCOME_NO_ANSWER,   OUTCOME_RETURN_SILENT,
+		OUTCOME_TARGET_SILENT, OUTCOME_CAPTURE_HOLE, OUTCOME_BUFFER_FULL, OUTCOME_NO_MEMORY,
+		OUTCOME_HALF_OPEN,     OUTCOME_TARGET_OPEN,
 	};
 
 	for (unsigned i = 0; i < ARRAY_SIZE(wrong); i++)
 		if (w->fair.complete && w->fair.wires_clean && w->fair.client_clean &&
 		    w->fair.capture_whole && !w->copy.target[0].lwip && w->sum_ended[wrong[i]])
-			fail(w, "%llu sessions ended: %s",
-			     (unsigned long long)w->sum_ended[wrong[i]],
+			fail(w, "%llu sessions ended: %s", (unsigned long long)w->sum_ended[wrong[i]],
 			     session_outcome_name(wrong[i]));
 }
 
@@ -244,17 +233,16 @@ static void check_nothing_left(struct world *w)
 
 	engine_check(e);
 	if (engine_sessions(e) || engine_lingering(e) || engine_observed(e))
-		fail(w, "at the end %u sessions live, %u linger, %u are observed",
-		     engine_sessions(e), engine_lingering(e), engine_observed(e));
+		fail(w, "at the end %u sessions live, %u linger, %u are observed", engine_sessions(e),
+		     engine_lingering(e), engine_observed(e));
 	engine_flushed(e);
 	if (engine_memory(e) || engine_live_bytes(e))
 		fail(w, "at the end %zu bytes of memory are in use", engine_memory(e));
 	for (unsigned i = 0; i < w->copy.n_targets; i++)
 		for (const struct served *v = w->copy.target[i].all; v; v = v->link)
-			if (w->fair.nothing_lost && !v->closed && v->t.w &&
-			    v->t.state != T_TIME_WAIT)
-				fail(w, "target %u still has connection %u, state %d", i,
-				     v->conn->index, v->t.state);
+			if (w->fair.nothing_lost && !v->closed && v->t.w && v->t.state != T_TIME_WAIT)
+				fail(w, "target %u still has connection %u, state %d", i, v->conn->index,
+				     v->t.state);
 }
 
 static void stop_clients(struct world *w)
@@ -398,8 +386,8 @@ static void report(const struct totals *t, unsigned jobs)
 	       " turns judged strictly, %llu met lwIP\n",
 	       (unsigned long long)sum.done, (unsigned long long)sum.failed,
 	       (unsigned long long)sum.connections, (unsigned long long)sum.requests,
-	       (unsigned long long)sum.executed, (unsigned long long)sum.fair,
-	       (unsigned long long)sum.strict, (unsigned long long)sum.lwip);
+	       (unsigned long long)sum.executed, (unsigned long long)sum.fair, (unsigned long long)sum.strict,
+	       (unsigned long long)sum.lwip);
 	printf("early requests %llu; packets lost %llu; targets saw: old %llu, PAWS %llu, beyond window %llu, challenge %llu,"
 	       " ack above %llu, inexact RST %llu\n",
 	       (unsigned long long)sum.early, (unsigned long long)sum.links_lost,
@@ -418,8 +406,8 @@ static void report(const struct totals *t, unsigned jobs)
 
 static int run_range(uint64_t from, uint64_t to, unsigned jobs)
 {
-	struct totals *t = mmap(NULL, jobs * sizeof(*t), PROT_READ | PROT_WRITE,
-				MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	struct totals *t =
+		mmap(NULL, jobs * sizeof(*t), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	uint64_t failures = 0;
 	pid_t child[64];
 
@@ -455,8 +443,8 @@ static int run_range(uint64_t from, uint64_t to, unsigned jobs)
 
 static int usage(void)
 {
-	fprintf(stderr, "usage: %s [--day] --seed N [--trace]\n       %s [--day] --seeds A-B [--jobs N]\n", program,
-		program);
+	fprintf(stderr, "usage: %s [--day] --seed N [--trace]\n       %s [--day] --seeds A-B [--jobs N]\n",
+		program, program);
 	return 2;
 }
 
@@ -472,14 +460,12 @@ int main(int argc, char **argv)
 	signal(SIGILL, aborted);
 	signal(SIGALRM, aborted);
 	for (int i = 1; i < argc; i++) {
-		if (!strcmp(argv[i], "--seed") && i + 1 < argc &&
-		    sscanf(argv[i + 1], "%llu", &from) == 1)
+		if (!strcmp(argv[i], "--seed") && i + 1 < argc && sscanf(argv[i + 1], "%llu", &from) == 1)
 			to = from, i++;
 		else if (!strcmp(argv[i], "--seeds") && i + 1 < argc &&
 			 sscanf(argv[i + 1], "%llu-%llu", &from, &to) == 2)
 			i++;
-		else if (!strcmp(argv[i], "--jobs") && i + 1 < argc &&
-			 sscanf(argv[i + 1], "%u", &jobs) == 1)
+		else if (!strcmp(argv[i], "--jobs") && i + 1 < argc && sscanf(argv[i + 1], "%u", &jobs) == 1)
 			i++;
 		else if (!strcmp(argv[i], "--trace"))
 			show = true;

@@ -29,8 +29,7 @@ uint64_t rng_range(struct world *w, uint64_t lo,
 bool rng_chance(struct world *w, uint32_t ppm);
 
 /* events.c: the clock */
-void at(struct world *w, uint64_t time, void (*fn)(struct world *, void *, uint64_t), void *arg,
-	uint64_t n);
+void at(struct world *w, uint64_t time, void (*fn)(struct world *, void *, uint64_t), void *arg, uint64_t n);
 bool events_step(struct world *w, uint64_t until); /* false: nothing before @until */
 void events_free(struct world *w);
 
@@ -55,8 +54,8 @@ struct link {
 			uint32_t ip_len);
 };
 /* @g and/or the IP packet @ip; both are copied. */
-void link_send(struct world *w, struct link *l, void *to, const struct segment *g,
-	       const uint8_t *ip, uint32_t ip_len);
+void link_send(struct world *w, struct link *l, void *to, const struct segment *g, const uint8_t *ip,
+	       uint32_t ip_len);
 bool link_clean(const struct link *l);
 
 /* stack.c: a small TCP of its own */
@@ -134,8 +133,8 @@ struct tcb {
 	struct objections bad;
 };
 
-void tcb_init(struct tcb *t, struct world *w, const struct stack_params *p,
-	      const struct endpoint *local, const struct endpoint *peer, uint32_t iss);
+void tcb_init(struct tcb *t, struct world *w, const struct stack_params *p, const struct endpoint *local,
+	      const struct endpoint *peer, uint32_t iss);
 void tcb_connect(struct tcb *t);
 void tcb_accept(struct tcb *t, const struct segment *syn); /* passive open */
 void tcb_input(struct tcb *t, const struct segment *g);
@@ -276,10 +275,9 @@ struct flow_state { /* what was emitted for a session, by source and target */
 	uint8_t scale;
 	uint64_t ts_at, heard_at; /* ns, when ts was emitted, when the target was heard last */
 	bool has_ts, has_edge, used, owes;
-	uint64_t id, owes_since; /* ns; with owes: the target's bytes below owed wait for an
+	uint64_t id, owes_since;   /* ns; with owes: the target's bytes below owed wait for an
 				    acknowledgment */
-	uint32_t owed, una,
-		acked; /* una, acked: highest acknowledgments of the target and of the session */
+	uint32_t owed, una, acked; /* una, acked: highest acknowledgments of the target and of the session */
 };
 struct copy {
 	struct engine *e;
@@ -316,8 +314,7 @@ void copy_cut_channel(struct world *w);
 void copy_restore_channel(struct world *w);
 void copy_shutdown(struct world *w);
 void copy_free(struct world *w);
-void to_target_input(struct world *w, void *to, const struct segment *g, const uint8_t *ip,
-		     uint32_t ip_len);
+void to_target_input(struct world *w, void *to, const struct segment *g, const uint8_t *ip, uint32_t ip_len);
 void to_assistant_input(struct world *w, void *to, const struct segment *g, const uint8_t *ip,
 			uint32_t ip_len);
 
@@ -329,21 +326,19 @@ struct capture {
 	uint64_t lost, duplicated, reordered, truncated; /* counters */
 };
 void conn_start(struct world *w, struct conn *c);
-void online_input(struct world *w, void *to, const struct segment *g, const uint8_t *ip,
-		  uint32_t ip_len);
-void client_input(struct world *w, void *to, const struct segment *g, const uint8_t *ip,
-		  uint32_t ip_len);
+void online_input(struct world *w, void *to, const struct segment *g, const uint8_t *ip, uint32_t ip_len);
+void client_input(struct world *w, void *to, const struct segment *g, const uint8_t *ip, uint32_t ip_len);
 
 /* content of connection @c from stream offset @off on, into @out */
 void content_fill(const struct conn *c, uint32_t off, uint8_t *out, uint32_t n);
 bool content_equal(const struct conn *c, uint32_t off, const uint8_t *data, uint32_t n);
 
 /* day.c: a run that lasts for weeks of the virtual clock */
-void day_begin(struct world *w);        /* before the scenario: what the clock shows */
-void day_make(struct world *w);         /* after it: requests far apart, numbers near their wraps */
-void day_start(struct world *w);        /* the engine is there */
-void day_check(struct world *w);        /* after each call into the engine */
-uint32_t day_isn(struct world *w);      /* of a server */
+void day_begin(struct world *w);   /* before the scenario: what the clock shows */
+void day_make(struct world *w);    /* after it: requests far apart, numbers near their wraps */
+void day_start(struct world *w);   /* the engine is there */
+void day_check(struct world *w);   /* after each call into the engine */
+uint32_t day_isn(struct world *w); /* of a server */
 
 struct world {
 	uint64_t seed, now, rng_state;
@@ -378,7 +373,6 @@ void scenario_print(const struct world *w);
 /* The run is wrong: say why and how to replay it, and stop. */
 void fail(struct world *w, const char *fmt, ...) PRINTF_LIKE(2, 3) __attribute__((noreturn));
 void trace(struct world *w, const char *fmt, ...) PRINTF_LIKE(2, 3);
-void trace_segment(struct world *w, const char *who, const struct segment *g, uint32_t seq0,
-		   uint32_t ack0);
+void trace_segment(struct world *w, const char *who, const struct segment *g, uint32_t seq0, uint32_t ack0);
 
 #endif

@@ -30,8 +30,8 @@ void tcb_timer(struct tcb *t, enum tcb_timer which, uint64_t when)
 		at(t->w, when, timer_fired, t, (uint64_t)which << 56 | when);
 }
 
-void tcb_init(struct tcb *t, struct world *w, const struct stack_params *p,
-	      const struct endpoint *local, const struct endpoint *peer, uint32_t iss)
+void tcb_init(struct tcb *t, struct world *w, const struct stack_params *p, const struct endpoint *local,
+	      const struct endpoint *peer, uint32_t iss)
 {
 	t->w = w;
 	t->p = p;
@@ -245,8 +245,7 @@ void tcb_resend(struct tcb *t)
 	else if (t->state == T_SYN_RCVD)
 		transmit(t, TCPF_SYN | TCPF_ACK, t->iss, 0);
 	else
-		send_from(t, t->snd_una, MIN(t->snd_mss, t->snd_max - fin_sent(t) - t->snd_una),
-			  fin_sent(t));
+		send_from(t, t->snd_una, MIN(t->snd_mss, t->snd_max - fin_sent(t) - t->snd_una), fin_sent(t));
 	t->timing = false; /* Karn */
 }
 
@@ -367,8 +366,7 @@ void tcb_synchronise(struct tcb *t, const struct segment *syn)
 	t->sack_ok = t->p->sack && syn->opt.has_sack_permitted;
 	t->ws_ok = t->p->wscale >= 0 && syn->opt.has_wscale;
 	t->snd_scale = t->ws_ok ? syn->opt.wscale : 0;
-	t->snd_mss =
-		(uint16_t)(MIN(syn->opt.mss ? syn->opt.mss : 536, t->p->mss) - (t->ts_ok ? 12 : 0));
+	t->snd_mss = (uint16_t)(MIN(syn->opt.mss ? syn->opt.mss : 536, t->p->mss) - (t->ts_ok ? 12 : 0));
 	t->cwnd = 10u * t->snd_mss;
 	t->snd_wnd = t->max_wnd = syn->window;
 	t->snd_wl1 = syn->seq;
@@ -420,7 +418,6 @@ void tcb_read(struct tcb *t, uint32_t n)
 	t->read_seq += n;
 	/* a window that was nearly shut and has opened by a useful step is told at once */
 	if (small && t->state >= T_ESTABLISHED && t->state < T_LAST_ACK &&
-	    t->rcv_nxt + t->p->rcvbuf - tcb_readable(t) - edge >=
-		    MIN(2u * t->p->mss, t->p->rcvbuf / 2))
+	    t->rcv_nxt + t->p->rcvbuf - tcb_readable(t) - edge >= MIN(2u * t->p->mss, t->p->rcvbuf / 2))
 		tcb_ack(t);
 }

@@ -327,8 +327,7 @@ static void synchronised(struct tcb *t, const struct segment *g)
 		}
 		if (g->opt.has_ts && lt(g->opt.tsval, t->ts_recent) && !forgotten) {
 			t->bad.paws++;
-			trace(t->w, "TARGET OBJECTS: PAWS, tsval %u below %u", g->opt.tsval,
-			      t->ts_recent);
+			trace(t->w, "TARGET OBJECTS: PAWS, tsval %u below %u", g->opt.tsval, t->ts_recent);
 			tcb_ack(t);
 			return;
 		}
@@ -340,8 +339,8 @@ static void synchronised(struct tcb *t, const struct segment *g)
 			return;
 		if (segment_seq_len(g) && !le(g->seq + segment_seq_len(g), t->rcv_nxt)) {
 			t->bad.beyond_window++;
-			trace(t->w, "TARGET OBJECTS: seq %u len %u beyond its window %u..%u",
-			      g->seq, g->len, t->rcv_nxt, t->adv_edge);
+			trace(t->w, "TARGET OBJECTS: seq %u len %u beyond its window %u..%u", g->seq, g->len,
+			      t->rcv_nxt, t->adv_edge);
 		} else {
 			t->bad.old++;
 		}

@@ -47,8 +47,7 @@ struct served *served_new(struct target_host *h, const struct endpoint *peer, ui
 	v->first = v->arriving = v->next;
 	if (w->fair.capture_whole && w->fair.client_clean && w->fair.lockstep && v->base &&
 	    (v->next == c->n || c->r[v->next].start != v->base))
-		fail(w, "connection %u joined at %u, in the middle of a request", c->index,
-		     v->base);
+		fail(w, "connection %u joined at %u, in the middle of a request", c->index, v->base);
 	return v;
 }
 
@@ -80,8 +79,7 @@ static uint64_t answers_due(const struct served *v, unsigned k)
 	if (!v->base)
 		sum = after ? c->target_greeting : MIN(c->greeting, c->target_greeting);
 	for (unsigned i = v->first; i < after; i++)
-		sum += i + 1 < after ? c->r[i].target_answer
-				     : MIN(c->r[i].target_answer, c->r[i].answer);
+		sum += i + 1 < after ? c->r[i].target_answer : MIN(c->r[i].target_answer, c->r[i].answer);
 	return sum;
 }
 
@@ -92,8 +90,7 @@ static void judge_delay(const struct served *v, unsigned k)
 	struct world *w = v->w;
 	const struct copy *c = &w->copy;
 	uint64_t answer = v->answered_at + c->to_assistant[v->target].delay + c->channel_delay;
-	uint64_t due =
-		MAX(v->conn->captured_at[k], answer) + c->batch + c->to_target[v->target].delay;
+	uint64_t due = MAX(v->conn->captured_at[k], answer) + c->batch + c->to_target[v->target].delay;
 
 	if (w->fair.prompt && !v->lwip && k > v->first && w->now > due + SLACK)
 		fail(w, "request %u of connection %u came %.3f ms late", k, v->conn->index,
@@ -123,8 +120,7 @@ static void judge_turns(struct served *v, uint64_t edge)
 			fail(w,
 			     "request %u of connection %u came with %llu of %llu answer bytes sent, and no turn was"
 			     " released on pause or deadline",
-			     v->arriving, c->index, (unsigned long long)sent,
-			     (unsigned long long)due);
+			     v->arriving, c->index, (unsigned long long)sent, (unsigned long long)due);
 	}
 }
 
@@ -143,11 +139,10 @@ static void answer(struct world *w, void *arg, uint64_t k)
 	v->serving = false;
 	if (!v->open)
 		return;
-	trace(w, "target %u executed request %llu of connection %u", v->target,
-	      (unsigned long long)k, c->index);
+	trace(w, "target %u executed request %llu of connection %u", v->target, (unsigned long long)k,
+	      c->index);
 	if (++c->executed[v->target][k] > 1)
-		fail(w, "request %llu of connection %u was executed twice", (unsigned long long)k,
-		     c->index);
+		fail(w, "request %llu of connection %u was executed twice", (unsigned long long)k, c->index);
 	w->executed++;
 	v->next++;
 	if (rng_chance(w, h->crash)) {
@@ -174,8 +169,7 @@ static void serve(struct served *v)
 
 	if (v->serving || !v->open)
 		return;
-	if (v->next < c->n &&
-	    v->base + v->read >= (uint64_t)c->r[v->next].start + c->r[v->next].size) {
+	if (v->next < c->n && v->base + v->read >= (uint64_t)c->r[v->next].start + c->r[v->next].size) {
 		v->serving = true;
 		at(v->w, v->w->now + c->r[v->next].target_service, answer, v, v->next);
 	} else if (v->eof) {
@@ -191,8 +185,8 @@ void served_data(struct served *v, const uint8_t *data, uint32_t len)
 	uint32_t off = v->base + (uint32_t)v->read;
 
 	if (off + len > c->stream_len || !content_equal(c, off, data, len))
-		fail(v->w, "the target read wrong bytes in connection %u, offsets %u to %u",
-		     c->index, off, off + len);
+		fail(v->w, "the target read wrong bytes in connection %u, offsets %u to %u", c->index, off,
+		     off + len);
 	v->read += len;
 	c->reached[v->target] = MAX(c->reached[v->target], off + len);
 	serve(v);
@@ -321,9 +315,7 @@ void served_abort(struct served *v)
 /* RFC 9293 3.10.7.1: nobody is there. */
 static void answer_by_reset(struct target_host *h, const struct segment *g)
 {
-	struct segment r = { .tuple = { g->tuple.dst, g->tuple.src },
-			     .time = h->w->now,
-			     .flags = TCPF_RST };
+	struct segment r = { .tuple = { g->tuple.dst, g->tuple.src }, .time = h->w->now, .flags = TCPF_RST };
 
 	if (g->flags & TCPF_RST)
 		return;
@@ -377,8 +369,7 @@ void target_input(struct target_host *h, const uint8_t *ip, uint32_t ip_len)
 		drain_objections(h, &v->t);
 	} else if ((g.flags & (TCPF_SYN | TCPF_ACK | TCPF_RST)) == TCPF_SYN && !h->refuses) {
 		v = served_new(h, &g.tuple.src, g.seq);
-		tcb_init(&v->t, w, &h->p, &h->at, &g.tuple.src,
-			 w->day ? day_isn(w) : (uint32_t)rng(w));
+		tcb_init(&v->t, w, &h->p, &h->at, &g.tuple.src, w->day ? day_isn(w) : (uint32_t)rng(w));
 		v->t.owner = v;
 		v->t.send = target_send;
 		v->t.event = target_event;

@@ -19,15 +19,17 @@
 #include <sys/socket.h>
 #include <time.h>
 
+/* clang-format off */
 #define KINDS(X)                                                                                   \
 	X(GOOD) X(FLAGS) X(IHL) X(TOTAL_LENGTH) X(DATA_OFFSET) X(OPTIONS) X(OPTION_LENGTHS)        \
 	X(IP_SUM) X(TCP_SUM) X(FRAGMENT) X(OVERLAP) X(URGENT) X(PORT_0) X(TRUNCATED) X(VERSION)    \
 	X(PROTOCOL) X(SOURCE) X(SACKS) X(NOISE) X(LAND) X(IPV6) X(VLAN) X(EDGES)
+/* clang-format on */
 enum kind {
 #define X(k) k,
 	KINDS(X)
 #undef X
-	KIND_COUNT
+		KIND_COUNT
 };
 static const char *const kind_name[] = {
 #define X(k) #k,
@@ -144,23 +146,48 @@ static size_t spoil(enum kind k, size_t len, size_t options)
 	const size_t tcp_len = len - ETH - 20;
 
 	switch (k) {
-	case FLAGS: TCP[13] = (uint8_t)rnd(); TCP[12] |= rnd() & 0xf; break;
-	case IHL: IP[0] = (uint8_t)(0x40 | (rnd() & 0xf)); break;
-	case TOTAL_LENGTH: put16(IP + 2, rnd() % 3 ? rnd() % 60 : rnd()); break;
-	case DATA_OFFSET: TCP[12] = (uint8_t)(rnd() << 4); break;
-	case OPTIONS: noise(TCP + 20, options); break;
+	case FLAGS:
+		TCP[13] = (uint8_t)rnd();
+		TCP[12] |= rnd() & 0xf;
+		break;
+	case IHL:
+		IP[0] = (uint8_t)(0x40 | (rnd() & 0xf));
+		break;
+	case TOTAL_LENGTH:
+		put16(IP + 2, rnd() % 3 ? rnd() % 60 : rnd());
+		break;
+	case DATA_OFFSET:
+		TCP[12] = (uint8_t)(rnd() << 4);
+		break;
+	case OPTIONS:
+		noise(TCP + 20, options);
+		break;
 	case OPTION_LENGTHS:
 		for (size_t i = 0; i + 1 < options; i += 2) {
 			TCP[20 + i] = (uint8_t)(rnd() % 36);
 			TCP[21 + i] = (uint8_t[]){ 0, 1, 2, 3, 4, 10, 40, 255 }[rnd() % 8];
 		}
 		break;
-	case FRAGMENT: put16(IP + 6, rnd() % 2 ? 0x2000 | (rnd() % 8) : rnd() & 0x3fff); break;
-	case OVERLAP: put16(IP + 4, 7); put16(IP + 6, (rnd() % 2 ? 0x2000 : 0) | rnd() % 6); break;
-	case URGENT: TCP[13] |= 0x20; put16(TCP + 18, rnd()); break;
-	case PORT_0: put16(TCP + (rnd() % 2 ? 0 : 2), 0); break;
-	case VERSION: IP[0] = (uint8_t)(rnd() << 4 | 5); break;
-	case PROTOCOL: IP[9] = (uint8_t)rnd(); break;
+	case FRAGMENT:
+		put16(IP + 6, rnd() % 2 ? 0x2000 | (rnd() % 8) : rnd() & 0x3fff);
+		break;
+	case OVERLAP:
+		put16(IP + 4, 7);
+		put16(IP + 6, (rnd() % 2 ? 0x2000 : 0) | rnd() % 6);
+		break;
+	case URGENT:
+		TCP[13] |= 0x20;
+		put16(TCP + 18, rnd());
+		break;
+	case PORT_0:
+		put16(TCP + (rnd() % 2 ? 0 : 2), 0);
+		break;
+	case VERSION:
+		IP[0] = (uint8_t)(rnd() << 4 | 5);
+		break;
+	case PROTOCOL:
+		IP[9] = (uint8_t)rnd();
+		break;
 	case SOURCE:
 		put32(IP + 12, (uint32_t[]){ 0, 0xffffffff, 0xe0000001, 0x7f000001 }[rnd() % 4]);
 		break;
@@ -169,15 +196,20 @@ static size_t spoil(enum kind k, size_t len, size_t options)
 		TCP[21] = (uint8_t)(options < 2 ? 2 : options);
 		noise(TCP + 22, options < 2 ? 0 : options - 2);
 		break;
-	case LAND: memcpy(IP + 12, IP + 16, 4); put16(TCP, TCP[2] << 8 | TCP[3]); break;
-	case IPV6: return ipv6(tcp_len);
+	case LAND:
+		memcpy(IP + 12, IP + 16, 4);
+		put16(TCP, TCP[2] << 8 | TCP[3]);
+		break;
+	case IPV6:
+		return ipv6(tcp_len);
 	case EDGES:
 		put32(TCP + 4, (uint32_t[]){ 0, 0xffffffff, 0x80000000, 0x7fffffff }[rnd() % 4]);
 		put32(TCP + 8, (uint32_t[]){ 0, 0xffffffff, 0x80000000, 0x7fffffff }[rnd() % 4]);
 		put16(TCP + 14, rnd() % 2 ? 0 : 0xffff);
 		IP[8] = (uint8_t)(rnd() % 2);
 		break;
-	default: break;
+	default:
+		break;
 	}
 	sums(tcp_len);
 	if (k == IP_SUM)

@@ -101,17 +101,15 @@ static void print_packet(const struct raw_packet *p, void *arg)
 		return;
 	r = parse_packet(&s, p);
 	if (r != PARSE_OK) {
-		printf("packet len=%u captured=%u reason=%s\n", p->len, p->captured,
-		       parse_reason_name(r));
+		printf("packet len=%u captured=%u reason=%s\n", p->len, p->captured, parse_reason_name(r));
 		return;
 	}
 	for (uint32_t i = 0; i < s.captured; i++)
 		wrong += s.payload[i] != (s.seq + i) % 251;
 	printf("packet len=%u captured=%u gso=%u sum=%s type=%u link=%d payload=%u/%u wrong=%" PRIu64
 	       " ttl=%u id=%u tos=%u age_us=%" PRId64 " %s\n",
-	       p->len, p->captured, p->gso_size, sums[p->checksum], p->pkttype, (int)p->link,
-	       s.captured, s.len, wrong, s.ttl, s.ip_id, s.tos,
-	       (int64_t)(now_ns(CLOCK_MONOTONIC) - p->time) / 1000,
+	       p->len, p->captured, p->gso_size, sums[p->checksum], p->pkttype, (int)p->link, s.captured,
+	       s.len, wrong, s.ttl, s.ip_id, s.tos, (int64_t)(now_ns(CLOCK_MONOTONIC) - p->time) / 1000,
 	       segment_format(text, sizeof(text), &s));
 }
 
@@ -170,12 +168,12 @@ static void print_source(struct source *s, uint64_t cpu)
 	source_counters(s, &c);
 	printf("counters packets=%" PRIu64 " bytes=%" PRIu64 " truncated=%" PRIu64 " drops=%" PRIu64
 	       " errors=%" PRIu64 " ring=%" PRIu64 " ring_used=%" PRIu64 " ring_most=%" PRIu64
-	       " freezes=%" PRIu64 " aside=%" PRIu64 " turns=%" PRIu64 " disorder=%" PRIu64 " age_p50_ns=%" PRIu64
-	       " age_p99_ns=%" PRIu64 " cpu_ns_each=%" PRIu64 "%s%s\n",
+	       " freezes=%" PRIu64 " aside=%" PRIu64 " turns=%" PRIu64 " disorder=%" PRIu64
+	       " age_p50_ns=%" PRIu64 " age_p99_ns=%" PRIu64 " cpu_ns_each=%" PRIu64 "%s%s\n",
 	       c.packets, c.bytes, c.truncated, c.kernel_drops, c.errors, c.ring_bytes, c.ring_used,
 	       c.ring_most, c.ring_freezes, c.ring_aside, c.turns, disorder, hist_quantile(&ages, 0.5),
-	       hist_quantile(&ages, 0.99), c.packets ? cpu / c.packets : 0,
-	       s->error[0] ? " error: " : "", s->error);
+	       hist_quantile(&ages, 0.99), c.packets ? cpu / c.packets : 0, s->error[0] ? " error: " : "",
+	       s->error);
 }
 
 static enum capture_mode mode(char **argv)
@@ -334,13 +332,12 @@ static int run_send(char **argv)
 	}
 	sink_flush(s);
 	cpu = now_ns(CLOCK_PROCESS_CPUTIME_ID) - cpu;
-	printf("counters segments=%" PRIu64 " packets=%" PRIu64 " bytes=%" PRIu64,
-	       s->counters.segments, s->counters.packets, s->counters.bytes);
+	printf("counters segments=%" PRIu64 " packets=%" PRIu64 " bytes=%" PRIu64, s->counters.segments,
+	       s->counters.packets, s->counters.bytes);
 	printf(" fallback=%" PRIu64, s->counters.fallback);
 	for (int e = 0; e < SINK_ERROR_COUNT; e++)
 		printf(" %s=%" PRIu64, sink_error_name(e), s->counters.errors[e]);
-	printf(" errno=%d cpu_ns_each=%" PRIu64 "\n", s->counters.last_errno,
-	       cpu / (count ? count : 1));
+	printf(" errno=%d cpu_ns_each=%" PRIu64 "\n", s->counters.last_errno, cpu / (count ? count : 1));
 	sink_close(s);
 	free(payload);
 	return 0;
@@ -359,9 +356,8 @@ static int run_route(char **argv)
 			perror(*argv);
 			return 1;
 		}
-		printf("%s local=%d mine=%d unreachable=%d interface=%s mtu=%u gateway=%s source=%s\n",
-		       *argv, r.local, route_is_local(&a), r.unreachable,
-		       r.interface[0] ? r.interface : "-", r.mtu,
+		printf("%s local=%d mine=%d unreachable=%d interface=%s mtu=%u gateway=%s source=%s\n", *argv,
+		       r.local, route_is_local(&a), r.unreachable, r.interface[0] ? r.interface : "-", r.mtu,
 		       r.has_gateway ? addr_format(gateway, sizeof(gateway), &r.gateway) : "-",
 		       r.has_source ? addr_format(source, sizeof(source), &r.source) : "-");
 	}

@@ -1,6 +1,6 @@
 /*
- * Ends of channel connections for the tests: one under test, which notes what it is told, and a peer that is another end or a raw
- * socket on which the test says and hears single messages.
+ * Ends of channel connections for the tests: one under test, which notes what it is told, and a peer that
+ * is another end or a raw socket on which the test says and hears single messages.
  */
 #include "channel_ends.h"
 
@@ -11,7 +11,6 @@
 #include <unistd.h>
 
 struct event_base *base;
-
 
 static void on_up(struct channel_conn *c, const struct msg_hello *peer, uint16_t version, void *arg)
 {
@@ -31,9 +30,7 @@ static void on_message(struct channel_conn *c, const struct message *m, void *ar
 	struct end *e = arg;
 
 	e->messages++;
-	e->last_id = m->type == MSG_WATCH      ? m->watch.id
-		     : m->type == MSG_RESPONSE ? m->response.id
-					       : 0;
+	e->last_id = m->type == MSG_WATCH ? m->watch.id : m->type == MSG_RESPONSE ? m->response.id : 0;
 	if (e->close_on_message) {
 		channel_conn_close(c, "enough");
 		e->conn = NULL;
@@ -62,13 +59,9 @@ static void on_down(struct channel_conn *c, const char *why, void *arg)
 	snprintf(e->why, sizeof(e->why), "%s", why);
 }
 
-const struct channel_handler handler = { on_up, on_message, on_batch_end, on_drained,
-						on_down };
-const struct channel_options intercept_options = { .program = "intercept",
-							  .release = "1.0.0" };
-const struct channel_options tcpcopy_options = { .program = "tcpcopy",
-							.release = "1.0.0",
-							.worker = 3 };
+const struct channel_handler handler = { on_up, on_message, on_batch_end, on_drained, on_down };
+const struct channel_options intercept_options = { .program = "intercept", .release = "1.0.0" };
+const struct channel_options tcpcopy_options = { .program = "tcpcopy", .release = "1.0.0", .worker = 3 };
 const struct message watch = {
 	.type = MSG_WATCH,
 	.watch = { .id = 77, .response = { { { { 1, 2 } }, 80 }, { { { 3, 4 } }, 90 } } },
@@ -104,8 +97,7 @@ void say(int fd, const struct message *m)
 void say_hello(int fd, uint16_t min, uint16_t max)
 {
 	struct message m = { .type = MSG_HELLO,
-			     .hello = {
-				     .version_min = min, .version_max = max, .program = "test" } };
+			     .hello = { .version_min = min, .version_max = max, .program = "test" } };
 
 	say(fd, &m);
 }

@@ -22,7 +22,7 @@ struct end {
 	bool close_on_up, close_on_message;
 };
 
-extern struct event_base *base; /* the test makes it */
+extern struct event_base *base;              /* the test makes it */
 extern const struct channel_handler handler; /* its arg: a struct end */
 extern const struct channel_options intercept_options, tcpcopy_options;
 extern const struct message watch;

@@ -6,6 +6,7 @@
 
 #include "base/util.h"
 
+/* clang-format off */
 const struct bad_vector bad_vectors[] = {
 	/* 13 bytes of an Ethernet header */
 	{"Ethernet header cut", PARSE_LINK_SHORT, LINK_ETHERNET, CHECKSUM_VERIFY, 0,

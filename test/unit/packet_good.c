@@ -8,6 +8,7 @@
 
 #include "base/util.h"
 
+/* clang-format off */
 const struct good_vector good_vectors[] = {
 	/*
 	 * IP 10.90.114.82.38342 > 10.90.111.142.6379: Flags [S], seq 2546809531, win 64240,

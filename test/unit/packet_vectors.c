@@ -52,7 +52,7 @@ const struct good_vector *good_vector(const char *name)
 
 struct raw_packet good_packet(const struct good_vector *v)
 {
-	struct raw_packet p = {.link = v->link, .checksum = v->checksum, .time = 42};
+	struct raw_packet p = { .link = v->link, .checksum = v->checksum, .time = 42 };
 	size_t n;
 
 	p.data = hex_bytes(v->hex, &n);

@@ -69,8 +69,7 @@ static void op_watch(void *arg, uint64_t id, const struct tuple *response)
 			return;
 		}
 	h->watch = grown(h->watch, h->n_watch + 1, sizeof(*h->watch));
-	h->watch[h->n_watch++] =
-		(struct harness_watch){ .id = id, .response = *response, .watched = 1 };
+	h->watch[h->n_watch++] = (struct harness_watch){ .id = id, .response = *response, .watched = 1 };
 }
 
 static void op_unwatch(void *arg, uint64_t id, const struct tuple *response)
@@ -138,8 +137,7 @@ static void op_ended(void *arg, const struct session *s, enum session_outcome o)
 	struct harness *h = arg;
 
 	h->outcome = grown(h->outcome, h->n_outcome + 1, sizeof(*h->outcome));
-	h->outcome[h->n_outcome++] =
-		(struct harness_outcome){ .key = *session_key(s), .outcome = o };
+	h->outcome[h->n_outcome++] = (struct harness_outcome){ .key = *session_key(s), .outcome = o };
 }
 
 static const struct engine_ops ops = {
@@ -281,9 +279,8 @@ static const char *left_behind(struct harness *h)
 	harness_shutdown(h);
 	if (engine_sessions(h->engine))
 		return "sessions survive the shutdown";
-	if (!harness_advance(
-		    h,
-		    h->now + 700 * NS_PER_SEC)) /* beyond the observation of an older connection */
+	if (!harness_advance(h,
+			     h->now + 700 * NS_PER_SEC)) /* beyond the observation of an older connection */
 		return "time stands still";
 	for (m = h->first; m; m = m->next)
 		if (!(m->t.flags & TCPF_RST))

@@ -39,14 +39,13 @@ struct harness {
 	bool online_known; /* the online server's sockets can be asked, and have received
 			      online_bytes */
 	uint64_t online_bytes;
-	enum online_word online; /* what it says of its sockets, but of that of ... */
+	enum online_word online;     /* what it says of its sockets, but of that of ... */
 	struct endpoint online_gone; /* ... this client, that it is gone */
 
 	struct engine *engine;
 	uint64_t now;
 	struct harness_emission *first, **last; /* emitted and not taken yet */
-	struct harness_emission
-		*batch; /* emitted since the last flush: a list of copies of their structs */
+	struct harness_emission *batch; /* emitted since the last flush: a list of copies of their structs */
 	struct harness_watch *watch;
 	unsigned n_watch, watch_calls, unwatch_calls;
 	struct harness_outcome *outcome;

@@ -59,8 +59,7 @@ bool script_fail(struct script *s, const char *fmt, ...)
 	fprintf(s->out, "\nwhat happened (ms since the start):\n%s", s->trace);
 	for (m = s->h.first; m; m = m->next)
 		fprintf(s->out, "%10.3f      emitted, not expected yet: %s\n",
-			(double)(m->at - HARNESS_START) / 1e6,
-			tx_segment_format(text, sizeof(text), &m->t));
+			(double)(m->at - HARNESS_START) / 1e6, tx_segment_format(text, sizeof(text), &m->t));
 	script_key(s, "client", &k);
 	first = s->started ? engine_find(s->h.engine, &k) : NULL;
 	if (first)
@@ -103,8 +102,7 @@ bool script_key(struct script *s, const char *name, struct flow_key *k)
 		return script_fail(s, "%s: a name is client[N][/targetN][/copyN]", name);
 	memset(k, 0, sizeof(*k));
 	if (s->ipv6) {
-		assert(addr_parse(&k->client.addr, "fd00::1") &&
-		       addr_parse(&k->online.addr, "fd00::2"));
+		assert(addr_parse(&k->client.addr, "fd00::1") && addr_parse(&k->online.addr, "fd00::2"));
 	} else {
 		k->client.addr = addr_from_v4((const uint8_t[]){ 10, 0, 0, 1 });
 		k->online.addr = addr_from_v4((const uint8_t[]){ 10, 0, 0, 2 });
@@ -204,10 +202,10 @@ static bool number_of(const struct script *s, const char *name, uint64_t *n)
 {
 	const struct engine_counters *c = engine_counters(s->h.engine);
 
-#define X(field, text)                                                                             \
-	if (!strcmp(name, #field)) {                                                               \
-		*n = c->field;                                                                     \
-		return true;                                                                       \
+#define X(field, text)                                                                                       \
+	if (!strcmp(name, #field)) {                                                                         \
+		*n = c->field;                                                                               \
+		return true;                                                                                 \
 	}
 	ENGINE_COUNTERS(X)
 #undef X
@@ -246,8 +244,8 @@ static bool do_counter(struct script *s, char *text)
 	if (!number_of(s, name, &seen))
 		return script_fail(s, "no counter is called %s", name);
 	if (seen != wanted)
-		return script_fail(s, "%s: %llu expected, %llu seen", name,
-				   (unsigned long long)wanted, (unsigned long long)seen);
+		return script_fail(s, "%s: %llu expected, %llu seen", name, (unsigned long long)wanted,
+				   (unsigned long long)seen);
 	return true;
 }
 
@@ -381,8 +379,7 @@ static bool run_line(struct script *s, char *text, const char *path, int depth)
 	if (!strcmp(word, "outcome"))
 		return do_outcome(s, rest);
 	if (*word != '+')
-		return script_fail(s,
-				   "a line begins with +TIME, config, include, counter or outcome");
+		return script_fail(s, "a line begins with +TIME, config, include, counter or outcome");
 	fault = script_time(word + 1, &delta);
 	if (fault)
 		return script_fail(s, "%s", fault);

@@ -45,15 +45,13 @@ bool script_captured(struct script *s, const char *name, char *text)
 	g.raw_options = w.options;
 	g.raw_options_len = w.options_len;
 	tcp_options_parse(&g.opt, w.options, w.options_len);
-	payload = malloc(
-		w.captured +
-		1u); /* exactly as much as was captured: reading on is found by the sanitizer */
+	payload = malloc(w.captured +
+			 1u); /* exactly as much as was captured: reading on is found by the sanitizer */
 	assert(payload);
 	for (uint32_t i = 0; i < w.captured; i++)
 		payload[i] = script_byte(w.seq + (w.flags & TCPF_SYN ? 1 : 0) + i, w.other);
 	g.payload = payload;
-	script_note(s, "%10.3f captured  %s\n", script_ms(s->h.now),
-		    segment_format(line, sizeof(line), &g));
+	script_note(s, "%10.3f captured  %s\n", script_ms(s->h.now), segment_format(line, sizeof(line), &g));
 	harness_captured(&s->h, &k, &g);
 	free(payload);
 	return true;
@@ -162,11 +160,10 @@ bool script_emits(struct script *s, char *text)
 	fault = difference(&w, m, &tuple);
 	tx_segment_format(emitted, sizeof(emitted), &m->t);
 	if (fault)
-		script_fail(s, "%s\nexpected: %s\n emitted: %s id %u ttl %u tos 0x%02x", fault,
-			    expected, emitted, m->t.ip_id, m->t.ttl, m->t.tos);
+		script_fail(s, "%s\nexpected: %s\n emitted: %s id %u ttl %u tos 0x%02x", fault, expected,
+			    emitted, m->t.ip_id, m->t.ttl, m->t.tos);
 	else if (m->at + WHEEL_TICK_NS < s->at)
-		script_fail(s, "emitted %.3f ms too early: %s", (double)(s->at - m->at) / 1e6,
-			    emitted);
+		script_fail(s, "emitted %.3f ms too early: %s", (double)(s->at - m->at) / 1e6, emitted);
 	s->at = m->at; /* what follows is counted from when it happened */
 	script_note(s, "%10.3f   emitted %s id %u\n", script_ms(m->at), emitted, m->t.ip_id);
 	harness_emission_free(m);

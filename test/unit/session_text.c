@@ -11,8 +11,8 @@
 #include "packet/bytes.h"
 #include "packet/options.h"
 
-static const char *scaled(const char *word, uint64_t *n, const char *const units[],
-			  const uint64_t factor[], int count)
+static const char *scaled(const char *word, uint64_t *n, const char *const units[], const uint64_t factor[],
+			  int count)
 {
 	char *end;
 

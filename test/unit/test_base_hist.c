@@ -46,8 +46,7 @@ static void resolution(void **state)
 	(void)state;
 	for (unsigned shift = 0; shift < 64; shift++) {
 		for (int i = 0; i < 100; i++) {
-			uint64_t value = (1ull << shift) | (next_random() & ((1ull << shift) - 1)),
-				 edge;
+			uint64_t value = (1ull << shift) | (next_random() & ((1ull << shift) - 1)), edge;
 
 			hist_reset(&h);
 			hist_add(&h, value);
@@ -147,9 +146,8 @@ static void subtract(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(empty),     cmocka_unit_test(resolution),
-		cmocka_unit_test(quantiles), cmocka_unit_test(merging),
-		cmocka_unit_test(extremes),  cmocka_unit_test(subtract),
+		cmocka_unit_test(empty),   cmocka_unit_test(resolution), cmocka_unit_test(quantiles),
+		cmocka_unit_test(merging), cmocka_unit_test(extremes),   cmocka_unit_test(subtract),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -45,8 +45,7 @@ static void numbers(void **state)
 	bad(number_parse, "99999", 1, 65535, "out of range (1 to 65535)");
 	bad(number_parse, "-1", 1, 65535, "out of range (1 to 65535)");
 	bad(number_parse, "18446744073709551616", 1, 65535, "out of range (1 to 65535)");
-	bad(number_parse, "99999999999999999999999", 0, UINT64_MAX,
-	    "out of range (0 or more, below 2^64)");
+	bad(number_parse, "99999999999999999999999", 0, UINT64_MAX, "out of range (0 or more, below 2^64)");
 	bad(number_parse, "a", 1, 65535, "not a number");
 	bad(number_parse, "-", 1, 65535, "not a number");
 	bad(number_parse, "+1", 1, 65535, "not a number");
@@ -89,15 +88,12 @@ static void durations(void **state)
 	good(number_parse_duration, "1h", 3600 * NS_PER_SEC);
 	good(number_parse_duration, "0s", 0);
 	bad(number_parse_duration, "3", 0, NS_PER_SEC, "a unit is missing (ns, us, ms, s, m or h)");
-	bad(number_parse_duration, "3x", 0, NS_PER_SEC,
-	    "\"x\" is not a unit (ns, us, ms, s, m or h)");
+	bad(number_parse_duration, "3x", 0, NS_PER_SEC, "\"x\" is not a unit (ns, us, ms, s, m or h)");
 	bad(number_parse_duration, "3s", 0, NS_PER_SEC, "out of range (0 to 1s)");
 	bad(number_parse_duration, "0", NS_PER_MS, 60 * NS_PER_SEC, "out of range (1ms to 1m)");
 	bad(number_parse_duration, "-3s", 0, NS_PER_SEC, "out of range (0 to 1s)");
-	bad(number_parse_duration, "9999999999h", 0, UINT64_MAX,
-	    "out of range (0 or more, below 2^64)");
-	bad(number_parse_duration, "0.0000000001s", 0, NS_PER_SEC,
-	    "more than 9 digits after the point");
+	bad(number_parse_duration, "9999999999h", 0, UINT64_MAX, "out of range (0 or more, below 2^64)");
+	bad(number_parse_duration, "0.0000000001s", 0, NS_PER_SEC, "more than 9 digits after the point");
 }
 
 int main(void)

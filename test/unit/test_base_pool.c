@@ -113,8 +113,7 @@ static void limit(void **state)
 /* Empty slabs of other classes do not stand in the way of a request. */
 static void empty_ones_yield(void **state)
 {
-	struct pool *p =
-		pool_new(1024 * 1024); /* one slab of the greatest class, or 16 of the small ones */
+	struct pool *p = pool_new(1024 * 1024); /* one slab of the greatest class, or 16 of the small ones */
 	void *block;
 
 	(void)state;
@@ -149,7 +148,7 @@ static void falls_again(void **state)
 			pool_put(p, blocks[i * 1237 % ARRAY_SIZE(blocks)], 2000);
 		assert_int_equal(pool_bytes_used(p), 0);
 		assert_int_equal(pool_bytes_held(p), peak); /* another wave would find it */
-		assert_true(pool_trim(p));		    /* all of it was needed until now */
+		assert_true(pool_trim(p));                  /* all of it was needed until now */
 		assert_int_equal(pool_bytes_held(p), peak);
 		pool_put(p, pool_get(p, 2000), 2000);
 		assert_true(pool_trim(p)); /* a bounded piece of work */

@@ -165,8 +165,7 @@ static void run_model(uint64_t start, uint64_t model_seed)
 		case 0:
 			break; /* no time passes */
 		case 1:
-			m.now += next_random() >>
-				 (next_random() % 34 + 16); /* a jump, up to 3 days */
+			m.now += next_random() >> (next_random() % 34 + 16); /* a jump, up to 3 days */
 			break;
 		case 2:
 			if (wheel_next(m.w) != UINT64_MAX && wheel_next(m.w) > m.now)
@@ -222,10 +221,8 @@ static void record(struct wheel_node *node, uint64_t now, void *arg)
  * tick, in few steps. */
 static void follow_next(void **state)
 {
-	static const uint64_t delays[] = {
-		1,          NS_PER_MS,      40 * NS_PER_MS,   200 * NS_PER_MS,
-		NS_PER_SEC, 3 * NS_PER_SEC, 600 * NS_PER_SEC, 86400 * NS_PER_SEC
-	};
+	static const uint64_t delays[] = { 1,          NS_PER_MS,      40 * NS_PER_MS,   200 * NS_PER_MS,
+					   NS_PER_SEC, 3 * NS_PER_SEC, 600 * NS_PER_SEC, 86400 * NS_PER_SEC };
 	struct wheel_node nodes[ARRAY_SIZE(delays)] = { 0 };
 	uint64_t start = 987654321987654ull, now = start;
 	struct trace t = { .count = 0 };
@@ -308,9 +305,7 @@ static void past_and_rearm(void **state)
 	/* A clock that steps back fires nothing new and does no harm. */
 	wheel_set(t.w, &a, UINT64_MAX / 2 + NS_PER_SEC);
 	assert_int_equal(wheel_advance(t.w, 5, UINT_MAX, record, &t), 0);
-	assert_int_equal(wheel_advance(t.w, UINT64_MAX / 2 + 2 * NS_PER_SEC, UINT_MAX, record,
-				       &t),
-			 1);
+	assert_int_equal(wheel_advance(t.w, UINT64_MAX / 2 + 2 * NS_PER_SEC, UINT_MAX, record, &t), 1);
 	wheel_free(t.w);
 }
 

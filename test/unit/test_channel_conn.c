@@ -1,6 +1,6 @@
 /*
- * Connections of the channel over socketpairs: HELLO and its versions, silence, garbage, a reader that does not read, and ends in the
- * middle of a callback. Times are shortened.
+ * Connections of the channel over socketpairs: HELLO and its versions, silence, garbage, a reader that does
+ * not read, and ends in the middle of a callback. Times are shortened.
  */
 #include "channel_ends.h"
 
@@ -232,9 +232,7 @@ static void idle_ends_keep_each_other_up(void **state)
 
 static void a_slow_reader_costs_bounded_memory(void **state)
 {
-	const struct channel_options o = { .program = "intercept",
-					   .release = "1",
-					   .max_output = 20000 };
+	const struct channel_options o = { .program = "intercept", .release = "1", .max_output = 20000 };
 	static uint8_t sink[65536];
 	unsigned sent = 0, refused = 0;
 	struct end e;
@@ -268,9 +266,7 @@ static void a_slow_reader_costs_bounded_memory(void **state)
 /* A peer that sends PINGs and reads no PONGs must not grow our output either. */
 static void pings_of_a_slow_reader_cost_bounded_memory(void **state)
 {
-	const struct channel_options o = { .program = "intercept",
-					   .release = "1",
-					   .max_output = 20000 };
+	const struct channel_options o = { .program = "intercept", .release = "1", .max_output = 20000 };
 	uint8_t frame[MESSAGE_MAX_LEN];
 	struct message ping = { .type = MSG_PING };
 	size_t len = message_encode(frame, &ping);

@@ -1,6 +1,6 @@
 /*
- * Connecting the channel over TCP on loopback: that it works, is refused, fails at once, or meets a server that says nothing. Times are
- * shortened.
+ * Connecting the channel over TCP on loopback: that it works, is refused, fails at once, or meets a server
+ * that says nothing. Times are shortened.
  */
 #include "channel_ends.h"
 
@@ -13,8 +13,7 @@
 
 static int listen_on_loopback(struct endpoint *at, int backlog)
 {
-	struct sockaddr_in sin = { .sin_family = AF_INET,
-				   .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	struct sockaddr_in sin = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
 	socklen_t len = sizeof(sin);
 	int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
 

@@ -73,12 +73,12 @@ static const struct {
 	const uint8_t *bytes;
 	size_t len;
 } frames[] = {
-#define F(a)                                                                                       \
-	{                                                                                          \
-		a, sizeof(a)                                                                       \
+#define F(a)                                                                                                 \
+	{                                                                                                    \
+		a, sizeof(a)                                                                                 \
 	}
-	F(hello_bytes), F(watch_bytes), F(unwatch_bytes), F(response_bytes), F(synack_bytes),
-	F(loss_bytes),  F(ping_bytes),  F(pong_bytes),    F(bye_bytes),      F(target_bytes),
+	F(hello_bytes), F(watch_bytes), F(unwatch_bytes),  F(response_bytes), F(synack_bytes),
+	F(loss_bytes),  F(ping_bytes),  F(pong_bytes),     F(bye_bytes),      F(target_bytes),
 	F(stray_bytes), F(probe_bytes), F(findings_bytes),
 #undef F
 };
@@ -92,8 +92,7 @@ static enum message_result decode(struct message *m, const void *in, size_t len)
 	memset(m, 0xa5, sizeof(*m));
 	r = message_decode(m, in, len, &used, &why);
 	if (r == MESSAGE_OK || r == MESSAGE_UNKNOWN)
-		assert_int_equal(used,
-				 4 + ((const uint8_t *)in)[2] * 256 + ((const uint8_t *)in)[3]);
+		assert_int_equal(used, 4 + ((const uint8_t *)in)[2] * 256 + ((const uint8_t *)in)[3]);
 	if (r == MESSAGE_BAD)
 		assert_non_null(why);
 	return r;
@@ -154,8 +153,7 @@ static void literal_bytes_decode(void **state)
 
 	assert_int_equal(decode(&m, synack_bytes, sizeof(synack_bytes)), MESSAGE_OK);
 	assert_int_equal(m.response.opt.mss, 1460);
-	assert_true(m.response.opt.has_wscale && m.response.opt.has_sack_permitted &&
-		    !m.response.opt.has_ts);
+	assert_true(m.response.opt.has_wscale && m.response.opt.has_sack_permitted && !m.response.opt.has_ts);
 	assert_int_equal(m.response.opt.wscale, 7);
 
 	assert_int_equal(decode(&m, loss_bytes, sizeof(loss_bytes)), MESSAGE_OK);

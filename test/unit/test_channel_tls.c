@@ -64,9 +64,7 @@ static void on_down(struct channel_conn *c, const char *why, void *arg)
 	snprintf(e->why, sizeof(e->why), "%s", why);
 }
 
-static const struct channel_handler handler = { .up = on_up,
-						.message = on_message,
-						.down = on_down };
+static const struct channel_handler handler = { .up = on_up, .message = on_message, .down = on_down };
 
 static void run_until(const unsigned *counter, unsigned at_least)
 {
@@ -193,8 +191,7 @@ static void a_slow_reader_costs_bounded_memory(void **state)
 {
 	const struct message m = { .type = MSG_WATCH,
 				   .watch = { .id = 1,
-					      .response = { { { { 1, 2 } }, 80 },
-							    { { { 3, 4 } }, 90 } } } };
+					      .response = { { { { 1, 2 } }, 80 }, { { { 3, 4 } }, 90 } } } };
 	struct end a, b;
 	unsigned sent = 0;
 

@@ -195,14 +195,11 @@ static void filters_are_as_narrow_as_may_be(void **state)
 	t = (struct targets){ 0 };
 	assert_int_equal(capture_check_filter(targets_filter(&t, buf), err, sizeof(err)), 0);
 	targets_use(&t, &e);
-	assert_string_equal(targets_filter(&t, buf),
-			    "tcp and ((src host 10.0.0.1 and src port 80))");
+	assert_string_equal(targets_filter(&t, buf), "tcp and ((src host 10.0.0.1 and src port 80))");
 	addr_parse(&e.addr, "fd90::1");
 	targets_use(&t, &e);
-	assert_string_equal(
-		targets_filter(&t, buf),
-		"tcp and ((src host 10.0.0.1 and src port 80) or "
-			    "(src host fd90::1 and src port 80))");
+	assert_string_equal(targets_filter(&t, buf), "tcp and ((src host 10.0.0.1 and src port 80) or "
+						     "(src host fd90::1 and src port 80))");
 	assert_int_equal(capture_check_filter(buf, err, sizeof(err)), 0);
 	addr_parse(&e.addr, "2001:db8:1111:2222:3333:4444:5555:6666");
 	for (e.port = 65000; t.count < TARGETS_FILTER_PAIRS; e.port++)

@@ -53,17 +53,12 @@ static void on_down(struct channel_conn *c, const char *why, void *arg)
 	fail_msg("down: %s", why);
 }
 
-static const struct channel_handler handler = { .up = on_up,
-						.drained = on_drained,
-						.down = on_down };
+static const struct channel_handler handler = { .up = on_up, .drained = on_drained, .down = on_down };
 
 static int setup(void **state)
 {
-	const struct channel_options o = { .program = "intercept",
-					   .release = "1",
-					   .max_output = BOUND };
-	const struct message hello = { .type = MSG_HELLO,
-				       .hello = { .version_min = 1, .version_max = 1 } };
+	const struct channel_options o = { .program = "intercept", .release = "1", .max_output = BOUND };
+	const struct message hello = { .type = MSG_HELLO, .hello = { .version_min = 1, .version_max = 1 } };
 	uint8_t frame[MESSAGE_MAX_LEN];
 	size_t len = message_encode(frame, &hello);
 	int pair[2], small = 4096;
@@ -253,8 +248,7 @@ static void read_loss(void)
 	event_base_loop(base, EVLOOP_NONBLOCK);
 	event_base_loop(base, EVLOOP_NONBLOCK);
 	got = read(fd, buf, sizeof(buf));
-	while (got > 0 &&
-	       message_decode(&m, buf + at, (size_t)got - at, &used, &why) == MESSAGE_OK) {
+	while (got > 0 && message_decode(&m, buf + at, (size_t)got - at, &used, &why) == MESSAGE_OK) {
 		at += used;
 		if (m.type == MSG_LOSS) {
 			last_loss = m.loss;

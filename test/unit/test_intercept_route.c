@@ -132,7 +132,10 @@ static void what_differs_is_no_copy(void **state)
 	route_free(r);
 }
 
-/* The next session on a port may be answered before its WATCH is here: that answer is not the old session's. */
+/*
+ * The next session on a port may be answered before its WATCH is here: that answer is not the old
+ * session's.
+ */
 static void a_syn_ack_for_another_isn_is_the_next_sessions(void **state)
 {
 	struct watch w = { .id = 1 };

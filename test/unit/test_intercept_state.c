@@ -171,8 +171,7 @@ static void put(const char *bytes, size_t len)
 
 static void what_is_not_ours_is_left_alone(void **state)
 {
-	static const char *const precious[] = { "x",
-						"precious data that are longer than the head" };
+	static const char *const precious[] = { "x", "precious data that are longer than the head" };
 	struct orphans *o;
 
 	(void)state;
@@ -190,8 +189,7 @@ static void what_is_not_ours_is_left_alone(void **state)
 	save(0, orphans_of(1, 2, 1), 1);
 	assert_in_range(size_of(path), 60, 200);
 	assert_null(state_open("/nonexistent/x", 0, err, sizeof(err)));
-	assert_non_null(
-		strstr(err, "--state \"/nonexistent/x\": No such file or directory; accepted: "));
+	assert_non_null(strstr(err, "--state \"/nonexistent/x\": No such file or directory; accepted: "));
 }
 
 /* Half a record, as of a copy that was broken off: the whole ones are taken. */

@@ -165,8 +165,7 @@ static void look_one(const struct raw_packet *p, void *arg)
 }
 
 /* Read back one packet, the first byte of whose TCP checksum was changed by @flip. */
-static enum parse_reason read_with_checksum(enum build_checksum how, uint8_t flip,
-					    enum checksum_state *sum)
+static enum parse_reason read_with_checksum(enum build_checksum how, uint8_t flip, enum checksum_state *sum)
 {
 	struct tx_segment t = example(false, 100, 0);
 	struct pcap_pkthdr h = { .ts = { .tv_sec = 1 } };

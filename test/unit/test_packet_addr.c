@@ -24,18 +24,18 @@ static struct addr parsed(const char *text)
 static void text_round_trips(void **state)
 {
 	static const char *const texts[][2] = {
-		{"10.90.114.82", "10.90.114.82"},
-		{"0.0.0.0", "0.0.0.0"},
-		{"255.255.255.255", "255.255.255.255"},
-		{"::ffff:10.0.0.1", "10.0.0.1"},
-		{"::", "::"},
-		{"::1", "::1"},
-		{"FD00:0090:0:0::114:0082", "fd00:90::114:82"},
-		{"2001:db8:0:1:1:1:1:1", "2001:db8:0:1:1:1:1:1"}, /* RFC 5952 4.2.2 */
-		{"2001:0:0:1:0:0:0:1", "2001:0:0:1::1"},	  /* 4.2.3, the longer run */
-		{"2001:db8:0:0:1:0:0:1", "2001:db8::1:0:0:1"},	  /* 4.2.3, the first */
-		{"ffff:ffff:ffff:ffff:ffff:ffff:255.255.255.255",
-		 "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"},
+		{ "10.90.114.82", "10.90.114.82" },
+		{ "0.0.0.0", "0.0.0.0" },
+		{ "255.255.255.255", "255.255.255.255" },
+		{ "::ffff:10.0.0.1", "10.0.0.1" },
+		{ "::", "::" },
+		{ "::1", "::1" },
+		{ "FD00:0090:0:0::114:0082", "fd00:90::114:82" },
+		{ "2001:db8:0:1:1:1:1:1", "2001:db8:0:1:1:1:1:1" }, /* RFC 5952 4.2.2 */
+		{ "2001:0:0:1:0:0:0:1", "2001:0:0:1::1" },          /* 4.2.3, the longer run */
+		{ "2001:db8:0:0:1:0:0:1", "2001:db8::1:0:0:1" },    /* 4.2.3, the first */
+		{ "ffff:ffff:ffff:ffff:ffff:ffff:255.255.255.255",
+		  "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff" },
 	};
 	char buf[ADDR_TEXT_LEN];
 	size_t i;
@@ -51,8 +51,8 @@ static void text_round_trips(void **state)
 static void what_is_no_address(void **state)
 {
 	static const char *const texts[] = {
-		"",	     "a",	   "10.0.0",	 "10.0.0.256", "10.0.0.1.1", "010.0.0.1",
-		"10.0.0.1 ", " 10.0.0.1",  "[::1]",	 ":::",	       "1::2::3",    "12345::",
+		"",          "a",          "10.0.0",     "10.0.0.256", "10.0.0.1.1", "010.0.0.1",
+		"10.0.0.1 ", " 10.0.0.1",  "[::1]",      ":::",        "1::2::3",    "12345::",
 		"::1%lo",    "0x7f.0.0.1", "10.0.0.1/8", "localhost",
 	};
 	struct addr a;
@@ -71,20 +71,20 @@ static void kinds_of_addresses(void **state)
 		const char *text;
 		bool v4, any, loopback, multicast;
 	} k[] = {
-		{"0.0.0.0", true, true, false, false},
-		{"127.0.0.1", true, false, true, false},
-		{"127.255.255.254", true, false, true, false},
-		{"128.0.0.1", true, false, false, false},
-		{"223.255.255.255", true, false, false, false},
-		{"224.0.0.0", true, false, false, true},
-		{"239.255.255.255", true, false, false, true},
-		{"240.0.0.1", true, false, false, false},
-		{"255.255.255.255", true, false, false, true},
-		{"::", false, true, false, false},
-		{"::1", false, false, true, false},
-		{"::2", false, false, false, false},
-		{"fe80::1", false, false, false, false},
-		{"ff02::1", false, false, false, true},
+		{ "0.0.0.0", true, true, false, false },
+		{ "127.0.0.1", true, false, true, false },
+		{ "127.255.255.254", true, false, true, false },
+		{ "128.0.0.1", true, false, false, false },
+		{ "223.255.255.255", true, false, false, false },
+		{ "224.0.0.0", true, false, false, true },
+		{ "239.255.255.255", true, false, false, true },
+		{ "240.0.0.1", true, false, false, false },
+		{ "255.255.255.255", true, false, false, true },
+		{ "::", false, true, false, false },
+		{ "::1", false, false, true, false },
+		{ "::2", false, false, false, false },
+		{ "fe80::1", false, false, false, false },
+		{ "ff02::1", false, false, false, true },
 	};
 	size_t i;
 
@@ -93,8 +93,7 @@ static void kinds_of_addresses(void **state)
 		struct addr a = parsed(k[i].text);
 
 		if (addr_is_v4(&a) != k[i].v4 || addr_is_any(&a) != k[i].any ||
-		    addr_is_loopback(&a) != k[i].loopback ||
-		    addr_is_multicast(&a) != k[i].multicast)
+		    addr_is_loopback(&a) != k[i].loopback || addr_is_multicast(&a) != k[i].multicast)
 			fail_msg("%s", k[i].text);
 	}
 }
@@ -105,26 +104,26 @@ static void prefixes_contain(void **state)
 		const char *prefix, *addr;
 		bool in;
 	} k[] = {
-		{"10.0.0.0/8", "10.255.0.1", true},
-		{"10.0.0.0/8", "11.0.0.0", false},
-		{"10.1.2.3/8", "10.9.9.9", true}, /* host bits are cut */
-		{"10.90.96.0/19", "10.90.127.255", true},
-		{"10.90.96.0/19", "10.90.128.0", false},
-		{"10.0.0.1/32", "10.0.0.1", true},
-		{"10.0.0.1/32", "10.0.0.0", false},
-		{"10.0.0.1", "10.0.0.1", true},
-		{"10.0.0.1", "10.0.0.3", false},
-		{"0.0.0.0/0", "203.0.113.9", true},
-		{"0.0.0.0/0", "fd00::1", false},
-		{"::/0", "fd00::1", true},
-		{"::/0", "203.0.113.9", false},
-		{"::ffff:10.0.0.0/104", "10.1.1.1", true},
-		{"fd00::/16", "fd00:ffff::", true},
-		{"fd00::/16", "fd01::", false},
-		{"fd00:90::114:80/123", "fd00:90::114:9f", true},
-		{"fd00:90::114:80/123", "fd00:90::114:a0", false},
-		{"fd00::1", "fd00::1", true},
-		{"fd00::1/128", "fd00::", false},
+		{ "10.0.0.0/8", "10.255.0.1", true },
+		{ "10.0.0.0/8", "11.0.0.0", false },
+		{ "10.1.2.3/8", "10.9.9.9", true }, /* host bits are cut */
+		{ "10.90.96.0/19", "10.90.127.255", true },
+		{ "10.90.96.0/19", "10.90.128.0", false },
+		{ "10.0.0.1/32", "10.0.0.1", true },
+		{ "10.0.0.1/32", "10.0.0.0", false },
+		{ "10.0.0.1", "10.0.0.1", true },
+		{ "10.0.0.1", "10.0.0.3", false },
+		{ "0.0.0.0/0", "203.0.113.9", true },
+		{ "0.0.0.0/0", "fd00::1", false },
+		{ "::/0", "fd00::1", true },
+		{ "::/0", "203.0.113.9", false },
+		{ "::ffff:10.0.0.0/104", "10.1.1.1", true },
+		{ "fd00::/16", "fd00:ffff::", true },
+		{ "fd00::/16", "fd01::", false },
+		{ "fd00:90::114:80/123", "fd00:90::114:9f", true },
+		{ "fd00:90::114:80/123", "fd00:90::114:a0", false },
+		{ "fd00::1", "fd00::1", true },
+		{ "fd00::1/128", "fd00::", false },
 	};
 	struct prefix p;
 	size_t i;
@@ -168,7 +167,7 @@ static void what_is_no_prefix(void **state)
 
 static void endpoints_and_sockaddrs(void **state)
 {
-	struct endpoint v4 = {parsed("10.90.111.142"), 6379}, v6 = {parsed("fd00::1"), 80}, back;
+	struct endpoint v4 = { parsed("10.90.111.142"), 6379 }, v6 = { parsed("fd00::1"), 80 }, back;
 	char buf[ENDPOINT_TEXT_LEN], tiny[8];
 	struct sockaddr_storage ss;
 	struct sockaddr_in6 mapped;

@@ -87,8 +87,7 @@ static void partial_sums_are_the_kernels(void **state)
 
 		assert_int_equal(parse_packet(&s, &p), PARSE_OK);
 		/* scapy fills in a full sum of what it was given: only packets from the kernel */
-		if (good_vectors[i].checksum == CHECKSUM_PARTIAL &&
-		    !strstr(good_vectors[i].name, ":")) {
+		if (good_vectors[i].checksum == CHECKSUM_PARTIAL && !strstr(good_vectors[i].name, ":")) {
 			t = tx_of(&s);
 			n = build_headers(out, &t, BUILD_CHECKSUM_PARTIAL);
 			if (memcmp(out, s.payload - n, n) != 0)
@@ -123,7 +122,7 @@ static void a_device_can_finish_the_sum(void **state)
 
 static void big_lengths_are_zero(void **state)
 {
-	struct tx_segment t = {.flags = TCPF_ACK, .ttl = 64};
+	struct tx_segment t = { .flags = TCPF_ACK, .ttl = 64 };
 	uint8_t out[BUILD_MAX_HEADERS], *payload = calloc(1, 70000);
 
 	(void)state;
@@ -160,7 +159,7 @@ static struct tx_segment super_packet(const uint8_t *payload, uint32_t len)
 		.df = true,
 		.gso_size = 1448,
 		.options_len = 12,
-		.options = {1, 1, 8, 10},
+		.options = { 1, 1, 8, 10 },
 		.payload = payload,
 		.len = len,
 	};
@@ -172,8 +171,8 @@ static struct tx_segment super_packet(const uint8_t *payload, uint32_t len)
 
 static void pieces_make_the_whole(void **state)
 {
-	static const uint32_t lens[] = {1449, 2896, 2897, 65000, 130320};
-	static const uint32_t sizes[] = {1448, 536, 1, 65535};
+	static const uint32_t lens[] = { 1449, 2896, 2897, 65000, 130320 };
+	static const uint32_t sizes[] = { 1448, 536, 1, 65535 };
 	uint8_t *payload = malloc(130320), *got = malloc(130320);
 	uint32_t i, j, k, off, count;
 
@@ -232,7 +231,7 @@ static void one_piece_is_the_segment_itself(void **state)
 
 static void urgent_data_and_syn_data_keep_their_bytes(void **state)
 {
-	uint8_t payload[30] = {0};
+	uint8_t payload[30] = { 0 };
 	struct tx_segment t = super_packet(payload, 30), piece;
 
 	(void)state;

@@ -34,7 +34,7 @@ static uint16_t folded(const uint8_t *p, size_t len)
 
 static void the_example_of_rfc_1071(void **state)
 {
-	static const uint8_t b[] = {0x00, 0x01, 0xf2, 0x03, 0xf4, 0xf5, 0xf6, 0xf7};
+	static const uint8_t b[] = { 0x00, 0x01, 0xf2, 0x03, 0xf4, 0xf5, 0xf6, 0xf7 };
 
 	(void)state;
 	assert_int_equal(folded(b, sizeof(b)), 0xddf2);
@@ -99,31 +99,28 @@ static void sums_may_be_taken_in_parts(void **state)
 /* Against the pseudo-headers written out, lengths over 16 bits included. */
 static void pseudo_headers(void **state)
 {
-	static const uint32_t lens[] = {20, 0xffff, 0x10000, 200000};
+	static const uint32_t lens[] = { 20, 0xffff, 0x10000, 200000 };
 	struct addr a, b;
 	size_t i;
 
 	(void)state;
 	for (i = 0; i < sizeof(lens) / sizeof(*lens); i++) {
-		uint8_t h[40] = {0};
+		uint8_t h[40] = { 0 };
 
 		assert_true(addr_parse(&a, "10.90.114.82") && addr_parse(&b, "10.90.111.142"));
 		memcpy(h, addr_v4_bytes(&a), 4);
 		memcpy(h + 4, addr_v4_bytes(&b), 4);
 		h[9] = 6;
 		put_be32(h + 10, lens[i]); /* 32 bits: zero above for what IPv4 can say */
-		assert_int_equal(be16toh(csum_fold(csum_pseudo(&a, &b, lens[i]))),
-				 reference(h, 14, 0));
+		assert_int_equal(be16toh(csum_fold(csum_pseudo(&a, &b, lens[i]))), reference(h, 14, 0));
 
 		memset(h, 0, sizeof(h));
-		assert_true(addr_parse(&a, "fd00:90::114:82") &&
-			    addr_parse(&b, "fd00:90::111:142"));
+		assert_true(addr_parse(&a, "fd00:90::114:82") && addr_parse(&b, "fd00:90::111:142"));
 		memcpy(h, a.b, 16);
 		memcpy(h + 16, b.b, 16);
 		put_be32(h + 32, lens[i]);
 		h[39] = 6;
-		assert_int_equal(be16toh(csum_fold(csum_pseudo(&a, &b, lens[i]))),
-				 reference(h, 40, 0));
+		assert_int_equal(be16toh(csum_fold(csum_pseudo(&a, &b, lens[i]))), reference(h, 40, 0));
 	}
 }
 
@@ -170,8 +167,7 @@ static void incremental_equals_full(void **state)
 static void the_example_of_rfc_1624(void **state)
 {
 	(void)state;
-	assert_int_equal(be16toh(csum_update16(htobe16(0xdd2f), htobe16(0x5555), htobe16(0x3285))),
-			 0);
+	assert_int_equal(be16toh(csum_update16(htobe16(0xdd2f), htobe16(0x5555), htobe16(0x3285))), 0);
 	/* and back again */
 	assert_int_equal(be16toh(csum_update16(0, htobe16(0x3285), htobe16(0x5555))), 0xdd2f);
 	/* nothing changed: nothing changes */
@@ -182,12 +178,9 @@ static void the_example_of_rfc_1624(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(the_example_of_rfc_1071),
-		cmocka_unit_test(every_length_and_alignment),
-		cmocka_unit_test(carries_are_kept),
-		cmocka_unit_test(sums_may_be_taken_in_parts),
-		cmocka_unit_test(pseudo_headers),
-		cmocka_unit_test(incremental_equals_full),
+		cmocka_unit_test(the_example_of_rfc_1071), cmocka_unit_test(every_length_and_alignment),
+		cmocka_unit_test(carries_are_kept),        cmocka_unit_test(sums_may_be_taken_in_parts),
+		cmocka_unit_test(pseudo_headers),          cmocka_unit_test(incremental_equals_full),
 		cmocka_unit_test(the_example_of_rfc_1624),
 	};
 

@@ -87,10 +87,8 @@ static void values_of_all_kinds(void **state)
 static void wrong_sizes_are_unknown(void **state)
 {
 	static const char *const texts[] = {
-		"0203 0501", "0205 05b4 0001 0101",
-		"0302 0101", "0304 0a0a",
-		"0403 0101", "0809 0000 0000 0000 0001 0101",
-		"0502 0101", "0509 0000 0001 0000 0001 0101",
+		"0203 0501", "0205 05b4 0001 0101",           "0302 0101", "0304 0a0a",
+		"0403 0101", "0809 0000 0000 0000 0001 0101", "0502 0101", "0509 0000 0001 0000 0001 0101",
 		"052a 0000",
 	};
 	struct tcp_options o;
@@ -108,7 +106,7 @@ static void wrong_sizes_are_unknown(void **state)
 /* Five blocks fit no header, but the walk takes any length. */
 static void sack_blocks_stay_in_their_array(void **state)
 {
-	uint8_t b[42] = {TCPOPT_SACKS, 42};
+	uint8_t b[42] = { TCPOPT_SACKS, 42 };
 	struct tcp_options *o = malloc(sizeof(*o));
 
 	(void)state;
@@ -160,7 +158,7 @@ static void truncated_and_damaged_bytes(void **state)
 		"0204 05b4 0402 080a 6724 9ac3 0000 0000 0103 0308 fe04 f989",
 		"0204 05b4 0402 080a 286d 4119 0000 0000 0103 0308 1e04 0101",
 	};
-	static const uint8_t evil[] = {0, 1, 2, 3, 10, 0x7f, 0x80, 0xff};
+	static const uint8_t evil[] = { 0, 1, 2, 3, 10, 0x7f, 0x80, 0xff };
 	uint8_t out[TCP_MAX_OPTIONS_LEN];
 	struct tcp_options o;
 	size_t i, n, len, at, e;
@@ -194,7 +192,7 @@ static void truncated_and_damaged_bytes(void **state)
 
 static void the_walk_hands_out_bodies(void **state)
 {
-	static const uint8_t b[] = {1, 2, 4, 5, 0xb4, 1, 1, 4, 2, 30, 3, 7, 0, 99};
+	static const uint8_t b[] = { 1, 2, 4, 5, 0xb4, 1, 1, 4, 2, 30, 3, 7, 0, 99 };
 	struct tcp_option_iter it;
 
 	(void)state;
@@ -218,19 +216,15 @@ static void syn_filter_keeps_order_and_places(void **state)
 {
 	(void)state;
 	/* Linux's SYN: only the timestamp values change */
-	assert_string_equal(
-		filtered("0204 05b4 0402 080a 1cf9 65d7 0000 0000 0103 030a", 0xaabbccdd, 0),
-		"020405b40402080aaabbccdd000000000103030a");
+	assert_string_equal(filtered("0204 05b4 0402 080a 1cf9 65d7 0000 0000 0103 030a", 0xaabbccdd, 0),
+			    "020405b40402080aaabbccdd000000000103030a");
 	/* a joined SYN's echo is not replicated */
-	assert_string_equal(filtered("0101 080a 1111 1111 2222 2222", 5, 0),
-			    "0101080a0000000500000000");
+	assert_string_equal(filtered("0101 080a 1111 1111 2222 2222", 5, 0), "0101080a0000000500000000");
 	/* macOS: mss,nop,wscale,nop,nop,TS,sackOK,eol */
-	assert_string_equal(
-		filtered("0204 05b4 0103 0306 0101 080a 2e5c 7a5b 0000 0000 0402 0000", 1, 0),
-		"020405b4010303060101080a000000010000000004020000");
+	assert_string_equal(filtered("0204 05b4 0103 0306 0101 080a 2e5c 7a5b 0000 0000 0402 0000", 1, 0),
+			    "020405b4010303060101080a000000010000000004020000");
 	/* Windows: mss,nop,wscale,nop,nop,sackOK; no timestamp is invented */
-	assert_string_equal(filtered("0204 05b4 0103 0308 0101 0402", 1, 0),
-			    "020405b40103030801010402");
+	assert_string_equal(filtered("0204 05b4 0103 0308 0101 0402", 1, 0), "020405b40103030801010402");
 	assert_string_equal(filtered("", 1, 0), "");
 }
 
@@ -244,13 +238,11 @@ static void syn_filter_removes_what_may_not_go(void **state)
 	assert_string_equal(filtered("0204 05b4 2202 0101", 0, 0), "020405b401010101");
 	assert_string_equal(filtered("0204 05b4 fe04 f989", 0, 0), "020405b401010101");
 	assert_string_equal(filtered("1e04 0101 0204 05b4", 0, 0), "01010101020405b4");
-	assert_string_equal(filtered("ac02 0402 ae05 0102 0301 0101", 0, 0),
-			    "010104020101010101010101");
+	assert_string_equal(filtered("ac02 0402 ae05 0102 0301 0101", 0, 0), "010104020101010101010101");
 	assert_string_equal(filtered("1312 00112233445566778899aabbccddeeff 0402", 0, 0),
 			    "0101010101010101010101010101010101010402");
 	assert_string_equal(filtered("1d04 0101 0402 0101", 0, 0), "0101010104020101");
-	assert_string_equal(filtered("0101 050a 0000 0001 0000 0002", 0, 0),
-			    "010101010101010101010101");
+	assert_string_equal(filtered("0101 050a 0000 0001 0000 0002", 0, 0), "010101010101010101010101");
 	assert_string_equal(filtered("6304 abcd", 0, 0), "01010101");
 	/* a known kind of the wrong size is unknown */
 	assert_string_equal(filtered("0203 0501", 0, 0), "01010101");
@@ -281,12 +273,12 @@ static void syn_options_in_the_kernels_order(void **state)
 		 * as captured from Linux, with
 		 * net.ipv4.tcp_{sack,timestamps,window_scaling} on and off
 		 */
-		{1460, 10, true, true, "0204 05b4 0402 080a 1cf9 65d7 0000 0000 0103 030a"},
-		{1460, 10, false, true, "0204 05b4 0101 080a 1cf9 65d7 0000 0000 0103 030a"},
-		{1460, 10, true, false, "0204 05b4 0101 0402 0103 030a"},
-		{1460, -1, true, true, "0204 05b4 0402 080a 1cf9 65d7 0000 0000"},
-		{1440, 0, false, false, "0204 05a0 0103 0300"},
-		{0, -1, false, false, ""},
+		{ 1460, 10, true, true, "0204 05b4 0402 080a 1cf9 65d7 0000 0000 0103 030a" },
+		{ 1460, 10, false, true, "0204 05b4 0101 080a 1cf9 65d7 0000 0000 0103 030a" },
+		{ 1460, 10, true, false, "0204 05b4 0101 0402 0103 030a" },
+		{ 1460, -1, true, true, "0204 05b4 0402 080a 1cf9 65d7 0000 0000" },
+		{ 1440, 0, false, false, "0204 05a0 0103 0300" },
+		{ 0, -1, false, false, "" },
 	};
 	uint8_t out[TCP_MAX_OPTIONS_LEN];
 	size_t i, n;
@@ -295,9 +287,8 @@ static void syn_options_in_the_kernels_order(void **state)
 	for (i = 0; i < ARRAY_SIZE(k); i++) {
 		uint8_t *want = hex_bytes(k[i].hex, &n);
 
-		assert_int_equal(tcp_options_syn_build(out, k[i].mss, k[i].wscale, k[i].sack,
-						       k[i].ts, 0x1cf965d7),
-				 n);
+		assert_int_equal(
+			tcp_options_syn_build(out, k[i].mss, k[i].wscale, k[i].sack, k[i].ts, 0x1cf965d7), n);
 		assert_memory_equal(out, want, n);
 		free(want);
 	}
@@ -305,7 +296,7 @@ static void syn_options_in_the_kernels_order(void **state)
 
 static void timestamps_of_every_segment(void **state)
 {
-	static const uint8_t want[] = {1, 1, 8, 10, 0x1c, 0xf9, 0x65, 0xd7, 0x87, 0x19, 0x92, 0x0a};
+	static const uint8_t want[] = { 1, 1, 8, 10, 0x1c, 0xf9, 0x65, 0xd7, 0x87, 0x19, 0x92, 0x0a };
 	uint8_t out[TCP_MAX_OPTIONS_LEN];
 
 	(void)state;

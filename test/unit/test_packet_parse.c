@@ -31,8 +31,8 @@ static void good_packets_parse_to_their_fields(void **state)
 			fail_msg("%s:\n%s, expected\n%s", v->name, line, v->text);
 		if (s.ttl != v->ttl || s.tos != v->tos || s.ip_id != v->ip_id || s.df != v->df ||
 		    s.flow_label != v->flow_label)
-			fail_msg("%s: ttl %u tos %#x id %#x df %d flow %#x", v->name, s.ttl, s.tos,
-				 s.ip_id, s.df, s.flow_label);
+			fail_msg("%s: ttl %u tos %#x id %#x df %d flow %#x", v->name, s.ttl, s.tos, s.ip_id,
+				 s.df, s.flow_label);
 		assert_int_equal(s.time, 42);
 		free((void *)(uintptr_t)p.data);
 	}
@@ -40,13 +40,13 @@ static void good_packets_parse_to_their_fields(void **state)
 
 static void bad_packets_have_their_reason(void **state)
 {
-	bool seen[PARSE_REASON_COUNT] = {[PARSE_OK] = true};
+	bool seen[PARSE_REASON_COUNT] = { [PARSE_OK] = true };
 	size_t i, n;
 
 	(void)state;
 	for (i = 0; i < n_bad_vectors; i++) {
 		const struct bad_vector *v = &bad_vectors[i];
-		struct raw_packet p = {.link = v->link, .checksum = v->checksum};
+		struct raw_packet p = { .link = v->link, .checksum = v->checksum };
 		uint8_t *data = hex_bytes(v->hex, &n);
 		enum parse_reason r;
 		struct segment s;
@@ -109,8 +109,7 @@ static void every_capture_length_is_survived(void **state)
 			} else {
 				assert_int_equal(r, PARSE_OK);
 				assert_int_equal(s.len, whole.len);
-				assert_true(s.captured <= cut.captured &&
-					    s.captured <= whole.captured);
+				assert_true(s.captured <= cut.captured && s.captured <= whole.captured);
 				assert_true(s.payload + s.captured <= exact + cut.captured);
 			}
 			free(exact);
@@ -134,8 +133,7 @@ static void every_wire_length_is_survived(void **state)
 			continue;
 		}
 		assert_int_equal(parse_packet(&whole, &p), PARSE_OK);
-		for (cut.len = 0; cut.len < (size_t)(whole.payload - p.data) + whole.len;
-		     cut.len++) {
+		for (cut.len = 0; cut.len < (size_t)(whole.payload - p.data) + whole.len; cut.len++) {
 			uint8_t *exact = malloc(cut.len ? cut.len : 1);
 			struct segment s;
 

@@ -48,8 +48,7 @@ static void the_edge_wraps(void **state)
 static void far_apart_is_refused(void **state)
 {
 	struct response a = data(0, 10, 5), b = data(0x40000001, 0, 5), c = data(0x80000000, 0, 5),
-			d = data(0xbfffffff, 0, 5), e = data(0, 0x40000001, 5),
-			f = data(0x40000000, 0, 5);
+			d = data(0xbfffffff, 0, 5), e = data(0, 0x40000001, 5), f = data(0x40000000, 0, 5);
 
 	(void)state;
 	assert_false(response_merge(&a, &b));
@@ -92,17 +91,13 @@ static void window_timestamps_and_sack_are_the_newest(void **state)
 	struct response a = data(1, 0, 5), b = data(1, 0, 9);
 
 	(void)state;
-	a.opt = (struct tcp_options){ .has_ts = true,
-				      .tsval = 0xfffffffe,
-				      .tsecr = 10,
-				      .n_sack = 1,
-				      .sack = { { 20, 30 } } };
+	a.opt = (struct tcp_options){
+		.has_ts = true, .tsval = 0xfffffffe, .tsecr = 10, .n_sack = 1, .sack = { { 20, 30 } }
+	};
 	b.window = 0;
-	b.opt = (struct tcp_options){ .has_ts = true,
-				      .tsval = 3,
-				      .tsecr = 12,
-				      .n_sack = 2,
-				      .sack = { { 40, 50 }, { 20, 30 } } };
+	b.opt = (struct tcp_options){
+		.has_ts = true, .tsval = 3, .tsecr = 12, .n_sack = 2, .sack = { { 40, 50 }, { 20, 30 } }
+	};
 	assert_true(response_merge(&a, &b));
 	assert_int_equal(a.ack, 9);
 	assert_int_equal(a.window, 0);
@@ -205,8 +200,7 @@ static void a_segment_becomes_a_record(void **state)
 	assert_int_equal(r.len, 100000);
 	assert_int_equal(r.window, 9);
 	assert_true(r.opt.has_ts);
-	assert_false(r.opt.mss || r.opt.has_wscale || r.opt.wscale ||
-		     r.opt.has_sack_permitted); /* no SYN */
+	assert_false(r.opt.mss || r.opt.has_wscale || r.opt.wscale || r.opt.has_sack_permitted); /* no SYN */
 	assert_false(r.opt.has_mptcp || r.opt.has_tfo || r.opt.has_unknown);
 	s.flags |= TCPF_SYN;
 	r = response_from_segment(3, &s);

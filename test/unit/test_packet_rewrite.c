@@ -27,8 +27,8 @@ static uint8_t *ip_packet(const char *name, size_t *len)
 
 static struct endpoint random_endpoint(bool v4)
 {
-	struct endpoint e = {.port = (uint16_t)test_random()};
-	uint64_t r[2] = {test_random(), test_random()};
+	struct endpoint e = { .port = (uint16_t)test_random() };
+	uint64_t r[2] = { test_random(), test_random() };
 
 	memcpy(e.addr.b, r, 16);
 	e.addr.b[0] = 0xfd; /* no multicast */
@@ -41,13 +41,12 @@ static struct endpoint random_endpoint(bool v4)
 
 static void full_sums_stay_right(void **state)
 {
-	static const char *const names[] = {
-		"IPv4 data",
-		"IPv6 data",
-		"IPv4 options (record route)",
-		"IPv6 hop-by-hop, destination options, routing at its end",
-		"odd payload",
-		"3 SACK blocks"};
+	static const char *const names[] = { "IPv4 data",
+					     "IPv6 data",
+					     "IPv4 options (record route)",
+					     "IPv6 hop-by-hop, destination options, routing at its end",
+					     "odd payload",
+					     "3 SACK blocks" };
 	struct segment before, after;
 	unsigned i, round;
 	size_t len;
@@ -68,13 +67,11 @@ static void full_sums_stay_right(void **state)
 				.tsecr = (uint32_t)test_random(),
 			};
 
-			assert_int_equal(parse_ip(&before, ip, (uint32_t)len, (uint32_t)len,
-						  CHECKSUM_VERIFY),
+			assert_int_equal(parse_ip(&before, ip, (uint32_t)len, (uint32_t)len, CHECKSUM_VERIFY),
 					 PARSE_OK);
 			assert_true(rewrite_packet(ip, len, &r, CHECKSUM_VERIFY));
-			assert_int_equal(
-				parse_ip(&after, ip, (uint32_t)len, (uint32_t)len, CHECKSUM_VERIFY),
-				PARSE_OK);
+			assert_int_equal(parse_ip(&after, ip, (uint32_t)len, (uint32_t)len, CHECKSUM_VERIFY),
+					 PARSE_OK);
 			if (r.src)
 				before.tuple.src = src;
 			if (r.dst)
@@ -97,7 +94,7 @@ static void full_sums_stay_right(void **state)
 /* A timestamp behind one no-op: its bytes lie across the checksum's words. */
 static void odd_timestamp_offset(void **state)
 {
-	struct rewrite r = {.set_tsecr = true, .tsecr = 0x01020304};
+	struct rewrite r = { .set_tsecr = true, .tsecr = 0x01020304 };
 	size_t len, i;
 	uint8_t *ip = ip_packet("IPv4 data", &len), *o = ip + 40;
 	struct segment s;
@@ -108,13 +105,12 @@ static void odd_timestamp_offset(void **state)
 	o[11] = 1;
 	memset(ip + 36, 0, 2);
 	check = csum_finish(csum_add(csum_add(csum_add(csum_add(0, ip + 12, 8), "\0\6", 2),
-					      (uint8_t[]){0, (uint8_t)(len - 20)}, 2),
+					      (uint8_t[]){ 0, (uint8_t)(len - 20) }, 2),
 				     ip + 20, len - 20));
 	memcpy(ip + 36, &check, 2);
 	for (i = 0; i < 1000; i++) {
 		assert_true(rewrite_packet(ip, len, &r, CHECKSUM_VERIFY));
-		assert_int_equal(parse_ip(&s, ip, (uint32_t)len, (uint32_t)len, CHECKSUM_VERIFY),
-				 PARSE_OK);
+		assert_int_equal(parse_ip(&s, ip, (uint32_t)len, (uint32_t)len, CHECKSUM_VERIFY), PARSE_OK);
 		assert_int_equal(s.opt.tsecr, r.tsecr);
 		r.tsecr = (uint32_t)test_random();
 	}
@@ -130,7 +126,7 @@ static void partial_sums_stay_partial(void **state)
 	(void)state;
 	for (round = 0; round < 1000; round++) {
 		struct endpoint src = random_endpoint(true), dst = random_endpoint(true);
-		struct rewrite r = {.src = &src, .dst = &dst, .set_ack = true, .set_tsecr = true};
+		struct rewrite r = { .src = &src, .dst = &dst, .set_ack = true, .set_tsecr = true };
 		uint16_t want = csum_fold(csum_pseudo(&src.addr, &dst.addr, (uint32_t)len - 20));
 
 		r.ack = r.tsecr = (uint32_t)test_random();
@@ -144,7 +140,7 @@ static void partial_sums_stay_partial(void **state)
 static void damage_is_not_repaired(void **state)
 {
 	struct endpoint dst = random_endpoint(true);
-	struct rewrite r = {.dst = &dst, .set_ack = true, .ack = 1};
+	struct rewrite r = { .dst = &dst, .set_ack = true, .ack = 1 };
 	size_t len;
 	uint8_t *ip = ip_packet("IPv4 data", &len);
 	struct segment s;
@@ -152,8 +148,7 @@ static void damage_is_not_repaired(void **state)
 	(void)state;
 	ip[len - 1] ^= 0x20;
 	assert_true(rewrite_packet(ip, len, &r, CHECKSUM_TRUSTED));
-	assert_int_equal(parse_ip(&s, ip, (uint32_t)len, (uint32_t)len, CHECKSUM_VERIFY),
-			 PARSE_BAD_CHECKSUM);
+	assert_int_equal(parse_ip(&s, ip, (uint32_t)len, (uint32_t)len, CHECKSUM_VERIFY), PARSE_BAD_CHECKSUM);
 	ip[len - 1] ^= 0x20;
 	assert_int_equal(parse_ip(&s, ip, (uint32_t)len, (uint32_t)len, CHECKSUM_VERIFY), PARSE_OK);
 	free(ip);
@@ -162,8 +157,8 @@ static void damage_is_not_repaired(void **state)
 static void refused_packets_are_untouched(void **state)
 {
 	struct endpoint v4 = random_endpoint(true), v6 = random_endpoint(false);
-	struct rewrite wrong_family = {.src = &v4, .dst = &v6, .set_ack = true, .ack = 1};
-	struct rewrite right = {.src = &v4, .dst = &v4};
+	struct rewrite wrong_family = { .src = &v4, .dst = &v6, .set_ack = true, .ack = 1 };
+	struct rewrite right = { .src = &v4, .dst = &v4 };
 	size_t len;
 	uint8_t *ip = ip_packet("IPv4 data", &len), *copy = malloc(len);
 
@@ -183,7 +178,7 @@ static void refused_packets_are_untouched(void **state)
 /* No timestamp to set: the rest is still done. */
 static void tsecr_without_timestamps(void **state)
 {
-	struct rewrite r = {.set_ack = true, .set_tsecr = true, .ack = 99, .tsecr = 5};
+	struct rewrite r = { .set_ack = true, .set_tsecr = true, .ack = 99, .tsecr = 5 };
 	size_t len;
 	uint8_t *ip = ip_packet("Ethernet padding", &len);
 	struct segment s;
@@ -199,12 +194,9 @@ static void tsecr_without_timestamps(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(full_sums_stay_right),
-		cmocka_unit_test(odd_timestamp_offset),
-		cmocka_unit_test(partial_sums_stay_partial),
-		cmocka_unit_test(damage_is_not_repaired),
-		cmocka_unit_test(refused_packets_are_untouched),
-		cmocka_unit_test(tsecr_without_timestamps),
+		cmocka_unit_test(full_sums_stay_right),          cmocka_unit_test(odd_timestamp_offset),
+		cmocka_unit_test(partial_sums_stay_partial),     cmocka_unit_test(damage_is_not_repaired),
+		cmocka_unit_test(refused_packets_are_untouched), cmocka_unit_test(tsecr_without_timestamps),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -10,8 +10,8 @@
 #include "base/util.h"
 #include "packet/seq.h"
 
-static const uint32_t bases[] = {0, 1, 0x7fffffff, 0x80000000, 0xfffffff0, 0xffffffff};
-static const uint32_t steps[] = {1, 2, 0x10, 0x12345, 0x7ffffffe, 0x7fffffff};
+static const uint32_t bases[] = { 0, 1, 0x7fffffff, 0x80000000, 0xfffffff0, 0xffffffff };
+static const uint32_t steps[] = { 1, 2, 0x10, 0x12345, 0x7ffffffe, 0x7fffffff };
 
 static void order_holds_at_every_base(void **state)
 {

@@ -15,7 +15,7 @@
 
 static struct segment plain(void)
 {
-	struct segment s = {.seq = 1, .ack = 7, .window = 115, .flags = TCPF_ACK};
+	struct segment s = { .seq = 1, .ack = 7, .window = 115, .flags = TCPF_ACK };
 
 	assert_true(addr_parse(&s.tuple.src.addr, "10.0.0.1"));
 	assert_true(addr_parse(&s.tuple.dst.addr, "fd00::2"));
@@ -63,8 +63,7 @@ static void flags_in_tcpdumps_order(void **state)
 	assert_string_equal(segment_format(line, sizeof(line), &s),
 			    HEAD "[FSRP.UEW] seq 1 ack 7 win 115 urg 3 len 0");
 	s.flags = 0;
-	assert_string_equal(segment_format(line, sizeof(line), &s),
-			    HEAD "[none] seq 1 win 115 len 0");
+	assert_string_equal(segment_format(line, sizeof(line), &s), HEAD "[none] seq 1 win 115 len 0");
 	s.flags = TCPF_RST;
 	s.len = 40;
 	s.captured = 10;
@@ -78,7 +77,7 @@ static void both_kinds_read_alike(void **state)
 {
 	char a[SEGMENT_TEXT_LEN], b[SEGMENT_TEXT_LEN];
 	struct raw_packet p = good_packet(good_vector("IPv6 SYN"));
-	struct tx_segment t = {0};
+	struct tx_segment t = { 0 };
 	struct segment s;
 
 	(void)state;
@@ -110,7 +109,7 @@ static void any_buffer_size(void **state)
 		options[i + 1] = 2;
 	}
 	memset(s.tuple.src.addr.b, 0xff, 16);
-	s.tuple.dst = s.tuple.src = (struct endpoint){s.tuple.src.addr, 65535};
+	s.tuple.dst = s.tuple.src = (struct endpoint){ s.tuple.src.addr, 65535 };
 	s.seq = s.ack = s.len = 4294967294u;
 	s.window = s.urgent = s.gso_size = 65535;
 	s.flags = 0xff;

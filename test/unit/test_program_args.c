@@ -69,8 +69,7 @@ static const char *set_quiet(void *into, const char *value)
 }
 
 static const struct args_option options[] = {
-	{ 'x', "rules", "RULE", ARGS_REPEAT, "what is replicated where", "PORT-HOST:PORT",
-	  set_rule },
+	{ 'x', "rules", "RULE", ARGS_REPEAT, "what is replicated where", "PORT-HOST:PORT", set_rule },
 	{ 'F', "filter", "FILTER", ARGS_GREEDY, "a filter, also unquoted", NULL, set_filter },
 	{ 'i', "interface", "NAME", 0, "where to listen", NULL, set_device },
 	{ 'p', "port", "PORT", 0, "port of the channel", "1 to 65535", set_port },
@@ -200,12 +199,9 @@ static void missing_values(void **state)
 	bad("--filter --daemon",
 	    "option --filter: its value is missing, \"--daemon\" follows; accepted: FILTER");
 	bad("-d -x", "option -x: its value is missing; accepted: PORT-HOST:PORT");
-	bad("-dx -p 3",
-	    "option -x: its value is missing, \"-p\" follows; accepted: PORT-HOST:PORT");
-	bad("--port=-3",
-	    "option --port \"-3\": its value must not begin with \"-\"; accepted: 1 to 65535");
-	bad("-F -x_and_y",
-	    "option -F: its value is missing, \"-x and y\" follows; accepted: FILTER");
+	bad("-dx -p 3", "option -x: its value is missing, \"-p\" follows; accepted: PORT-HOST:PORT");
+	bad("--port=-3", "option --port \"-3\": its value must not begin with \"-\"; accepted: 1 to 65535");
+	bad("-F -x_and_y", "option -F: its value is missing, \"-x and y\" follows; accepted: FILTER");
 	bad("-F ''", "option -F \"\": an empty filter; accepted: FILTER");
 	bad("-l", "option -l: its value is missing; accepted: FILE");
 }
@@ -220,12 +216,10 @@ static void wrong_values(void **state)
 	bad("-i a --interface b", "option --interface \"b\": given twice; accepted: once");
 	bad("--daemon=yes", "option --daemon \"yes\": takes no value; accepted: the option alone");
 	bad("--daemon=", "option --daemon \"\": takes no value; accepted: the option alone");
-	bad("eth0 -d",
-	    "argument \"eth0\": belongs to no option; accepted: options, tcpcopy -h lists them");
+	bad("eth0 -d", "argument \"eth0\": belongs to no option; accepted: options, tcpcopy -h lists them");
 	bad("-i eth0 eth1",
 	    "argument \"eth1\": belongs to no option; accepted: options, tcpcopy -h lists them");
-	bad("-d -- -x",
-	    "argument \"-x\": belongs to no option; accepted: options, tcpcopy -h lists them");
+	bad("-d -- -x", "argument \"-x\": belongs to no option; accepted: options, tcpcopy -h lists them");
 	bad("-", "argument \"-\": belongs to no option; accepted: options, tcpcopy -h lists them");
 	bad("\xe2\x80\x93x a:b",
 	    "argument \"\xe2\x80\x93x\": begins with a typographic dash; accepted: \"-\", typed anew");
@@ -234,17 +228,13 @@ static void wrong_values(void **state)
 static void unknown(void **state)
 {
 	(void)state;
-	bad("--filtr x",
-	    "option --filtr: not known; did you mean --filter? (tcpcopy -h lists all)");
-	bad("--fitler=x",
-	    "option --fitler: not known; did you mean --filter? (tcpcopy -h lists all)");
-	bad("--inter eth0",
-	    "option --inter: not known; did you mean --interface? (tcpcopy -h lists all)");
+	bad("--filtr x", "option --filtr: not known; did you mean --filter? (tcpcopy -h lists all)");
+	bad("--fitler=x", "option --fitler: not known; did you mean --filter? (tcpcopy -h lists all)");
+	bad("--inter eth0", "option --inter: not known; did you mean --interface? (tcpcopy -h lists all)");
 	bad("--hlep", "option --hlep: not known; did you mean --help? (tcpcopy -h lists all)");
 	bad("--zzzzzz", "option --zzzzzz: not known; accepted: those that tcpcopy -h lists");
 	bad("--=3", "option --: not known; accepted: those that tcpcopy -h lists");
-	bad("-filter x",
-	    "option -filter: not known; did you mean --filter? (tcpcopy -h lists all)");
+	bad("-filter x", "option -filter: not known; did you mean --filter? (tcpcopy -h lists all)");
 	bad("-rulez x", "option -rulez: not known; did you mean --rules? (tcpcopy -h lists all)");
 	bad("-D", "option -D: not known; did you mean -d? (tcpcopy -h lists all)");
 	bad("-dZ", "option -Z: not known; accepted: those that tcpcopy -h lists");
@@ -256,14 +246,12 @@ static void found_later(void **state)
 	(void)state;
 	capture_begin(STDERR_FILENO);
 	status = args_error(&program, 'x', "80-nowhere:80", "the name does not resolve");
-	assert_string_equal(capture_end(),
-			    "tcpcopy: option -x \"80-nowhere:80\": the name does not resolve; "
-			    "accepted: PORT-HOST:PORT\n");
+	assert_string_equal(capture_end(), "tcpcopy: option -x \"80-nowhere:80\": the name does not resolve; "
+					   "accepted: PORT-HOST:PORT\n");
 	assert_int_equal(status, 2);
 	capture_begin(STDERR_FILENO);
 	args_error(&program, 'x', NULL, "missing");
-	assert_string_equal(capture_end(),
-			    "tcpcopy: option -x: missing; accepted: PORT-HOST:PORT\n");
+	assert_string_equal(capture_end(), "tcpcopy: option -x: missing; accepted: PORT-HOST:PORT\n");
 }
 
 static void usage(void **state)
@@ -277,18 +265,16 @@ static void usage(void **state)
 				       "  -x, --rules=RULE            what is replicated where\n"));
 	assert_non_null(strstr(output, "\n  -q                          say less\n"));
 	assert_non_null(strstr(
-		output,
-		"\n      --a-rather-long-option-name=WHATEVER\n"
-		"                              an option whose name leaves no room for its help\n"
-		"                              beside it, and whose help is long enough to be\n"
-		"                              wrapped at eighty columns\n"
-		"                              and has a second line\n"));
+		output, "\n      --a-rather-long-option-name=WHATEVER\n"
+			"                              an option whose name leaves no room for its help\n"
+			"                              beside it, and whose help is long enough to be\n"
+			"                              wrapped at eighty columns\n"
+			"                              and has a second line\n"));
 	assert_non_null(strstr(output, "\n  -h, --help "));
 	assert_non_null(strstr(output, "\n\nExample:\n  tcpcopy -x"));
 	for (line = output; *line; line += strcspn(line, "\n") + 1) {
 		assert_true(strcspn(line, "\n") < 80);
-		assert_true(line[0] == '\n' ||
-			    line[strcspn(line, "\n") - 1] != ' '); /* no trailing blank */
+		assert_true(line[0] == '\n' || line[strcspn(line, "\n") - 1] != ' '); /* no trailing blank */
 	}
 	run(STDOUT_FILENO, "-v");
 	assert_int_equal(status, 0);
@@ -298,9 +284,8 @@ static void usage(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(forms),          cmocka_unit_test(greedy),
-		cmocka_unit_test(missing_values), cmocka_unit_test(wrong_values),
-		cmocka_unit_test(unknown),        cmocka_unit_test(found_later),
+		cmocka_unit_test(forms),        cmocka_unit_test(greedy),  cmocka_unit_test(missing_values),
+		cmocka_unit_test(wrong_values), cmocka_unit_test(unknown), cmocka_unit_test(found_later),
 		cmocka_unit_test(usage),
 	};
 	int failed = cmocka_run_group_tests(tests, NULL, NULL);

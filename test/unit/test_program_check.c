@@ -26,8 +26,8 @@ static void test_line(void **state)
 
 static void test_command(void **state)
 {
-	static char name[] = "./tcpcopy", filter[] = "src net 10.0.0.0/8 and not host it's",
-		    option[] = "-F", check[] = "--check", empty[] = "";
+	static char name[] = "./tcpcopy", filter[] = "src net 10.0.0.0/8 and not host it's", option[] = "-F",
+		    check[] = "--check", empty[] = "";
 	char *argv[] = { name, check, option, filter, empty, NULL };
 	const char *const leave_out[] = { "--check", NULL };
 	char buf[200];

@@ -141,8 +141,7 @@ static void works(void)
 	mask = umask(0);
 	if (readlink("/proc/self/fd/2", link, sizeof(link) - 1) < 0 || !getcwd(cwd, sizeof(cwd)))
 		exit(9);
-	snprintf(text, sizeof(text), "%s %s %03o %d", link, cwd, (unsigned)mask,
-		 getsid(0) == getpid());
+	snprintf(text, sizeof(text), "%s %s %03o %d", link, cwd, (unsigned)mask, getsid(0) == getpid());
 	tell(text);
 	wait_for_test();
 }
@@ -244,8 +243,7 @@ static void early_end(void **state)
 	pid = start(crashes);
 	assert_int_equal(exit_status(pid), 1);
 	finish();
-	assert_string_equal(capture_end(),
-			    "prog: ended by signal 15 (Terminated) before it was ready\n");
+	assert_string_equal(capture_end(), "prog: ended by signal 15 (Terminated) before it was ready\n");
 }
 
 static void waits(void)

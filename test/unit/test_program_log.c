@@ -111,9 +111,8 @@ static void to_file(void **state)
 	log_info("first");
 	log_debug("second");
 	assert_string_equal(capture_end(), "");
-	assert_matches(content(path),
-		       "^20[0-9]{2}-[0-9]{2}-[0-9]{2}T[0-9:]{8}\\.[0-9]{3}[+-][0-9]{4} "
-		       "prog\\[[0-9]+\\] info: first\n");
+	assert_matches(content(path), "^20[0-9]{2}-[0-9]{2}-[0-9]{2}T[0-9:]{8}\\.[0-9]{3}[+-][0-9]{4} "
+				      "prog\\[[0-9]+\\] info: first\n");
 	second = strchr(content(path), '\n') + 1;
 	assert_matches(second, " debug: second\n$");
 	assert_int_equal(stat(path, &st), 0);
@@ -222,7 +221,8 @@ static void to_stderr_of_systemd(void **state)
 	(void)state;
 	capture_begin(STDERR_FILENO);
 	assert_int_equal(fstat(STDERR_FILENO, &st), 0);
-	snprintf(stream, sizeof(stream), "%llu:%llu", (unsigned long long)st.st_dev, (unsigned long long)st.st_ino);
+	snprintf(stream, sizeof(stream), "%llu:%llu", (unsigned long long)st.st_dev,
+		 (unsigned long long)st.st_ino);
 	setenv("JOURNAL_STREAM", stream, 1);
 	log_init("prog", LOGL_INFO);
 	log_err("bad");
@@ -234,7 +234,9 @@ static void to_stderr_of_systemd(void **state)
 	assert_string_equal(capture_end(), "<3>prog: bad\nprog: bad\n");
 }
 
-/* A line that finds half the room it needs: the next one begins on a line of its own, and both are counted. */
+/*
+ * A line that finds half the room it needs: the next one begins on a line of its own, and both are counted.
+ */
 static void full_disk(void **state)
 {
 	struct rlimit before;
@@ -248,7 +250,8 @@ static void full_disk(void **state)
 	log_info("whole");
 	assert_int_equal(stat(path, &st), 0);
 	assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
-	assert_int_equal(setrlimit(RLIMIT_FSIZE, &(struct rlimit){ (rlim_t)st.st_size + 10, before.rlim_max }), 0);
+	assert_int_equal(
+		setrlimit(RLIMIT_FSIZE, &(struct rlimit){ (rlim_t)st.st_size + 10, before.rlim_max }), 0);
 	log_info("torn");
 	log_info("lost");
 	assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);

@@ -43,12 +43,12 @@ static const char *in_dir(const char *name)
 }
 
 /* In a child: a failed check ends it with a line that says which. */
-#define CHECK(x)                                                                                   \
-	do {                                                                                       \
-		if (!(x)) {                                                                        \
-			dprintf(2, "line %d: %s: %s\n", __LINE__, #x, strerror(errno));            \
-			_exit(1);                                                                  \
-		}                                                                                  \
+#define CHECK(x)                                                                                             \
+	do {                                                                                                 \
+		if (!(x)) {                                                                                  \
+			dprintf(2, "line %d: %s: %s\n", __LINE__, #x, strerror(errno));                      \
+			_exit(1);                                                                            \
+		}                                                                                            \
 	} while (0)
 #define REFUSED(call, error) CHECK((errno = 0, (call) == -1) && errno == (error))
 

@@ -68,14 +68,10 @@ static const struct engine_ops ops = {
 
 static void captured(struct world *w, unsigned i, uint8_t flags)
 {
-	struct segment s = {
-		.time = w->now, .seq = 1000 + !(flags & TCPF_SYN), .ack = 5001, .flags = flags
-	};
-	struct flow_key k = { .client = { .port = (uint16_t)(1024 + i) },
-			      .online = { .port = 80 } };
+	struct segment s = { .time = w->now, .seq = 1000 + !(flags & TCPF_SYN), .ack = 5001, .flags = flags };
+	struct flow_key k = { .client = { .port = (uint16_t)(1024 + i) }, .online = { .port = 80 } };
 
-	assert_true(addr_parse(&k.client.addr, "10.0.0.1") &&
-		    addr_parse(&k.online.addr, "10.0.0.2"));
+	assert_true(addr_parse(&k.client.addr, "10.0.0.1") && addr_parse(&k.online.addr, "10.0.0.2"));
 	s.tuple = (struct tuple){ k.client, k.online };
 	engine_captured(w->e, &k, &s, w->now);
 }
@@ -86,8 +82,7 @@ static void open_session(struct world *w, unsigned i)
 	assert_true(w->watched[i]);
 	engine_response(
 		w->e,
-		&(struct response){
-			.id = w->id[i], .seq = 5000, .ack = 1001, .flags = TCPF_SYN | TCPF_ACK },
+		&(struct response){ .id = w->id[i], .seq = 5000, .ack = 1001, .flags = TCPF_SYN | TCPF_ACK },
 		w->now);
 	captured(w, i, TCPF_ACK);
 }
@@ -185,8 +180,7 @@ static void portions(void **state)
 	assert_int_equal(w.watches, 0); /* there is no room, and time has passed meanwhile */
 	assert_true(w.now >= 1000000000 + 9 * 1000000);
 	w.room = true;
-	for (unsigned before = 0; w.watches < SESSIONS - MORE && calls < 1000;
-	     calls++, before = w.watches) {
+	for (unsigned before = 0; w.watches < SESSIONS - MORE && calls < 1000; calls++, before = w.watches) {
 		step(&w, w.now + 2000000);
 		assert_true(w.watches - before <= 128);
 		w.room = calls % 3 != 0;
@@ -199,8 +193,7 @@ static void portions(void **state)
 			}
 	}
 	w.room = true;
-	for (uint64_t until = w.now + 3000000000;
-	     w.now < until;) /* and those that ended are gone */
+	for (uint64_t until = w.now + 3000000000; w.now < until;) /* and those that ended are gone */
 		step(&w, until);
 	for (unsigned i = 0; i < SESSIONS + MORE; i++) {
 		bool over = i < MORE * 5 && i % 5 == 1;

@@ -1,4 +1,7 @@
-/* The account of tcpcopy: its table is whole, its page and its JSON say the same, sums add up and differences are seen. */
+/*
+ * The account of tcpcopy: its table is whole, its page and its JSON say the same, sums add up and
+ * differences are seen.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -24,7 +27,10 @@ static void document(void **state)
 	account_test_document(&account_table);
 }
 
-/* A worker that captured five packets: one fragment, one for no rule, three of a session that was lost with 10 of its 30 bytes. */
+/*
+ * A worker that captured five packets: one fragment, one for no rule, three of a session that was lost with
+ * 10 of its 30 bytes.
+ */
 static void fill(struct account *a)
 {
 	account_init(a);
@@ -111,7 +117,9 @@ static void print(void **state)
 	fclose(to);
 	assert_non_null(strstr(text, "packets captured = each result of parsing: 5 = 4, DIFFERENCE 1\n"));
 	assert_non_null(strstr(text, "sessions = ended, by outcome + live: 1 = 1, balanced\n"));
-	assert_non_null(strstr(text, "               1  capture-hole: what followed was not captured: bytes that never came, or the end\n"));
+	assert_non_null(strstr(
+		text,
+		"               1  capture-hole: what followed was not captured: bytes that never came, or the end\n"));
 	assert_null(strstr(text, "IPv4 fragment"));
 	free(text);
 }
@@ -135,8 +143,9 @@ static void loss(void **state)
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(table), cmocka_unit_test(document), cmocka_unit_test(equations), cmocka_unit_test(sums),
-		cmocka_unit_test(json),	 cmocka_unit_test(print),    cmocka_unit_test(loss),
+		cmocka_unit_test(table), cmocka_unit_test(document), cmocka_unit_test(equations),
+		cmocka_unit_test(sums),  cmocka_unit_test(json),     cmocka_unit_test(print),
+		cmocka_unit_test(loss),
 	};
 
 	if (argc > 1 && !strcmp(argv[1], "document")) {

@@ -126,10 +126,10 @@ static void test_every_option(void **state)
 
 	(void)state;
 	assert_int_equal(PARSE("--transfer=" RULE, "--assistant", ASSISTANT, "--client-pool=10.1.2.x",
-			       "--interface", "lo", "--filter", "src", "net", "10.0.0.0/8", "--log",
-			       "a.log", "--pid=/run/a.pid", "--port=40000", "--keep-trying",
-			       "--hold=1.5s", "--session-buffer=1M", "--stats=0", "--mtu=1400",
-			       "--no-join", "--verbose", "--capture=packet", "--ring=8M"),
+			       "--interface", "lo", "--filter", "src", "net", "10.0.0.0/8", "--log", "a.log",
+			       "--pid=/run/a.pid", "--port=40000", "--keep-trying", "--hold=1.5s",
+			       "--session-buffer=1M", "--stats=0", "--mtu=1400", "--no-join", "--verbose",
+			       "--capture=packet", "--ring=8M"),
 			 -1);
 	assert_endpoint(&c.assistants[0].at, ASSISTANT, 40000);
 	assert_string_equal(c.interfaces[0], "lo");
@@ -159,15 +159,13 @@ static void test_rules(void **state)
 			 -1);
 	assert_int_equal(c.n_rules, 3);
 	assert_endpoint(&c.rules[1].target, "10.0.0.2", 8081);
-	assert_endpoint(&(struct endpoint){ c.rules[1].online_addr, c.rules[1].online_port },
-			"10.0.0.9", 81);
+	assert_endpoint(&(struct endpoint){ c.rules[1].online_addr, c.rules[1].online_port }, "10.0.0.9", 81);
 	assert_endpoint(&c.rules[2].target, "fd90::2", 8080);
 	assert_true(c.rules[2].has_online_addr);
 
 	/* One port for both families, one port of two addresses. */
 	assert_int_equal(PARSE("-x", "80-10.0.0.1:80,80-[fd90::1]:80", "-s", ASSISTANT), -1);
-	assert_int_equal(PARSE("-x", "10.0.0.8:80-10.0.0.1:80,10.0.0.9:80-10.0.0.1:80", "-s", ASSISTANT),
-			 -1);
+	assert_int_equal(PARSE("-x", "10.0.0.8:80-10.0.0.1:80,10.0.0.9:80-10.0.0.1:80", "-s", ASSISTANT), -1);
 
 	/* A name with a hyphen is cut at the right one; it is a name that cannot exist (RFC 6761).
 	 */
@@ -216,23 +214,20 @@ static void test_bad_rules(void **state)
 		{ "80-224.0.0.1:80", "is a multicast or broadcast address" },
 		{ "80-[ff02::1]:80", "is a multicast or broadcast address" },
 		{ "80-[fe80::1]:80", "is a link-local address" },
-		{ "0.0.0.0:80-10.0.0.1:80",
-		  "the online address 0.0.0.0 is not the address of a host" },
+		{ "0.0.0.0:80-10.0.0.1:80", "the online address 0.0.0.0 is not the address of a host" },
 		{ "127.0.0.1:80-10.0.0.1:80", "clients of 127.0.0.1 have loopback addresses" },
 	};
 	unsigned i;
 
 	(void)state;
 	for (i = 0; i < ARRAY_SIZE(bad); i++)
-		assert_refused(PARSE("-x", bad[i].value, "-s", ASSISTANT), "-x", bad[i].value,
-			       bad[i].why);
+		assert_refused(PARSE("-x", bad[i].value, "-s", ASSISTANT), "-x", bad[i].value, bad[i].why);
 
 	/* The later of two rules for one request is named, whatever options they came in. */
-	assert_refused(PARSE("-x", "80-10.0.0.1:80,80-10.0.0.2:80", "-s", ASSISTANT), "-x",
-		       "80-10.0.0.2:80", "already go by the rule \"80-10.0.0.1:80\"");
-	assert_refused(PARSE("-x", "10.0.0.9:80-10.0.0.1:80", "-s", ASSISTANT, "-x", "80-10.0.0.2:80"),
-		       "-x", "80-10.0.0.2:80",
-		       "already go by the rule \"10.0.0.9:80-10.0.0.1:80\"");
+	assert_refused(PARSE("-x", "80-10.0.0.1:80,80-10.0.0.2:80", "-s", ASSISTANT), "-x", "80-10.0.0.2:80",
+		       "already go by the rule \"80-10.0.0.1:80\"");
+	assert_refused(PARSE("-x", "10.0.0.9:80-10.0.0.1:80", "-s", ASSISTANT, "-x", "80-10.0.0.2:80"), "-x",
+		       "80-10.0.0.2:80", "already go by the rule \"10.0.0.9:80-10.0.0.1:80\"");
 	/* Clients of loopback can be replicated with other addresses. */
 	assert_int_equal(PARSE("-x", "127.0.0.1:80-10.0.0.1:80", "-s", ASSISTANT, "-c", "10.1.2.3"), -1);
 }
@@ -247,14 +242,13 @@ static void test_target_on_this_host(void **state)
 	(void)state;
 	assert_int_equal(getifaddrs(&all), 0);
 	for (ifa = all; ifa && !tried; ifa = ifa->ifa_next) {
-		if (!ifa->ifa_addr || !addr_from_sockaddr(&e, ifa->ifa_addr) ||
-		    !addr_is_v4(&e.addr) || addr_is_loopback(&e.addr))
+		if (!ifa->ifa_addr || !addr_from_sockaddr(&e, ifa->ifa_addr) || !addr_is_v4(&e.addr) ||
+		    addr_is_loopback(&e.addr))
 			continue;
 		tried = true;
 		addr_format(address, sizeof(address), &e.addr);
 		snprintf(rule, sizeof(rule), "80-%s:8080", address);
-		assert_refused(PARSE("-x", rule, "-s", ASSISTANT), "-x", rule,
-			       "belongs to this very host");
+		assert_refused(PARSE("-x", rule, "-s", ASSISTANT), "-x", rule, "belongs to this very host");
 		assert_refused(PARSE("-x", RULE, "-s", ASSISTANT, "-c", address), "-c", address,
 			       "which is an address of this host");
 	}
@@ -282,13 +276,12 @@ static void test_assistants(void **state)
 
 	(void)state;
 	for (i = 0; i < ARRAY_SIZE(bad); i++)
-		assert_refused(PARSE("-x", RULE, "-s", bad[i].value), "-s", bad[i].value,
-			       bad[i].why);
+		assert_refused(PARSE("-x", RULE, "-s", bad[i].value), "-s", bad[i].value, bad[i].why);
 	assert_refused(PARSE("-x", RULE, "-s", "10.0.0.1,10.0.0.1:36524"), "-s", "10.0.0.1:36524",
 		       "the same assistant as \"10.0.0.1\"");
 
-	assert_int_equal(PARSE("-x", RULE, "-s", "10.0.0.1,10.0.0.1:2,[fd90::110]", "-s",
-			       "[fd90::110]:3", "-p", "4000"),
+	assert_int_equal(PARSE("-x", RULE, "-s", "10.0.0.1,10.0.0.1:2,[fd90::110]", "-s", "[fd90::110]:3",
+			       "-p", "4000"),
 			 -1);
 	assert_int_equal(c.n_assistants, 4);
 	assert_endpoint(&c.assistants[0].at, "10.0.0.1", 4000);
@@ -335,12 +328,11 @@ static void test_pool(void **state)
 
 	(void)state;
 	for (i = 0; i < ARRAY_SIZE(bad); i++)
-		assert_refused(PARSE("-x", RULE, "-s", ASSISTANT, "-c", bad[i].value), "-c",
-			       bad[i].value, bad[i].why);
+		assert_refused(PARSE("-x", RULE, "-s", ASSISTANT, "-c", bad[i].value), "-c", bad[i].value,
+			       bad[i].why);
 
 	assert_int_equal(
-		PARSE("-x", RULE, "-s", ASSISTANT, "-c", "10.1.2.10-20", "-c", "10.1.3.0/24,10.2.x.*"),
-		-1);
+		PARSE("-x", RULE, "-s", ASSISTANT, "-c", "10.1.2.10-20", "-c", "10.1.3.0/24,10.2.x.*"), -1);
 	assert_false(pool_has("10.1.2.9"));
 	for (i = 10; i <= 20; i++) {
 		char address[16];
@@ -366,8 +358,7 @@ static void test_filter(void **state)
 	static char long_filter[2000];
 
 	(void)state;
-	assert_int_equal(PARSE("-x", RULE, "-F", "tcp", "and", "src", "port", "6379", "-s", ASSISTANT),
-			 -1);
+	assert_int_equal(PARSE("-x", RULE, "-F", "tcp", "and", "src", "port", "6379", "-s", ASSISTANT), -1);
 	assert_string_equal(c.filter, "tcp and src port 6379");
 	assert_int_equal(PARSE("-x", RULE, "-F", "tcp and src port 6379", "-s", ASSISTANT), -1);
 	assert_string_equal(c.filter, "tcp and src port 6379");
@@ -376,12 +367,10 @@ static void test_filter(void **state)
 	assert_refused(PARSE("-x", RULE, "-s", ASSISTANT, "-F", "-d"), "-F", NULL, "\"-d\" follows");
 	assert_refused(PARSE("-x", RULE, "-s", ASSISTANT, "-F", ""), "-F", "", "the filter is empty");
 	assert_refused(PARSE("-x", RULE, "-s", ASSISTANT, "-F", " "), "-F", " ", "the filter is empty");
-	assert_refused(PARSE("-x", RULE, "-s", ASSISTANT, "-F", "foo bar"), "-F", "foo bar",
-		       "syntax error");
+	assert_refused(PARSE("-x", RULE, "-s", ASSISTANT, "-F", "foo bar"), "-F", "foo bar", "syntax error");
 	assert_refused(PARSE("-x", RULE, "-s", ASSISTANT, "-F", "tcp) or (tcp"), "-F", "tcp) or (tcp",
 		       "syntax error");
-	assert_refused(PARSE("-x", RULE, "-s", ASSISTANT, "-F", "udp"), "-F", "udp",
-		       "rejects all packets");
+	assert_refused(PARSE("-x", RULE, "-s", ASSISTANT, "-F", "udp"), "-F", "udp", "rejects all packets");
 	assert_refused(PARSE("-x", RULE, "-s", ASSISTANT, "-F", "tcp", "-F", "tcp"), "-F", "tcp",
 		       "given twice");
 	memset(long_filter, 'x', sizeof(long_filter) - 1);
@@ -395,17 +384,16 @@ static void test_capture_filter(void **state)
 	unsigned i;
 
 	(void)state;
-	assert_int_equal(PARSE("-x", "80-10.0.0.1:8080,10.0.0.9:81-10.0.0.2:81,80-[fd90::1]:8080",
-			       "-s", ASSISTANT, "-F", "src net 10.0.0.0/8 or ip6"),
+	assert_int_equal(PARSE("-x", "80-10.0.0.1:8080,10.0.0.9:81-10.0.0.2:81,80-[fd90::1]:8080", "-s",
+			       ASSISTANT, "-F", "src net 10.0.0.0/8 or ip6"),
 			 -1);
 	assert_int_equal(config_capture_filter(&c, text, sizeof(text)), 0);
 	assert_string_equal(
-		text,
-		"((tcp and ((ip and dst port 80) or (ip and dst host 10.0.0.9 and dst port 81) or "
-		"(ip6 and dst port 80))) or (ip6[6] = 0 and ip6[40] = 6 and ip6[42] = 0xc2 and "
-		"(ip6[50:2] = 80))) and not ((dst host 10.0.0.1 and dst port 8080) or "
-		"(dst host 10.0.0.2 and dst port 81) or (dst host fd90::1 and dst port 8080)) and "
-		"(src net 10.0.0.0/8 or ip6)");
+		text, "((tcp and ((ip and dst port 80) or (ip and dst host 10.0.0.9 and dst port 81) or "
+		      "(ip6 and dst port 80))) or (ip6[6] = 0 and ip6[40] = 6 and ip6[42] = 0xc2 and "
+		      "(ip6[50:2] = 80))) and not ((dst host 10.0.0.1 and dst port 8080) or "
+		      "(dst host 10.0.0.2 and dst port 81) or (dst host fd90::1 and dst port 8080)) and "
+		      "(src net 10.0.0.0/8 or ip6)");
 	assert_int_equal(config_capture_filter(&c, text, 100), -1);
 
 	/* The most and the longest that can be. */
@@ -453,14 +441,14 @@ static void test_other_bad_values(void **state)
 
 	(void)state;
 	for (i = 0; i < ARRAY_SIZE(bad); i++)
-		assert_refused(PARSE("-x", RULE, "-s", ASSISTANT, bad[i].option, bad[i].value),
-			       bad[i].option, bad[i].value, bad[i].why);
+		assert_refused(PARSE("-x", RULE, "-s", ASSISTANT, bad[i].option, bad[i].value), bad[i].option,
+			       bad[i].value, bad[i].why);
 	assert_refused(PARSE("-s", ASSISTANT), "-x", NULL, "is missing");
 	assert_refused(PARSE("-x", RULE), "-s", NULL, "is missing");
 	assert_refused(PARSE("-x", RULE, "-s", ASSISTANT, "-W", "--hold=1s"), "-W", NULL,
 		       "--hold says how long");
-	assert_refused(PARSE("-x", RULE, "-s", ASSISTANT, "-l", "/tmp/x", "-P", "/tmp/x"), "-P",
-		       "/tmp/x", "is the log file");
+	assert_refused(PARSE("-x", RULE, "-s", ASSISTANT, "-l", "/tmp/x", "-P", "/tmp/x"), "-P", "/tmp/x",
+		       "is the log file");
 	assert_refused(PARSE("-x", "80-[fd90::1]:80", "-s", ASSISTANT, "-M", "1279"), "-M", "1279",
 		       "too small for the IPv6 target");
 	assert_int_equal(PARSE("-x", RULE, "-s", ASSISTANT, "--nonsense"), 2);
@@ -521,8 +509,8 @@ static void test_lock(void **state)
 	assert_non_null(strstr(err, want));
 	/* Another target, another port of the target, another online address: all free. What failed
 	 * before left nothing claimed. */
-	assert_int_equal(
-		PARSE("-x", "64999-10.66.2.78:1,10.66.2.67:64998-10.66.2.77:1", "-s", ASSISTANT), -1);
+	assert_int_equal(PARSE("-x", "64999-10.66.2.78:1,10.66.2.67:64998-10.66.2.77:1", "-s", ASSISTANT),
+			 -1);
 	assert_int_equal(lock_rules(&c, err, sizeof(err)), 0);
 	lock_release();
 	assert_int_equal(PARSE("-x", "64999-10.66.2.77:2,4999-10.66.2.77:1", "-s", ASSISTANT), -1);

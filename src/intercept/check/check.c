@@ -50,21 +50,18 @@ static void check_interfaces(struct check_report *report, void *arg)
 	const struct config *c = k->config;
 
 	if (!c->n_interfaces)
-		check_note(report, CHECK_BROKEN,
-			   "no interface but loopback is up: nothing can be captured");
+		check_note(report, CHECK_BROKEN, "no interface but loopback is up: nothing can be captured");
 	for (unsigned i = 0; i < c->n_interfaces; i++) {
 		struct check_result r = { 0 };
 		char on[200];
 
 		if (host_interface_is_up(c->interfaces[i])) {
 			offloads_text(on, sizeof(on), c->interfaces[i]);
-			check_note(report, CHECK_OK,
-				   "%s is up; nothing depends on its offloads (on: %s)",
+			check_note(report, CHECK_OK, "%s is up; nothing depends on its offloads (on: %s)",
 				   c->interfaces[i], on[0] ? on : "none");
 			continue;
 		}
-		check_text(&r, CHECK_BROKEN, "%s is down: nothing is captured there",
-			   c->interfaces[i]);
+		check_text(&r, CHECK_BROKEN, "%s is down: nothing is captured there", c->interfaces[i]);
 		check_cure(&r, "this host", "ip link set %s up", c->interfaces[i]);
 		check_say(report, &r);
 	}
@@ -72,9 +69,7 @@ static void check_interfaces(struct check_report *report, void *arg)
 
 bool check_filter_passes(const char *filter, const struct endpoint *from, const struct endpoint *to)
 {
-	const struct tx_segment t = { .tuple = { *from, *to },
-				      .flags = TCPF_SYN | TCPF_ACK,
-				      .ttl = 64 };
+	const struct tx_segment t = { .tuple = { *from, *to }, .flags = TCPF_SYN | TCPF_ACK, .ttl = 64 };
 	struct pcap_pkthdr h = { 0 };
 	struct bpf_program program;
 	uint8_t packet[BUILD_MAX_HEADERS];
@@ -146,8 +141,7 @@ static void check_kernel(struct check_report *report, void *arg)
 	else if (s->error[0])
 		check_note(report, CHECK_WARNING, "%s", s->error);
 	else
-		check_note(report, CHECK_OK,
-			   "captures with TPACKET_V3, PACKET_VNET_HDR, PACKET_FANOUT");
+		check_note(report, CHECK_OK, "captures with TPACKET_V3, PACKET_VNET_HDR, PACKET_FANOUT");
 	if (s)
 		source_close(s);
 }
@@ -168,13 +162,11 @@ static void check_forwarding(struct check_report *report, void *arg)
 		check_cure(&r, "this host", "sysctl -w %s", switches);
 		check_say(report, &r);
 	} else if (!guard_possible()) {
-		check_text(&r, CHECK_BROKEN,
-			   "this host forwards, and --guard needs the nft command");
+		check_text(&r, CHECK_BROKEN, "this host forwards, and --guard needs the nft command");
 		check_cure(&r, "this host", "apt-get install -y nftables");
 		check_say(report, &r);
 	} else {
-		check_note(report, CHECK_OK,
-			   "on, but --guard drops the target's answers before it");
+		check_note(report, CHECK_OK, "on, but --guard drops the target's answers before it");
 	}
 }
 
@@ -227,8 +219,7 @@ struct asking {
 	struct msg_hello hello;
 };
 
-static void on_up(struct channel_conn *conn, const struct msg_hello *hello, uint16_t version,
-		  void *arg)
+static void on_up(struct channel_conn *conn, const struct msg_hello *hello, uint16_t version, void *arg)
 {
 	struct asking *a = arg;
 
@@ -258,9 +249,7 @@ static bool ask_who(const struct config *c, const struct endpoint *at, struct as
 	const struct channel_options options = { .program = "tcpcopy",
 						 .release = VERSION,
 						 .secret = c->secret };
-	static const struct channel_handler handler = { .up = on_up,
-							.message = on_message,
-							.down = on_down };
+	static const struct channel_handler handler = { .up = on_up, .message = on_message, .down = on_down };
 	struct endpoint to = *at;
 
 	if (addr_is_any(&to.addr))
@@ -311,9 +300,11 @@ static void check_channel(struct check_report *report, void *arg)
 			check_note(report, CHECK_OK, "%s: intercept %s listens there already", at,
 				   who.hello.release);
 		} else {
-			check_text(&r, CHECK_BROKEN, "%s: %s", at,
-				   error == EADDRINUSE ? "another program has this port, or an intercept with another --secret"
-						       : strerror(error));
+			check_text(
+				&r, CHECK_BROKEN, "%s: %s", at,
+				error == EADDRINUSE
+					? "another program has this port, or an intercept with another --secret"
+					: strerror(error));
 			if (error == EADDRNOTAVAIL)
 				check_cure(&r, "this host", "ip address show");
 			else

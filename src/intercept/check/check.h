@@ -11,7 +11,6 @@
 int check_main(struct config *c, char *const *argv);
 
 /* Does @filter (pcap-filter(7); NULL: of no kind) let pass what @from sends to @to? */
-bool check_filter_passes(const char *filter, const struct endpoint *from,
-			 const struct endpoint *to);
+bool check_filter_passes(const char *filter, const struct endpoint *from, const struct endpoint *to);
 
 #endif

@@ -112,8 +112,8 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
 	for (unsigned i = 0; i < PACKETS_AT_ONCE; i++) {
 		struct sockaddr_ll from = { 0 };
 		socklen_t from_len = sizeof(from);
-		ssize_t n = recvfrom(fd, packet, sizeof(packet), MSG_TRUNC,
-				     (struct sockaddr *)&from, &from_len);
+		ssize_t n =
+			recvfrom(fd, packet, sizeof(packet), MSG_TRUNC, (struct sockaddr *)&from, &from_len);
 		struct segment s;
 
 		if (n < 0)
@@ -140,8 +140,7 @@ static void find_address(struct msg_findings *f, const struct addr *a)
 		if (i->ifa_netmask && addr_from_sockaddr(&e, i->ifa_netmask)) {
 			f->prefix = 0;
 			for (unsigned byte = addr_is_v4(a) ? 12 : 0; byte < 16; byte++)
-				f->prefix =
-					(uint8_t)(f->prefix + __builtin_popcount(e.addr.b[byte]));
+				f->prefix = (uint8_t)(f->prefix + __builtin_popcount(e.addr.b[byte]));
 		}
 		break;
 	}
@@ -189,8 +188,7 @@ static bool narrow(struct probe *p)
 	snprintf(filter, sizeof(filter),
 		 "tcp and ((src host %s and src port %u and dst host %s and dst port %u) or "
 		 "(src host %s and src port %u and dst host %s and dst port %u))",
-		 a, p->tuple.src.port, b, p->tuple.dst.port, b, p->tuple.dst.port, a,
-		 p->tuple.src.port);
+		 a, p->tuple.src.port, b, p->tuple.dst.port, b, p->tuple.dst.port, a, p->tuple.src.port);
 	if (p->fd < 0 || capture_filter_compile(&program, filter, LINK_RAW, 0, err, sizeof(err)))
 		return false;
 	done = !capture_filter_attach(p->fd, &program, CAPTURE_BOTH, err, sizeof(err));
@@ -208,8 +206,7 @@ void probe_ask(struct probe *p, struct client *client, const struct msg_watch *m
 		p->tuple = m->response;
 		p->found = (struct msg_findings){ .id = m->id };
 		learn(p);
-		if (narrow(p) && listen_to(p, ETH_P_ALL) && p->readable &&
-		    !event_add(p->readable, NULL))
+		if (narrow(p) && listen_to(p, ETH_P_ALL) && p->readable && !event_add(p->readable, NULL))
 			p->found.facts |= FINDING_LOOKS;
 	} else if (p->found.facts & FINDING_LOOKS) {
 		on_readable(p->fd, 0, p);

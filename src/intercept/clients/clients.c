@@ -64,8 +64,7 @@ static void drop(struct client *p)
 	free(p);
 }
 
-static void on_up(struct channel_conn *conn, const struct msg_hello *hello, uint16_t version,
-		  void *arg)
+static void on_up(struct channel_conn *conn, const struct msg_hello *hello, uint16_t version, void *arg)
 {
 	struct client *p = arg;
 	char at[ENDPOINT_TEXT_LEN];
@@ -75,8 +74,8 @@ static void on_up(struct channel_conn *conn, const struct msg_hello *hello, uint
 	p->up = true;
 	p->spreads = hello->features & CHANNEL_WORKERS;
 	p->clients->greeting--;
-	log_info("%s connected: release %s, worker %u, protocol version %u", p->name,
-		 hello->release, hello->worker, version);
+	log_info("%s connected: release %s, worker %u, protocol version %u", p->name, hello->release,
+		 hello->worker, version);
 	p->clients->handler->up(p, p->clients->arg);
 }
 
@@ -203,8 +202,10 @@ static void on_arrived(int fd, const struct endpoint *from, unsigned worker, voi
 	if (!worker)
 		clients_serve(all, fd, from);
 	else if (!all->handler->elsewhere(fd, from, worker, all->arg)) {
-		log_limited(LOGL_WARN, "a connection was refused: there is no worker %u, or it has too "
-				       "much to do", worker);
+		log_limited(LOGL_WARN,
+			    "a connection was refused: there is no worker %u, or it has too "
+			    "much to do",
+			    worker);
 		close(fd);
 		admission_leave(all->admission, &from->addr);
 		all->handler->refused(false, all->arg);
@@ -249,11 +250,9 @@ static void on_acceptable(evutil_socket_t fd, short what, void *arg)
 				take(all, conn, &from);
 			else
 				close(conn);
-		} else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS ||
-			   errno == ENOMEM) {
+		} else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
 			/* The socket stays readable: without a pause the loop would spin on it. */
-			log_limited(LOGL_ERROR, "a connection cannot be accepted: %s",
-				    strerror(errno));
+			log_limited(LOGL_ERROR, "a connection cannot be accepted: %s", strerror(errno));
 			for (unsigned j = 0; j < all->n_listeners; j++)
 				event_del(all->listeners[j].event);
 			event_add(all->resume, &(struct timeval){ ACCEPT_PAUSE_S, 0 });
@@ -320,14 +319,13 @@ static void words_for(int error, const struct endpoint *e, char *err, size_t err
 			 "those that \"ip address\" shows",
 			 addr);
 	else if (error == EACCES)
-		snprintf(err, err_size,
-			 "listening on %s is not permitted: ports below 1024 need root", at);
+		snprintf(err, err_size, "listening on %s is not permitted: ports below 1024 need root", at);
 	else
 		snprintf(err, err_size, "listening on %s: %s", at, strerror(error));
 }
 
-struct clients *clients_new(struct event_base *base, const struct config *c,
-			struct admission *admission, const struct clients_handler *h, void *arg)
+struct clients *clients_new(struct event_base *base, const struct config *c, struct admission *admission,
+			    const struct clients_handler *h, void *arg)
 {
 	struct clients *all = calloc(1, sizeof(*all));
 
@@ -337,9 +335,8 @@ struct clients *clients_new(struct event_base *base, const struct config *c,
 	all->handler = h;
 	all->arg = arg;
 	all->admission = admission;
-	all->channel = (struct channel_options){ .program = "intercept",
-						 .release = VERSION,
-						 .secret = c->secret };
+	all->channel =
+		(struct channel_options){ .program = "intercept", .release = VERSION, .secret = c->secret };
 	return all;
 }
 
@@ -351,8 +348,8 @@ void clients_spread(struct clients *all, const struct fanout *spread, unsigned w
 	all->channel.worker = (uint16_t)worker;
 }
 
-int clients_listen(struct clients *all, const struct config *c, char *where, size_t where_size,
-		 char *err, size_t err_size)
+int clients_listen(struct clients *all, const struct config *c, char *where, size_t where_size, char *err,
+		   size_t err_size)
 {
 	static const struct addr any6;
 	struct addr binds[CONFIG_MAX_BINDS + 2];

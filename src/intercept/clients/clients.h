@@ -25,11 +25,11 @@ struct client {
 	struct addr from;
 	char name[80]; /* "tcpcopy 10.90.111.142:51234" */
 	bool up;
-	bool spreads; /* its WATCHes are for this worker's responses only */
+	bool spreads;       /* its WATCHes are for this worker's responses only */
 	unsigned n_watches; /* of the list below */
-	uint64_t up_at; /* ns */
+	uint64_t up_at;     /* ns */
 
-	struct watch *watches;                     /* the pipeline's */
+	struct watch *watches;                       /* the pipeline's */
 	struct endpoint targets[CLIENT_MAX_TARGETS]; /* announced by TARGET */
 	unsigned n_targets;
 
@@ -46,7 +46,7 @@ struct clients_handler {
 	void (*unwatch)(struct client *p, uint64_t id, void *arg);
 	void (*target)(struct client *p, const struct endpoint *e, void *arg);
 	void (*probe)(struct client *p, const struct msg_watch *w, void *arg);
-	void (*batch_end)(void *arg);               /* after the messages that one read brought */
+	void (*batch_end)(void *arg);                 /* after the messages that one read brought */
 	void (*drained)(struct client *p, void *arg); /* its output has room again */
 	void (*down)(struct client *p, void *arg);    /* gone; only for one that was up */
 	/* A connection was turned away: by --allow, or by a limit or for want of a good HELLO. */
@@ -56,16 +56,16 @@ struct clients_handler {
 };
 
 /* The connections of one worker. NULL: no memory. */
-struct clients *clients_new(struct event_base *base, const struct config *c,
-			struct admission *admission, const struct clients_handler *h, void *arg);
+struct clients *clients_new(struct event_base *base, const struct config *c, struct admission *admission,
+			    const struct clients_handler *h, void *arg);
 /* Say in HELLO how responses are spread over the workers, and that this is worker @worker. */
 void clients_spread(struct clients *p, const struct fanout *spread, unsigned worker);
 /*
  * Worker 0, for all: listen as @c says. -1 with words in @err ("port 36524 is in use: ..."). @where
  * says where, for the line of facts.
  */
-int clients_listen(struct clients *p, const struct config *c, char *where, size_t where_size,
-		 char *err, size_t err_size);
+int clients_listen(struct clients *p, const struct config *c, char *where, size_t where_size, char *err,
+		   size_t err_size);
 /* Serve a connection that was accepted and admitted. */
 void clients_serve(struct clients *p, int fd, const struct endpoint *from);
 

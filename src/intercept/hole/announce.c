@@ -31,8 +31,7 @@ void announce_use(struct announce *a, const struct endpoint *e)
 		if (a->n_fresh == ANNOUNCE_MAX_FRESH)
 			guard_fresh(a);
 	} else if (a->targets.refused != refused) {
-		log_limited(LOGL_ERROR,
-			    "more than %u targets were announced; further ones are not served",
+		log_limited(LOGL_ERROR, "more than %u targets were announced; further ones are not served",
 			    TARGETS_MAX);
 	}
 }
@@ -56,8 +55,7 @@ void announce_apply(struct announce *a)
 	if (captures_set_filter(a->captures, filter, err, sizeof(err)))
 		log_err("the capture filter could not be changed to \"%s\": %s", filter, err);
 	else if (!a->silent)
-		log_info("captures %s",
-			 a->targets.count ? filter : "nothing: no target is announced");
+		log_info("captures %s", a->targets.count ? filter : "nothing: no target is announced");
 }
 
 void announce_expire(struct announce *a, uint64_t now)

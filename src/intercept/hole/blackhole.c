@@ -57,10 +57,8 @@ static bool interface_leaks(const char *interface, char *why, size_t size)
 
 	snprintf(force, sizeof(force), "net.ipv6.conf.%s.force_forwarding=0", interface);
 	return strcmp(interface, "lo") &&
-	       (leaks("ipv4", interface, "forwarding", interface, "net.ipv4.ip_forward=0", why,
-		      size) ||
-		leaks("ipv6", "all", "forwarding", interface, "net.ipv6.conf.all.forwarding=0", why,
-		      size) ||
+	       (leaks("ipv4", interface, "forwarding", interface, "net.ipv4.ip_forward=0", why, size) ||
+		leaks("ipv6", "all", "forwarding", interface, "net.ipv6.conf.all.forwarding=0", why, size) ||
 		leaks("ipv6", interface, "force_forwarding", interface, force, why, size));
 }
 

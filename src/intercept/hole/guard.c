@@ -71,8 +71,7 @@ static int take_lock(pid_t *holder)
 {
 	static const char name[] = "\0" GUARD_TABLE ".guard";
 	struct sockaddr_un un = { .sun_family = AF_UNIX };
-	const socklen_t len =
-		(socklen_t)(offsetof(struct sockaddr_un, sun_path) + sizeof(name) - 1);
+	const socklen_t len = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + sizeof(name) - 1);
 	struct ucred cred = { 0 };
 	socklen_t cred_len = sizeof(cred);
 	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
@@ -136,8 +135,7 @@ struct guard *guard_open(char *err, size_t err_size)
 	script.len = 0;
 	add(&script, "list table inet " GUARD_TABLE "\n");
 	if (nft && !nft_run(nft, script.text, script.len, why, sizeof(why)))
-		log_warn("nft table inet " GUARD_TABLE
-			 " was left by an intercept that did not end properly; "
+		log_warn("nft table inet " GUARD_TABLE " was left by an intercept that did not end properly; "
 			 "it is replaced");
 	table(&script);
 	g = malloc(sizeof(*g));
@@ -165,8 +163,8 @@ int guard_add(struct guard *g, const struct endpoint *e, unsigned n, char *err, 
 		script.len = 0;
 		for (; n && script.len + 2 * ELEMENT_SIZE + sizeof(addr) < NFT_SCRIPT_SIZE; n--, e++)
 			add(&script, "add element inet " GUARD_TABLE " targets%c { %s . %u }\n",
-			    addr_is_v4(&e->addr) ? '4' : '6',
-			    addr_format(addr, sizeof(addr), &e->addr), e->port);
+			    addr_is_v4(&e->addr) ? '4' : '6', addr_format(addr, sizeof(addr), &e->addr),
+			    e->port);
 		rc = nft_run(g->nft, script.text, script.len, err, err_size);
 	}
 	pthread_mutex_unlock(&g->busy);

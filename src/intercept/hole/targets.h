@@ -10,12 +10,12 @@
 /* Endpoints that the connected tcpcopys have announced as targets. */
 #define TARGETS_MAX 4096u
 #define TARGETS_FILTER_PAIRS 64u /* up to here the filter names address and port */
-#define TARGETS_LINGER_NS                                                                          \
+#define TARGETS_LINGER_NS                                                                                    \
 	(60 * NS_PER_SEC) /* an endpoint without a watch is kept so long: last retransmissions */
 
 struct target {
 	struct endpoint endpoint;
-	unsigned users; /* watches, and connections that announced it by TARGET: not yet used up */
+	unsigned users;   /* watches, and connections that announced it by TARGET: not yet used up */
 	uint64_t idle_at; /* ns, when users became 0 */
 };
 

@@ -1,8 +1,9 @@
 /*
  * The account of intercept - theory of operation
  *
- * In: the counters of the stages. Out: one array of numbers and the table that names them, put together from the stages' own tables. Every packet
- * that the kernel handed over is a segment or was rejected under a reason; every segment became a record that was sent, merged, dropped, left out or is held, or has no
+ * In: the counters of the stages. Out: one array of numbers and the table that names them, put together
+ * from the stages' own tables. Every packet that the kernel handed over is a segment or was rejected under
+ * a reason; every segment became a record that was sent, merged, dropped, left out or is held, or has no
  * owner, or waits for one.
  */
 #include "intercept/report/account.h"
@@ -11,6 +12,7 @@
 #include "base/util.h"
 #include "intercept/captures.h"
 
+/* clang-format off */
 static const struct account_row rows[ACCOUNT_ROWS] = {
 #define X(key, text) [ROW_CAPTURE_##key] = { "capture", #key, text },
 	ACCOUNT_CAPTURE(X)
@@ -34,6 +36,7 @@ static const struct account_row rows[ACCOUNT_ROWS] = {
 	ACCOUNT_LOG(X)
 #undef X
 };
+/* clang-format on */
 
 static const struct account_section sections[] = {
 	{ "capture", "the capture" },
@@ -47,7 +50,8 @@ static const struct account_section sections[] = {
 
 static const struct account_equation equations[] = {
 	{ "packets captured = each result of parsing", "capture.packets", "parse.*" },
-	{ "segments = sent + each reason why not + waiting", "parse.ok", "segments.* + waiting.held + waiting.early" },
+	{ "segments = sent + each reason why not + waiting", "parse.ok",
+	  "segments.* + waiting.held + waiting.early" },
 	{ "watches = ended + live", "watches.watches", "watches.ended + waiting.watches" },
 };
 

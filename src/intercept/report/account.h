@@ -5,25 +5,29 @@
 #include "intercept/pipeline.h"
 #include "intercept/report/stats.h"
 
-/* The account of intercept: what became of every packet, segment and watch. The rows that no stage's own table has: key, text. */
-#define ACCOUNT_CAPTURE(X)                                                                         \
-	X(let_in, "packets that the kernel's filter let in")                                       \
-	X(packets, "of these, captured")                                                           \
-	X(kernel_drops, "of these, dropped by the kernel: no room in the buffer or ring")          \
-	X(outdated, "of these, let in by a filter that was replaced before they were read")        \
-	X(unread, "of these, not read yet, or not before the end")                                 \
+/*
+ * The account of intercept: what became of every packet, segment and watch. The rows that no stage's own
+ * table has: key, text.
+ */
+#define ACCOUNT_CAPTURE(X)                                                                                   \
+	X(let_in, "packets that the kernel's filter let in")                                                 \
+	X(packets, "of these, captured")                                                                     \
+	X(kernel_drops, "of these, dropped by the kernel: no room in the buffer or ring")                    \
+	X(outdated, "of these, let in by a filter that was replaced before they were read")                  \
+	X(unread, "of these, not read yet, or not before the end")                                           \
 	X(errors, "errors of the capture (an interface that went down)")
 
-#define ACCOUNT_WAITING(X)                                                                         \
-	X(held, "records held for a slow reader")                                                  \
-	X(early, "segments that wait for their WATCH")                                             \
-	X(watches, "watches now")                                                                  \
+#define ACCOUNT_WAITING(X)                                                                                   \
+	X(held, "records held for a slow reader")                                                            \
+	X(early, "segments that wait for their WATCH")                                                       \
+	X(watches, "watches now")                                                                            \
 	X(peers, "tcpcopy connections now")
 
-#define ACCOUNT_LOG(X)                                                                             \
-	X(suppressed, "log lines kept back, because there were many like them")                    \
+#define ACCOUNT_LOG(X)                                                                                       \
+	X(suppressed, "log lines kept back, because there were many like them")                              \
 	X(dropped, "log lines that could not be written")
 
+/* clang-format off */
 enum account_row_id {
 #define X(key, text) ROW_CAPTURE_##key,
 	ACCOUNT_CAPTURE(X)
@@ -46,12 +50,16 @@ enum account_row_id {
 #define X(key, text) ROW_LOG_##key,
 	ACCOUNT_LOG(X)
 #undef X
-		ACCOUNT_ROWS
+	ACCOUNT_ROWS
 };
+/* clang-format on */
 
 extern const struct account_table account_table;
 
-/* Add what the worker of @pipeline has counted to @sum, which has ACCOUNT_ROWS of uint64_t. In its own thread; see workers_collect(). */
+/*
+ * Add what the worker of @pipeline has counted to @sum, which has ACCOUNT_ROWS of uint64_t. In its own
+ * thread; see workers_collect().
+ */
 void account_collect(void *pipeline, void *sum);
 /* What the process counts, not a worker. Once for each report. */
 void account_collect_process(uint64_t *row);

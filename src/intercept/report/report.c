@@ -23,7 +23,7 @@ typedef unsigned long long ull;
 struct report {
 	const struct config *config;
 	struct workers *workers;
-	struct replace *file; /* of --report; NULL: none */
+	struct replace *file;       /* of --report; NULL: none */
 	uint64_t started, at, then; /* ns */
 	uint64_t now_row[ACCOUNT_ROWS], then_row[ACCOUNT_ROWS];
 };
@@ -71,22 +71,21 @@ static void collect(struct report *r)
 
 static double rate(const struct report *r, unsigned row)
 {
-	return r->at > r->then ? (double)(r->now_row[row] - r->then_row[row]) /
-					 ((double)(r->at - r->then) / 1e9)
-			       : 0;
+	return r->at > r->then
+		       ? (double)(r->now_row[row] - r->then_row[row]) / ((double)(r->at - r->then) / 1e9)
+		       : 0;
 }
 
 static char *json_text(const struct report *r)
 {
 	char now[ACCOUNT_TIME_LEN], started[ACCOUNT_TIME_LEN], *text = NULL;
 	json_t *all = account_json(&account_table, r->now_row);
-	json_t *head = json_pack(
-		"{s:s, s:s, s:i, s:s, s:s, s:f, s:{s:f, s:f, s:f}}", "program", "intercept",
-		"version", VERSION, "pid", (int)getpid(), "started",
-		account_time(r->at - r->started, started), "time", account_time(0, now), "uptime",
-		(double)(r->at - r->started) / 1e9, "rates", "seconds",
-		(double)(r->at - r->then) / 1e9, "captured_packets", rate(r, ROW_CAPTURE_packets),
-		"records", rate(r, ROW_SEGMENTS_forwarded));
+	json_t *head = json_pack("{s:s, s:s, s:i, s:s, s:s, s:f, s:{s:f, s:f, s:f}}", "program", "intercept",
+				 "version", VERSION, "pid", (int)getpid(), "started",
+				 account_time(r->at - r->started, started), "time", account_time(0, now),
+				 "uptime", (double)(r->at - r->started) / 1e9, "rates", "seconds",
+				 (double)(r->at - r->then) / 1e9, "captured_packets",
+				 rate(r, ROW_CAPTURE_packets), "records", rate(r, ROW_SEGMENTS_forwarded));
 
 	if (all && head && !json_object_update(head, all))
 		text = json_dumps(head, JSON_INDENT(1));
@@ -108,10 +107,10 @@ static void print_status(const struct report *r, FILE *to)
 	fprintf(to,
 		"%llu watches of %llu connections, captured %.0f packets/s, sent %.0f records/s; "
 		"%llu merged, %llu dropped, %llu without an owner, kernel drops %llu\n",
-		(ull)row[ROW_WAITING_watches], (ull)row[ROW_WAITING_peers],
-		rate(r, ROW_CAPTURE_packets), rate(r, ROW_SEGMENTS_forwarded),
-		(ull)row[ROW_SEGMENTS_merged], (ull)row[ROW_SEGMENTS_dropped],
-		(ull)row[ROW_SEGMENTS_unowned], (ull)row[ROW_CAPTURE_kernel_drops]);
+		(ull)row[ROW_WAITING_watches], (ull)row[ROW_WAITING_peers], rate(r, ROW_CAPTURE_packets),
+		rate(r, ROW_SEGMENTS_forwarded), (ull)row[ROW_SEGMENTS_merged],
+		(ull)row[ROW_SEGMENTS_dropped], (ull)row[ROW_SEGMENTS_unowned],
+		(ull)row[ROW_CAPTURE_kernel_drops]);
 }
 
 static char *text_of(const struct report *r, bool whole)
@@ -124,8 +123,7 @@ static char *text_of(const struct report *r, bool whole)
 		return NULL;
 	if (whole)
 		fprintf(to, "report: %llu packets captured, %llu dropped by the kernel, %llu watches now\n",
-			(ull)r->now_row[ROW_CAPTURE_packets],
-			(ull)r->now_row[ROW_CAPTURE_kernel_drops],
+			(ull)r->now_row[ROW_CAPTURE_packets], (ull)r->now_row[ROW_CAPTURE_kernel_drops],
 			(ull)r->now_row[ROW_WAITING_watches]);
 	else
 		print_status(r, to);

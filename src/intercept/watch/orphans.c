@@ -75,8 +75,7 @@ static void pop(struct orphans *o)
 
 void orphans_expire(struct orphans *o, uint64_t now)
 {
-	while (o->count &&
-	       (o->ring[o->head].gone || o->ring[o->head].is.since + ORPHAN_LIFE_NS <= now))
+	while (o->count && (o->ring[o->head].gone || o->ring[o->head].is.since + ORPHAN_LIFE_NS <= now))
 		pop(o);
 }
 
@@ -87,8 +86,7 @@ void orphans_forget(struct orphans *o, const struct tuple *t)
 	if (!o->count)
 		return;
 	bucket = bucket_of(o, t);
-	for (at = o->first[bucket]; at != NONE && !tuple_eq(&o->ring[at].is.tuple, t);
-	     at = o->ring[at].next)
+	for (at = o->first[bucket]; at != NONE && !tuple_eq(&o->ring[at].is.tuple, t); at = o->ring[at].next)
 		before = at;
 	if (at == NONE)
 		return;
@@ -112,9 +110,7 @@ void orphans_add(struct orphans *o, const struct tuple *t, const struct addr *ow
 	if (o->count == ORPHANS_MAX)
 		pop(o);
 	at = (o->head + o->count++) % ORPHANS_MAX;
-	o->ring[at] = (struct entry){
-		.is = { *t, *owner, now }, .next = NONE, .bucket = bucket
-	};
+	o->ring[at] = (struct entry){ .is = { *t, *owner, now }, .next = NONE, .bucket = bucket };
 	o->changed = true;
 	if (o->last[bucket] == NONE)
 		o->first[bucket] = at;

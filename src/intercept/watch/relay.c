@@ -169,9 +169,8 @@ void relay_report_loss(struct client *p, uint64_t kernel_drops, uint64_t unowned
 	const struct message m = { .type = MSG_LOSS, .loss = now };
 	const struct msg_loss *told = &p->told;
 
-	if (now.records_dropped == told->records_dropped &&
-	    now.records_merged == told->records_merged && now.kernel_drops == told->kernel_drops &&
-	    now.unowned == told->unowned)
+	if (now.records_dropped == told->records_dropped && now.records_merged == told->records_merged &&
+	    now.kernel_drops == told->kernel_drops && now.unowned == told->unowned)
 		return;
 	if (channel_conn_send(p->conn, &m))
 		p->told = now;

@@ -142,15 +142,13 @@ unsigned route_count(const struct route *r)
 static uint32_t fingerprint(const struct segment *s)
 {
 	static const struct siphash_key key;
-	const uint32_t fields[6] = { s->seq,   s->ack,
-				     s->len,   (uint32_t)s->window << 16 | s->ip_id,
+	const uint32_t fields[6] = { s->seq,   s->ack,      s->len, (uint32_t)s->window << 16 | s->ip_id,
 				     s->flags, s->opt.tsval };
 
 	return (uint32_t)siphash(&key, fields, sizeof(fields));
 }
 
-bool route_is_copy(struct route *r, struct watch *w, const struct segment *s, int ifindex,
-		   uint8_t pkttype)
+bool route_is_copy(struct route *r, struct watch *w, const struct segment *s, int ifindex, uint8_t pkttype)
 {
 	const uint16_t side = (uint16_t)(ifindex << 1 | (pkttype == PACKET_OUTGOING));
 	uint32_t print;

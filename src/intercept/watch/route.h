@@ -23,7 +23,7 @@ struct watch {
 	struct tuple tuple; /* src: the target */
 	uint64_t id;        /* of the client's choice */
 	struct client *client;
-	struct table_node by_tuple, by_id; /* the route's */
+	struct table_node by_tuple, by_id;       /* the route's */
 	struct watch *client_prev, *client_next; /* the client's list */
 
 	/* The relay's: records that wait for a slow reader, in order. */
@@ -70,7 +70,6 @@ unsigned route_count(const struct route *r);
  * window, IP id and TSval are copies if they come from different sides; each copy is matched once,
  * so that duplicate ACKs that the target really sent are told from copies of one.
  */
-bool route_is_copy(struct route *r, struct watch *w, const struct segment *s, int ifindex,
-		   uint8_t pkttype);
+bool route_is_copy(struct route *r, struct watch *w, const struct segment *s, int ifindex, uint8_t pkttype);
 
 #endif

@@ -96,11 +96,10 @@ struct state *state_open(const char *path, unsigned worker, char *err, size_t er
 		s->file = replace_open(s->path);
 	if (s->file)
 		return s;
-	snprintf(
-		err, err_size,
-		"option --state \"%s\": %s; accepted: a file in a directory that exists and may be "
-		"written, which is new or was written by intercept",
-		path, foreign ? "it is no state of intercept" : strerror(errno));
+	snprintf(err, err_size,
+		 "option --state \"%s\": %s; accepted: a file in a directory that exists and may be "
+		 "written, which is new or was written by intercept",
+		 path, foreign ? "it is no state of intercept" : strerror(errno));
 	free(s);
 	return NULL;
 }
@@ -125,8 +124,7 @@ static struct orphan from_record(const struct record *r, uint64_t age, uint64_t 
 	return x;
 }
 
-void state_load(const char *path, uint64_t now, void (*fn)(const struct orphan *x, void *arg),
-		void *arg)
+void state_load(const char *path, uint64_t now, void (*fn)(const struct orphan *x, void *arg), void *arg)
 {
 	const uint64_t wall = wall_ns();
 	struct record r;
@@ -202,8 +200,7 @@ void state_save(struct state *s, struct orphans *o, uint64_t now)
 	w.to = (struct record *)(void *)(data + sizeof(magic));
 	orphans_each(o, add_record, &w);
 	if (replace_write(s->file, data, (size_t)((char *)w.to - data)))
-		log_limited(LOGL_WARN,
-			    "the state \"%s\" cannot be written: %s; the one before stays", s->path,
-			    strerror(errno));
+		log_limited(LOGL_WARN, "the state \"%s\" cannot be written: %s; the one before stays",
+			    s->path, strerror(errno));
 	free(data);
 }

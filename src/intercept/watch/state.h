@@ -19,8 +19,7 @@ void state_close(struct state *s);
 
 /* All orphans that workers of an intercept before have left in their files, to whom @fn gives them.
  */
-void state_load(const char *path, uint64_t now, void (*fn)(const struct orphan *x, void *arg),
-		void *arg);
+void state_load(const char *path, uint64_t now, void (*fn)(const struct orphan *x, void *arg), void *arg);
 
 /* The files of workers from the @count-th on, which there were before, are not needed any more. */
 void state_remove_others(const char *path, unsigned count);

@@ -67,8 +67,7 @@ static void on_watch(struct client *client, const struct msg_watch *m, void *arg
 	w = client->n_watches < CLIENT_MAX_WATCHES ? route_add(p->route, client, m->id, &m->response) : NULL;
 	if (!w) {
 		p->stats.refused++;
-		log_limited(LOGL_ERROR,
-			    "a session of %s cannot be served: it has %u watches of %u in all",
+		log_limited(LOGL_ERROR, "a session of %s cannot be served: it has %u watches of %u in all",
 			    client->name, client->n_watches, route_count(p->route));
 		return;
 	}
@@ -142,11 +141,10 @@ static void on_drained(struct client *client, void *arg)
  * so long that it has watched again all that it still has. Of several workers the first one does.
  */
 static struct client *stray_receiver(const struct pipeline *p, const struct addr *owner,
-				   const struct endpoint *target, uint64_t now)
+				     const struct endpoint *target, uint64_t now)
 {
 	for (struct client *client = NULL; (client = clients_next(p->clients, client));) {
-		if (!addr_eq(&client->from, owner) ||
-		    now < client->up_at + ORPHAN_GRACE_NS)
+		if (!addr_eq(&client->from, owner) || now < client->up_at + ORPHAN_GRACE_NS)
 			continue;
 		for (unsigned i = 0; i < client->n_targets; i++)
 			if (endpoint_eq(&client->targets[i], target))
@@ -158,10 +156,7 @@ static struct client *stray_receiver(const struct pipeline *p, const struct addr
 void watch_given_up(const struct tuple *t, const struct response *r, void *arg)
 {
 	struct message m = { .type = MSG_STRAY,
-			     .stray = { .response = *t,
-					.seq = r->seq,
-					.ack = r->ack,
-					.flags = r->flags } };
+			     .stray = { .response = *t, .seq = r->seq, .ack = r->ack, .flags = r->flags } };
 	struct pipeline *p = arg;
 	const uint64_t now = now_ns();
 	struct watch *w = route_find(p->route, t);

@@ -42,8 +42,8 @@ struct aside *aside_new(size_t bytes)
 	if (!a)
 		return NULL;
 	a->size = bytes / ALIGN * ALIGN;
-	a->map = mmap(NULL, a->size, PROT_READ | PROT_WRITE,
-		      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	a->map = mmap(NULL, a->size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1,
+		      0);
 	if (a->map == MAP_FAILED) {
 		free(a);
 		return NULL;

@@ -8,10 +8,10 @@
  * worker's packets (capture_group.c). Another program turns the stream from one socket to the
  * other: no packet is missed and none is seen twice, and the idle socket costs nothing.
  *
- * Order: until no processor runs the old program any more, and the socket that was left has then been found empty, each
- * poll empties that one first and looks at the other only afterwards. What was captured earlier is
- * so delivered earlier. A ring is empty when its block in the making is, too; the kernel retires
- * that within the block timer's time, and as long the packets behind it have to wait.
+ * Order: until no processor runs the old program any more, and the socket that was left has then been found
+ * empty, each poll empties that one first and looks at the other only afterwards. What was captured earlier
+ * is so delivered earlier. A ring is empty when its block in the making is, too; the kernel retires that
+ * within the block timer's time, and as long the packets behind it have to wait.
  *
  * When to turn: packets are counted over a window of time. A wake-up for each packet costs a fixed
  * sum; the ring saves most of these from 1000 packets/s on, but lets packets wait for their block.
@@ -33,9 +33,9 @@
 
 #include "io/capture/capture.h"
 
-#define UP_RATE 12000u /* packets/s at a retire time of 1 ms */
-#define BYTES_AS_PACKET 8192u  /* so many bytes weigh as much as one more packet */
-#define LATE (10 * NS_PER_MS)  /* older than a packet should be when it is delivered */
+#define UP_RATE 12000u        /* packets/s at a retire time of 1 ms */
+#define BYTES_AS_PACKET 8192u /* so many bytes weigh as much as one more packet */
+#define LATE (10 * NS_PER_MS) /* older than a packet should be when it is delivered */
 #define WINDOW (50 * NS_PER_MS)
 #define ALTERNATE_WINDOW (5 * NS_PER_MS) /* CAPTURE_ALTERNATE */
 #define TURN_MOST (50 * NS_PER_MS)       /* waiting for the last block of a ring */
@@ -50,9 +50,9 @@ struct pair {
 	unsigned on;        /* the half that packets go to, or soon will */
 	unsigned reversals; /* of the group, as far as known here */
 	struct capture_turn turn;
-	bool turning;     /* the other half may still have packets that are older */
-	uint64_t turned;  /* when that began, ns */
-	bool fixed;       /* turning failed once: not again */
+	bool turning;    /* the other half may still have packets that are older */
+	uint64_t turned; /* when that began, ns */
+	bool fixed;      /* turning failed once: not again */
 	bool alternate;
 	uint64_t up, down; /* packets/s */
 	uint64_t window_start, window_packets;
@@ -104,8 +104,8 @@ static void turn_is_over(struct pair *p)
 	window_begins(p);
 	if (!p->turn.error)
 		return;
-	snprintf(p->source.error, sizeof(p->source.error), "capture on %s stays as it is: %s",
-		 p->source.name, strerror(p->turn.error));
+	snprintf(p->source.error, sizeof(p->source.error), "capture on %s stays as it is: %s", p->source.name,
+		 strerror(p->turn.error));
 	p->fixed = true;
 	p->on = p->turn.before;
 }
@@ -122,7 +122,10 @@ static void adapt(struct pair *p, unsigned n)
 	now = capture_clock_ns(CLOCK_MONOTONIC);
 	passed = MAX(now - p->window_start, 1u);
 	weight = p->window_packets + (delivered(p) - p->window_bytes) / BYTES_AS_PACKET;
-	/* as much as it takes to turn has come before the window is over: a socket's buffer may not last so long */
+	/*
+	 * as much as it takes to turn has come before the window is over: a socket's buffer may not last so
+	 * long
+	 */
 	burst = p->on == PACKET && weight > p->up * WINDOW / NS_PER_SEC;
 	if (passed < (p->alternate ? ALTERNATE_WINDOW : WINDOW) && !burst)
 		return;
@@ -150,8 +153,7 @@ static unsigned poll_turning(struct pair *p, unsigned budget, source_fn fn, void
 	if (left == PACKET)
 		capture_ring_relieve(p->half[RING]);
 	n = poll_half(p, left, budget, fn, arg);
-	if (!p->half[left]->drained &&
-	    (n || capture_clock_ns(CLOCK_MONOTONIC) - p->turned < TURN_MOST))
+	if (!p->half[left]->drained && (n || capture_clock_ns(CLOCK_MONOTONIC) - p->turned < TURN_MOST))
 		return n;
 	if (n < budget)
 		n += poll_half(p, p->on, budget - n, fn, arg);
@@ -249,9 +251,8 @@ static int watch(const struct pair *p)
 	return 0;
 }
 
-struct source *capture_auto_new(struct capture *packet, struct capture *ring,
-				const struct capture_options *o, struct capture_group *g,
-				unsigned worker, char *err, size_t err_size)
+struct source *capture_auto_new(struct capture *packet, struct capture *ring, const struct capture_options *o,
+				struct capture_group *g, unsigned worker, char *err, size_t err_size)
 {
 	struct pair *p = calloc(1, sizeof(*p));
 

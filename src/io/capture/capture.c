@@ -46,11 +46,10 @@ void capture_note_error(struct capture *c, int code)
 {
 	c->counters.errors++;
 	if (code == ENETDOWN && !if_nametoindex(c->interface))
-		snprintf(c->source.error, sizeof(c->source.error), "interface %s was removed",
-			 c->interface);
+		snprintf(c->source.error, sizeof(c->source.error), "interface %s was removed", c->interface);
 	else
-		snprintf(c->source.error, sizeof(c->source.error), "capture on %s: %s",
-			 c->interface, strerror(code));
+		snprintf(c->source.error, sizeof(c->source.error), "capture on %s: %s", c->interface,
+			 strerror(code));
 }
 
 static void list_interfaces(char *out, size_t size)
@@ -74,8 +73,7 @@ static int look_at_interface(struct capture *c, bool incoming_only, char *err, s
 	c->ifindex = (int)if_nametoindex(c->interface);
 	if (!c->ifindex || ioctl(c->source.fd, SIOCGIFHWADDR, &ifr) < 0) {
 		list_interfaces(names, sizeof(names));
-		snprintf(err, err_size, "interface %s does not exist; there are: %s", c->interface,
-			 names);
+		snprintf(err, err_size, "interface %s does not exist; there are: %s", c->interface, names);
 		return -1;
 	}
 	if (!capture_link_type(ifr.ifr_hwaddr.sa_family, &c->link)) {
@@ -147,8 +145,7 @@ void capture_head_close(struct capture *c)
 	pcap_freecode(&c->program);
 }
 
-int capture_refilter(struct capture *list[], unsigned n, const char *text, char *err,
-		     size_t err_size)
+int capture_refilter(struct capture *list[], unsigned n, const char *text, char *err, size_t err_size)
 {
 	struct bpf_program program[2];
 	unsigned i, compiled, attached;

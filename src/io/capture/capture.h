@@ -56,8 +56,7 @@ void capture_note_error(struct capture *c, int code);
 void capture_head_close(struct capture *c); /* the socket and the filter */
 
 /* Give all of @list the filter @text, or none. */
-int capture_refilter(struct capture *list[], unsigned n, const char *text, char *err,
-		     size_t err_size);
+int capture_refilter(struct capture *list[], unsigned n, const char *text, char *err, size_t err_size);
 
 /*
  * The fan-out group of an interface: all sockets of all workers (capture_group.c). Member i is the
@@ -82,8 +81,7 @@ static inline bool capture_turn_busy(const struct capture_turn *t)
  * caller's, tells when. Never blocks for longer than starting a thread takes. False when there is
  * no thread to do it.
  */
-bool capture_group_turn(struct capture_group *g, unsigned worker, unsigned half,
-			struct capture_turn *t);
+bool capture_group_turn(struct capture_group *g, unsigned worker, unsigned half, struct capture_turn *t);
 /* The members are in the opposite order of what was thought when there were @seen reversals. */
 void capture_group_reverse(struct capture_group *g, unsigned seen);
 unsigned capture_group_reversals(const struct capture_group *g);
@@ -93,9 +91,8 @@ void capture_group_put(struct capture_group *g); /* one user less; after the las
  * Two sockets of worker @worker in @g as one source, which is then a user of it. NULL with words in
  * @err, and nothing taken. capture_auto.c
  */
-struct source *capture_auto_new(struct capture *packet, struct capture *ring,
-				const struct capture_options *o, struct capture_group *g,
-				unsigned worker, char *err, size_t err_size);
+struct source *capture_auto_new(struct capture *packet, struct capture *ring, const struct capture_options *o,
+				struct capture_group *g, unsigned worker, char *err, size_t err_size);
 
 /* How long the kernel keeps a block of a ring that does not fill (ns), measured once; never 0. */
 uint64_t capture_ring_retire_time(void);
@@ -160,8 +157,7 @@ static inline uint16_t capture_gso_size(const struct virtio_net_hdr *v)
 {
 	uint8_t type = v->gso_type & (uint8_t)~VIRTIO_NET_HDR_GSO_ECN;
 
-	return type == VIRTIO_NET_HDR_GSO_TCPV4 || type == VIRTIO_NET_HDR_GSO_TCPV6 ? v->gso_size
-										    : 0;
+	return type == VIRTIO_NET_HDR_GSO_TCPV4 || type == VIRTIO_NET_HDR_GSO_TCPV6 ? v->gso_size : 0;
 }
 
 /* Queued under the filter before, and not wanted by the one now? */

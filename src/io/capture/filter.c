@@ -135,15 +135,14 @@ int capture_filter_drop_all(int fd)
 	return attach(fd, &drop, 1);
 }
 
-int capture_filter_attach(int fd, const struct bpf_program *program,
-			  enum capture_direction direction, char *err, size_t err_size)
+int capture_filter_attach(int fd, const struct bpf_program *program, enum capture_direction direction,
+			  char *err, size_t err_size)
 {
 	struct sock_filter code[BPF_MAXINSNS];
 	unsigned i, n = 0;
 
 	if (program->bf_len + 3 > ARRAY_SIZE(code)) {
-		snprintf(err, err_size,
-			 "the filter is too long: %u instructions, the kernel takes %u",
+		snprintf(err, err_size, "the filter is too long: %u instructions, the kernel takes %u",
 			 program->bf_len, (unsigned)ARRAY_SIZE(code) - 3);
 		return -1;
 	}
@@ -153,8 +152,7 @@ int capture_filter_attach(int fd, const struct bpf_program *program,
 
 		code[n++] = (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS,
 							 (unsigned)(SKF_AD_OFF + SKF_AD_PKTTYPE));
-		code[n++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, type, to_host,
-							 !to_host);
+		code[n++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, type, to_host, !to_host);
 		code[n++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, 0);
 	}
 	for (i = 0; i < program->bf_len; i++) {

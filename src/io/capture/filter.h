@@ -34,8 +34,8 @@ int capture_filter_compile(struct bpf_program *program, const char *text, enum l
 
 /* Put @program, with the test of the packet type in front, into socket @fd. 0, or -1 with words in
  * @err. */
-int capture_filter_attach(int fd, const struct bpf_program *program,
-			  enum capture_direction direction, char *err, size_t err_size);
+int capture_filter_attach(int fd, const struct bpf_program *program, enum capture_direction direction,
+			  char *err, size_t err_size);
 
 /* Let nothing into socket @fd. 0, or -1 with errno. */
 int capture_filter_drop_all(int fd);

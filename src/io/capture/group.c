@@ -47,8 +47,8 @@ struct capture_group {
 	bool started;
 	pthread_mutex_t lock; /* for all below */
 	pthread_cond_t wanted;
-	struct fanout_members members; /* as wanted; the kernel follows */
-	unsigned reversals;            /* atomic: read without the lock */
+	struct fanout_members members;                 /* as wanted; the kernel follows */
+	unsigned reversals;                            /* atomic: read without the lock */
 	struct capture_turn *turn[FANOUT_MAX_WORKERS]; /* asked for, and not yet begun */
 	bool stop;
 };
@@ -81,8 +81,7 @@ static int join(struct capture *c, unsigned type, unsigned *group)
 static int set_program(int fd, const struct fanout *f, const struct fanout_members *m)
 {
 	struct sock_filter code[FANOUT_PROGRAM_MAX];
-	struct sock_fprog program = { .len = (unsigned short)fanout_program(code, f, m),
-				      .filter = code };
+	struct sock_fprog program = { .len = (unsigned short)fanout_program(code, f, m), .filter = code };
 
 	return setsockopt(fd, SOL_PACKET, PACKET_FANOUT_DATA, &program, sizeof(program));
 }
@@ -199,8 +198,7 @@ static bool start(struct capture_group *g)
 	return g->started;
 }
 
-bool capture_group_turn(struct capture_group *g, unsigned worker, unsigned half,
-			struct capture_turn *t)
+bool capture_group_turn(struct capture_group *g, unsigned worker, unsigned half, struct capture_turn *t)
 {
 	bool can;
 
@@ -296,8 +294,8 @@ static int let_all_in(struct opening *s)
 static int pair_up(struct opening *s, struct capture_group *g, struct source *out[])
 {
 	for (unsigned w = 0; w < s->fanout->workers; w++) {
-		out[w] = capture_auto_new(s->list[2 * w], s->list[2 * w + 1], s->o, g, w, s->err,
-					  s->err_size);
+		out[w] =
+			capture_auto_new(s->list[2 * w], s->list[2 * w + 1], s->o, g, w, s->err, s->err_size);
 		if (!out[w])
 			return -1;
 		g->users++;
@@ -332,15 +330,15 @@ static int finish(struct opening *s, struct source *out[])
 	return rc;
 }
 
-int capture_open_workers(const struct capture_options *o, const struct fanout *f,
-			 struct source *list[], char *err, size_t err_size)
+int capture_open_workers(const struct capture_options *o, const struct fanout *f, struct source *list[],
+			 char *err, size_t err_size)
 {
 	struct opening s = { .o = o, .fanout = f, .err = err, .err_size = err_size };
 	int rc;
 
 	if (!o->interface[0] || strlen(o->interface) >= IFNAMSIZ) {
-		snprintf(err, err_size, "interface \"%s\": a name has 1 to %d characters",
-			 o->interface, IFNAMSIZ - 1);
+		snprintf(err, err_size, "interface \"%s\": a name has 1 to %d characters", o->interface,
+			 IFNAMSIZ - 1);
 		return -1;
 	}
 	memset(list, 0, f->workers * sizeof(list[0]));

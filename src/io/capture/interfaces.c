@@ -61,16 +61,14 @@ static int read_link(const struct nlmsghdr *h, void *arg)
 	struct device *d;
 	enum link_type link;
 
-	if (h->nlmsg_type != RTM_NEWLINK || h->nlmsg_len < NLMSG_LENGTH(sizeof(*m)) ||
-	    list->n == list->max)
+	if (h->nlmsg_type != RTM_NEWLINK || h->nlmsg_len < NLMSG_LENGTH(sizeof(*m)) || list->n == list->max)
 		return 0;
 	netlink_attributes(a, IFLA_LINK_NETNSID, (const char *)m + NLMSG_ALIGN(sizeof(*m)),
 			   h->nlmsg_len - NLMSG_SPACE(sizeof(*m)));
 	if (!a[IFLA_IFNAME])
 		return 0;
 	d = &list->device[list->n];
-	memcpy(d->name, netlink_value(a[IFLA_IFNAME]),
-	       MIN(netlink_len(a[IFLA_IFNAME]), sizeof(d->name) - 1));
+	memcpy(d->name, netlink_value(a[IFLA_IFNAME]), MIN(netlink_len(a[IFLA_IFNAME]), sizeof(d->name) - 1));
 	d->index = m->ifi_index;
 	d->eligible = (m->ifi_flags & IFF_UP) && !netlink_u32(a[IFLA_MASTER]) &&
 		      capture_link_type(m->ifi_type, &link) &&

@@ -25,7 +25,7 @@
 #define BATCH 32u
 #define SLOT_BYTES (532u * 1024u) /* 8 * 64 KB, the kernel's largest GSO packet, and headers */
 #define SLOT_SKEW 320u            /* or the headers of a batch would share a few cache sets */
-#define IP_ALIGN 2u /* puts the IP header behind 14 bytes of Ethernet on a multiple of four */
+#define IP_ALIGN 2u               /* puts the IP header behind 14 bytes of Ethernet on a multiple of four */
 #define BUFFER_DEFAULT (16u << 20)
 
 union control {
@@ -88,8 +88,8 @@ static struct beside read_beside(struct msghdr *h)
 }
 
 /* False when the packet is not delivered. */
-static bool deliver(struct packet_source *c, unsigned i, const struct capture_clock *clock,
-		    source_fn fn, void *arg)
+static bool deliver(struct packet_source *c, unsigned i, const struct capture_clock *clock, source_fn fn,
+		    void *arg)
 {
 	struct msghdr *h = &c->msg[i].msg_hdr;
 	struct beside b = read_beside(h);
@@ -226,8 +226,7 @@ static void size_buffer(struct capture *c, size_t bytes)
 			 c->interface, got >> 10, want >> 10);
 }
 
-static int set_up(struct packet_source *c, const struct capture_options *o, char *err,
-		  size_t err_size)
+static int set_up(struct packet_source *c, const struct capture_options *o, char *err, size_t err_size)
 {
 	static const int on = 1;
 	struct capture *head = &c->capture;

@@ -1,12 +1,12 @@
 /*
  * Live capture at a high rate: an AF_PACKET ring (TPACKET_V3) in memory shared with the kernel.
  *
- * In: packets that the kernel's filter let through. The kernel writes them one behind the other
- * into a block, and hands the block over when the next packet does not fit, or when the timer says
- * so: then it is "retired", and our socket readable. Out: each packet to the caller's function as
- * a raw_packet that points into the block, so nothing is copied here and no system call is made.
- * Blocks are given back when the caller is done with what was delivered of them; when the budget of a poll ends
- * inside a block, the next poll goes on there.
+ * In: packets that the kernel's filter let through. The kernel writes them one behind the other into a
+ * block, and hands the block over when the next packet does not fit, or when the timer says so: then it is
+ * "retired", and our socket readable. Out: each packet to the caller's function as a raw_packet that points
+ * into the block, so nothing is copied here and no system call is made. Blocks are given back when the
+ * caller is done with what was delivered of them; when the budget of a poll ends inside a block, the next
+ * poll goes on there.
  *
  * Frames have the length of their packets, and a block holds the largest packet there can be: a
  * super-packet of 64 KB, or what the device's limits for BIG TCP say. With a snaplen frames are
@@ -44,9 +44,9 @@
 #define CUT_MOST 2048u
 #define BLOCKS_LEAST 4u
 #define FILLING(blocks) ((blocks) / 4) /* so many wait: their packets are copied aside */
-#define ASIDE_AT_ONCE 4096u        /* packets that one poll copies */
-#define ASIDE_SHARE 4u             /* of the ring's bytes, room for them */
-#define FRAME_EXTRA 256u /* more than what the kernel puts before a packet, and block header */
+#define ASIDE_AT_ONCE 4096u            /* packets that one poll copies */
+#define ASIDE_SHARE 4u                 /* of the ring's bytes, room for them */
+#define FRAME_EXTRA 256u               /* more than what the kernel puts before a packet, and block header */
 /* The kernel puts the IP header behind 16 bytes of room for a link layer, aligned, and then moves
  * it by the virtio_net_hdr; so much more, and it is aligned again. */
 #define RESERVE (16u - (unsigned)sizeof(struct virtio_net_hdr))
@@ -71,8 +71,7 @@ static struct tpacket_block_desc *block(const struct ring *r, unsigned i)
 
 static bool ours(const struct ring *r, unsigned i)
 {
-	return __atomic_load_n(&block(r, i)->hdr.bh1.block_status, __ATOMIC_ACQUIRE) &
-	       TP_STATUS_USER;
+	return __atomic_load_n(&block(r, i)->hdr.bh1.block_status, __ATOMIC_ACQUIRE) & TP_STATUS_USER;
 }
 
 /* Ours are the blocks from r->at on, up to some. */
@@ -187,8 +186,7 @@ static bool deliver(struct ring *r, const struct capture_clock *clock, const str
 	}
 	count->packets++;
 	count->bytes += p->len;
-	count->truncated +=
-		p->captured < p->len && (!r->capture.snaplen || p->captured < r->capture.snaplen);
+	count->truncated += p->captured < p->len && (!r->capture.snaplen || p->captured < r->capture.snaplen);
 	capture_note_age(&r->capture, clock, p);
 	fn(p, arg);
 	return true;
@@ -327,8 +325,7 @@ static int read_limits(const struct nlmsghdr *h, void *arg)
 		return 0;
 	netlink_attributes(a, IFLA_GRO_MAX_SIZE, (const char *)m + NLMSG_ALIGN(sizeof(*m)),
 			   h->nlmsg_len - NLMSG_SPACE(sizeof(*m)));
-	*(unsigned *)arg =
-		MAX(netlink_u32(a[IFLA_GSO_MAX_SIZE]), netlink_u32(a[IFLA_GRO_MAX_SIZE]));
+	*(unsigned *)arg = MAX(netlink_u32(a[IFLA_GSO_MAX_SIZE]), netlink_u32(a[IFLA_GRO_MAX_SIZE]));
 	return 0;
 }
 
@@ -374,14 +371,12 @@ static int make_ring(struct ring *r, size_t wanted)
 	/* The memory of a block is one piece; there may be less of it than asked for. */
 	for (n = MAX(n, BLOCKS_LEAST);; n /= 2) {
 		req.tp_block_nr = req.tp_frame_nr = n;
-		if (!setsockopt(r->capture.source.fd, SOL_PACKET, PACKET_RX_RING, &req,
-				sizeof(req)))
+		if (!setsockopt(r->capture.source.fd, SOL_PACKET, PACKET_RX_RING, &req, sizeof(req)))
 			break;
 		if (errno != ENOMEM || n < 2 * BLOCKS_LEAST)
 			return -1;
 	}
-	r->map = mmap(NULL, n * r->block_bytes, PROT_READ | PROT_WRITE, MAP_SHARED,
-		      r->capture.source.fd, 0);
+	r->map = mmap(NULL, n * r->block_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, r->capture.source.fd, 0);
 	if (r->map == MAP_FAILED) {
 		r->map = NULL;
 		return -1;
@@ -389,8 +384,8 @@ static int make_ring(struct ring *r, size_t wanted)
 	r->blocks = n;
 	if (n * r->block_bytes + r->block_bytes <= wanted)
 		snprintf(r->capture.source.error, sizeof(r->capture.source.error),
-			 "the ring of %s has %zu MB instead of %zu MB: no more memory",
-			 r->capture.interface, (n * r->block_bytes) >> 20, wanted >> 20);
+			 "the ring of %s has %zu MB instead of %zu MB: no more memory", r->capture.interface,
+			 (n * r->block_bytes) >> 20, wanted >> 20);
 	return 0;
 }
 
@@ -437,14 +432,11 @@ struct capture *capture_ring_new(const struct capture_options *o, char *err, siz
 /* One frame from loopback to loopback: ns until its block is ours, or 0. */
 static uint64_t probe(int fd, struct tpacket_block_desc *b, const struct sockaddr_ll *to)
 {
-	static const uint8_t frame[ETH_ZLEN] = {
-		[12] = PROBE_PROTOCOL >> 8, [13] = PROBE_PROTOCOL & 255
-	};
+	static const uint8_t frame[ETH_ZLEN] = { [12] = PROBE_PROTOCOL >> 8, [13] = PROBE_PROTOCOL & 255 };
 	struct pollfd p = { .fd = fd, .events = POLLIN };
 	uint64_t start = capture_clock_ns(CLOCK_MONOTONIC);
 
-	if (sendto(fd, frame, sizeof(frame), 0, (const void *)to, sizeof(*to)) < 0 ||
-	    poll(&p, 1, 50) != 1)
+	if (sendto(fd, frame, sizeof(frame), 0, (const void *)to, sizeof(*to)) < 0 || poll(&p, 1, 50) != 1)
 		return 0;
 	__atomic_store_n(&b->hdr.bh1.block_status, TP_STATUS_KERNEL, __ATOMIC_RELEASE);
 	return capture_clock_ns(CLOCK_MONOTONIC) - start;

@@ -14,13 +14,13 @@
 struct source;
 
 struct source_counters {
-	uint64_t packets; /* delivered to the caller */
-	uint64_t bytes;   /* of those, as long as they were on the wire, with link-layer headers */
-	uint64_t truncated; /* delivered, but cut by the buffer (not: by the snaplen asked for) */
+	uint64_t packets;      /* delivered to the caller */
+	uint64_t bytes;        /* of those, as long as they were on the wire, with link-layer headers */
+	uint64_t truncated;    /* delivered, but cut by the buffer (not: by the snaplen asked for) */
 	uint64_t kernel_drops; /* let in by the filter, but lost for want of buffer (tp_drops) */
-	uint64_t let_in; /* live capture: by the filter; delivered, dropped, outdated or unread */
-	uint64_t outdated; /* let in by a filter that was replaced before they were read */
-	uint64_t errors; /* receive errors other than would-block; source.error has the last */
+	uint64_t let_in;       /* live capture: by the filter; delivered, dropped, outdated or unread */
+	uint64_t outdated;     /* let in by a filter that was replaced before they were read */
+	uint64_t errors;       /* receive errors other than would-block; source.error has the last */
 	/* live capture by a ring; 0 without one */
 	uint64_t ring_bytes;   /* its size */
 	uint64_t ring_used;    /* gauge: of these, in blocks that wait to be read now */
@@ -90,10 +90,10 @@ static inline void source_close(struct source *s)
 }
 
 /* How live packets come to us. */
-#define CAPTURE_MODES(X)                                                                           \
-	X(AUTO, "auto", "a wake-up for each packet, and at high rates a ring")                     \
-	X(RING, "ring", "a ring") /* whole blocks: cheap, but up to a few ms late */               \
-	X(PACKET, "packet", "a wake-up for each packet") /* quick, but takes processor time */     \
+#define CAPTURE_MODES(X)                                                                                     \
+	X(AUTO, "auto", "a wake-up for each packet, and at high rates a ring")                               \
+	X(RING, "ring", "a ring")                        /* whole blocks: cheap, but up to a few ms late */  \
+	X(PACKET, "packet", "a wake-up for each packet") /* quick, but takes processor time */               \
 	X(ALTERNATE, "alternate", "one way and the other by turns") /* for tests */
 enum capture_mode {
 #define X(id, name, text) CAPTURE_##id,
@@ -131,8 +131,8 @@ struct source *capture_open(const struct capture_options *o, char *err, size_t e
  * -1 with @err, and none is open. They are closed together, once none is polled any more.
  */
 struct fanout;
-int capture_open_workers(const struct capture_options *o, const struct fanout *f,
-			 struct source *list[], char *err, size_t err_size);
+int capture_open_workers(const struct capture_options *o, const struct fanout *f, struct source *list[],
+			 char *err, size_t err_size);
 
 /*
  * Replace the filter of a source from capture_open(). From the return on, only packets that pass

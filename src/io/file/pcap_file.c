@@ -71,8 +71,8 @@ static enum checksum_state guess_checksum(const struct raw_packet *p)
 	if (parse_packet(&s, &trusted) != PARSE_OK)
 		return CHECKSUM_VERIFY;
 	memcpy(&field, s.raw_options - TCP_LEN + TCP_CHECKSUM, sizeof(field));
-	if (field == csum_fold(csum_pseudo(&s.tuple.src.addr, &s.tuple.dst.addr,
-					   TCP_LEN + s.raw_options_len + s.len)))
+	if (field ==
+	    csum_fold(csum_pseudo(&s.tuple.src.addr, &s.tuple.dst.addr, TCP_LEN + s.raw_options_len + s.len)))
 		return CHECKSUM_PARTIAL;
 	return CHECKSUM_VERIFY;
 }
@@ -92,8 +92,7 @@ static unsigned file_poll(struct source *s, unsigned budget, source_fn fn, void 
 			s->at_end = true;
 			if (rc == PCAP_ERROR) {
 				f->counters.errors++;
-				snprintf(s->error, sizeof(s->error), "%s: %s", s->name,
-					 pcap_geterr(f->pcap));
+				snprintf(s->error, sizeof(s->error), "%s: %s", s->name, pcap_geterr(f->pcap));
 			}
 			break;
 		}
@@ -187,8 +186,7 @@ struct source *source_file_open(const char *path, const char *filter, char *err,
 	return &f->source;
 }
 
-static void write_piece(struct file_sink *f, const struct tx_segment *piece,
-			const struct timespec *now)
+static void write_piece(struct file_sink *f, const struct tx_segment *piece, const struct timespec *now)
 {
 	struct pcap_pkthdr h = { .ts = { .tv_sec = now->tv_sec, .tv_usec = now->tv_nsec } };
 	size_t len = build_packet(f->packet, sizeof(f->packet), piece);
@@ -259,12 +257,10 @@ struct sink *sink_file_open(const char *path, char *err, size_t err_size)
 		return NULL;
 	}
 	f->sink.ops = &file_sink_ops;
-	f->pcap = pcap_open_dead_with_tstamp_precision(DLT_RAW, IP_MAX_BYTES,
-						       PCAP_TSTAMP_PRECISION_NANO);
+	f->pcap = pcap_open_dead_with_tstamp_precision(DLT_RAW, IP_MAX_BYTES, PCAP_TSTAMP_PRECISION_NANO);
 	f->dumper = f->pcap ? pcap_dump_open(f->pcap, path) : NULL;
 	if (!f->dumper) {
-		snprintf(err, err_size, "file %s",
-			 f->pcap ? pcap_geterr(f->pcap) : "out of memory");
+		snprintf(err, err_size, "file %s", f->pcap ? pcap_geterr(f->pcap) : "out of memory");
 		file_sink_close(&f->sink);
 		return NULL;
 	}

@@ -80,7 +80,6 @@ void host_check_capability(struct check_report *report, const char *otherwise, c
 		return;
 	}
 	check_text(&r, CHECK_BROKEN, "%s", otherwise);
-	check_cure(&r, "this host", "sudo %s",
-		   check_command(command, sizeof(command), argv, NULL, NULL));
+	check_cure(&r, "this host", "sudo %s", check_command(command, sizeof(command), argv, NULL, NULL));
 	check_say(report, &r);
 }

@@ -150,8 +150,7 @@ int netlink_ask_family(int family, struct nlmsghdr *request, netlink_fn fn, void
 	if (setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience)) < 0)
 		goto out;
 	request->nlmsg_seq = REQUEST_SEQ;
-	if (sendto(fd, request, request->nlmsg_len, 0, (struct sockaddr *)&kernel, sizeof(kernel)) <
-	    0)
+	if (sendto(fd, request, request->nlmsg_len, 0, (struct sockaddr *)&kernel, sizeof(kernel)) < 0)
 		goto out;
 	do {
 		ssize_t n = recv(fd, buf, sizeof(buf), 0);

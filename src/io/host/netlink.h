@@ -31,8 +31,7 @@ int netlink_subscribe(uint32_t groups);
 int netlink_changes(int fd, netlink_fn fn, void *arg);
 
 /* Append an attribute to @h, whose buffer has room for @size bytes. */
-void netlink_put(struct nlmsghdr *h, size_t size, unsigned short type, const void *data,
-		 size_t len);
+void netlink_put(struct nlmsghdr *h, size_t size, unsigned short type, const void *data, size_t len);
 
 /* Fill @table (of @max + 1 entries, NULL: absent) with the attributes in @len bytes at @first;
  * checks every length. */

@@ -59,9 +59,8 @@ char *offloads_text(char *buf, size_t size, const char *interface)
 	buf[0] = '\0';
 	if (!n || !names || !bits)
 		goto out;
-	*names = (struct ethtool_gstrings){ .cmd = ETHTOOL_GSTRINGS,
-					    .string_set = ETH_SS_FEATURES,
-					    .len = n };
+	*names =
+		(struct ethtool_gstrings){ .cmd = ETHTOOL_GSTRINGS, .string_set = ETH_SS_FEATURES, .len = n };
 	*bits = (struct ethtool_gfeatures){ .cmd = ETHTOOL_GFEATURES, .size = n / 32 + 1 };
 	if (ask(fd, interface, names) || ask(fd, interface, bits))
 		goto out;
@@ -72,8 +71,8 @@ char *offloads_text(char *buf, size_t size, const char *interface)
 			continue;
 		for (unsigned j = 0; j < ARRAY_SIZE(wanted); j++)
 			if (!strncmp(name, wanted[j], ETH_GSTRING_LEN) && len < size)
-				len += (size_t)snprintf(buf + len, size - len, "%s%s",
-							len ? " " : "", wanted[j]);
+				len += (size_t)snprintf(buf + len, size - len, "%s%s", len ? " " : "",
+							wanted[j]);
 	}
 out:
 	free(names);

@@ -1,10 +1,11 @@
 /*
  * The online server's sockets - theory of operation
  *
- * One netlink socket, opened before privileges and namespaces change. A question names the 4-tuple as the server sees it (its own address first) and is answered in the
- * same system call's shadow: the kernel queues the answer before sendto() returns, so reading it never blocks. For a connection that it does not have the kernel
- * answers with the listener of its port, or with an error. IPv4 connections of an IPv6 wildcard listener have sockets of family AF_INET6 with mapped
- * addresses, so for IPv4 both are tried.
+ * One netlink socket, opened before privileges and namespaces change. A question names the 4-tuple as the
+ * server sees it (its own address first) and is answered in the same system call's shadow: the kernel
+ * queues the answer before sendto() returns, so reading it never blocks. For a connection that it does not
+ * have the kernel answers with the listener of its port, or with an error. IPv4 connections of an IPv6
+ * wildcard listener have sockets of family AF_INET6 with mapped addresses, so for IPv4 both are tried.
  */
 #include "io/host/online.h"
 
@@ -73,7 +74,8 @@ static bool take_bytes(const struct nlmsghdr *h, uint64_t *bytes)
 		memcpy(&attr, at, sizeof(attr));
 		if (attr.nla_len < NLA_HDRLEN || attr.nla_len > end - at)
 			return false;
-		if ((attr.nla_type & NLA_TYPE_MASK) == INET_DIAG_INFO && attr.nla_len >= NLA_HDRLEN + field + 8) {
+		if ((attr.nla_type & NLA_TYPE_MASK) == INET_DIAG_INFO &&
+		    attr.nla_len >= NLA_HDRLEN + field + 8) {
 			__u64 value;
 
 			memcpy(&value, at + NLA_HDRLEN + field, sizeof(value));
@@ -98,17 +100,21 @@ static enum socket_word judge(const struct nlmsghdr *h)
 	if (h->nlmsg_type != SOCK_DIAG_BY_FAMILY || h->nlmsg_len < NLMSG_LENGTH(sizeof(m)))
 		return SOCKET_UNKNOWN;
 	memcpy(&m, (const char *)h + NLMSG_HDRLEN, sizeof(m));
-	return m.idiag_state == TIME_WAIT || m.idiag_state == CLOSE || m.idiag_state == LISTEN ? SOCKET_GONE : SOCKET_THERE;
+	return m.idiag_state == TIME_WAIT || m.idiag_state == CLOSE || m.idiag_state == LISTEN ? SOCKET_GONE
+											       : SOCKET_THERE;
 }
 
 /* *@bytes stays as it is where the answer does not say. */
-static enum socket_word ask(struct online *o, int family, const struct endpoint *client, const struct endpoint *server, uint64_t *bytes)
+static enum socket_word ask(struct online *o, int family, const struct endpoint *client,
+			    const struct endpoint *server, uint64_t *bytes)
 {
 	struct {
 		struct nlmsghdr h;
 		struct inet_diag_req_v2 r;
 	} q = {
-		.h = { .nlmsg_len = sizeof(q), .nlmsg_type = SOCK_DIAG_BY_FAMILY, .nlmsg_flags = NLM_F_REQUEST },
+		.h = { .nlmsg_len = sizeof(q),
+		       .nlmsg_type = SOCK_DIAG_BY_FAMILY,
+		       .nlmsg_flags = NLM_F_REQUEST },
 		.r = { .sdiag_family = (__u8)family, .sdiag_protocol = IPPROTO_TCP, .idiag_states = ~0u },
 	};
 	union {
@@ -142,17 +148,20 @@ static enum socket_word ask(struct online *o, int family, const struct endpoint 
 	}
 }
 
-static enum socket_word look(struct online *o, const struct endpoint *client, const struct endpoint *server, uint64_t *bytes)
+static enum socket_word look(struct online *o, const struct endpoint *client, const struct endpoint *server,
+			     uint64_t *bytes)
 {
 	enum socket_word four;
 
 	if (!addr_is_v4(&server->addr))
 		return ask(o, AF_INET6, client, server, bytes);
 	four = ask(o, AF_INET, client, server, bytes);
-	return four != SOCKET_THERE && ask(o, AF_INET6, client, server, bytes) == SOCKET_THERE ? SOCKET_THERE : four;
+	return four != SOCKET_THERE && ask(o, AF_INET6, client, server, bytes) == SOCKET_THERE ? SOCKET_THERE
+											       : four;
 }
 
-bool online_received(struct online *o, const struct endpoint *client, const struct endpoint *server, uint64_t *bytes)
+bool online_received(struct online *o, const struct endpoint *client, const struct endpoint *server,
+		     uint64_t *bytes)
 {
 	*bytes = UINT64_MAX;
 	return look(o, client, server, bytes) == SOCKET_THERE && *bytes != UINT64_MAX;

@@ -35,8 +35,7 @@ void reach_open(struct reach *r, const struct endpoint *to)
 		r->error = errno;
 		return;
 	}
-	setsockopt(r->fd, v4 ? IPPROTO_IP : IPPROTO_IPV6, v4 ? IP_RECVERR : IPV6_RECVERR, &on,
-		   sizeof(on));
+	setsockopt(r->fd, v4 ? IPPROTO_IP : IPPROTO_IPV6, v4 ? IP_RECVERR : IPV6_RECVERR, &on, sizeof(on));
 	len = addr_to_sockaddr(&ss, &to->addr, to->port);
 	if (connect(r->fd, (struct sockaddr *)&ss, len) < 0 && errno != EINPROGRESS)
 		r->error = errno;
@@ -88,8 +87,7 @@ enum reach_state reach_state(struct reach *r)
 		getsockopt(r->fd, SOL_SOCKET, SO_ERROR, &r->error, &len);
 	len = sizeof(ss);
 	if (r->fd >= 0 && !r->error)
-		return getpeername(r->fd, (struct sockaddr *)&ss, &len) ? REACH_SILENT
-									: REACH_CONNECTED;
+		return getpeername(r->fd, (struct sockaddr *)&ss, &len) ? REACH_SILENT : REACH_CONNECTED;
 	if (r->fd >= 0 && was_icmp(r))
 		return route_is_local(&r->by) ? REACH_NO_NEIGHBOUR : REACH_REFUSED;
 	if (r->error == ECONNREFUSED || r->error == ECONNRESET)

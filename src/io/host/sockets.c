@@ -92,9 +92,9 @@ int sockets_listening(uint16_t port, sockets_fn fn, void *arg)
 
 int sockets_connected(uint16_t port, sockets_fn fn, void *arg)
 {
-	return list(1u << TCP_ESTABLISHED | 1u << TCP_SYN_RECV | 1u << TCP_FIN_WAIT1 |
-			    1u << TCP_FIN_WAIT2 | 1u << TCP_CLOSE_WAIT | 1u << TCP_LAST_ACK |
-			    1u << TCP_CLOSING | 1u << TCP_TIME_WAIT,
+	return list(1u << TCP_ESTABLISHED | 1u << TCP_SYN_RECV | 1u << TCP_FIN_WAIT1 | 1u << TCP_FIN_WAIT2 |
+			    1u << TCP_CLOSE_WAIT | 1u << TCP_LAST_ACK | 1u << TCP_CLOSING |
+			    1u << TCP_TIME_WAIT,
 		    &(struct listing){ port, fn, arg });
 }
 
@@ -112,8 +112,7 @@ static bool listens(int pid, const char *table, uint16_t port)
 	while (!found && fgets(line, sizeof(line), f)) {
 		unsigned local = 0, state = 0;
 
-		found = sscanf(line, " %*u: %*[0-9A-Fa-f]:%x %*[0-9A-Fa-f]:%*x %x", &local,
-			       &state) == 2 &&
+		found = sscanf(line, " %*u: %*[0-9A-Fa-f]:%x %*[0-9A-Fa-f]:%*x %x", &local, &state) == 2 &&
 			local == port && state == TCP_LISTEN;
 	}
 	fclose(f);

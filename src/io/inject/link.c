@@ -98,8 +98,8 @@ static void add_frame(struct sink_link *l, const struct next_hop *hop, const str
 	bool v4 = addr_is_v4(&t->tuple.dst.addr);
 	uint32_t packets = build_piece_count(t, size);
 	bool gso = packets > 1;
-	uint32_t header_len = (uint32_t)build_headers(
-		frame + ETH_HLEN, t, gso ? BUILD_CHECKSUM_PARTIAL : BUILD_CHECKSUM_FULL);
+	uint32_t header_len = (uint32_t)build_headers(frame + ETH_HLEN, t,
+						      gso ? BUILD_CHECKSUM_PARTIAL : BUILD_CHECKSUM_FULL);
 	struct virtio_net_hdr v = { .gso_type = VIRTIO_NET_HDR_GSO_NONE };
 
 	if (gso) {
@@ -120,8 +120,8 @@ static void add_frame(struct sink_link *l, const struct next_hop *hop, const str
 		.sll_protocol = htons(v4 ? ETH_P_IP : ETH_P_IPV6),
 		.sll_ifindex = hop->ifindex,
 	};
-	sink_batch_push(&l->sink, b, sizeof(*to), sizeof(v) + ETH_HLEN + header_len, t->payload,
-			t->len, packets * header_len + t->len, packets);
+	sink_batch_push(&l->sink, b, sizeof(*to), sizeof(v) + ETH_HLEN + header_len, t->payload, t->len,
+			packets * header_len + t->len, packets);
 }
 
 static void send_frames(struct sink_link *l, const struct next_hop *hop, const struct tx_segment *t)

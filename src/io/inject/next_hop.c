@@ -34,9 +34,9 @@
 #define RESOLVE_INTERVAL (10 * NS_PER_MS)
 #define NUD_USABLE (NUD_REACHABLE | NUD_STALE | NUD_DELAY | NUD_PROBE | NUD_PERMANENT)
 #define GROUP(n) (1u << ((n)-1))
-#define GROUPS                                                                                     \
-	(GROUP(RTNLGRP_LINK) | GROUP(RTNLGRP_NEIGH) | GROUP(RTNLGRP_IPV4_IFADDR) |                 \
-	 GROUP(RTNLGRP_IPV4_ROUTE) | GROUP(RTNLGRP_IPV4_RULE) | GROUP(RTNLGRP_IPV6_IFADDR) |       \
+#define GROUPS                                                                                               \
+	(GROUP(RTNLGRP_LINK) | GROUP(RTNLGRP_NEIGH) | GROUP(RTNLGRP_IPV4_IFADDR) |                           \
+	 GROUP(RTNLGRP_IPV4_ROUTE) | GROUP(RTNLGRP_IPV4_RULE) | GROUP(RTNLGRP_IPV6_IFADDR) |                 \
 	 GROUP(RTNLGRP_IPV6_ROUTE) | GROUP(RTNLGRP_IPV6_RULE) | GROUP(RTNLGRP_NEXTHOP))
 
 /* The payload of @h, and its attributes behind a header of @size bytes. False: too short. */
@@ -95,8 +95,7 @@ static int read_neighbour(const struct nlmsghdr *h, void *arg)
 		return 0;
 	m = payload;
 	if (!hop->ethernet || m->ndm_ifindex != hop->ifindex || !a[NDA_DST] ||
-	    !netlink_addr(&about, m->ndm_family, netlink_value(a[NDA_DST]),
-			  netlink_len(a[NDA_DST])) ||
+	    !netlink_addr(&about, m->ndm_family, netlink_value(a[NDA_DST]), netlink_len(a[NDA_DST])) ||
 	    !addr_eq(&about, &hop->via))
 		return 0;
 	set_neighbour(hop, h->nlmsg_type == RTM_NEWNEIGH ? m->ndm_state : NUD_NONE, a[NDA_LLADDR]);
@@ -109,9 +108,7 @@ static void ask_link(struct next_hop *hop)
 		struct nlmsghdr h;
 		struct ifinfomsg m;
 	} q = {
-		.h = { .nlmsg_len = sizeof(q),
-		       .nlmsg_type = RTM_GETLINK,
-		       .nlmsg_flags = NLM_F_REQUEST },
+		.h = { .nlmsg_len = sizeof(q), .nlmsg_type = RTM_GETLINK, .nlmsg_flags = NLM_F_REQUEST },
 		.m = { .ifi_family = AF_UNSPEC, .ifi_index = hop->ifindex },
 	};
 
@@ -133,8 +130,7 @@ static void ask_neighbour(struct next_hop *hop)
 		.m = { .ndm_family = v4 ? AF_INET : AF_INET6, .ndm_ifindex = hop->ifindex },
 	};
 
-	netlink_put(&q.h, sizeof(q), NDA_DST, v4 ? addr_v4_bytes(&hop->via) : hop->via.b,
-		    v4 ? 4 : 16);
+	netlink_put(&q.h, sizeof(q), NDA_DST, v4 ? addr_v4_bytes(&hop->via) : hop->via.b, v4 ? 4 : 16);
 	if (netlink_ask(&q.h, read_neighbour, hop) == 0 || errno != EOPNOTSUPP)
 		return;
 	q.h.nlmsg_flags |= NLM_F_DUMP;

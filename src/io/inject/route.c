@@ -100,8 +100,7 @@ int route_lookup(struct route_info *r, const struct addr *to)
 	if (netlink_ask(&q.h, read_route, r) < 0) {
 		/* What the routing says, by errno: no route, prohibit, and EINVAL for a blackhole.
 		 */
-		if (errno != ENETUNREACH && errno != EHOSTUNREACH && errno != EACCES &&
-		    errno != EINVAL)
+		if (errno != ENETUNREACH && errno != EHOSTUNREACH && errno != EACCES && errno != EINVAL)
 			return -1;
 		r->unreachable = true;
 		return 0;

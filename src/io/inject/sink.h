@@ -12,12 +12,12 @@
  * files. Sending never fails the caller: errors are counted by kind, and the engine's own
  * timers repair what was lost.
  */
-#define SINK_ERRORS(X)                                                                             \
-	X(NOBUFS, "no-buffers", "the device queue or socket buffer was full")                      \
-	X(AGAIN, "would-block", "the socket buffer was full")                                      \
-	X(PERM, "not-permitted", "refused by netfilter or conntrack on this host")                 \
-	X(MSGSIZE, "too-big", "larger than the route's MTU")                                       \
-	X(UNREACH, "unreachable", "no route, or the neighbour does not answer")                    \
+#define SINK_ERRORS(X)                                                                                       \
+	X(NOBUFS, "no-buffers", "the device queue or socket buffer was full")                                \
+	X(AGAIN, "would-block", "the socket buffer was full")                                                \
+	X(PERM, "not-permitted", "refused by netfilter or conntrack on this host")                           \
+	X(MSGSIZE, "too-big", "larger than the route's MTU")                                                 \
+	X(UNREACH, "unreachable", "no route, or the neighbour does not answer")                              \
 	X(OTHER, "other", "another error")
 
 enum sink_error {

@@ -70,8 +70,7 @@ static void on_probed(struct checking *k)
 	probe_diagnose(&r, probe_result(k->probe), k->config);
 	check_format(line, sizeof(line), &r);
 	if (r.state == CHECK_OK)
-		log_warn("no session was ever answered, but a probe was: %s; --check says more",
-			 line);
+		log_warn("no session was ever answered, but a probe was: %s; --check says more", line);
 	else
 		log_err("no session was ever answered: %s", line);
 	end(d);

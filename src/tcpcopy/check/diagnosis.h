@@ -13,8 +13,7 @@ struct diagnosis;
  * Open what needs privilege; nothing happens before @base's loop runs. All must outlive it. NULL:
  * cannot be, and then there is none.
  */
-struct diagnosis *diagnosis_open(const struct config *c, struct workers *w,
-				 struct event_base *base);
+struct diagnosis *diagnosis_open(const struct config *c, struct workers *w, struct event_base *base);
 void diagnosis_close(struct diagnosis *d);
 
 #endif

@@ -44,8 +44,7 @@ void check_interfaces(struct check_report *report, void *arg)
 					      k->interfaces[i]);
 			continue;
 		}
-		check_text(&r, CHECK_BROKEN, "%s is down: nothing is captured there",
-			   k->interfaces[i]);
+		check_text(&r, CHECK_BROKEN, "%s is down: nothing is captured there", k->interfaces[i]);
 		check_cure(&r, "this host", "ip link set %s up", k->interfaces[i]);
 		check_say(report, &r);
 	}
@@ -92,8 +91,7 @@ void check_kernel(struct check_report *report, void *arg)
 void check_limits(struct check_report *report, void *arg)
 {
 	const struct checking *k = arg;
-	unsigned long long wanted = k->config->memory + k->config->ring,
-			   there = host_memory_available();
+	unsigned long long wanted = k->config->memory + k->config->ring, there = host_memory_available();
 	struct check_result r = { 0 };
 	struct rlimit files = { 0 };
 	long long buffer = host_number("/proc/sys/net/core/rmem_max");
@@ -110,10 +108,9 @@ void check_limits(struct check_report *report, void *arg)
 			   "-m and -B allow %llu MB together, but only %llu MB of memory are free",
 			   wanted >> 20, there >> 20);
 	if (!host_has_capability(HOST_CAP_NET_ADMIN) && buffer >= 0 && buffer < BUFFER_WANTED) {
-		check_text(
-			&r, CHECK_WARNING,
-			"without CAP_NET_ADMIN a capture buffer has %lld KB, too little for bursts",
-			buffer >> 10);
+		check_text(&r, CHECK_WARNING,
+			   "without CAP_NET_ADMIN a capture buffer has %lld KB, too little for bursts",
+			   buffer >> 10);
 		check_cure(&r, "this host", "sysctl -w net.core.rmem_max=%lld", BUFFER_WANTED);
 		check_say(report, &r);
 	}
@@ -131,25 +128,20 @@ void check_netfilter(struct check_report *report, void *arg)
 	struct check_result r = { 0 };
 
 	if (k->config->inject != INJECT_RAW) {
-		check_note(
-			report, CHECK_OK,
-			"copies leave at the link layer, which passes neither netfilter nor conntrack");
+		check_note(report, CHECK_OK,
+			   "copies leave at the link layer, which passes neither netfilter nor conntrack");
 	} else if (most > 0 && used >= most - most / 10) {
-		check_text(
-			&r, CHECK_BROKEN,
-			"--inject=raw, and conntrack is full (%lld of %lld): packets will be refused",
-			used, most);
-		check_cure(&r, "this host", "sysctl -w net.netfilter.nf_conntrack_max=%lld",
-			   most * 2);
+		check_text(&r, CHECK_BROKEN,
+			   "--inject=raw, and conntrack is full (%lld of %lld): packets will be refused",
+			   used, most);
+		check_cure(&r, "this host", "sysctl -w net.netfilter.nf_conntrack_max=%lld", most * 2);
 		check_say(report, &r);
 	} else {
-		check_note(
-			report, CHECK_OK,
-			"copies pass netfilter (--inject=raw); conntrack has %lld of %lld entries",
-			used < 0 ? 0 : used, most < 0 ? 0 : most);
+		check_note(report, CHECK_OK,
+			   "copies pass netfilter (--inject=raw); conntrack has %lld of %lld entries",
+			   used < 0 ? 0 : used, most < 0 ? 0 : most);
 	}
-	check_note(report, CHECK_OK,
-		   "rp_filter (%lld) and forwarding (%lld) of this host do not matter",
+	check_note(report, CHECK_OK, "rp_filter (%lld) and forwarding (%lld) of this host do not matter",
 		   host_number("/proc/sys/net/ipv4/conf/all/rp_filter"),
 		   host_number("/proc/sys/net/ipv4/ip_forward"));
 }
@@ -161,8 +153,7 @@ void check_offloads(struct check_report *report, void *arg)
 	size_t n = 0;
 
 	for (unsigned i = 0; i < k->n_interfaces && n < sizeof(list); i++)
-		if (strcmp(k->interfaces[i], "lo") &&
-		    offloads_text(one, sizeof(one), k->interfaces[i])[0])
+		if (strcmp(k->interfaces[i], "lo") && offloads_text(one, sizeof(one), k->interfaces[i])[0])
 			n += (size_t)snprintf(list + n, sizeof(list) - n, "%s%s %s", n ? "; " : "",
 					      k->interfaces[i], one);
 	check_note(report, CHECK_OK, "nothing depends on them (on: %s)", n ? list : "none");

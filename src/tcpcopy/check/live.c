@@ -32,8 +32,7 @@ static void decided(struct check_assistant *p)
 	p->all->connected(p->all);
 }
 
-static void on_up(struct channel_conn *conn, const struct msg_hello *hello, uint16_t version,
-		  void *arg)
+static void on_up(struct channel_conn *conn, const struct msg_hello *hello, uint16_t version, void *arg)
 {
 	struct check_assistant *p = arg;
 
@@ -69,9 +68,7 @@ static void on_message(struct channel_conn *conn, const struct message *m, void 
 
 void check_live_connect(struct checking *k, void (*connected)(struct checking *k))
 {
-	static const struct channel_handler handler = { .up = on_up,
-							.message = on_message,
-							.down = on_down };
+	static const struct channel_handler handler = { .up = on_up, .message = on_message, .down = on_down };
 	const struct channel_options options = {
 		.program = "tcpcopy",
 		.release = VERSION,
@@ -88,8 +85,8 @@ void check_live_connect(struct checking *k, void (*connected)(struct checking *k
 	for (unsigned i = 0; i < c->n_assistants; i++) {
 		struct check_assistant *p = &k->assistant[i];
 
-		p->conn = channel_connect(k->base, &p->address->at, CONNECT_TIMEOUT_MS, &options,
-					  &handler, p);
+		p->conn =
+			channel_connect(k->base, &p->address->at, CONNECT_TIMEOUT_MS, &options, &handler, p);
 		if (!p->conn)
 			on_down(NULL, "out of memory", p);
 	}
@@ -143,7 +140,8 @@ static void on_done(void *arg)
 }
 
 /* Is a port in use by this client? */
-struct using {
+struct using
+{
 	const struct checking *k;
 	const struct addr *client;
 	uint16_t port;
@@ -164,8 +162,7 @@ static bool in_use(void *arg, uint16_t port)
 	struct using *u = arg;
 
 	u->port = port;
-	u->found = u->k->has_client && u->k->client.port == port &&
-		   addr_eq(&u->k->client.addr, u->client);
+	u->found = u->k->has_client && u->k->client.port == port && addr_eq(&u->k->client.addr, u->client);
 	for (unsigned i = 0; i < u->k->config->n_rules && !u->found; i++)
 		sockets_connected(u->k->config->rules[i].online_port, on_socket, u);
 	return u->found;
@@ -231,8 +228,7 @@ bool check_live_probe(struct checking *k, unsigned rule, void (*probed)(struct c
 	};
 
 	if (!k->routing && sink_fd(k->sink) >= 0)
-		k->routing = event_new(k->base, sink_fd(k->sink), EV_READ | EV_PERSIST, on_routing,
-				       k->sink);
+		k->routing = event_new(k->base, sink_fd(k->sink), EV_READ | EV_PERSIST, on_routing, k->sink);
 	if (k->routing)
 		event_add(k->routing, NULL);
 	if (check_live_any_up(k))

@@ -45,16 +45,7 @@
 #define MSS 1460u
 #define WINDOW 64240u
 
-enum step {
-	STEP_ASK,
-	STEP_SYN,
-	STEP_TORN,
-	STEP_CONFIRM,
-	STEP_REPORT,
-	STEP_PLAIN,
-	STEP_NEAR,
-	STEP_OVER
-};
+enum step { STEP_ASK, STEP_SYN, STEP_TORN, STEP_CONFIRM, STEP_REPORT, STEP_PLAIN, STEP_NEAR, STEP_OVER };
 
 /* One connection that is watched: the client's, this host's own, the assistant's. */
 struct
@@ -158,8 +149,7 @@ static bool emit(struct probe *p, const struct try *t, uint8_t flags, uint32_t s
 	sink_send(p->way.sink, &s);
 	sink_flush(p->way.sink);
 	/* One packet of a neighbour that is to be asked again goes so, too. */
-	p->result.by_raw &=
-		p->way.config->inject == INJECT_RAW || after->fallback != before.fallback;
+	p->result.by_raw &= p->way.config->inject == INJECT_RAW || after->fallback != before.fallback;
 	for (int e = 0; e < SINK_ERROR_COUNT; e++) {
 		if (after->errors[e] == before.errors[e])
 			continue;
@@ -187,8 +177,8 @@ static void end_try(struct probe *p, struct try *t)
 	enum sink_error why;
 
 	if (t->syn_sent && !t->reset && t != &p->plain)
-		emit(p, t, TCPF_RST | (t->answered ? TCPF_ACK : 0), t->iss + 1,
-		     t->answered ? t->irs + 1 : 0, &why);
+		emit(p, t, TCPF_RST | (t->answered ? TCPF_ACK : 0), t->iss + 1, t->answered ? t->irs + 1 : 0,
+		     &why);
 	if (t->watched)
 		tell(p, MSG_UNWATCH, t);
 	t->watched = t->syn_sent = false;
@@ -256,9 +246,8 @@ static bool same_link(const struct addr *a, const struct addr *b)
 {
 	struct route_info to_a, to_b;
 
-	return !route_lookup(&to_a, a) && !route_lookup(&to_b, b) && !to_a.unreachable &&
-	       !to_b.unreachable && !to_a.has_gateway && !to_b.has_gateway &&
-	       to_a.ifindex == to_b.ifindex;
+	return !route_lookup(&to_a, a) && !route_lookup(&to_b, b) && !to_a.unreachable && !to_b.unreachable &&
+	       !to_a.has_gateway && !to_b.has_gateway && to_a.ifindex == to_b.ifindex;
 }
 
 static bool free_port(void *arg, uint16_t port)
@@ -451,9 +440,7 @@ struct probe *probe_start(const struct probe_way *way)
 	p->client = (struct try){ .id = id, .source = way->source, .iss = random_u32() };
 	p->plain = (struct try){ .id = id + (1ull << 32) };
 	p->near = (struct try){ .id = id + (2ull << 32), .iss = random_u32() };
-	p->result = (struct probe_result){ .target = *way->target,
-					   .source = way->source,
-					   .by_raw = true };
+	p->result = (struct probe_result){ .target = *way->target, .source = way->source, .by_raw = true };
 	p->timer = evtimer_new(way->base, on_timer, p);
 	if (!p->timer) {
 		free(p);

@@ -49,10 +49,9 @@ struct probe_result {
 	int plain_error;        /* REACH_FAILED: errno */
 	struct addr plain_by;   /* REACH_REFUSED: whose ICMP */
 	struct addr plain_source;
-	bool plain_covered; /* its answer came to an assistant */
-	bool tried_near,
-		near;        /* with the assistant's own address as the source: was it answered? */
-	bool near_same_link; /* target and assistant are neighbours of this host on one link */
+	bool plain_covered;    /* its answer came to an assistant */
+	bool tried_near, near; /* with the assistant's own address as the source: was it answered? */
+	bool near_same_link;   /* target and assistant are neighbours of this host on one link */
 };
 
 /* NULL: no memory. Nothing happens before the event loop runs. */

@@ -83,8 +83,8 @@ static void cure_target_firewall(struct check_result *out, const struct names *n
 static void not_sent(struct check_result *out, const struct names *n)
 {
 	if (n->r->refused == SINK_PERM) {
-		check_text(out, CHECK_BROKEN,
-			   "netfilter or conntrack of this host refuses the packet to %s", n->at);
+		check_text(out, CHECK_BROKEN, "netfilter or conntrack of this host refuses the packet to %s",
+			   n->at);
 		cure_notrack(out, n);
 		return;
 	}
@@ -117,9 +117,8 @@ static bool assistant_is_wrong(struct check_result *out, const struct names *n)
 				out, CHECK_BROKEN,
 				"the assistant %s forwards the target's answers to the clients, who reset them",
 				text);
-			check_cure(
-				out, "the assistant",
-				"sysctl -w net.ipv4.ip_forward=0 net.ipv6.conf.all.forwarding=0");
+			check_cure(out, "the assistant",
+				   "sysctl -w net.ipv4.ip_forward=0 net.ipv6.conf.all.forwarding=0");
 			return true;
 		}
 		if (f->facts & FINDING_CLIENT_HERE) {
@@ -127,8 +126,8 @@ static bool assistant_is_wrong(struct check_result *out, const struct names *n)
 				out, CHECK_BROKEN,
 				"%s is an address of the assistant %s itself, whose kernel resets the answers to it",
 				n->source, text);
-			check_cure(out, "the assistant", "ip address del %s/%u dev %s", n->source,
-				   f->prefix, f->interface);
+			check_cure(out, "the assistant", "ip address del %s/%u dev %s", n->source, f->prefix,
+				   f->interface);
 			return true;
 		}
 		if (f->answered) {
@@ -171,8 +170,8 @@ static void came_back(struct check_result *out, const struct names *n)
 			n->at);
 		cure_notrack(out, n);
 	} else {
-		check_text(out, CHECK_OK, "%s answered %s, and the assistant said so after %.1f ms",
-			   n->at, n->source, (double)n->r->round_trip / 1e6);
+		check_text(out, CHECK_OK, "%s answered %s, and the assistant said so after %.1f ms", n->at,
+			   n->source, (double)n->r->round_trip / 1e6);
 	}
 }
 
@@ -182,17 +181,15 @@ static bool not_captured(struct check_result *out, const struct names *n)
 	const uint16_t port = n->r->target.port;
 
 	if (f->arrived && !f->captured) {
-		check_text(
-			out, CHECK_BROKEN,
-			"the answer reached the assistant %s by %s, on which intercept does not capture",
-			n->assistant, f->interface);
+		check_text(out, CHECK_BROKEN,
+			   "the answer reached the assistant %s by %s, on which intercept does not capture",
+			   n->assistant, f->interface);
 		check_cure(out, "the assistant", "intercept -i %s -d", f->interface);
 	} else if ((f->facts & FINDING_FILTERED) && (f->arrived || !(f->facts & FINDING_LOOKS))) {
 		check_text(out, CHECK_BROKEN,
-			   "the filter (-F) of intercept on %s does not let the answers pass",
-			   n->assistant);
-		check_cure(out, "the assistant", "intercept -i %s -F tcp and src port %u -d",
-			   f->interface, port);
+			   "the filter (-F) of intercept on %s does not let the answers pass", n->assistant);
+		check_cure(out, "the assistant", "intercept -i %s -F tcp and src port %u -d", f->interface,
+			   port);
 	} else if (f->arrived) {
 		check_text(out, CHECK_BROKEN,
 			   "the answer reached the assistant %s, but intercept did not pass it on",
@@ -229,8 +226,8 @@ static void astray(struct check_result *out, const struct names *n)
 		r->tried_near && r->near && !blind ? n->assistant : n->target, n->source);
 	if (addr_is_v4(&r->target.addr))
 		check_cure(out, "the target",
-			   "ip route replace %s via %s && sysctl -w net.ipv4.conf.all.rp_filter=2",
-			   n->route, n->assistant);
+			   "ip route replace %s via %s && sysctl -w net.ipv4.conf.all.rp_filter=2", n->route,
+			   n->assistant);
 	else
 		check_cure(out, "the target", "ip route replace %s via %s", n->route, n->assistant);
 }
@@ -256,10 +253,8 @@ static void nothing_back(struct check_result *out, const struct names *n)
 		if (r->plain_covered) {
 			addr_format(own, sizeof(own), &r->plain_source);
 			check_text(out, CHECK_BROKEN,
-				   "the target's route to the assistant covers this host (%s), too",
-				   own);
-			check_cure(out, "the target",
-				   "ip route del $(ip route show match %s via %s)", own,
+				   "the target's route to the assistant covers this host (%s), too", own);
+			check_cure(out, "the target", "ip route del $(ip route show match %s via %s)", own,
 				   n->assistant);
 		} else {
 			check_text(
@@ -270,8 +265,7 @@ static void nothing_back(struct check_result *out, const struct names *n)
 		}
 		break;
 	case REACH_NO_NEIGHBOUR:
-		check_text(out, CHECK_BROKEN, "no host has the address %s, or it is down",
-			   n->target);
+		check_text(out, CHECK_BROKEN, "no host has the address %s, or it is down", n->target);
 		check_cure(out, "the target", "ip address show");
 		break;
 	case REACH_FAILED:

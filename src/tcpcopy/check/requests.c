@@ -77,8 +77,8 @@ static void on_packet(const struct raw_packet *packet, void *arg)
 	for (unsigned i = 0; i < n; i++) {
 		struct seen *seen = &l->seen[rule[i]];
 
-		snprintf(l->captured ? seen->interface : seen->uncaptured, sizeof(seen->interface),
-			 "%s", l->interface);
+		snprintf(l->captured ? seen->interface : seen->uncaptured, sizeof(seen->interface), "%s",
+			 l->interface);
 		/* The target would answer an address of this host by a route of its own. */
 		if (l->client_captured || (l->k->has_client && !l->captured) ||
 		    route_is_local(&s.tuple.src.addr))
@@ -112,9 +112,7 @@ static void look(struct looking *l, char names[][16], unsigned n)
 	struct source *source[2 * CONFIG_MAX_INTERFACES];
 	struct pollfd fds[2 * CONFIG_MAX_INTERFACES];
 	uint64_t now = now_ms(), end = now + LISTEN_MS;
-	struct capture_options o = { .filter = filter,
-				     .incoming_only = true,
-				     .mode = CAPTURE_PACKET };
+	struct capture_options o = { .filter = filter, .incoming_only = true, .mode = CAPTURE_PACKET };
 	unsigned opened = 0;
 
 	config_capture_filter(l->k->config, filter, sizeof(filter));
@@ -139,8 +137,7 @@ static void look(struct looking *l, char names[][16], unsigned n)
 		source_close(source[i]);
 }
 
-static void say_no_listener(struct check_report *report, const struct checking *k,
-			    const struct seen *s)
+static void say_no_listener(struct check_report *report, const struct checking *k, const struct seen *s)
 {
 	struct check_result r = { 0 };
 	char command[700], at[ENDPOINT_TEXT_LEN];
@@ -157,11 +154,10 @@ static void say_no_listener(struct check_report *report, const struct checking *
 					 (const char *const[]){ "--check", NULL }, NULL));
 	} else {
 		if (s->elsewhere)
-			check_text(
-				&r, CHECK_BROKEN,
-				"port %u is listened to on %s only, which requests of \"%s\" do not reach",
-				s->rule->online_port, endpoint_format(at, sizeof(at), &s->at),
-				s->rule->text);
+			check_text(&r, CHECK_BROKEN,
+				   "port %u is listened to on %s only, which requests of \"%s\" do not reach",
+				   s->rule->online_port, endpoint_format(at, sizeof(at), &s->at),
+				   s->rule->text);
 		else
 			check_text(&r, CHECK_BROKEN,
 				   "nothing on this host listens on port %u, and no request came",
@@ -171,18 +167,15 @@ static void say_no_listener(struct check_report *report, const struct checking *
 	check_say(report, &r);
 }
 
-static void say_rule(struct check_report *report, const struct checking *k, const struct seen *s,
-		     bool looked)
+static void say_rule(struct check_report *report, const struct checking *k, const struct seen *s, bool looked)
 {
 	struct check_result r = { 0 };
 	char command[700], at[ENDPOINT_TEXT_LEN], more[32];
 
 	if (s->interface[0]) {
-		check_note(report, CHECK_OK, "port %u: they come by %s", s->rule->online_port,
-			   s->interface);
+		check_note(report, CHECK_OK, "port %u: they come by %s", s->rule->online_port, s->interface);
 	} else if (s->uncaptured[0]) {
-		check_text(&r, CHECK_BROKEN,
-			   "requests to port %u come by %s, which -i does not name",
+		check_text(&r, CHECK_BROKEN, "requests to port %u come by %s, which -i does not name",
 			   s->rule->online_port, s->uncaptured);
 		snprintf(more, sizeof(more), "-i %s", s->uncaptured);
 		check_cure(&r, "this host", "%s",
@@ -193,8 +186,7 @@ static void say_rule(struct check_report *report, const struct checking *k, cons
 		say_no_listener(report, k, s);
 	} else {
 		check_note(report, CHECK_OK, "port %u: %s listens%s", s->rule->online_port,
-			   endpoint_format(at, sizeof(at), &s->at),
-			   looked ? "; none came within 2 s" : "");
+			   endpoint_format(at, sizeof(at), &s->at), looked ? "; none came within 2 s" : "");
 	}
 }
 
@@ -255,8 +247,7 @@ static bool on_client(const struct endpoint *local, const struct endpoint *remot
 	}
 	if (all->n == all->size) {
 		size_t size = all->size ? all->size * 2 : 1024;
-		struct addr *list =
-			size > MAX_CLIENTS ? NULL : realloc(all->list, size * sizeof(*list));
+		struct addr *list = size > MAX_CLIENTS ? NULL : realloc(all->list, size * sizeof(*list));
 
 		if (!list)
 			return false;
@@ -307,8 +298,7 @@ static uint8_t mask_len(const struct sockaddr *mask)
 
 /* The pool within a network of this host: hosts there, the target among them perhaps, look for its
  * addresses on the link. */
-static void say_overlap(struct check_report *report, const struct config *c,
-			const struct ifaddrs *local)
+static void say_overlap(struct check_report *report, const struct config *c, const struct ifaddrs *local)
 {
 	for (const struct ifaddrs *i = local; i; i = i->ifa_next) {
 		struct check_result r = { 0 };
@@ -316,8 +306,7 @@ static void say_overlap(struct check_report *report, const struct config *c,
 		struct endpoint e;
 		char pool[PREFIX_TEXT_LEN], at[ADDR_TEXT_LEN], assistant[ADDR_TEXT_LEN];
 
-		if (!i->ifa_addr || !addr_from_sockaddr(&e, i->ifa_addr) ||
-		    addr_is_loopback(&e.addr))
+		if (!i->ifa_addr || !addr_from_sockaddr(&e, i->ifa_addr) || addr_is_loopback(&e.addr))
 			continue;
 		network = (struct prefix){ e.addr, mask_len(i->ifa_netmask) };
 		for (unsigned j = 0; j < c->n_pool; j++) {
@@ -370,10 +359,8 @@ void check_pool(struct check_report *report, void *arg)
 		while (wider.len > 104 && 1ull << (128 - wider.len) < 4 * n)
 			wider.len--;
 		for (unsigned bit = wider.len; bit < 128; bit++)
-			wider.addr.b[bit / 8] =
-				(uint8_t)(wider.addr.b[bit / 8] & ~(0x80u >> bit % 8));
-		snprintf(more, sizeof(more), "-c %s",
-			 config_prefix_format(text, sizeof(text), &wider));
+			wider.addr.b[bit / 8] = (uint8_t)(wider.addr.b[bit / 8] & ~(0x80u >> bit % 8));
+		snprintf(more, sizeof(more), "-c %s", config_prefix_format(text, sizeof(text), &wider));
 		check_text(
 			&r, CHECK_WARNING,
 			"%zu clients are connected, and -c has %llu addresses: where two have one port, one gets another",

@@ -30,10 +30,9 @@ static void probe_one(struct check_report *report, struct checking *k, unsigned 
 	check_say(report, &r);
 	if (whole || !check_live_any_up(k))
 		return;
-	check_text(
-		&r, CHECK_WARNING,
-		"no client is known, so the way back from %s was not tried; with the address of one",
-		endpoint_format(at, sizeof(at), &to->target));
+	check_text(&r, CHECK_WARNING,
+		   "no client is known, so the way back from %s was not tried; with the address of one",
+		   endpoint_format(at, sizeof(at), &to->target));
 	check_cure(&r, "this host", "%s",
 		   check_command(command, sizeof(command), k->argv, NULL, "--probe-from ADDRESS"));
 	check_say(report, &r);

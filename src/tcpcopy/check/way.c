@@ -31,16 +31,13 @@ static void say_route(struct check_report *report, const struct config *c, const
 		return;
 	}
 	if (next_hops_open(&hops)) {
-		check_note(report, CHECK_WARNING,
-			   "the neighbours of this host cannot be asked for");
+		check_note(report, CHECK_WARNING, "the neighbours of this host cannot be asked for");
 		return;
 	}
 	hop = next_hops_find(&hops, &rule->target.addr, 0);
 	if (!hop->ethernet && c->inject == INJECT_LINK)
-		check_note(
-			report, CHECK_BROKEN,
-			"the way to %s is not Ethernet, and --inject=link wants it: leave that out",
-			to);
+		check_note(report, CHECK_BROKEN,
+			   "the way to %s is not Ethernet, and --inject=link wants it: leave that out", to);
 	else
 		check_note(report, CHECK_OK, "%s by %s%s%s, %s, MTU %u", to, route.interface,
 			   route.has_gateway ? " via " : "",
@@ -75,8 +72,7 @@ static void cure_firewall(struct check_result *r, const struct endpoint *to)
 
 	if (!route_lookup(&route, &to->addr) && route.has_source)
 		addr_format(from, sizeof(from), &route.source);
-	check_cure(r, "the assistant",
-		   "nft insert rule inet filter input %s saddr %s tcp dport %u accept",
+	check_cure(r, "the assistant", "nft insert rule inet filter input %s saddr %s tcp dport %u accept",
 		   addr_is_v4(&to->addr) ? "ip" : "ip6", from, to->port);
 }
 
@@ -95,11 +91,9 @@ static void say_unreachable(struct check_report *report, const struct check_assi
 			check_cure(&r, "the assistant", "ss -ltnp sport = :%u", to->port);
 		break;
 	case REACH_RESET:
-		check_text(&r, CHECK_BROKEN, "%s: nothing listens there: intercept does not run",
-			   at);
+		check_text(&r, CHECK_BROKEN, "%s: nothing listens there: intercept does not run", at);
 		check_cure(&r, "the assistant",
-			   to->port == CHANNEL_PORT ? "intercept -d" : "intercept -p %u -d",
-			   to->port);
+			   to->port == CHANNEL_PORT ? "intercept -d" : "intercept -p %u -d", to->port);
 		break;
 	case REACH_REFUSED:
 		addr_format(by, sizeof(by), &reach.by);
@@ -119,8 +113,7 @@ static void say_unreachable(struct check_report *report, const struct check_assi
 		break;
 	case REACH_FAILED:
 		check_text(&r, CHECK_BROKEN, "%s: %s", at, strerror(reach.error));
-		check_cure(&r, "this host", "ip route get %s",
-			   addr_format(by, sizeof(by), &to->addr));
+		check_cure(&r, "this host", "ip route get %s", addr_format(by, sizeof(by), &to->addr));
 		break;
 	}
 	check_say(report, &r);

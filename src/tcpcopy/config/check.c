@@ -70,20 +70,17 @@ static int check_rule(const struct config *c, const struct rule *rule)
 		addr_format(text, sizeof(text), &online.addr);
 		why = not_unicast(&online.addr);
 		if (why)
-			return refuse(
-				"-x \"%s\": the online address %s %s; accepted: an address of "
-				"the online server, or none to mean all it has",
-				rule->text, text, why);
+			return refuse("-x \"%s\": the online address %s %s; accepted: an address of "
+				      "the online server, or none to mean all it has",
+				      rule->text, text, why);
 		if (!same_family(&online.addr, &rule->target.addr))
-			return refuse(
-				"-x \"%s\": one address is IPv4 and the other IPv6, but a "
-				"request keeps its client's address; accepted: both of one family",
-				rule->text);
+			return refuse("-x \"%s\": one address is IPv4 and the other IPv6, but a "
+				      "request keeps its client's address; accepted: both of one family",
+				      rule->text);
 		if (endpoint_eq(&online, &rule->target))
-			return refuse(
-				"-x \"%s\": the target is the online server itself; accepted: "
-				"a target on another host",
-				rule->text);
+			return refuse("-x \"%s\": the target is the online server itself; accepted: "
+				      "a target on another host",
+				      rule->text);
 		if (addr_is_loopback(&online.addr) && c->n_pool == 0)
 			return refuse("-x \"%s\": clients of %s have loopback addresses, which the "
 				      "target drops and cannot answer; accepted: an address that "
@@ -95,16 +92,14 @@ static int check_rule(const struct config *c, const struct rule *rule)
 	addr_format(text, sizeof(text), &rule->target.addr);
 	why = not_unicast(&rule->target.addr);
 	if (why)
-		return refuse(
-			"-x \"%s\": the target address %s %s; accepted: the address of another "
-			"host",
-			rule->text, text, why);
+		return refuse("-x \"%s\": the target address %s %s; accepted: the address of another "
+			      "host",
+			      rule->text, text, why);
 	if (addr_is_loopback(&rule->target.addr) || route_is_local(&rule->target.addr))
-		return refuse(
-			"-x \"%s\": the target address %s belongs to this very host, whose "
-			"responses would go straight to the real clients; accepted: a target on "
-			"another host",
-			rule->text, text);
+		return refuse("-x \"%s\": the target address %s belongs to this very host, whose "
+			      "responses would go straight to the real clients; accepted: a target on "
+			      "another host",
+			      rule->text, text);
 	return 0;
 }
 
@@ -115,8 +110,7 @@ static int check_rule(const struct config *c, const struct rule *rule)
 static bool rules_overlap(const struct rule *a, const struct rule *b)
 {
 	return a->online_port == b->online_port && same_family(&a->target.addr, &b->target.addr) &&
-	       (!a->has_online_addr || !b->has_online_addr ||
-		addr_eq(&a->online_addr, &b->online_addr));
+	       (!a->has_online_addr || !b->has_online_addr || addr_eq(&a->online_addr, &b->online_addr));
 }
 
 static int check_rules(const struct config *c)
@@ -130,16 +124,14 @@ static int check_rules(const struct config *c)
 			return 2;
 		for (j = 0; j < i; j++)
 			if (rules_overlap(rule, &c->rules[j]))
-				return refuse(
-					"-x \"%s\": requests to port %u already go by the rule "
-					"\"%s\"; accepted: one target for an online address and "
-					"port",
-					rule->text, rule->online_port, c->rules[j].text);
+				return refuse("-x \"%s\": requests to port %u already go by the rule "
+					      "\"%s\"; accepted: one target for an online address and "
+					      "port",
+					      rule->text, rule->online_port, c->rules[j].text);
 		if (c->mtu && c->mtu < IPV6_MTU_MIN && !addr_is_v4(&rule->target.addr))
-			return refuse(
-				"-M \"%u\": too small for the IPv6 target of \"%s\"; accepted: "
-				"%d to 65535 bytes with IPv6",
-				c->mtu, rule->text, IPV6_MTU_MIN);
+			return refuse("-M \"%u\": too small for the IPv6 target of \"%s\"; accepted: "
+				      "%d to 65535 bytes with IPv6",
+				      c->mtu, rule->text, IPV6_MTU_MIN);
 	}
 	return 0;
 }
@@ -158,10 +150,9 @@ static int check_assistants(const struct config *c)
 				      assistant->text, why);
 		for (j = 0; j < i; j++)
 			if (endpoint_eq(&assistant->at, &c->assistants[j].at))
-				return refuse(
-					"-s \"%s\": the same assistant as \"%s\"; accepted: each "
-					"assistant once",
-					assistant->text, c->assistants[j].text);
+				return refuse("-s \"%s\": the same assistant as \"%s\"; accepted: each "
+					      "assistant once",
+					      assistant->text, c->assistants[j].text);
 	}
 	return 0;
 }
@@ -174,8 +165,8 @@ static int refuse_pool_holds(const char *typed, const struct prefix *p, const st
 	return refuse("-c \"%s\": %s contains %s, which is %s; accepted: addresses that no host "
 		      "uses and that "
 		      "the target routes to the assistant",
-		      typed, config_prefix_format(pool, sizeof(pool), p),
-		      addr_format(text, sizeof(text), a), what);
+		      typed, config_prefix_format(pool, sizeof(pool), p), addr_format(text, sizeof(text), a),
+		      what);
 }
 
 static int check_pool_prefix(const struct config *c, unsigned index, const struct ifaddrs *local)
@@ -195,8 +186,7 @@ static int check_pool_prefix(const struct config *c, unsigned index, const struc
 			      "the target routes to the assistant",
 			      typed);
 	for (ifa = local; ifa; ifa = ifa->ifa_next)
-		if (ifa->ifa_addr && addr_from_sockaddr(&e, ifa->ifa_addr) &&
-		    prefix_contains(p, &e.addr))
+		if (ifa->ifa_addr && addr_from_sockaddr(&e, ifa->ifa_addr) && prefix_contains(p, &e.addr))
 			return refuse_pool_holds(typed, p, &e.addr, "an address of this host");
 	for (i = 0; i < c->n_assistants; i++)
 		if (prefix_contains(p, &c->assistants[i].at.addr))
@@ -206,11 +196,9 @@ static int check_pool_prefix(const struct config *c, unsigned index, const struc
 		const struct rule *rule = &c->rules[i];
 
 		if (prefix_contains(p, &rule->target.addr))
-			return refuse_pool_holds(typed, p, &rule->target.addr,
-						 "the target's address");
+			return refuse_pool_holds(typed, p, &rule->target.addr, "the target's address");
 		if (rule->has_online_addr && prefix_contains(p, &rule->online_addr))
-			return refuse_pool_holds(typed, p, &rule->online_addr,
-						 "the online server's address");
+			return refuse_pool_holds(typed, p, &rule->online_addr, "the online server's address");
 		used |= same_family(&p->addr, &rule->target.addr);
 	}
 	if (!used)
@@ -258,8 +246,8 @@ static int check_probe_from(const struct config *c)
 		why = "is that of this host, a target or an assistant";
 	if (!why && !family)
 		why = "is of another address family than every target";
-	return why ? refuse("--probe-from \"%s\": this %s; accepted: the address of a client", c->probe_from_text,
-			    why)
+	return why ? refuse("--probe-from \"%s\": this %s; accepted: the address of a client",
+			    c->probe_from_text, why)
 		   : 0;
 }
 
@@ -282,8 +270,7 @@ static int check_interfaces(const struct config *c)
 					 it->if_name);
 	if (all)
 		if_freenameindex(all);
-	return refuse("-i \"%s\": there is no such interface; accepted: %s", c->interfaces[i],
-		      list);
+	return refuse("-i \"%s\": there is no such interface; accepted: %s", c->interfaces[i], list);
 }
 
 static int check_filter(const struct config *c)

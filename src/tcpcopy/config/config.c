@@ -102,8 +102,7 @@ static const char *set_interfaces(void *into, const char *value)
 		if (len == 0 || len >= sizeof(c->interfaces[0]))
 			return args_wrong("\"%.*s\" is no name of an interface", (int)len, p);
 		for (i = 0; i < c->n_interfaces; i++)
-			if (strlen(c->interfaces[i]) == len &&
-			    memcmp(c->interfaces[i], p, len) == 0)
+			if (strlen(c->interfaces[i]) == len && memcmp(c->interfaces[i], p, len) == 0)
 				break;
 		if (i == CONFIG_MAX_INTERFACES)
 			return args_wrong("more than %d interfaces", CONFIG_MAX_INTERFACES);
@@ -230,8 +229,7 @@ static const char *set_session_buffer(void *into, const char *value)
 
 static const char *set_memory(void *into, const char *value)
 {
-	return number_parse_size(value, 1ull << 20, 1ull << 40,
-				 &((struct parsing *)into)->c->memory);
+	return number_parse_size(value, 1ull << 20, 1ull << 40, &((struct parsing *)into)->c->memory);
 }
 
 static const char *set_stats(void *into, const char *value)
@@ -239,9 +237,8 @@ static const char *set_stats(void *into, const char *value)
 	uint64_t *interval = &((struct parsing *)into)->c->stats_interval;
 	const char *wrong = number_parse_duration(value, 0, 24 * 3600 * NS_PER_SEC, interval);
 
-	return wrong || *interval == 0 || *interval >= 100 * NS_PER_MS
-		       ? wrong
-		       : "out of range (100ms to 24h)";
+	return wrong || *interval == 0 || *interval >= 100 * NS_PER_MS ? wrong
+								       : "out of range (100ms to 24h)";
 }
 
 static const char *set_check(void *into, const char *value)
@@ -351,8 +348,7 @@ static const struct args_option options[] = {
 	  set_port },
 	{ 0, "secret", "FILE", 0,
 	  "encrypt what goes between here and intercept, which needs the same file (plain)",
-	  "a file of 16 to 4096 bytes that root or this user owns and nobody else can read",
-	  set_secret },
+	  "a file of 16 to 4096 bytes that root or this user owns and nobody else can read", set_secret },
 	{ 'L', "keep-trying", NULL, 0, "start even if an assistant cannot be reached", NULL,
 	  set_keep_trying },
 	{ 'c', "client-pool", "ADDRESS,...", ARGS_REPEAT,
@@ -367,36 +363,30 @@ static const struct args_option options[] = {
 	{ 'F', "filter", "FILTER", ARGS_GREEDY,
 	  "replicate only what this pcap-filter(7) lets pass, too; need not be quoted",
 	  "a filter in the words of pcap-filter(7), such as src net 192.0.2.0/24", set_filter },
-	{ 0, "capture", "WAY", 0,
-	  "packet (quick), ring (cheap), or auto for what suits the rate (auto)",
+	{ 0, "capture", "WAY", 0, "packet (quick), ring (cheap), or auto for what suits the rate (auto)",
 	  "auto, ring or packet", set_capture },
-	{ 'B', "ring", "SIZE", 0, "memory for packets that are captured but not yet read (64M)",
-	  "1M to 4G", set_ring },
-	{ 'M', "mtu", "BYTES", 0, "of the way to the targets (the route's)", "576 to 65535",
-	  set_mtu },
-	{ 0, "inject", "WAY", 0,
-	  "how packets are sent: link, raw, or auto for what is possible (auto)",
+	{ 'B', "ring", "SIZE", 0, "memory for packets that are captured but not yet read (64M)", "1M to 4G",
+	  set_ring },
+	{ 'M', "mtu", "BYTES", 0, "of the way to the targets (the route's)", "576 to 65535", set_mtu },
+	{ 0, "inject", "WAY", 0, "how packets are sent: link, raw, or auto for what is possible (auto)",
 	  "link, raw or auto", set_inject },
 	{ 0, "workers", "NUMBER", 0,
-	  "threads that share the connections, or auto for one on each processor (1)",
-	  "1 to 32, or auto", set_workers },
+	  "threads that share the connections, or auto for one on each processor (1)", "1 to 32, or auto",
+	  set_workers },
 	{ 0, "cpus", "LIST", 0, "processors of the workers, one each in turn (any)",
 	  "numbers and ranges of processors that this process may use, such as 0,2-3", set_cpus },
-	{ 0, "busy-poll", NULL, 0, "never sleep: quickest, but each worker uses a processor up",
-	  NULL, set_busy_poll },
-	{ 'O', "no-join", NULL, 0, "leave out connections that are older than tcpcopy", NULL,
-	  set_no_join },
-	{ 0, "hold", "DURATION", 0,
-	  "longest wait for the target's answer to the request before (3s)",
+	{ 0, "busy-poll", NULL, 0, "never sleep: quickest, but each worker uses a processor up", NULL,
+	  set_busy_poll },
+	{ 'O', "no-join", NULL, 0, "leave out connections that are older than tcpcopy", NULL, set_no_join },
+	{ 0, "hold", "DURATION", 0, "longest wait for the target's answer to the request before (3s)",
 	  "0 to 10m, with the unit us, ms, s or m", set_hold },
-	{ 'W', NULL, NULL, 0, "never wait, as --hold=0", "one of the two, or --hold=0",
-	  set_never_hold },
+	{ 'W', NULL, NULL, 0, "never wait, as --hold=0", "one of the two, or --hold=0", set_never_hold },
 	{ 0, "session-buffer", "SIZE", 0, "the most that a session may hold for its target (64M)",
 	  "64K to 1G", set_session_buffer },
-	{ 'm', "memory", "SIZE", 0, "the most that all sessions may hold together (160M)",
-	  "1M to 1T", set_memory },
-	{ 0, "stats", "DURATION", 0, "between two lines of counters, 0 for none (10s)",
-	  "0, or 100ms to 24h", set_stats },
+	{ 'm', "memory", "SIZE", 0, "the most that all sessions may hold together (160M)", "1M to 1T",
+	  set_memory },
+	{ 0, "stats", "DURATION", 0, "between two lines of counters, 0 for none (10s)", "0, or 100ms to 24h",
+	  set_stats },
 	{ 0, "check", NULL, 0,
 	  "replicate nothing: check what this command line needs, say what is wrong and what to "
 	  "type; exit status 1 when something is broken",
@@ -406,8 +396,7 @@ static const struct args_option options[] = {
 	  "the address of a client, with or without a port: 192.0.2.9, 192.0.2.9:7000 or "
 	  "[2001:db8::9]:7000",
 	  set_probe_from },
-	{ 0, "user", "NAME[:GROUP]", 0,
-	  "be this user as soon as everything is open (the user who starts it)",
+	{ 0, "user", "NAME[:GROUP]", 0, "be this user as soon as everything is open (the user who starts it)",
 	  "a user of this host, and a group, by name or number", set_user },
 	{ 0, "no-sandbox", NULL, 0,
 	  "keep capabilities, system calls and files that are not needed once it runs", NULL,
@@ -420,8 +409,7 @@ static const struct args_option options[] = {
 	{ 0, "report", "FILE", 0,
 	  "write the account as JSON to FILE: at every line of counters, at SIGUSR1, at the end",
 	  "the path of a file", set_report },
-	{ 'P', "pid", "FILE", 0, "write the process id to FILE and lock it", "the path of a file",
-	  set_pid },
+	{ 'P', "pid", "FILE", 0, "write the process id to FILE and lock it", "the path of a file", set_pid },
 	{ 0, "status", NULL, 0, "print how a running tcpcopy does, and exit", NULL, set_status },
 	{ 0, "json", NULL, 0, "the same as JSON", NULL, set_json },
 	{ 0, "control", "PATH", 0, "the socket for --status (" RUNSTATEDIR "/tcpcopy/tcpcopy-PID.sock)",
@@ -468,8 +456,7 @@ int config_parse(struct config *c, int argc, char **argv)
 	if (c->n_assistants == 0)
 		return args_error(&program, 's', NULL, "is missing");
 	if (p.never_hold && p.hold_given && c->hold != 0)
-		return args_error(&program, 'W', NULL,
-				  "never waits, but --hold says how long to wait");
+		return args_error(&program, 'W', NULL, "never waits, but --hold says how long to wait");
 	if (p.never_hold)
 		c->hold = 0;
 	for (i = 0; i < c->n_assistants; i++)

@@ -35,9 +35,9 @@ struct rule {
 };
 
 /* --inject: how packets are sent. */
-#define CONFIG_INJECT(X)                                                                           \
-	X(AUTO, "auto", "link layer, raw sockets where it is not Ethernet")                        \
-	X(LINK, "link", "link layer") /* and every target must be reached over Ethernet */         \
+#define CONFIG_INJECT(X)                                                                                     \
+	X(AUTO, "auto", "link layer, raw sockets where it is not Ethernet")                                  \
+	X(LINK, "link", "link layer") /* and every target must be reached over Ethernet */                   \
 	X(RAW, "raw", "raw sockets")
 enum config_inject {
 #define X(id, name, text) INJECT_##id,
@@ -66,30 +66,30 @@ struct config {
 	unsigned n_pool;
 	char interfaces[CONFIG_MAX_INTERFACES][16]; /* -i; none: what capture_interfaces() names */
 	unsigned n_interfaces;
-	char filter[1024];  /* -F: and-ed to the filter made from the rules; "" none */
-	uint16_t assistant_port; /* -p: default port of assistants */
+	char filter[1024];                   /* -F: and-ed to the filter made from the rules; "" none */
+	uint16_t assistant_port;             /* -p: default port of assistants */
 	bool daemon, verbose, keep_trying;   /* -d, --verbose, -L */
 	char log_path[4096], pid_path[4096]; /* absolute; "" none */
-	bool log_journal;		     /* -l journal */
-	char report_path[4096];		     /* --report; absolute; "" none */
-	char control_path[4096];	     /* --control; absolute; "" the default */
-	bool status, status_json;	     /* --status, --json: ask a running tcpcopy, nothing else */
+	bool log_journal;                    /* -l journal */
+	char report_path[4096];              /* --report; absolute; "" none */
+	char control_path[4096];             /* --control; absolute; "" the default */
+	bool status, status_json;            /* --status, --json: ask a running tcpcopy, nothing else */
 	uint64_t hold;                       /* --hold, ns; 0: never wait (-W) */
-	uint64_t session_buffer; /* --session-buffer, bytes a session may hold for its target */
-	uint64_t memory;         /* -m, bytes all sessions may hold together */
-	uint64_t stats_interval; /* --stats, ns; 0: none */
+	uint64_t session_buffer;             /* --session-buffer, bytes a session may hold for its target */
+	uint64_t memory;                     /* -m, bytes all sessions may hold together */
+	uint64_t stats_interval;             /* --stats, ns; 0: none */
 	enum config_inject inject;
 	enum capture_mode capture;
-	uint64_t ring; /* -B, bytes of all capture rings together */
-	uint32_t mtu; /* -M, bytes; 0: the route's */
-	unsigned workers;            /* --workers; 1 to FANOUT_MAX_WORKERS */
+	uint64_t ring;                  /* -B, bytes of all capture rings together */
+	uint32_t mtu;                   /* -M, bytes; 0: the route's */
+	unsigned workers;               /* --workers; 1 to FANOUT_MAX_WORKERS */
 	unsigned cpus[CONFIG_MAX_CPUS]; /* --cpus: worker i has the i-th, and so round */
-	unsigned n_cpus;             /* 0: no pinning */
-	bool busy_poll;              /* --busy-poll: workers never sleep */
-	bool no_join; /* -O: connections older than tcpcopy are not joined */
-	bool check;   /* --check: look, say, and end */
+	unsigned n_cpus;                /* 0: no pinning */
+	bool busy_poll;                 /* --busy-poll: workers never sleep */
+	bool no_join;                   /* -O: connections older than tcpcopy are not joined */
+	bool check;                     /* --check: look, say, and end */
 	bool has_probe_from;
-	struct endpoint probe_from; /* --probe-from: source of the probe; port 0: any */
+	struct endpoint probe_from;  /* --probe-from: source of the probe; port 0: any */
 	const char *probe_from_text; /* as typed, in argv */
 };
 

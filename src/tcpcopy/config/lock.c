@@ -88,8 +88,8 @@ static const char *holder(char *buf, size_t size, const struct sockaddr_un *sun,
 	return buf;
 }
 
-static int refuse_held(const struct rule *rule, const struct sockaddr_un *sun, socklen_t len,
-		       char *err, size_t err_size)
+static int refuse_held(const struct rule *rule, const struct sockaddr_un *sun, socklen_t len, char *err,
+		       size_t err_size)
 {
 	char who[64];
 

@@ -45,8 +45,7 @@ static const char *each_element(struct config *c, const char *list, element_fn *
 		if (len == 0)
 			return *list ? "an element of the list is empty" : "the value is empty";
 		if (len >= sizeof(element))
-			return args_wrong("an element is longer than %zu characters",
-					  sizeof(element) - 1);
+			return args_wrong("an element is longer than %zu characters", sizeof(element) - 1);
 		memcpy(element, p, len);
 		element[len] = '\0';
 		wrong = fn(c, element);

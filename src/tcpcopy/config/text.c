@@ -48,8 +48,7 @@ char *config_prefix_format(char *buf, size_t size, const struct prefix *p)
 	char a[ADDR_TEXT_LEN];
 	bool v4 = addr_is_v4(&p->addr) && p->len >= 96;
 
-	snprintf(buf, size, "%s/%u", addr_format(a, sizeof(a), &p->addr),
-		 v4 ? p->len - 96u : p->len);
+	snprintf(buf, size, "%s/%u", addr_format(a, sizeof(a), &p->addr), v4 ? p->len - 96u : p->len);
 	return buf;
 }
 
@@ -82,11 +81,9 @@ int config_capture_filter(const struct config *c, char *out, size_t size)
 	for (i = 0; i < c->n_rules; i++) {
 		const struct rule *rule = &c->rules[i];
 
-		put(&w, "%s(%s and ", i ? " or " : "",
-		    addr_is_v4(&rule->target.addr) ? "ip" : "ip6");
+		put(&w, "%s(%s and ", i ? " or " : "", addr_is_v4(&rule->target.addr) ? "ip" : "ip6");
 		if (rule->has_online_addr)
-			put(&w, "dst host %s and ",
-			    addr_format(text, sizeof(text), &rule->online_addr));
+			put(&w, "dst host %s and ", addr_format(text, sizeof(text), &rule->online_addr));
 		put(&w, "dst port %u)", rule->online_port);
 	}
 	put(&w, "))");
@@ -116,8 +113,7 @@ static void log_rules(const struct config *c)
 		endpoint_format(target, sizeof(target), &rule->target);
 		if (!rule->has_online_addr) {
 			log_info("rule: %s requests to port %u of this host -> %s",
-				 addr_is_v4(&rule->target.addr) ? "IPv4" : "IPv6",
-				 rule->online_port, target);
+				 addr_is_v4(&rule->target.addr) ? "IPv4" : "IPv6", rule->online_port, target);
 			continue;
 		}
 		endpoint_format(online, sizeof(online), &from);

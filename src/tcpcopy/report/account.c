@@ -1,8 +1,9 @@
 /*
  * The account of tcpcopy - theory of operation
  *
- * Every stage counts for itself, in a struct of its own that is filled on the packet path. Here these are gathered into one array of numbers, whose table is put
- * together from the tables of the stages. A worker's account is gathered by the worker's own thread, and the accounts of all workers are added up; sums stay
+ * Every stage counts for itself, in a struct of its own that is filled on the packet path. Here these are
+ * gathered into one array of numbers, whose table is put together from the tables of the stages. A worker's
+ * account is gathered by the worker's own thread, and the accounts of all workers are added up; sums stay
  * balanced, because every equation holds for each worker alone.
  */
 #include "tcpcopy/report/account.h"
@@ -11,6 +12,7 @@
 
 #include "program/log.h"
 
+/* clang-format off */
 static const struct account_row rows[ACCOUNT_ROWS] = {
 #define X(key, text) [ROW_CAPTURE_##key] = { "capture", #key, text },
 	ACCOUNT_CAPTURE(X)
@@ -45,7 +47,8 @@ static const struct account_row rows[ACCOUNT_ROWS] = {
 #define X(key, text) [ROW_SENT_##key] = { "sent", #key, text },
 	ACCOUNT_SENT(X)
 #undef X
-#define X(id, name, text) [ROW_SEND_ERROR_##id] = { "send_error", name, "packets not taken by the kernel: " text },
+#define X(id, name, text)                                                                                    \
+	[ROW_SEND_ERROR_##id] = { "send_error", name, "packets not taken by the kernel: " text },
 	SINK_ERRORS(X)
 #undef X
 #define X(key, text) [ROW_CHANNEL_##key] = { "channel", #key, text },
@@ -61,6 +64,7 @@ static const struct account_row rows[ACCOUNT_ROWS] = {
 	ACCOUNT_LOG(X)
 #undef X
 };
+/* clang-format on */
 
 static const struct account_section sections[] = {
 	{ "capture", "the capture" },
@@ -255,7 +259,8 @@ void account_collect(void *pipeline, void *sum)
 	add_examples(&a->examples, engine_examples(p->engine));
 	a->assistants_up = MIN(a->assistants_up, p->assistants ? assistants_up(p->assistants) : 0);
 	a->workers++;
-	a->taken[p->worker] += engine_counters(p->engine)->sessions_opened + engine_counters(p->engine)->sessions_joined;
+	a->taken[p->worker] +=
+		engine_counters(p->engine)->sessions_opened + engine_counters(p->engine)->sessions_joined;
 }
 
 void account_add(struct account *sum, const struct account *one)

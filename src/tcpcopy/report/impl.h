@@ -12,17 +12,17 @@ struct report {
 	struct workers *workers;
 	struct replace *file; /* of --report; NULL: none */
 	uint64_t write_failures;
-	time_t started; /* wall clock */
-	uint64_t started_at; /* ns */
+	time_t started;            /* wall clock */
+	uint64_t started_at;       /* ns */
 	struct account now, since; /* the newest, and the one that rates are counted from */
-	uint64_t at, since_at;	   /* ns, when */
+	uint64_t at, since_at;     /* ns, when */
 };
 
 /* Rates between the two accounts. */
 struct report_rates {
-	double seconds; /* 0: too short to tell; then all is 0 */
+	double seconds;                                    /* 0: too short to tell; then all is 0 */
 	double sessions, segments, bytes, sent, responses; /* a second */
-	struct hist lag; /* of the segments sent meanwhile */
+	struct hist lag;                                   /* of the segments sent meanwhile */
 };
 
 /* Take an account; the one before becomes `since` if it is old enough. */
@@ -32,7 +32,7 @@ void report_rates(const struct report *r, struct report_rates *out);
 /* Reasons for what was not replicated, the most frequent first. */
 struct report_reason {
 	const char *name, *text;
-	uint64_t count, lost; /* times; payload bytes */
+	uint64_t count, lost;                 /* times; payload bytes */
 	const struct engine_example *example; /* NULL: none is kept */
 };
 #define REPORT_MAX_REASONS (OUTCOME_COUNT + DECLINE_COUNT)

@@ -1,8 +1,9 @@
 /*
  * The report of tcpcopy as JSON - theory of operation
  *
- * In: the newest account. Out: one object, described in doc/ACCOUNT.md. Its "account" and "equations" come from the account's table; the rest is what a
- * table of counters cannot say: rates, the lag, examples. jansson passes a failed allocation on as NULL, so the end is the one place to look.
+ * In: the newest account. Out: one object, described in doc/ACCOUNT.md. Its "account" and "equations" come
+ * from the account's table; the rest is what a table of counters cannot say: rates, the lag, examples.
+ * jansson passes a failed allocation on as NULL, so the end is the one place to look.
  */
 #include <jansson.h>
 #include <stdlib.h>
@@ -14,8 +15,9 @@
 static json_t *lag(const struct hist *h)
 {
 	return json_pack("{s:I, s:I, s:I, s:I}", "samples", (json_int_t)h->count, "p50_us",
-			 (json_int_t)(hist_quantile(h, 0.5) / 1000), "p99_us", (json_int_t)(hist_quantile(h, 0.99) / 1000),
-			 "max_us", (json_int_t)(h->count ? h->max / 1000 : 0));
+			 (json_int_t)(hist_quantile(h, 0.5) / 1000), "p99_us",
+			 (json_int_t)(hist_quantile(h, 0.99) / 1000), "max_us",
+			 (json_int_t)(h->count ? h->max / 1000 : 0));
 }
 
 static json_t *rates(const struct report *r)
@@ -23,9 +25,9 @@ static json_t *rates(const struct report *r)
 	struct report_rates now;
 
 	report_rates(r, &now);
-	return json_pack("{s:f, s:f, s:f, s:f, s:f, s:f, s:o}", "seconds", now.seconds, "sessions", now.sessions,
-			 "captured_segments", now.segments, "captured_bytes", now.bytes, "sent_segments", now.sent,
-			 "responses", now.responses, "lag", lag(&now.lag));
+	return json_pack("{s:f, s:f, s:f, s:f, s:f, s:f, s:o}", "seconds", now.seconds, "sessions",
+			 now.sessions, "captured_segments", now.segments, "captured_bytes", now.bytes,
+			 "sent_segments", now.sent, "responses", now.responses, "lag", lag(&now.lag));
 }
 
 static json_t *example(const struct report *r, const struct engine_example *e)
@@ -34,8 +36,9 @@ static json_t *example(const struct report *r, const struct engine_example *e)
 
 	if (!e)
 		return json_null();
-	return json_pack("{s:s, s:s, s:s}", "client", endpoint_format(client, sizeof(client), &e->key.client), "online",
-			 endpoint_format(online, sizeof(online), &e->key.online), "time", report_time(r, e->time, when));
+	return json_pack("{s:s, s:s, s:s}", "client", endpoint_format(client, sizeof(client), &e->key.client),
+			 "online", endpoint_format(online, sizeof(online), &e->key.online), "time",
+			 report_time(r, e->time, when));
 }
 
 static json_t *reasons(const struct report *r)
@@ -45,10 +48,11 @@ static json_t *reasons(const struct report *r)
 	json_t *list = json_array();
 
 	for (unsigned i = 0; i < n; i++)
-		json_array_append_new(list, json_pack("{s:s, s:s, s:I, s:I, s:o}", "name", reason[i].name, "text",
-						      reason[i].text, "count", (json_int_t)reason[i].count, "bytes",
-						      (json_int_t)reason[i].lost, "example",
-						      example(r, reason[i].example)));
+		json_array_append_new(list,
+				      json_pack("{s:s, s:s, s:I, s:I, s:o}", "name", reason[i].name, "text",
+						reason[i].text, "count", (json_int_t)reason[i].count, "bytes",
+						(json_int_t)reason[i].lost, "example",
+						example(r, reason[i].example)));
 	return list;
 }
 
@@ -60,11 +64,13 @@ static json_t *interfaces(const struct account *a)
 		const struct source_counters *c = &a->source[i].n;
 
 		json_array_append_new(
-			list, json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "name", a->source[i].name,
-					"let_in", (json_int_t)c->let_in, "packets", (json_int_t)c->packets, "kernel_drops",
-					(json_int_t)c->kernel_drops, "truncated", (json_int_t)c->truncated, "errors",
-					(json_int_t)c->errors, "ring_bytes", (json_int_t)c->ring_bytes, "ring_most",
-					(json_int_t)c->ring_most, "ring_freezes", (json_int_t)c->ring_freezes));
+			list,
+			json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "name", a->source[i].name,
+				  "let_in", (json_int_t)c->let_in, "packets", (json_int_t)c->packets,
+				  "kernel_drops", (json_int_t)c->kernel_drops, "truncated",
+				  (json_int_t)c->truncated, "errors", (json_int_t)c->errors, "ring_bytes",
+				  (json_int_t)c->ring_bytes, "ring_most", (json_int_t)c->ring_most,
+				  "ring_freezes", (json_int_t)c->ring_freezes));
 	}
 	return list;
 }
@@ -74,11 +80,12 @@ char *report_json(const struct report *r)
 	struct account_loss loss = account_loss(&r->now);
 	char started[ACCOUNT_TIME_LEN], now[ACCOUNT_TIME_LEN];
 	json_t *all = account_json(&account_table, r->now.row);
-	json_t *head = json_pack("{s:s, s:s, s:i, s:s, s:s, s:f, s:i, s:i, s:i, s:I}", "program", "tcpcopy", "version", VERSION,
-				 "pid", (int)getpid(), "started", report_time(r, r->started_at, started), "time",
-				 report_time(r, r->at, now), "uptime", (double)(r->at - r->started_at) / 1e9, "workers",
-				 (int)r->now.workers, "assistants", (int)r->config->n_assistants, "assistants_connected",
-				 (int)r->now.assistants_up, "report_write_failures", (json_int_t)r->write_failures);
+	json_t *head = json_pack(
+		"{s:s, s:s, s:i, s:s, s:s, s:f, s:i, s:i, s:i, s:I}", "program", "tcpcopy", "version",
+		VERSION, "pid", (int)getpid(), "started", report_time(r, r->started_at, started), "time",
+		report_time(r, r->at, now), "uptime", (double)(r->at - r->started_at) / 1e9, "workers",
+		(int)r->now.workers, "assistants", (int)r->config->n_assistants, "assistants_connected",
+		(int)r->now.assistants_up, "report_write_failures", (json_int_t)r->write_failures);
 	char *text = NULL;
 
 	if (head && all && !json_object_update(head, all) && !json_object_set_new(head, "rates", rates(r)) &&
@@ -86,9 +93,10 @@ char *report_json(const struct report *r)
 	    !json_object_set_new(head, "reasons", reasons(r)) &&
 	    !json_object_set_new(head, "interfaces", interfaces(&r->now)) &&
 	    !json_object_set_new(head, "never_captured",
-				 json_pack("{s:I, s:I, s:I, s:I}", "bytes", (json_int_t)loss.bytes, "packets_estimate",
-					   (json_int_t)loss.packets, "per_million", (json_int_t)loss.per_million,
-					   "upstream_estimate", (json_int_t)loss.upstream)))
+				 json_pack("{s:I, s:I, s:I, s:I}", "bytes", (json_int_t)loss.bytes,
+					   "packets_estimate", (json_int_t)loss.packets, "per_million",
+					   (json_int_t)loss.per_million, "upstream_estimate",
+					   (json_int_t)loss.upstream)))
 		text = json_dumps(head, JSON_INDENT(1));
 	json_decref(head);
 	json_decref(all);

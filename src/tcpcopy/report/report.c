@@ -1,8 +1,9 @@
 /*
  * Reports of tcpcopy - theory of operation
  *
- * In: the accounts of the workers, gathered when a report is wanted. Out: lines of the log, a screen for --status, the file of --report. Two accounts are kept, the
- * newest and an older one, and rates are what lies between them. Nothing here runs on the packet path; a report costs the workers one pass over their
+ * In: the accounts of the workers, gathered when a report is wanted. Out: lines of the log, a screen for
+ * --status, the file of --report. Two accounts are kept, the newest and an older one, and rates are what
+ * lies between them. Nothing here runs on the packet path; a report costs the workers one pass over their
  * counters.
  */
 #include <stdio.h>
@@ -149,13 +150,15 @@ void report_interval(struct report *r)
 
 	report_collect(r);
 	report_rates(r, &rates);
-	log_info("%llu sessions, %.0f opened/s, captured %.0f segments/s %.2f MB/s, sent %.0f/s, answers %.0f/s, lag p50 "
-		 "%llu us p99 %llu us, resent %llu, waiting %llu bytes, lost %llu bytes, kernel drops %llu, send errors "
-		 "%llu%s",
-		 (ull)row[ROW_LIVE_sessions], rates.sessions, rates.segments, rates.bytes / 1e6, rates.sent,
-		 rates.responses, us(&rates.lag, 0.5), us(&rates.lag, 0.99), (ull)row[ROW_ENGINE_retransmitted_segments],
-		 (ull)row[ROW_LIVE_bytes], (ull)row[ROW_ENGINE_lost_bytes], (ull)row[ROW_CAPTURE_kernel_drops],
-		 (ull)send_errors(&r->now), r->now.assistants_up ? "" : ", NO ASSISTANT CONNECTED");
+	log_info(
+		"%llu sessions, %.0f opened/s, captured %.0f segments/s %.2f MB/s, sent %.0f/s, answers %.0f/s, lag p50 "
+		"%llu us p99 %llu us, resent %llu, waiting %llu bytes, lost %llu bytes, kernel drops %llu, send errors "
+		"%llu%s",
+		(ull)row[ROW_LIVE_sessions], rates.sessions, rates.segments, rates.bytes / 1e6, rates.sent,
+		rates.responses, us(&rates.lag, 0.5), us(&rates.lag, 0.99),
+		(ull)row[ROW_ENGINE_retransmitted_segments], (ull)row[ROW_LIVE_bytes],
+		(ull)row[ROW_ENGINE_lost_bytes], (ull)row[ROW_CAPTURE_kernel_drops],
+		(ull)send_errors(&r->now), r->now.assistants_up ? "" : ", NO ASSISTANT CONNECTED");
 	write_file(r);
 }
 
@@ -164,13 +167,17 @@ static void print_sources(const struct account *a, FILE *to)
 	for (unsigned i = 0; i < a->n_sources; i++) {
 		const struct source_counters *c = &a->source[i].n;
 
-		fprintf(to, "captured on %s: %llu packets, %llu dropped by the kernel, %llu truncated, %llu errors\n",
-			a->source[i].name, (ull)c->packets, (ull)c->kernel_drops, (ull)c->truncated, (ull)c->errors);
+		fprintf(to,
+			"captured on %s: %llu packets, %llu dropped by the kernel, %llu truncated, %llu errors\n",
+			a->source[i].name, (ull)c->packets, (ull)c->kernel_drops, (ull)c->truncated,
+			(ull)c->errors);
 		if (c->ring_most)
-			fprintf(to, "  ring of %llu KiB: %llu %% in use, at most %llu %%, found full %llu times; changed "
-				    "to or from it %llu times\n",
+			fprintf(to,
+				"  ring of %llu KiB: %llu %% in use, at most %llu %%, found full %llu times; changed "
+				"to or from it %llu times\n",
 				(ull)c->ring_bytes >> 10, (ull)(c->ring_used * 100 / c->ring_bytes),
-				(ull)(c->ring_most * 100 / c->ring_bytes), (ull)c->ring_freezes, (ull)c->turns);
+				(ull)(c->ring_most * 100 / c->ring_bytes), (ull)c->ring_freezes,
+				(ull)c->turns);
 	}
 }
 
@@ -180,8 +187,9 @@ static void print_loss(const struct account *a, FILE *to)
 
 	if (!l.bytes)
 		return;
-	fprintf(to, "never captured: %llu bytes, about %llu packets (%llu per million); the kernel counts %llu dropped; "
-		    "beyond that, lost before this host's capture: about %llu\n",
+	fprintf(to,
+		"never captured: %llu bytes, about %llu packets (%llu per million); the kernel counts %llu dropped; "
+		"beyond that, lost before this host's capture: about %llu\n",
 		(ull)l.bytes, (ull)l.packets, (ull)l.per_million, (ull)a->row[ROW_CAPTURE_kernel_drops],
 		(ull)l.upstream);
 }
@@ -189,8 +197,8 @@ static void print_loss(const struct account *a, FILE *to)
 static void print_lag(const struct hist *h, FILE *to)
 {
 	if (h->count)
-		fprintf(to, "capture to first sending: p50 %llu us, p99 %llu us, most %llu us\n", us(h, 0.5), us(h, 0.99),
-			(ull)h->max / 1000);
+		fprintf(to, "capture to first sending: p50 %llu us, p99 %llu us, most %llu us\n", us(h, 0.5),
+			us(h, 0.99), (ull)h->max / 1000);
 }
 
 static void print_reasons(const struct report *r, unsigned most, FILE *to)
@@ -202,12 +210,13 @@ static void print_reasons(const struct report *r, unsigned most, FILE *to)
 		char client[ENDPOINT_TEXT_LEN], online[ENDPOINT_TEXT_LEN], when[ACCOUNT_TIME_LEN];
 		const struct engine_example *e = reason[i].example;
 
-		fprintf(to, "  %s %llu, %llu bytes: %s\n", reason[i].name, (ull)reason[i].count, (ull)reason[i].lost,
-			reason[i].text);
+		fprintf(to, "  %s %llu, %llu bytes: %s\n", reason[i].name, (ull)reason[i].count,
+			(ull)reason[i].lost, reason[i].text);
 		if (e)
 			fprintf(to, "    such as %s -> %s at %s\n",
 				endpoint_format(client, sizeof(client), &e->key.client),
-				endpoint_format(online, sizeof(online), &e->key.online), report_time(r, e->time, when));
+				endpoint_format(online, sizeof(online), &e->key.online),
+				report_time(r, e->time, when));
 	}
 }
 
@@ -230,8 +239,9 @@ static char *account_text(const struct report *r)
 	account_print(&account_table, r->now.row, to);
 	print_loss(&r->now, to);
 	print_lag(&r->now.lag, to);
-	fprintf(to, "assistants: %u connected, %llu connections lost, %llu attempts failed\n", r->now.assistants_up,
-		(ull)r->now.row[ROW_CHANNEL_losses_of_connection], (ull)r->now.row[ROW_CHANNEL_attempts_failed]);
+	fprintf(to, "assistants: %u connected, %llu connections lost, %llu attempts failed\n",
+		r->now.assistants_up, (ull)r->now.row[ROW_CHANNEL_losses_of_connection],
+		(ull)r->now.row[ROW_CHANNEL_attempts_failed]);
 	fprintf(to, "reasons, with the newest example:\n");
 	print_reasons(r, UINT32_MAX, to);
 	return fclose(to) ? NULL : text;
@@ -267,18 +277,24 @@ static void print_screen(const struct report *r, FILE *to)
 	fprintf(to, "tcpcopy        pid %d, %llu s old, %u of %u assistants connected\n", (int)getpid(),
 		(ull)((r->at - r->started_at) / NS_PER_SEC), a->assistants_up, r->config->n_assistants);
 	if (rates.seconds > 0)
-		fprintf(to, "rates          (%.1f s) %.0f sessions/s, captured %.0f segments/s %.2f MB/s, sent %.0f/s, answers "
-			    "%.0f/s\n",
-			rates.seconds, rates.sessions, rates.segments, rates.bytes / 1e6, rates.sent, rates.responses);
-	fprintf(to, "lag            behind the original: p50 %llu us, p99 %llu us, most %llu us; since the last report p50 "
-		    "%llu us, p99 %llu us\n",
-		us(&a->lag, 0.5), us(&a->lag, 0.99), (ull)a->lag.max / 1000, us(&rates.lag, 0.5), us(&rates.lag, 0.99));
+		fprintf(to,
+			"rates          (%.1f s) %.0f sessions/s, captured %.0f segments/s %.2f MB/s, sent %.0f/s, answers "
+			"%.0f/s\n",
+			rates.seconds, rates.sessions, rates.segments, rates.bytes / 1e6, rates.sent,
+			rates.responses);
+	fprintf(to,
+		"lag            behind the original: p50 %llu us, p99 %llu us, most %llu us; since the last report p50 "
+		"%llu us, p99 %llu us\n",
+		us(&a->lag, 0.5), us(&a->lag, 0.99), (ull)a->lag.max / 1000, us(&rates.lag, 0.5),
+		us(&rates.lag, 0.99));
 	print_states(a, to);
-	fprintf(to, "payload        %llu bytes captured, %llu acknowledged, %llu in hand, %llu lost, %llu left out\n",
-		(ull)row[ROW_ENGINE_captured_bytes], (ull)row[ROW_ENGINE_acked_bytes], (ull)row[ROW_LIVE_bytes],
-		(ull)row[ROW_ENGINE_lost_bytes], (ull)row[ROW_ENGINE_unjoined_bytes]);
-	fprintf(to, "capture        %llu packets, %llu dropped by the kernel\n", (ull)row[ROW_CAPTURE_packets],
-		(ull)row[ROW_CAPTURE_kernel_drops]);
+	fprintf(to,
+		"payload        %llu bytes captured, %llu acknowledged, %llu in hand, %llu lost, %llu left out\n",
+		(ull)row[ROW_ENGINE_captured_bytes], (ull)row[ROW_ENGINE_acked_bytes],
+		(ull)row[ROW_LIVE_bytes], (ull)row[ROW_ENGINE_lost_bytes],
+		(ull)row[ROW_ENGINE_unjoined_bytes]);
+	fprintf(to, "capture        %llu packets, %llu dropped by the kernel\n",
+		(ull)row[ROW_CAPTURE_packets], (ull)row[ROW_CAPTURE_kernel_drops]);
 	fprintf(to, "sent           %llu packets, %llu not taken by the kernel, %llu segments sent again\n",
 		(ull)row[ROW_SENT_packets], (ull)send_errors(a), (ull)row[ROW_ENGINE_retransmitted_segments]);
 	print_loss(a, to);
@@ -290,8 +306,8 @@ static void print_screen(const struct report *r, FILE *to)
 		if (account_balanced(&account_table, row, &account_table.equations[i], &left, &right))
 			continue;
 		wrong++;
-		fprintf(to, "account        %s: %llu = %llu, DIFFERENCE\n", account_table.equations[i].what, (ull)left,
-			(ull)right);
+		fprintf(to, "account        %s: %llu = %llu, DIFFERENCE\n", account_table.equations[i].what,
+			(ull)left, (ull)right);
 	}
 	if (!wrong)
 		fprintf(to, "account        balanced\n");

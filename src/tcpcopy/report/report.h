@@ -5,8 +5,8 @@
 #include "tcpcopy/workers.h"
 
 /*
- * What tcpcopy says of itself while it works: the line of --stats, the account in the log, the file of --report, the screen of --status. One of them, on the main
- * thread.
+ * What tcpcopy says of itself while it works: the line of --stats, the account in the log, the file of
+ * --report, the screen of --status. One of them, on the main thread.
  */
 struct report;
 
