@@ -30,7 +30,7 @@ link = $(CC) -pthread $(HARDENING) $(INSTRUMENT) $(CFLAGS) $(LINK_HARDENING) $(L
 step = $(if $(V),,@printf '  %-5s %s\n' $1 $2;)
 
 # --- sources ----------------------------------------------------------------------------------------------------
-folders := base packet program session io channel tcpcopy intercept
+folders := base packet program stream session io channel tcpcopy intercept
 programs := $(foreach p,tcpcopy intercept,$(if $(wildcard $(SRCDIR)/src/$p/main.c),$p))
 
 # A folder's files, and those of the rooms in it.
@@ -42,10 +42,11 @@ archives = $(foreach f,$1,$2/lib$f.a)
 below_base := base
 below_packet := packet base
 below_program := program base
-below_session := session packet base
+below_stream := stream packet base
+below_session := session stream packet base
 below_io := io program packet base
 below_channel := channel program packet base
-below_tcpcopy := tcpcopy session channel io program packet base
+below_tcpcopy := tcpcopy session stream channel io program packet base
 below_intercept := intercept channel io program packet base
 # test_base_pool -> base; everything without the name of a folder sees what tcpcopy sees
 layer_of = $(or $(filter $(folders),$(word 2,$(subst _, ,$(notdir $1)))),tcpcopy)
@@ -59,6 +60,7 @@ help:
 	@echo 'unit               build and run the unit tests; T=base_wheel or T="base_*" for some of them'
 	@echo 'check              unit, layers'
 	@echo 'sim                run the session engine in simulated worlds; SEEDS=1-2000 DAYS=1-60'
+	@echo 'oracle             give the same segments to the kernel and to the engine, as root; CASES=10000'
 	@echo 'layers             do includes go one way, and is the core pure?'
 	@echo 'lint               cppcheck and clang-tidy, where they are installed'
 	@echo 'fuzz               build fuzz/fuzz_*.c (clang) below build/'
@@ -168,8 +170,25 @@ sim: build/test/sim
 	build/test/sim --seeds $(SEEDS) --jobs 2
 	build/test/sim --day --seeds $(DAYS) --jobs 2
 
+# --- the kernel as the judge ----------------------------------------------------------------------------------------
+# Segments to the kernel's TCP and to the engine alike; CASES=100000 ORACLE_SEED=7 for others. Needs root and TUN.
+CASES ?= 10000
+ORACLE_SEED ?= 1
+oracle_objects := $(patsubst $(SRCDIR)/test/kernel/%.c,build/kernel/%.o,$(wildcard $(SRCDIR)/test/kernel/*.c))
+
+build/kernel/%.o: $(SRCDIR)/test/kernel/%.c config.mk
+	@mkdir -p $(@D)
+	$(call step,CC,$@) $(compile) -I$(SRCDIR)/test/kernel -c -o $@ $<
+
+build/test/oracle: $(oracle_objects) $(call archives,$(below_session),build)
+	@mkdir -p $(@D)
+	$(call step,LINK,$@) $(link) -o $@ $^ $(LIBS)
+
+oracle: build/test/oracle
+	build/test/oracle --cases $(CASES) --seed $(ORACLE_SEED)
+
 # --- checks of the source -------------------------------------------------------------------------------------------
-layers: $(call archives,packet session,build)
+layers: $(call archives,packet stream session,build)
 	$(SRCDIR)/test/layers $(SRCDIR) $(if $(INSTRUMENT),,build)
 
 lint_sources = $(foreach f,$(folders),$(call sources,$f) $(wildcard $(SRCDIR)/src/$f/main.c)) $(wildcard $(SRCDIR)/lab/*.c)
@@ -276,7 +295,7 @@ distclean: clean
 	rm -rf build config.mk
 	$(if $(filter-out .,$(SRCDIR)),rm -f Makefile)
 
-.PHONY: all help install uninstall unit sim cmocka check layers lint fuzz bench bench-tools bench-all clean distclean always
+.PHONY: all help install uninstall unit sim oracle cmocka check layers lint fuzz bench bench-tools bench-all clean distclean always
 .SECONDARY:
 
--include $(wildcard build/obj/*/*.d build/obj/*/*/*.d build/test/*.d build/sim/*.d build/tools/*.d build/fuzz/*.d build/fuzz/obj/*/*.d build/fuzz/obj/*/*/*.d build/bench/*.d build/tools/*.d)
+-include $(wildcard build/obj/*/*.d build/obj/*/*/*.d build/test/*.d build/sim/*.d build/kernel/*.d build/tools/*.d build/fuzz/*.d build/fuzz/obj/*/*.d build/fuzz/obj/*/*/*.d build/bench/*.d build/tools/*.d)

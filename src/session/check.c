@@ -12,34 +12,46 @@
 
 static void check_queue(const struct engine *e, const struct session *s, uint64_t *bytes)
 {
-	uint32_t at = s->head ? s->head->seq : s->cap_nxt, held = 0;
-	bool next_seen = !s->next, hold_seen = !s->hold;
+	uint32_t at = s->stream.head ? s->stream.head->seq : s->stream.nxt, held = 0, n_behind = 0;
+	bool next_seen = !s->next, hold_seen = !s->hold, sent_seen = !s->sent, again_seen = !s->again;
 	const struct qseg *q, *last = NULL;
 
-	for (q = s->head; q; last = q, q = q->next) {
-		assert(q->seq == at);
+	for (q = session_head(s); q; last = q, q = qseg_next(q)) {
+		assert(q->piece.seq == at);
 		at = qseg_end(q);
-		held += (uint32_t)pool_class_size(q->cost);
+		held += qseg_cost(q);
+		again_seen |= q == s->again;
+		if (q == s->sent) {
+			sent_seen = true;
+			assert(q->sent_at && qseg_next(q) == s->next);
+		}
 		if (q == s->next) {
 			next_seen = true;
-			assert(seq_between(q->seq, s->events & EV_ESTABLISHED ? s->snd_nxt : q->seq, at));
+			assert(seq_between(q->piece.seq,
+					   s->events & EV_ESTABLISHED ? s->snd_nxt : q->piece.seq, at));
 		}
 		if (q == s->hold) {
 			hold_seen = true;
 			assert(q->turn && q->expect);
-			assert(!(s->events & EV_ESTABLISHED) || seq_le(s->snd_nxt, q->seq));
+			assert(!(s->events & EV_ESTABLISHED) || seq_le(s->snd_nxt, q->piece.seq));
 		}
 		if (s->events & EV_ESTABLISHED)
 			assert(seq_gt(at, s->snd_una));
-		*bytes += seq_lt(q->seq, s->snd_una) ? q->len - MIN(q->len, s->snd_una - q->seq) : q->len;
+		*bytes += seq_lt(q->piece.seq, s->snd_una)
+				  ? q->piece.len - MIN(q->piece.len, s->snd_una - q->piece.seq)
+				  : q->piece.len;
 	}
-	assert(at == s->cap_nxt && last == s->tail && next_seen && hold_seen);
-	for (q = s->ooo; q; q = q->next) {
-		assert(seq_gt(q->seq, at) || s->events & EV_CLIENT_FIN || at != s->cap_nxt);
-		at = qseg_end(q);
-		held += (uint32_t)pool_class_size(q->cost);
-		*bytes += q->len;
+	assert(at == s->stream.nxt && (!last || &last->piece == s->stream.tail) && next_seen && hold_seen);
+	assert(sent_seen && again_seen);
+	for (struct piece *p = stream_first_behind(&s->stream), *before = NULL; p;
+	     before = p, p = stream_next_behind(&s->stream, p)) {
+		assert(seq_gt(p->seq, s->stream.nxt) && !s->stream.fin);
+		assert(!before || (seq_lt(before->seq, p->seq) && seq_lt(piece_end(before), piece_end(p))));
+		held += qseg_cost(qseg_of(p));
+		*bytes += p->len;
+		n_behind++;
 	}
+	assert(n_behind == s->stream.n_behind);
 	assert(held == s->held);
 	assert(held <= e->cfg.session_buffer);
 }
@@ -54,17 +66,17 @@ static void check_session(const struct engine *e, const struct session *s, uint6
 	assert(!(ev & EV_FIN_SENT) || (ev & EV_CLIENT_FIN && ev & EV_ESTABLISHED));
 	assert(!(ev & EV_FIN_ACKED) || ev & EV_FIN_SENT);
 	assert(!(ev & EV_TARGET_FIN) || ev & EV_ESTABLISHED);
-	assert(!(ev & EV_CUT) || !s->ooo);
+	assert(!(ev & EV_CUT) || !session_has_hole(s));
 	assert((s->syn != NULL) == ((ev & (EV_OPENED | EV_ESTABLISHED | EV_ENDED)) == EV_OPENED));
 	assert(!s->watched || ev & EV_STARTED);
 	assert(!s->pred || s->pred->succ == s);
 	assert(!s->succ || s->succ->pred == s);
 	if (ev & EV_ESTABLISHED) {
-		assert(seq_le(s->snd_una, s->snd_nxt) && seq_le(s->snd_nxt, s->cap_nxt));
+		assert(seq_le(s->snd_una, s->snd_nxt) && seq_le(s->snd_nxt, s->stream.nxt));
 		assert((ev & EV_ENDED) || s->snd_una == s->snd_nxt || timer_on(s, TIMER_RTX));
 	}
 	if (ev & EV_ENDED || session_observing(s))
-		assert(!s->head && !s->ooo && !s->rec && !s->held);
+		assert(!s->stream.head && !session_has_hole(s) && !s->rec && !s->held);
 	for (int t = 0; t < TIMER_COUNT; t++)
 		if (s->deadline[t])
 			first = MIN(first, s->deadline[t]);
@@ -98,7 +110,7 @@ void engine_check(const struct engine *e)
 		}
 		half_open += s->half_open_counted;
 		holes_open += s->hole_since != 0;
-		for (const struct qseg *q = s->hold; q; q = q->next)
+		for (const struct qseg *q = s->hold; q; q = qseg_next(q))
 			turns_waiting += q->turn;
 		check_session(e, s, &bytes);
 	}
@@ -142,8 +154,8 @@ char *session_format(char *buf, size_t size, const struct session *s)
 			n += (size_t)snprintf(events + n, sizeof(events) - n, "%s%s", n ? "|" : "", name[i]);
 	snprintf(buf, size, "%s [%s] una %u nxt %u cap %u wnd %u rcv %u held %u srtt %lluus%s%s",
 		 endpoint_format(client, sizeof(client), &s->key.client), n ? events : "OBSERVING",
-		 s->snd_una - s->iss, s->snd_nxt - s->iss, s->cap_nxt - s->iss, s->snd_wnd,
+		 s->snd_una - s->iss, s->snd_nxt - s->iss, s->stream.nxt - s->iss, s->snd_wnd,
 		 s->rcv_nxt - s->irs, s->held, (unsigned long long)(s->srtt / NS_PER_US),
-		 s->hold ? " turn waits" : "", s->ooo ? " hole" : "");
+		 s->hold ? " turn waits" : "", session_has_hole(s) ? " hole" : "");
 	return buf;
 }

@@ -21,10 +21,11 @@ static void take_ip_fields(struct session *s, const struct segment *g)
 	s->flow_label = g->flow_label;
 }
 
-static void begin_at(struct session *s, uint32_t iss)
+static void begin_at(const struct engine *e, struct session *s, uint32_t iss)
 {
 	s->iss = iss;
-	s->cap_nxt = s->turn_end = iss + 1;
+	stream_init(&s->stream, iss + 1, siphash(&e->cfg.key, &s->id, sizeof(s->id)));
+	s->turn_end = iss + 1;
 	s->snd_una = s->snd_nxt = iss;
 }
 
@@ -51,7 +52,7 @@ static void open_by_syn(struct engine *e, struct session *s, const struct segmen
 {
 	enum decline why;
 
-	begin_at(s, g->seq);
+	begin_at(e, s, g->seq);
 	take_ip_fields(s, g);
 	s->captured_last = g->time;
 	s->has_turn_ack = false;
@@ -137,7 +138,7 @@ static bool join(struct engine *e, struct session *s, const struct segment *g, e
 		return false;
 	session_event(e, s, EV_JOINED);
 	e->n.sessions_joined++;
-	begin_at(s, g->seq - 1);
+	begin_at(e, s, g->seq - 1);
 	take_ip_fields(s, g);
 	s->captured_last = g->time;
 	s->turn_ack = g->ack; /* the ack of the join is turn zero */
@@ -153,7 +154,7 @@ static bool join(struct engine *e, struct session *s, const struct segment *g, e
 	s->client_ack = g->ack;
 	s->syn->len = tcp_options_syn_build(s->syn->b, mss, JOIN_WSCALE, true, g->opt.has_ts, g->opt.tsval);
 	timer_set(e, s, TIMER_LIFE, now + IDLE_LIFE);
-	old = s->cap_nxt;
+	old = s->stream.nxt;
 	if (queue_failed(e, s, queue_put(e, s, g), now))
 		return true;
 	hole_watch(e, s, old, now);
@@ -162,14 +163,14 @@ static bool join(struct engine *e, struct session *s, const struct segment *g, e
 }
 
 /*
- * A segment of a connection that has no session: is it the beginning of a turn? cap_nxt is where the stream
+ * A segment of a connection that has no session: is it the beginning of a turn? stream.nxt is where the stream
  * has come to: a segment below it was sent again, one above it follows bytes that were not captured, and
  * neither begins anything.
  */
 void client_observe(struct engine *e, struct session *s, const struct segment *g, uint64_t now)
 {
 	uint64_t quiet_since = MAX(s->captured_last, e->started_at);
-	bool next = !s->has_turn_ack || g->seq == s->cap_nxt;
+	bool next = !s->has_turn_ack || g->seq == s->stream.nxt;
 	/* a keep-alive of an old stack repeats a byte, and does not push it (RFC 1122 4.2.3.6) */
 	bool probe = g->len == 1 && !(g->flags & (TCPF_PSH | TCPF_FIN));
 	bool turn =
@@ -196,7 +197,7 @@ void client_observe(struct engine *e, struct session *s, const struct segment *g
 	}
 	unjoined(e, g, why);
 	s->turn_ack = s->has_turn_ack ? seq_max(s->turn_ack, g->ack) : g->ack;
-	s->cap_nxt = s->has_turn_ack ? seq_max(s->cap_nxt, g->seq + g->len) : g->seq + g->len;
+	s->stream.nxt = s->has_turn_ack ? seq_max(s->stream.nxt, g->seq + g->len) : g->seq + g->len;
 	s->has_turn_ack = true;
 	s->captured_last = g->time;
 	timer_set(e, s, TIMER_LIFE, now + OBSERVE_LIFE);
@@ -209,16 +210,16 @@ static void client_rst(struct engine *e, struct session *s, const struct segment
 	e->n.keepalive_bytes += g->captured;
 	/*
 	 * The online server takes an RST at its RCV.NXT only (RFC 5961 3.2), or one below it after a FIN
-	 * (what an orphaned socket sends). That is cap_nxt, or more where capture is behind.
+	 * (what an orphaned socket sends). That is stream.nxt, or more where capture is behind.
 	 */
 	if (s->events & EV_CLIENT_RST ||
-	    g->seq - s->cap_nxt + (s->events & EV_CLIENT_FIN ? 1 : 0) > RST_BEYOND)
+	    g->seq - s->stream.nxt + (s->events & EV_CLIENT_FIN ? 1 : 0) > RST_BEYOND)
 		return;
 	session_event(e, s, EV_CLIENT_RST);
 	s->rst_at = g->time;
 	if (g->flags & TCPF_ACK && s->has_turn_ack && seq_gt(g->ack, s->turn_ack))
 		s->rst_expect = g->ack - s->turn_ack;
-	if (!(s->events & EV_STARTED) && !s->head)
+	if (!(s->events & EV_STARTED) && !s->stream.head)
 		session_end(e, s, OUTCOME_CLIENT_RESET, now);
 }
 
@@ -247,7 +248,7 @@ static void take_header(struct engine *e, struct session *s, const struct segmen
 
 static void client_segment(struct engine *e, struct session *s, const struct segment *g, uint64_t now)
 {
-	uint32_t old = s->cap_nxt;
+	uint32_t old = s->stream.nxt;
 
 	if (s->events & EV_ENDED || g->seq - old + BELIEVE_WITHIN > 2 * BELIEVE_WITHIN) {
 		e->n.keepalive_bytes += g->captured;
@@ -264,7 +265,7 @@ static void client_segment(struct engine *e, struct session *s, const struct seg
 		session_step(e, s, now);
 		return;
 	}
-	if (s->events & EV_TARGET_FIN && g->captured && g->seq == s->cap_nxt && s->has_turn_ack &&
+	if (s->events & EV_TARGET_FIN && g->captured && g->seq == s->stream.nxt && s->has_turn_ack &&
 	    seq_gt(g->ack, s->turn_ack) && !s->next) {
 		/* the target has closed, the client begins another turn: it gets a connection of its own */
 		session_end(e, s, OUTCOME_TARGET_CLOSED, now);
@@ -288,7 +289,7 @@ static void client_segment(struct engine *e, struct session *s, const struct seg
 	 * acknowledges or is kept alive would fall behind it, after 24.9 days by more than half of what a
 	 * timestamp can tell.
 	 */
-	if (g->opt.has_ts && !s->next && !s->ooo)
+	if (g->opt.has_ts && !s->next && !session_has_hole(s))
 		s->ts_emitted = ts_max(s->ts_emitted, g->opt.tsval);
 	session_step(e, s, now);
 }

@@ -24,15 +24,15 @@
 #define ASK_AGAIN (100 * NS_PER_MS)
 
 /* After captured data was queued: a hole opens, is filled, or moves on to the next one. */
-void hole_watch(struct engine *e, struct session *s, uint32_t old_cap_nxt, uint64_t now)
+void hole_watch(struct engine *e, struct session *s, uint32_t old_nxt, uint64_t now)
 {
-	bool was = s->hole_since != 0, moved = s->cap_nxt != old_cap_nxt;
+	bool was = s->hole_since != 0, moved = s->stream.nxt != old_nxt;
 
-	if (was && (moved || !s->ooo)) {
+	if (was && (moved || !session_has_hole(s))) {
 		e->n.holes_filled++;
 		e->holes_open--;
 	}
-	if (!s->ooo) {
+	if (!session_has_hole(s)) {
 		s->hole_since = s->hole_proof = 0;
 		timer_off(s, TIMER_HOLE);
 	} else if (!was || moved) {
@@ -46,16 +46,18 @@ void hole_watch(struct engine *e, struct session *s, uint32_t old_cap_nxt, uint6
 
 void hole_close(struct engine *e, struct session *s)
 {
-	uint32_t at = s->cap_nxt;
+	uint32_t at = s->stream.nxt;
 
 	if (!s->hole_since)
 		return;
 	e->n.holes_given_up++;
 	e->holes_open--;
 	e->n.holes_proved += s->hole_proof != 0;
-	for (const struct qseg *q = s->ooo; q; q = q->next) {
-		e->n.missing_bytes += q->seq - at;
-		at = qseg_end(q);
+	/* each of them goes next, so what this walk costs they have paid for */
+	for (struct piece *p = stream_first_behind(&s->stream); p; p = stream_next_behind(&s->stream, p)) {
+		if (seq_gt(p->seq, at))
+			e->n.missing_bytes += p->seq - at;
+		at = piece_end(p);
 	}
 	s->hole_since = s->hole_proof = 0;
 }
@@ -70,7 +72,7 @@ bool captured_all_before(const struct engine *e, uint64_t at, uint64_t now)
 	return e->captured_until > at || now >= at + PROOF_AGE;
 }
 
-/* Has the online server received the byte at cap_nxt? */
+/* Has the online server received the byte at stream.nxt? */
 enum word { SERVER_SILENT, SERVER_HAS_NOT, SERVER_HAS };
 
 static enum word ask_server(struct engine *e, const struct session *s)
@@ -81,7 +83,7 @@ static enum word ask_server(struct engine *e, const struct session *s)
 		return SERVER_SILENT;
 	if (!e->ops->online_received(e->arg, &s->key, &bytes))
 		return SERVER_SILENT;
-	return seq_gt(s->iss + 1 + (uint32_t)bytes, s->cap_nxt) ? SERVER_HAS : SERVER_HAS_NOT;
+	return seq_gt(s->iss + 1 + (uint32_t)bytes, s->stream.nxt) ? SERVER_HAS : SERVER_HAS_NOT;
 }
 
 /*
@@ -91,10 +93,7 @@ static enum word ask_server(struct engine *e, const struct session *s)
  */
 static uint64_t patience(const struct session *s)
 {
-	for (const struct qseg *q = s->ooo; q; q = q->next)
-		if (s->has_turn_ack && seq_gt(q->ack, s->turn_ack))
-			return HOLE_PATIENCE_ACKED;
-	return HOLE_PATIENCE;
+	return s->has_turn_ack && seq_gt(s->behind_ack, s->turn_ack) ? HOLE_PATIENCE_ACKED : HOLE_PATIENCE;
 }
 
 /*
@@ -122,10 +121,10 @@ void hole_cut(struct engine *e, struct session *s, bool observe, uint64_t now)
 	if (newest)
 		o = session_observe_again(e, s, true, now);
 	if (o) {
-		o->cap_nxt = end;
+		o->stream.nxt = end;
 		o->turn_ack = ack;
 	}
-	if (!(s->events & EV_ESTABLISHED) && !s->head)
+	if (!(s->events & EV_ESTABLISHED) && !s->stream.head)
 		session_end(e, s, OUTCOME_CAPTURE_HOLE, now);
 }
 

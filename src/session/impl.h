@@ -20,6 +20,7 @@
 #include "packet/seq.h"
 #include "session/flow_table.h"
 #include "session/session.h"
+#include "stream/stream.h"
 
 #define RTO_INITIAL (1000 * NS_PER_MS)   /* RFC 6298 2.1 */
 #define RTO_FLOOR (200 * NS_PER_MS)      /* Linux's, below RFC 6298's 1 s */
@@ -66,29 +67,33 @@
 #define REVIVE_APART (20 * NS_PER_US)  /* between their repairs */
 #define ADVANCE_AT_ONCE 128            /* timers that one engine_advance() serves */
 
-/* A piece of the client's stream, as captured (trimmed to what is new), up to 64 KB. */
+/* A piece of the client's stream as captured, up to 64 KB. What is read of it begins at piece.seq. */
 struct qseg {
-	struct qseg *next;
+	struct piece piece;   /* first: its place in the stream, and its bytes */
 	uint64_t captured_at; /* ns */
 	uint64_t sent_at;     /* ns, first transmission of its last byte; 0: not sent */
-	uint32_t seq, len;
-	uint32_t cost;       /* bytes of pool asked for */
-	uint32_t ack;        /* the client's, in the online server's space */
-	uint32_t tsval;      /* 0 if the client uses no timestamps */
-	uint32_t expect;     /* with turn: bytes of answer to wait for */
-	uint32_t urgent_end; /* sequence number behind the urgent data; valid with urg */
-	uint16_t window;     /* raw */
+	uint32_t ack;         /* the client's, in the online server's space */
+	uint32_t tsval;       /* 0 if the client uses no timestamps */
+	uint32_t expect;      /* with turn: bytes of answer to wait for */
+	uint32_t urgent_end;  /* sequence number behind the urgent data; valid with urg */
+	uint16_t window;      /* raw */
 	uint16_t ip_id;
 	uint16_t gso_size; /* the client's segment size inside a super-packet; 0: a single one */
-	uint16_t off;      /* front bytes trimmed away in data[] */
-	bool turn, psh, fin, urg, resent;
-	uint8_t data[];
+	bool turn : 1, psh : 1, urg : 1, resent : 1;
 };
-#define QSEG_MAX_DATA (65536u - (uint32_t)sizeof(struct qseg))
+#define QSEG_MAX_DATA 65535u
 
+static inline struct qseg *qseg_of(struct piece *p)
+{
+	return (struct qseg *)(void *)p; /* NULL stays NULL */
+}
+static inline struct qseg *qseg_next(const struct qseg *q)
+{
+	return qseg_of(q->piece.next);
+}
 static inline uint32_t qseg_end(const struct qseg *q)
 {
-	return q->seq + q->len + (q->fin ? 1 : 0);
+	return piece_end(&q->piece);
 }
 
 /* Exists only while something is being repaired: RFC 5681, 6582, 6675. */
@@ -146,17 +151,17 @@ struct session {
 	uint32_t events;                  /* EV_, changed by session_event() only */
 	enum session_outcome outcome : 8; /* valid with EV_ENDED */
 
-	/* the client's stream */
-	/* contiguous from SND.UNA on (head may be partly acknowledged) to cap_nxt */
-	struct qseg *head, *tail;
-	struct qseg *next;  /* holds SND.NXT: the next to send; NULL: all sent */
-	struct qseg *hold;  /* first of the turn that waits; NULL: none waits */
-	struct qseg *ooo;   /* behind a hole, ascending, disjoint */
-	uint32_t iss;       /* of the replicated SYN = the client's */
-	uint32_t cap_nxt;   /* captured in order up to here */
-	uint32_t held;      /* bytes of pool blocks in the queues */
-	uint32_t not_taken; /* captured bytes that found no room; the session ends in the same step */
-	uint32_t turn_ack;  /* the client's ack when the newest turn opened */
+	/* the client's stream: in order from SND.UNA on (its head may be partly acknowledged) to stream.nxt */
+	struct stream stream;
+	struct qseg *next;   /* holds SND.NXT: the next to send; NULL: all sent */
+	struct qseg *sent;   /* the last one that was sent whole; NULL: it is acknowledged */
+	struct qseg *again;  /* from where output_resend() looks; NULL: from the first */
+	struct qseg *hold;   /* first of the turn that waits; NULL: none waits */
+	uint32_t behind_ack; /* the client's highest ack behind the hole; valid while there is one */
+	uint32_t iss;        /* of the replicated SYN = the client's */
+	uint32_t held;       /* bytes of pool blocks in the queues */
+	uint32_t not_taken;  /* captured bytes that found no room; the session ends in the same step */
+	uint32_t turn_ack;   /* the client's ack when the newest turn opened */
 	/* answer bytes that the client had read before it reset, or went on behind the cut */
 	uint32_t rst_expect;
 	/* ns, capture of the RST, or the cut; both valid with EV_CLIENT_RST or EV_CUT */
@@ -234,7 +239,7 @@ struct engine {
 	uint32_t announce_from;  /* next to announce */
 	uint64_t announce_at;    /* ns; UINT64_MAX: all are */
 	uint64_t announce_since; /* ns */
-	struct qseg *limbo;      /* given up, but perhaps emitted and not flushed yet */
+	struct piece *limbo;     /* given up, but perhaps emitted and not flushed yet */
 	size_t limbo_bytes;
 	uint64_t trim_at; /* ns, when the pool may give memory back; UINT64_MAX: it has none to give */
 	uint32_t shed_hand;
@@ -269,6 +274,14 @@ static inline bool session_observing(const struct session *s)
 {
 	return s->events == 0;
 }
+static inline struct qseg *session_head(const struct session *s)
+{
+	return qseg_of(s->stream.head);
+}
+static inline bool session_has_hole(const struct session *s)
+{
+	return s->stream.last != NULL;
+}
 static inline struct target *session_target(const struct engine *e, const struct session *s)
 {
 	return &e->target[s->key.target];
@@ -276,6 +289,8 @@ static inline struct target *session_target(const struct engine *e, const struct
 
 /* queue.c */
 enum queue_result { QUEUE_OLD, QUEUE_NEW, QUEUE_BEHIND_HOLE, QUEUE_NO_MEMORY, QUEUE_FULL };
+/* What it takes of -m, bytes. */
+uint32_t qseg_cost(const struct qseg *q);
 enum queue_result queue_put(struct engine *e, struct session *s, const struct segment *g);
 /* also takes an RTT sample */
 void queue_acked(struct engine *e, struct session *s, uint32_t ack, uint64_t now);
@@ -294,7 +309,7 @@ void turn_check(struct engine *e, struct session *s, uint64_t now);
 bool turn_rst_may_go(const struct engine *e, const struct session *s, uint64_t now);
 
 /* hole.c */
-void hole_watch(struct engine *e, struct session *s, uint32_t old_cap_nxt, uint64_t now);
+void hole_watch(struct engine *e, struct session *s, uint32_t old_nxt, uint64_t now);
 void hole_close(struct engine *e, struct session *s); /* the session ends: what is missing stays missing */
 void hole_timeout(struct engine *e, struct session *s, uint64_t now);
 /* Has all been processed that was captured before @at? Or that long ago that it does not matter. */

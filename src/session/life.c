@@ -141,7 +141,7 @@ static void watch(struct engine *e, struct session *s)
 
 void session_free(struct engine *e, struct session *s)
 {
-	assert(!s->head && !s->ooo && !s->rec);
+	assert(!s->stream.head && !session_has_hole(s) && !s->rec);
 	timer_off_all(e, s);
 	unwatch(e, s);
 	loss_backoff_unlink(s);
@@ -274,7 +274,7 @@ struct session *session_observe_again(struct engine *e, struct session *s, bool 
 	s->succ = o;
 	o->turn_ack = s->turn_ack;
 	o->has_turn_ack = s->has_turn_ack;
-	o->cap_nxt = s->cap_nxt;
+	o->stream.nxt = s->stream.nxt;
 	o->captured_last = s->captured_last;
 	o->rejoins = (uint8_t)MIN(s->rejoins + 1, 10);
 	o->rejoin_after =

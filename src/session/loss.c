@@ -358,13 +358,12 @@ void loss_dup_ack(struct engine *e, struct session *s, unsigned n, uint64_t now)
 static void probe(struct engine *e, struct session *s, uint64_t now)
 {
 	uint32_t from = s->snd_nxt - MIN(s->snd_nxt - s->snd_una, s->mss);
-	const struct qseg *q = s->head;
+	/* the one that holds the last byte sent */
+	const struct qseg *q = s->next && seq_lt(s->next->piece.seq, s->snd_nxt) ? s->next : s->sent;
 
-	while (seq_lt(qseg_end(q), s->snd_nxt))
-		q = q->next;
 	s->tlp_out = true;
 	e->n.probes_sent++;
-	output_resend(e, s, seq_max(from, q->seq), s->mss, now);
+	output_resend(e, s, seq_max(from, q->piece.seq), s->mss, now);
 	loss_rearm(e, s, now);
 }
 

@@ -137,17 +137,17 @@ static void emit_data(struct engine *e, struct session *s, struct qseg *q, uint3
 	uint32_t seg = q->gso_size ? MIN(q->gso_size, s->mss) : s->mss;
 	struct tx_segment t;
 
-	if (q->psh && off + len == q->len)
+	if (q->psh && off + len == q->piece.len)
 		flags |= TCPF_PSH;
 	/* held data must not shut a window that the client has opened since */
 	if (window_bytes(s, raw) < 2u * s->rcv_mss)
 		raw = s->client_window;
-	t = segment_start(s, flags, q->seq + off, raw, again || !q->tsval ? s->ts_emitted : q->tsval);
+	t = segment_start(s, flags, q->piece.seq + off, raw, again || !q->tsval ? s->ts_emitted : q->tsval);
 	if (q->urg && seq_gt(q->urgent_end, t.seq) && q->urgent_end - t.seq <= 65535) {
 		t.flags |= TCPF_URG;
 		t.urgent = (uint16_t)(q->urgent_end - t.seq);
 	}
-	t.payload = q->data + q->off + off;
+	t.payload = piece_bytes(&q->piece) + off;
 	t.len = len;
 	t.gso_size = len > seg ? (uint16_t)seg : 0;
 	t.ip_id = again ? (uint16_t)(s->ip_id + 1) : (uint16_t)(q->ip_id + off / seg);
@@ -174,7 +174,8 @@ static void send_new(struct engine *e, struct session *s, bool override, uint64_
 	struct qseg *q;
 
 	while ((q = s->next) && q != s->hold) {
-		uint32_t off = s->snd_nxt - q->seq, left = q->len - off, n = left, usable = usable_window(s);
+		uint32_t off = s->snd_nxt - q->piece.seq, left = q->piece.len - off, n = left,
+			 usable = usable_window(s);
 		bool fin;
 
 		if (n > usable) {
@@ -182,7 +183,7 @@ static void send_new(struct engine *e, struct session *s, bool override, uint64_
 			if (!n)
 				break;
 		}
-		fin = q->fin && n == left && n < usable; /* it takes a place in the window */
+		fin = q->piece.fin && n == left && n < usable; /* it takes a place in the window */
 		if (!n && !fin)
 			break;
 		if (!off)
@@ -198,7 +199,8 @@ static void send_new(struct engine *e, struct session *s, bool override, uint64_
 			session_event(e, s, EV_FIN_SENT);
 		if (s->snd_nxt == qseg_end(q)) {
 			q->sent_at = now;
-			s->next = q->next;
+			s->sent = q;
+			s->next = qseg_next(q);
 		}
 	}
 	/*
@@ -244,17 +246,21 @@ void output_window_probe(struct engine *e, struct session *s, uint64_t now)
 
 uint32_t output_resend(struct engine *e, struct session *s, uint32_t seq, uint32_t max, uint64_t now)
 {
-	struct qseg *q = s->head;
+	struct qseg *q = s->again && seq_le(s->again->piece.seq, seq) ? s->again : session_head(s);
 	uint32_t off, n;
 	bool fin;
 
 	(void)now;
+	/* a repair goes forward, and begins at SND.UNA or at the end: no piece is passed twice in one */
+	if (s->sent && seq_le(s->sent->piece.seq, seq))
+		q = s->sent;
 	while (q && seq_le(qseg_end(q), seq))
-		q = q->next;
-	assert(q && seq_ge(seq, q->seq) && seq_lt(seq, s->snd_nxt));
-	off = seq - q->seq;
-	n = MIN(MIN(q->len - off, max), s->snd_nxt - seq);
-	fin = q->fin && off + n == q->len && qseg_end(q) == s->snd_nxt;
+		q = qseg_next(q);
+	assert(q && seq_ge(seq, q->piece.seq) && seq_lt(seq, s->snd_nxt));
+	s->again = q;
+	off = seq - q->piece.seq;
+	n = MIN(MIN(q->piece.len - off, max), s->snd_nxt - seq);
+	fin = q->piece.fin && off + n == q->piece.len && qseg_end(q) == s->snd_nxt;
 	q->resent = true;
 	e->n.retransmitted_segments++;
 	emit_data(e, s, q, off, n, fin, true);
@@ -295,7 +301,7 @@ void session_step(struct engine *e, struct session *s, uint64_t now)
 	if (!(s->events & EV_STARTED) || s->events & EV_ENDED)
 		return;
 	if (!(s->events & EV_ESTABLISHED)) {
-		if (s->events & EV_CLIENT_RST && !s->head)
+		if (s->events & EV_CLIENT_RST && !s->stream.head)
 			/* one that was cut has ended already, or has data */
 			session_end(e, s, OUTCOME_CLIENT_RESET, now);
 		return;

@@ -1,138 +1,131 @@
 /*
  * Session queue - theory of operation
  *
- * The client's stream, each byte once, in order. A captured segment is cut against what is there already
- * (the first copy of a byte wins, as in a receiver) and its new parts become qsegs of at most 64 KB: those
- * at cap_nxt are linked to the main queue, later ones wait in the ooo list until the hole before them is
- * filled. So the main queue is always contiguous from SND.UNA to cap_nxt and nothing behind a hole is ever
- * sent.
+ * The client's stream, each byte once, in order: a stream of pieces (stream/stream.h), each with what the engine
+ * has to know of the segment that brought it. Those in order are contiguous from SND.UNA to stream.nxt; what lies
+ * behind a hole waits apart and is never sent.
  *
  * Bytes stay until the target acknowledges them (queue_acked) or the session is given up (queue_drop). A
  * capture that was cut short counts as a segment of what is there; the rest is a hole.
+ *
+ * The account: a byte that is kept is queued; one that turns out to be another copy, because a segment was
+ * replaced or overlaps another one, moves from there to the duplicates.
  */
 #include "session/impl.h"
 
 #include <assert.h>
 
-/* A sink may still hold pointers to the payload, so the block waits in limbo for engine_flushed(). */
+uint32_t qseg_cost(const struct qseg *q)
+{
+	return (uint32_t)(pool_class_size(sizeof(*q)) + pool_class_size(q->piece.chunk->cost));
+}
+
+/* A sink may still hold pointers to the payload, so the blocks wait in limbo for engine_flushed(). */
 static void qseg_free(struct engine *e, struct session *s, struct qseg *q)
 {
-	s->held -= (uint32_t)pool_class_size(q->cost);
-	e->limbo_bytes += pool_class_size(q->cost);
-	q->next = e->limbo;
-	e->limbo = q;
+	s->held -= qseg_cost(q);
+	if (s->sent == q)
+		s->sent = NULL;
+	if (s->again == q)
+		s->again = NULL;
+	e->limbo_bytes += qseg_cost(q);
+	q->piece.next = e->limbo;
+	e->limbo = &q->piece;
 }
 
 void engine_flushed(struct engine *e)
 {
 	while (e->limbo) {
-		struct qseg *q = e->limbo;
+		struct piece *p = e->limbo;
 
-		e->limbo = q->next;
-		pool_put(e->pool, q, q->cost);
+		e->limbo = p->next;
+		if (--p->chunk->refs == 0)
+			pool_put(e->pool, p->chunk, p->chunk->cost);
+		pool_put(e->pool, p, sizeof(struct qseg));
 	}
 	e->limbo_bytes = 0;
 }
 
-/* Append to the main queue; q->seq is cap_nxt. */
-static void link_in_order(struct engine *e, struct session *s, struct qseg *q)
+/* Bytes that were queued, but as another copy of what is there, or behind the FIN: they were not new. */
+static void not_new(struct engine *e, uint64_t *row, uint64_t bytes)
 {
-	assert(q->seq == s->cap_nxt);
-	q->next = NULL;
-	if (s->tail)
-		s->tail->next = q;
-	else
-		s->head = q;
-	s->tail = q;
-	if (!s->next)
-		s->next = q;
-	s->cap_nxt = qseg_end(q);
-	turn_linked(e, s, q);
-	if (q->fin)
-		session_event(e, s, EV_CLIENT_FIN);
+	e->n.queued_bytes -= bytes;
+	e->live_bytes -= bytes;
+	*row += bytes;
 }
 
-/* What was waiting behind a hole that is now filled. */
-static void drain(struct engine *e, struct session *s)
+static struct qseg *qseg_new(struct engine *e, const struct segment *g, uint32_t seq, uint32_t len, bool fin)
 {
-	while (s->ooo && s->ooo->seq == s->cap_nxt && !(s->events & EV_CLIENT_FIN)) {
-		struct qseg *q = s->ooo;
+	uint32_t cost = (uint32_t)sizeof(struct chunk) + len;
+	struct qseg *q = pool_get(e->pool, sizeof(*q));
+	struct chunk *c = q ? pool_get(e->pool, cost) : NULL;
 
-		s->ooo = q->next;
-		link_in_order(e, s, q);
+	if (!c) {
+		pool_put(e->pool, q, sizeof(*q));
+		return NULL;
 	}
-	/*
-	 * behind the FIN nothing is of this stream; mostly it is the same FIN, captured before a
-	 * retransmission brought it with data
-	 */
-	while (s->ooo && s->events & EV_CLIENT_FIN) {
-		struct qseg *q = s->ooo;
-
-		s->ooo = q->next;
-		e->n.queued_bytes -= q->len;
-		e->n.keepalive_bytes += q->len;
-		e->live_bytes -= q->len;
-		qseg_free(e, s, q);
-	}
-}
-
-static void link_behind_hole(struct session *s, struct qseg *q)
-{
-	struct qseg **at = &s->ooo;
-
-	while (*at && seq_lt((*at)->seq, q->seq))
-		at = &(*at)->next;
-	q->next = *at;
-	*at = q;
+	c->refs = 1;
+	c->cost = cost;
+	memcpy(c->data, g->payload + (seq - g->seq), len);
+	*q = (struct qseg){
+		.piece.chunk = c,
+		.piece.seq = seq,
+		.piece.len = len,
+		.piece.fin = fin,
+		.captured_at = g->time,
+		.ack = g->ack,
+		.tsval = g->opt.has_ts ? g->opt.tsval : 0,
+		.window = g->window,
+		.ip_id = g->gso_size ? (uint16_t)(g->ip_id + (seq - g->seq) / g->gso_size) : g->ip_id,
+		.gso_size = g->gso_size,
+		.psh = (g->flags & TCPF_PSH) && seq + len == g->seq + g->len,
+		.urg = (g->flags & TCPF_URG) && g->urgent,
+		.urgent_end = g->seq + g->urgent,
+	};
+	return q;
 }
 
 /* One piece [seq, seq + len) of @g, with its FIN if @fin. */
 static enum queue_result put_piece(struct engine *e, struct session *s, const struct segment *g, uint32_t seq,
 				   uint32_t len, bool fin)
 {
-	uint32_t cost = (uint32_t)sizeof(struct qseg) + len;
+	size_t cost = pool_class_size(sizeof(struct qseg)) + pool_class_size(sizeof(struct chunk) + len);
+	struct piece *back = NULL, *tail = s->stream.tail;
+	const bool hole = session_has_hole(s);
+	enum stream_result result;
+	uint64_t trimmed = 0;
 	struct qseg *q;
 
-	if (s->held + (uint32_t)pool_class_size(cost) > e->cfg.session_buffer)
+	if (s->held + cost > e->cfg.session_buffer)
 		return QUEUE_FULL;
-	q = pool_get(e->pool, cost);
+	q = qseg_new(e, g, seq, len, fin);
 	if (!q)
 		return QUEUE_NO_MEMORY;
-	memset(q, 0, sizeof(*q));
-	q->cost = cost;
-	q->seq = seq;
-	q->len = len;
-	q->captured_at = g->time;
-	q->ack = g->ack;
-	q->tsval = g->opt.has_ts ? g->opt.tsval : 0;
-	q->window = g->window;
-	q->ip_id = g->gso_size ? (uint16_t)(g->ip_id + (seq - g->seq) / g->gso_size) : g->ip_id;
-	q->gso_size = g->gso_size;
-	q->fin = fin;
-	q->psh = (g->flags & TCPF_PSH) && seq + len == g->seq + g->len;
-	q->urg = (g->flags & TCPF_URG) && g->urgent;
-	q->urgent_end = g->seq + g->urgent;
-	memcpy(q->data, g->payload + (seq - g->seq), len);
-	s->held += (uint32_t)pool_class_size(cost);
+	s->held += (uint32_t)cost;
 	e->n.queued_bytes += len;
 	e->live_bytes += len;
-	if (seq == s->cap_nxt) {
-		link_in_order(e, s, q);
-		drain(e, s);
-		return QUEUE_NEW;
+	result = stream_put(&s->stream, &q->piece, &back, &trimmed);
+	not_new(e, &e->n.duplicate_bytes, trimmed);
+	while (back) {
+		struct qseg *old = qseg_of(back);
+		bool behind_fin = s->stream.fin && seq_ge(old->piece.seq, s->stream.nxt);
+
+		back = back->next;
+		not_new(e, behind_fin ? &e->n.keepalive_bytes : &e->n.duplicate_bytes, old->piece.len);
+		qseg_free(e, s, old);
 	}
-	link_behind_hole(s, q);
-	return QUEUE_BEHIND_HOLE;
-}
-
-/* The first range of the ooo list that ends above @seq. */
-static const struct qseg *ooo_above(const struct session *s, uint32_t seq)
-{
-	const struct qseg *q = s->ooo;
-
-	while (q && seq_le(qseg_end(q), seq))
-		q = q->next;
-	return q;
+	if (result == STREAM_BEHIND)
+		s->behind_ack = hole ? seq_max(s->behind_ack, g->ack) : g->ack;
+	if (result != STREAM_NEW)
+		return result == STREAM_BEHIND ? QUEUE_BEHIND_HOLE : QUEUE_OLD;
+	q = qseg_of(tail ? tail->next : s->stream.head);
+	if (!s->next)
+		s->next = q;
+	for (; q; q = qseg_next(q))
+		turn_linked(e, s, q);
+	if (s->stream.fin)
+		session_event(e, s, EV_CLIENT_FIN);
+	return QUEUE_NEW;
 }
 
 /*
@@ -148,38 +141,19 @@ enum queue_result queue_put(struct engine *e, struct session *s, const struct se
 	uint32_t at = g->seq, end = g->seq + len;
 	enum queue_result result = QUEUE_OLD, r;
 
-	if (s->events & EV_CLIENT_FIN) {
-		e->n.keepalive_bytes += len;
-		return QUEUE_OLD;
+	if (seq_lt(at, s->stream.nxt)) {
+		uint32_t old = MIN(s->stream.nxt - at, len);
+
+		e->n.duplicate_bytes += old;
+		at += old;
 	}
 	while (seq_lt(at, end) || (fin && at == end)) {
-		const struct qseg *above;
 		uint32_t n = end - at;
 
-		if (seq_lt(at, s->cap_nxt)) { /* also what a piece before has drained */
-			uint32_t old = MIN(s->cap_nxt - at, n);
-
-			e->n.duplicate_bytes += old;
-			at += old;
-			if (seq_lt(end, s->cap_nxt))
-				fin = false; /* lies before bytes that came later: not this stream's end */
-			continue;
-		}
-		if (s->events & EV_CLIENT_FIN) { /* was waiting behind the hole */
+		if (s->events & EV_CLIENT_FIN) {
 			e->n.keepalive_bytes += n;
 			return result;
 		}
-		above = ooo_above(s, at);
-		if (above && seq_le(above->seq, at) && seq_lt(at, qseg_end(above))) {
-			n = MIN(n, qseg_end(above) - at);
-			if (at == end)
-				break; /* its FIN is there already, or data beyond it */
-			e->n.duplicate_bytes += n;
-			at += n;
-			continue;
-		}
-		if (above && seq_lt(above->seq, end))
-			n = above->seq - at;
 		if (n > QSEG_MAX_DATA) {
 			n = QSEG_MAX_DATA;
 			if (g->gso_size && g->gso_size <= n) /* cut where the client's segments were */
@@ -195,7 +169,7 @@ enum queue_result queue_put(struct engine *e, struct session *s, const struct se
 				s->turn_ack = seq_max(s->turn_ack, g->ack);
 			return r;
 		}
-		if (result != QUEUE_NEW)
+		if (result != QUEUE_NEW && r != QUEUE_OLD)
 			result = r;
 		at += n;
 		if (at == end)
@@ -207,9 +181,9 @@ enum queue_result queue_put(struct engine *e, struct session *s, const struct se
 /* Bytes of @q's data at and above @seq. */
 static uint32_t data_above(const struct qseg *q, uint32_t seq)
 {
-	if (seq_le(seq, q->seq))
-		return q->len;
-	return MIN(q->len, q->len - MIN(q->len, seq - q->seq));
+	if (seq_le(seq, q->piece.seq))
+		return q->piece.len;
+	return q->piece.len - MIN(q->piece.len, seq - q->piece.seq);
 }
 
 /* The target acknowledged everything below @ack, which lies in (SND.UNA, SND.NXT]. */
@@ -218,7 +192,7 @@ void queue_acked(struct engine *e, struct session *s, uint32_t ack, uint64_t now
 	uint64_t sample = 0;
 	bool repaired = false;
 
-	for (struct qseg *q = s->head; q; q = s->head) {
+	for (struct qseg *q = session_head(s); q; q = session_head(s)) {
 		uint32_t before = data_above(q, s->snd_una), after = data_above(q, ack);
 
 		e->n.acked_bytes += before - after;
@@ -231,9 +205,7 @@ void queue_acked(struct engine *e, struct session *s, uint32_t ack, uint64_t now
 		else if (q->sent_at)
 			sample = now - q->sent_at;
 		assert(q != s->next && q != s->hold);
-		s->head = q->next;
-		if (!s->head)
-			s->tail = NULL;
+		stream_take(&s->stream);
 		qseg_free(e, s, q);
 	}
 	if (sample && !repaired)
@@ -246,43 +218,42 @@ void queue_acked(struct engine *e, struct session *s, uint32_t ack, uint64_t now
  */
 static void drop_behind_hole(struct engine *e, struct session *s, uint32_t *end, uint32_t *ack)
 {
-	while (s->ooo) {
-		struct qseg *q = s->ooo;
-
-		*ack = seq_max(*ack, q->ack);
-		*end = qseg_end(q);
-		e->n.lost_bytes += q->len;
-		e->live_bytes -= q->len;
-		s->ooo = q->next;
-		qseg_free(e, s, q);
+	if (!session_has_hole(s))
+		return;
+	*ack = seq_max(*ack, s->behind_ack);
+	*end = piece_end(s->stream.last);
+	for (struct piece *p = stream_cut_behind(&s->stream), *next; p; p = next) {
+		next = p->next;
+		e->n.lost_bytes += p->len;
+		e->live_bytes -= p->len;
+		qseg_free(e, s, qseg_of(p));
 	}
 }
 
 void queue_cut(struct engine *e, struct session *s, uint32_t *end, uint32_t *ack)
 {
-	*end = s->cap_nxt;
+	*end = s->stream.nxt;
 	*ack = s->turn_ack;
 	drop_behind_hole(e, s, end, ack);
 }
 
 void queue_drop(struct engine *e, struct session *s)
 {
-	for (const struct qseg *q = s->hold; q; q = q->next) {
+	for (const struct qseg *q = s->hold; q; q = qseg_next(q)) {
 		e->n.turns_given_up += q->turn;
 		e->turns_waiting -= q->turn;
 	}
-	while (s->head) {
-		struct qseg *q = s->head;
+	while (s->stream.head) {
+		struct qseg *q = qseg_of(stream_take(&s->stream));
 		uint32_t lost = data_above(q, s->snd_una);
 
 		e->n.lost_bytes += lost;
 		e->live_bytes -= lost;
-		s->head = q->next;
 		qseg_free(e, s, q);
 	}
-	drop_behind_hole(e, s, &s->cap_nxt, &s->turn_ack);
+	drop_behind_hole(e, s, &s->stream.nxt, &s->turn_ack);
 	e->n.lost_bytes += s->not_taken;
 	e->live_bytes -= s->not_taken;
 	s->not_taken = 0;
-	s->tail = s->next = s->hold = NULL;
+	s->next = s->hold = NULL;
 }

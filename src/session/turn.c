@@ -42,7 +42,7 @@ void turn_linked(struct engine *e, struct session *s, struct qseg *q)
 				s->ack_now = true;
 		}
 	} else if (!s->hold) {
-		s->turn_end = s->cap_nxt;
+		s->turn_end = qseg_end(q);
 		s->answered = 0;
 	}
 }
@@ -88,12 +88,12 @@ static uint64_t *way_out(struct engine *e, const struct session *s, uint32_t exp
 
 static void release(struct session *s)
 {
-	struct qseg *q = s->hold->next;
+	struct qseg *q = qseg_next(s->hold);
 
 	while (q && !q->turn)
-		q = q->next;
+		q = qseg_next(q);
 	s->hold = q;
-	s->turn_end = q ? q->seq : s->cap_nxt;
+	s->turn_end = q ? q->piece.seq : s->stream.nxt;
 	s->answered = s->answered_any = 0;
 	s->psh_seen = false;
 }

@@ -1,0 +1,79 @@
+#ifndef STREAM_STREAM_H
+#define STREAM_STREAM_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/tree.h"
+#include "packet/seq.h"
+
+/*
+ * The ordered bytes of one side of a TCP connection, put together from its segments as Linux's receiver does.
+ * Pure: pieces come from the caller and go back to it.
+ */
+
+/* Payload, stored once for all who use it: @refs users. */
+struct chunk {
+	uint32_t refs;
+	uint32_t cost; /* bytes asked for, for whoever gives it back */
+	uint8_t data[];
+};
+
+/* A stretch of the stream. All sequence numbers in host byte order; a FIN takes the place behind the last byte. */
+struct piece {
+	union {
+		struct piece *next;    /* in order, and in lists of pieces that are given back */
+		struct tree_node node; /* behind a hole */
+	};
+	struct chunk *chunk;
+	uint32_t seq, len;
+	uint32_t off; /* of its first byte in the chunk */
+	bool fin;
+};
+
+static inline uint32_t piece_end(const struct piece *p)
+{
+	return p->seq + p->len + (p->fin ? 1 : 0);
+}
+static inline const uint8_t *piece_bytes(const struct piece *p)
+{
+	return p->chunk->data + p->off;
+}
+
+struct stream {
+	struct piece *head, *tail; /* in order, contiguous; the caller takes them off at the front */
+	struct tree behind;        /* those behind a hole, by seq; they may overlap, see stream.c */
+	struct piece *last;        /* of these, the one that is last by seq; NULL: there is no hole */
+	uint32_t n_behind;
+	uint32_t nxt; /* in order up to here: RCV.NXT */
+	bool fin;     /* and here it ends */
+};
+
+/* @nxt: sequence number of the first byte. @seed: random to who sends the segments. */
+void stream_init(struct stream *s, uint32_t nxt, uint64_t seed);
+
+enum stream_result {
+	STREAM_OLD,    /* nothing new: @p is in *given_back */
+	STREAM_NEW,    /* it was linked in order, perhaps with others that had waited for it */
+	STREAM_BEHIND, /* kept behind a hole */
+};
+
+/*
+ * Take piece @p, a segment as it came: untrimmed, with at least one byte or a FIN, and at most 2^30 ahead of nxt.
+ * Pieces that it makes superfluous, and those that turn out to be so, are put in front of the list *given_back;
+ * *trimmed grows by the bytes cut from pieces that stay. A stream that has ended takes nothing.
+ */
+enum stream_result stream_put(struct stream *s, struct piece *p, struct piece **given_back,
+			      uint64_t *trimmed);
+
+/* All pieces behind the hole, in order, as a list; the stream goes on without them. */
+struct piece *stream_cut_behind(struct stream *s);
+
+/* The pieces behind the hole in order: the first one, and the one after @p (in logarithmic time); NULL: none. */
+struct piece *stream_first_behind(const struct stream *s);
+struct piece *stream_next_behind(const struct stream *s, struct piece *p);
+
+/* Take the first piece off the front. */
+struct piece *stream_take(struct stream *s);
+
+#endif
