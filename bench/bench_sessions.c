@@ -49,7 +49,7 @@ static void do_find(void *arg, unsigned n)
 	while (n--) {
 		struct flow_key k = flow(bench_random() % l->n);
 
-		bench_sink += flow_table_find(l->table, &k)->cap_nxt;
+		bench_sink += flow_table_find(l->table, &k)->stream.nxt;
 	}
 }
 
@@ -70,10 +70,10 @@ static void do_find_batch(void *arg, unsigned n)
 
 			__builtin_prefetch(s);
 			if (s)
-				__builtin_prefetch(&s->cap_nxt);
+				__builtin_prefetch(&s->stream.nxt);
 		}
 		for (int i = 0; i < BATCH; i++)
-			bench_sink += flow_table_find(l->table, &k[i])->cap_nxt;
+			bench_sink += flow_table_find(l->table, &k[i])->stream.nxt;
 	}
 }
 
