@@ -32,8 +32,8 @@ void tree_insert(struct tree *t, struct tree_node *n, tree_before_fn before)
 {
 	struct tree_node **at = &t->root;
 
-	t->random = t->random * 6364136223846793005ull + 1442695040888963407ull;
-	n->priority = (uint32_t)(t->random >> 32);
+	t->random = t->random * 1664525u + 1013904223u;
+	n->priority = t->random >> 8; /* the low bits of such a sequence repeat soon */
 	while (*at && (*at)->priority >= n->priority)
 		at = before(n, *at) ? &(*at)->left : &(*at)->right;
 	split(*at, n, &n->left, &n->right, before);

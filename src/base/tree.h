@@ -17,16 +17,16 @@ struct tree_node {
 
 struct tree {
 	struct tree_node *root;
-	uint64_t random;
+	uint32_t random;
 };
 
 /* Is @a before @b? */
 typedef bool (*tree_before_fn)(struct tree_node *a, struct tree_node *b);
 
-static inline void tree_init(struct tree *t, uint64_t seed)
+static inline void tree_init(struct tree *t, uint32_t seed)
 {
 	t->root = NULL;
-	t->random = seed | 1;
+	t->random = seed;
 }
 
 /* Put @n in. Among equals it comes last. */

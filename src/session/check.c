@@ -13,14 +13,15 @@
 static void check_queue(const struct engine *e, const struct session *s, uint64_t *bytes)
 {
 	uint32_t at = s->stream.head ? s->stream.head->seq : s->stream.nxt, held = 0, n_behind = 0;
-	bool next_seen = !s->next, hold_seen = !s->hold, sent_seen = !s->sent, again_seen = !s->again;
+	bool next_seen = !s->next, hold_seen = !s->hold, sent_seen = !s->sent,
+	     again_seen = !s->rec || !s->rec->again;
 	const struct qseg *q, *last = NULL;
 
 	for (q = session_head(s); q; last = q, q = qseg_next(q)) {
 		assert(q->piece.seq == at);
 		at = qseg_end(q);
 		held += qseg_cost(q);
-		again_seen |= q == s->again;
+		again_seen |= s->rec && q == s->rec->again;
 		if (q == s->sent) {
 			sent_seen = true;
 			assert(q->sent_at && qseg_next(q) == s->next);

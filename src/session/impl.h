@@ -103,6 +103,7 @@ struct recovery {
 	uint8_t n_sacked;
 	uint32_t point;          /* SND.NXT when the loss was found */
 	uint32_t rtx_nxt;        /* retransmitted up to here */
+	struct qseg *again;      /* holds what was retransmitted last; NULL: unknown */
 	uint32_t cwnd, ssthresh; /* bytes */
 	uint32_t undo_acked;     /* bytes acknowledged since the last growth in congestion avoidance */
 	struct sack_block sacked[MAX_SACKED]; /* ascending, disjoint, above SND.UNA */
@@ -155,7 +156,6 @@ struct session {
 	struct stream stream;
 	struct qseg *next;   /* holds SND.NXT: the next to send; NULL: all sent */
 	struct qseg *sent;   /* the last one that was sent whole; NULL: it is acknowledged */
-	struct qseg *again;  /* from where output_resend() looks; NULL: from the first */
 	struct qseg *hold;   /* first of the turn that waits; NULL: none waits */
 	uint32_t behind_ack; /* the client's highest ack behind the hole; valid while there is one */
 	uint32_t iss;        /* of the replicated SYN = the client's */

@@ -246,7 +246,8 @@ void output_window_probe(struct engine *e, struct session *s, uint64_t now)
 
 uint32_t output_resend(struct engine *e, struct session *s, uint32_t seq, uint32_t max, uint64_t now)
 {
-	struct qseg *q = s->again && seq_le(s->again->piece.seq, seq) ? s->again : session_head(s);
+	struct qseg *q = s->rec && s->rec->again && seq_le(s->rec->again->piece.seq, seq) ? s->rec->again
+											  : session_head(s);
 	uint32_t off, n;
 	bool fin;
 
@@ -257,7 +258,8 @@ uint32_t output_resend(struct engine *e, struct session *s, uint32_t seq, uint32
 	while (q && seq_le(qseg_end(q), seq))
 		q = qseg_next(q);
 	assert(q && seq_ge(seq, q->piece.seq) && seq_lt(seq, s->snd_nxt));
-	s->again = q;
+	if (s->rec)
+		s->rec->again = q;
 	off = seq - q->piece.seq;
 	n = MIN(MIN(q->piece.len - off, max), s->snd_nxt - seq);
 	fin = q->piece.fin && off + n == q->piece.len && qseg_end(q) == s->snd_nxt;

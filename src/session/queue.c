@@ -26,8 +26,8 @@ static void qseg_free(struct engine *e, struct session *s, struct qseg *q)
 	s->held -= qseg_cost(q);
 	if (s->sent == q)
 		s->sent = NULL;
-	if (s->again == q)
-		s->again = NULL;
+	if (s->rec && s->rec->again == q)
+		s->rec->again = NULL;
 	e->limbo_bytes += qseg_cost(q);
 	q->piece.next = e->limbo;
 	e->limbo = &q->piece;

@@ -34,7 +34,7 @@ static bool before(struct tree_node *a, struct tree_node *b)
 	return seq_lt(piece_of(a)->seq, piece_of(b)->seq);
 }
 
-void stream_init(struct stream *s, uint32_t nxt, uint64_t seed)
+void stream_init(struct stream *s, uint32_t nxt, uint32_t seed)
 {
 	*s = (struct stream){ .nxt = nxt };
 	tree_init(&s->behind, seed);

@@ -42,15 +42,15 @@ static inline const uint8_t *piece_bytes(const struct piece *p)
 
 struct stream {
 	struct piece *head, *tail; /* in order, contiguous; the caller takes them off at the front */
-	struct tree behind;        /* those behind a hole, by seq; they may overlap, see stream.c */
-	struct piece *last;        /* of these, the one that is last by seq; NULL: there is no hole */
-	uint32_t n_behind;
+	struct piece *last;        /* of those behind the hole, the last one; NULL: there is no hole */
+	struct tree behind;        /* these, by seq; they may overlap, see stream.c */
+	uint32_t n_behind : 31;
+	bool fin : 1; /* the stream ends at nxt */
 	uint32_t nxt; /* in order up to here: RCV.NXT */
-	bool fin;     /* and here it ends */
 };
 
 /* @nxt: sequence number of the first byte. @seed: random to who sends the segments. */
-void stream_init(struct stream *s, uint32_t nxt, uint64_t seed);
+void stream_init(struct stream *s, uint32_t nxt, uint32_t seed);
 
 enum stream_result {
 	STREAM_OLD,    /* nothing new: @p is in *given_back */
