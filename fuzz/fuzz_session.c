@@ -355,13 +355,12 @@ static void time_passes(struct world *w)
 	uint64_t until = w->now + unit[how & 3] * (how >> 2);
 
 	/* step by step, as a program does that sleeps until engine_next() */
-	for (int i = 0; i < 200 && engine_next(w->e) < until; i++) {
+	for (int i = 0; i < 200 && engine_next(w->e) <= until; i++) {
 		w->now = MAX(w->now, engine_next(w->e));
 		engine_advance(w->e, w->now);
 		engine_check(w->e);
 	}
 	w->now = until;
-	engine_advance(w->e, w->now);
 }
 
 static void operate(struct world *w)

@@ -7,6 +7,10 @@
  * frequent pattern (set on sending, off on the answer) costs two stores.
  *
  * What each timer means stands in enum session_timer; what its expiry does, in expired().
+ *
+ * Some things are due to the engine and not to a session. All that is due stands in one table, DUTIES, of
+ * which both engine_advance() and engine_next() are made: what is served at its time is also what the caller
+ * wakes up for.
  */
 #include "session/impl.h"
 
@@ -110,21 +114,48 @@ static void node_fired(struct wheel_node *n, uint64_t now, void *arg)
 		session_step(e, s, now);
 }
 
-void engine_advance(struct engine *e, uint64_t now)
+static void serve_sessions(struct engine *e, uint64_t now)
 {
 	wheel_advance(e->wheel, now, ADVANCE_AT_ONCE, node_fired, e);
-	if (now >= e->announce_at)
-		session_announce(e, now);
-	if (now >= e->sweep_at)
-		unseen_sweep(e, now);
-	if (now >= e->trim_at) {
-		bool more = pool_trim(e->pool);
+}
 
-		e->trim_at = pool_trim(e->store) || more ? now + TRIM_PERIOD : UINT64_MAX;
-	}
+static void trim(struct engine *e, uint64_t now)
+{
+	bool more = pool_trim(e->pool);
+
+	e->trim_at = pool_trim(e->store) || more ? now + TRIM_PERIOD : UINT64_MAX;
+}
+
+/*
+ * What the engine does when its time has come: when that is (ns; UINT64_MAX: not at all), and what does it.
+ * Each of them moves its own time on. They are served in this order.
+ */
+#define DUTIES(X)                                                                                            \
+	X(wheel_next(e->wheel), serve_sessions)                                                              \
+	X(e->announce_at, session_announce)                                                                  \
+	X(e->sweep_at, unseen_sweep)                                                                         \
+	X(e->trim_at, trim)
+
+static inline uint64_t earlier(uint64_t a, uint64_t b)
+{
+	return MIN(a, b);
+}
+
+void engine_advance(struct engine *e, uint64_t now)
+{
+#define X(at, serve)                                                                                         \
+	if (now >= (at))                                                                                     \
+		serve(e, now);
+	DUTIES(X)
+#undef X
 }
 
 uint64_t engine_next(const struct engine *e)
 {
-	return MIN(wheel_next(e->wheel), MIN(e->trim_at, e->sweep_at));
+	uint64_t next = UINT64_MAX;
+
+#define X(at, serve) next = earlier(next, at);
+	DUTIES(X)
+#undef X
+	return next;
 }
