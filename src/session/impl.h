@@ -243,11 +243,11 @@ struct engine {
 	size_t limbo_bytes;
 	uint64_t trim_at; /* ns, when the pool may give memory back; UINT64_MAX: it has none to give */
 	uint32_t shed_hand;
-	uint32_t sweep_hand; /* unseen.c: the next to look at */
-	unsigned sweep_round;
-	uint64_t sweep_at; /* ns, the next portion; UINT64_MAX: none */
-	uint64_t lost_at;  /* ns, when packets were last known to be lost */
-	uint64_t ask_at;   /* ns, not before is a question asked only to learn whether it can be */
+	uint32_t sweep_hand;  /* unseen.c: the next to look at */
+	unsigned sweep_round; /* rounds begun since packets were last lost */
+	uint64_t sweep_at;    /* ns, the next portion; UINT64_MAX: none */
+	uint64_t lost_at;     /* ns, when packets were last known to be lost */
+	uint64_t ask_at;      /* ns, not before is a question asked only to learn whether it can be */
 	struct engine_counters n;
 	struct engine_examples examples;
 };

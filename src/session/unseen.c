@@ -47,6 +47,7 @@ void engine_capture_lost(struct engine *e, uint64_t now)
 	if (!e->ops->online_there)
 		return;
 	e->lost_at = now;
+	/* a round under way is not one of them: it has passed sessions that are quiet only since this loss */
 	e->sweep_round = 0;
 	if (!e->sweep_hand)
 		e->sweep_at = MIN(e->sweep_at, now + SWEEP_FIRST);
@@ -69,20 +70,27 @@ static bool is_quiet(const struct engine *e, const struct session *s)
 	       !s->hole_proof && s->captured_last <= e->lost_at;
 }
 
+/* When the next round begins, at the end of one. ns; UINT64_MAX: there was the last one. */
+static uint64_t next_round(const struct engine *e, uint64_t now)
+{
+	if (e->sweep_round == ROUNDS)
+		return UINT64_MAX;
+	return MAX(e->lost_at + round_after[e->sweep_round], now + SWEEP_PAUSE);
+}
+
 /* A portion of the sessions, by the order of their places. */
 void unseen_sweep(struct engine *e, uint64_t now)
 {
 	unsigned asked = 0;
 
+	if (!e->sweep_hand)
+		e->sweep_round++;
 	for (unsigned looked = 0; looked < SWEEP_LOOKS && asked < SWEEP_ASKS; looked++) {
 		struct session *s = slots_from(e->sessions, &e->sweep_hand);
 
 		if (!s) {
-			uint64_t next = e->lost_at + round_after[e->sweep_round];
-
 			e->sweep_hand = 0;
-			e->sweep_at =
-				e->sweep_round++ < ROUNDS - 1 ? MAX(next, now + SWEEP_PAUSE) : UINT64_MAX;
+			e->sweep_at = next_round(e, now);
 			return;
 		}
 		e->sweep_hand++;
