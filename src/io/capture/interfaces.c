@@ -39,36 +39,36 @@ struct device_list {
 	bool loopback;
 };
 
-static bool same_packets_below(const struct rtattr *linkinfo)
+static bool same_packets_below(const struct nlattr *linkinfo)
 {
-	const struct rtattr *a[IFLA_INFO_MAX + 1];
+	const struct nlattr *a[IFLA_INFO_MAX + 1];
 	char kind[16] = "";
 
 	if (!linkinfo)
 		return false;
-	netlink_attributes(a, IFLA_INFO_MAX, netlink_value(linkinfo), netlink_len(linkinfo));
+	netlink_nested(a, IFLA_INFO_MAX, linkinfo);
 	if (a[IFLA_INFO_KIND])
-		memcpy(kind, netlink_value(a[IFLA_INFO_KIND]),
-		       MIN(netlink_len(a[IFLA_INFO_KIND]), sizeof(kind) - 1));
+		memcpy(kind, mnl_attr_get_payload(a[IFLA_INFO_KIND]),
+		       MIN(mnl_attr_get_payload_len(a[IFLA_INFO_KIND]), sizeof(kind) - 1));
 	return !strcmp(kind, "vlan") || !strcmp(kind, "ipvlan") || !strcmp(kind, "ipvtap");
 }
 
 static int read_link(const struct nlmsghdr *h, void *arg)
 {
 	struct device_list *list = arg;
-	const struct rtattr *a[IFLA_LINK_NETNSID + 1];
-	const struct ifinfomsg *m = (const void *)((const char *)h + NLMSG_HDRLEN);
+	const struct nlattr *a[IFLA_LINK_NETNSID + 1];
+	const struct ifinfomsg *m = mnl_nlmsg_get_payload(h);
 	struct device *d;
 	enum link_type link;
 
 	if (h->nlmsg_type != RTM_NEWLINK || h->nlmsg_len < NLMSG_LENGTH(sizeof(*m)) || list->n == list->max)
 		return 0;
-	netlink_attributes(a, IFLA_LINK_NETNSID, (const char *)m + NLMSG_ALIGN(sizeof(*m)),
-			   h->nlmsg_len - NLMSG_SPACE(sizeof(*m)));
+	netlink_attributes(a, IFLA_LINK_NETNSID, h, sizeof(*m));
 	if (!a[IFLA_IFNAME])
 		return 0;
 	d = &list->device[list->n];
-	memcpy(d->name, netlink_value(a[IFLA_IFNAME]), MIN(netlink_len(a[IFLA_IFNAME]), sizeof(d->name) - 1));
+	memcpy(d->name, mnl_attr_get_payload(a[IFLA_IFNAME]),
+	       MIN(mnl_attr_get_payload_len(a[IFLA_IFNAME]), sizeof(d->name) - 1));
 	d->index = m->ifi_index;
 	d->eligible = (m->ifi_flags & IFF_UP) && !netlink_u32(a[IFLA_MASTER]) &&
 		      capture_link_type(m->ifi_type, &link) &&

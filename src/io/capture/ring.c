@@ -318,13 +318,11 @@ static const struct source_ops ring_ops = {
 
 static int read_limits(const struct nlmsghdr *h, void *arg)
 {
-	const struct rtattr *a[IFLA_GRO_MAX_SIZE + 1];
-	const struct ifinfomsg *m = (const void *)((const char *)h + NLMSG_HDRLEN);
+	const struct nlattr *a[IFLA_GRO_MAX_SIZE + 1];
 
-	if (h->nlmsg_type != RTM_NEWLINK || h->nlmsg_len < NLMSG_LENGTH(sizeof(*m)))
+	if (h->nlmsg_type != RTM_NEWLINK || h->nlmsg_len < NLMSG_LENGTH(sizeof(struct ifinfomsg)))
 		return 0;
-	netlink_attributes(a, IFLA_GRO_MAX_SIZE, (const char *)m + NLMSG_ALIGN(sizeof(*m)),
-			   h->nlmsg_len - NLMSG_SPACE(sizeof(*m)));
+	netlink_attributes(a, IFLA_GRO_MAX_SIZE, h, sizeof(struct ifinfomsg));
 	*(unsigned *)arg = MAX(netlink_u32(a[IFLA_GSO_MAX_SIZE]), netlink_u32(a[IFLA_GRO_MAX_SIZE]));
 	return 0;
 }

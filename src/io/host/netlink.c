@@ -1,62 +1,66 @@
 /*
- * Questions to the kernel about routes and interfaces, by rtnetlink.
+ * Questions to the kernel about routes, interfaces and sockets, by netlink.
  *
  * In: a request that the caller has laid out. Out: each message of the answer, given to a callback
  * while it lies in a buffer on our stack. /sys would be easier to read, but shows the interfaces
  * of the network namespace in which it was mounted, not those of the namespace that we run in.
  *
- * Each question has its own socket, so an answer can never be mistaken for that of an earlier
- * question which was given up. A receive timeout stands guard against a kernel that does not
- * answer. Changes come by a socket that stays open.
+ * libmnl finds messages and attributes and checks their lengths; this file adds what is ours: when an
+ * answer is complete, and what an error means. Sockets are plain ones, because libmnl's receive call
+ * does not tell whether a message came from the kernel.
+ *
+ * A rare question has its own socket, so an answer can never be mistaken for that of an earlier
+ * question which was given up, and a receive timeout stands guard against a kernel that does not
+ * answer. Who asks often keeps a socket, and numbers the questions. Changes come by a socket that stays
+ * open.
  */
 #include "io/host/netlink.h"
 
-#include <assert.h>
 #include <errno.h>
+#include <libmnl/libmnl.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <unistd.h>
 
 #include "program/sandbox.h"
-#include "base/util.h"
 
 /* Routes and neighbours: asked for, and followed. */
 SANDBOX_CALLS("bind", "getsockname", "setsockopt", "sendto", "sendmsg", "recvfrom", "recvmsg");
 
 #define ANSWER_TIMEOUT_S 2
-#define REQUEST_SEQ 1u
+#define DUMP_SIZE 32768u  /* what the kernel fills at most with a part of a list */
+#define ANSWER_SIZE 4096u /* of one message; little of the stack, because that costs time */
 
-void netlink_put(struct nlmsghdr *h, size_t size, unsigned short type, const void *data, size_t len)
+struct table {
+	const struct nlattr **entry;
+	unsigned max;
+};
+
+static int take_attribute(const struct nlattr *a, void *arg)
 {
-	struct rtattr *a = (struct rtattr *)(void *)((char *)h + NLMSG_ALIGN(h->nlmsg_len));
+	const struct table *t = arg;
+	const unsigned type = mnl_attr_get_type(a);
 
-	assert(NLMSG_ALIGN(h->nlmsg_len) + RTA_SPACE(len) <= size);
-	a->rta_type = type;
-	a->rta_len = (unsigned short)RTA_LENGTH(len);
-	memcpy(RTA_DATA(a), data, len);
-	h->nlmsg_len = (uint32_t)(NLMSG_ALIGN(h->nlmsg_len) + RTA_SPACE(len));
+	if (type <= t->max)
+		t->entry[type] = a;
+	return MNL_CB_OK;
 }
 
-void netlink_attributes(const struct rtattr *table[], unsigned max, const void *first, size_t len)
+void netlink_attributes(const struct nlattr *table[], unsigned max, const struct nlmsghdr *h, size_t header)
 {
-	const char *p = first;
+	struct table t = { table, max };
 
 	memset(table, 0, (max + 1) * sizeof(table[0]));
-	while (len >= sizeof(struct rtattr)) {
-		const struct rtattr *a = (const void *)p;
-		size_t step = RTA_ALIGN(a->rta_len);
-		unsigned type = a->rta_type & NLA_TYPE_MASK;
+	mnl_attr_parse(h, (unsigned)header, take_attribute, &t);
+}
 
-		if (a->rta_len < sizeof(*a) || a->rta_len > len)
-			return;
-		if (type <= max)
-			table[type] = a;
-		if (step >= len)
-			return;
-		p += step;
-		len -= step;
-	}
+void netlink_nested(const struct nlattr *table[], unsigned max, const struct nlattr *nest)
+{
+	struct table t = { table, max };
+
+	memset(table, 0, (max + 1) * sizeof(table[0]));
+	mnl_attr_parse_nested(nest, take_attribute, &t);
 }
 
 bool netlink_addr(struct addr *a, int family, const void *bytes, size_t len)
@@ -70,48 +74,36 @@ bool netlink_addr(struct addr *a, int family, const void *bytes, size_t len)
 	return true;
 }
 
-unsigned netlink_u32(const struct rtattr *a)
+unsigned netlink_u32(const struct nlattr *a)
 {
-	uint32_t v = 0;
-
-	if (a && netlink_len(a) >= sizeof(v))
-		memcpy(&v, netlink_value(a), sizeof(v));
-	return v;
+	return a && mnl_attr_get_payload_len(a) >= sizeof(uint32_t) ? mnl_attr_get_u32(a) : 0;
 }
 
-/* Take the first message off @len bytes at @buf. NULL at the end, or (bytes are left) when it is
- * malformed. */
-static const struct nlmsghdr *take_message(const char **buf, size_t *len)
+/* libmnl compares lengths as signed numbers, so the highest ones need a look of our own. */
+static bool is_whole(const struct nlmsghdr *h, int len)
 {
-	const struct nlmsghdr *h = (const void *)*buf;
-	size_t step;
-
-	if (*len < sizeof(*h) || h->nlmsg_len < sizeof(*h) || h->nlmsg_len > *len)
-		return NULL;
-	step = MIN(NLMSG_ALIGN(h->nlmsg_len), *len);
-	*buf += step;
-	*len -= step;
-	return h;
+	return mnl_nlmsg_ok(h, len) && h->nlmsg_len <= (uint32_t)len;
 }
 
-/* Work through one datagram. *done is set at the end of the answer. */
-static int read_answer(const char *buf, size_t len, bool dump, netlink_fn fn, void *arg, bool *done)
+/* Work through one datagram of the answer to question @seq. *done is set at the end of the answer. */
+static int read_answer(const void *buf, int len, uint32_t seq, bool dump, netlink_fn fn, void *arg,
+		       bool *done)
 {
-	const struct nlmsghdr *h;
+	const struct nlmsghdr *h = buf;
 	int rc;
 
-	while ((h = take_message(&buf, &len))) {
-		if (h->nlmsg_seq != REQUEST_SEQ)
+	for (; is_whole(h, len); h = mnl_nlmsg_next(h, &len)) {
+		if (h->nlmsg_seq != seq)
 			continue;
 		if (h->nlmsg_type == NLMSG_DONE) {
 			*done = true;
 			return 0;
 		}
 		if (h->nlmsg_type == NLMSG_ERROR) {
-			int32_t code = -EBADMSG;
+			int code = -EBADMSG;
 
-			if (h->nlmsg_len >= NLMSG_LENGTH(sizeof(struct nlmsgerr)))
-				memcpy(&code, (const char *)h + NLMSG_HDRLEN, sizeof(code));
+			if (mnl_nlmsg_get_payload_len(h) >= sizeof(struct nlmsgerr))
+				code = ((const struct nlmsgerr *)mnl_nlmsg_get_payload(h))->error;
 			*done = true;
 			errno = -code;
 			return code ? -1 : 0;
@@ -124,10 +116,36 @@ static int read_answer(const char *buf, size_t len, bool dump, netlink_fn fn, vo
 			return 0;
 		}
 	}
-	if (len < sizeof(*h))
+	if (len < (int)sizeof(*h))
 		return 0;
 	errno = EBADMSG;
 	return -1;
+}
+
+/* Ask on @fd, with room for a datagram of the answer in the @size bytes at @buf. */
+static int converse(int fd, struct nlmsghdr *request, char *buf, size_t size, netlink_fn fn, void *arg)
+{
+	const bool dump = (request->nlmsg_flags & NLM_F_DUMP) == NLM_F_DUMP;
+	bool done = false;
+	int rc = 0;
+
+	if (send(fd, request, request->nlmsg_len, 0) < 0)
+		return -1;
+	while (!rc && !done) {
+		const ssize_t n = recv(fd, buf, size, 0);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		rc = n < 0 ? -1 : read_answer(buf, (int)n, request->nlmsg_seq, dump, fn, arg, &done);
+	}
+	return rc;
+}
+
+int netlink_exchange(int fd, struct nlmsghdr *request, netlink_fn fn, void *arg)
+{
+	_Alignas(struct nlmsghdr) char buf[ANSWER_SIZE];
+
+	return converse(fd, request, buf, sizeof(buf), fn, arg);
 }
 
 int netlink_ask(struct nlmsghdr *request, netlink_fn fn, void *arg)
@@ -137,31 +155,15 @@ int netlink_ask(struct nlmsghdr *request, netlink_fn fn, void *arg)
 
 int netlink_ask_family(int family, struct nlmsghdr *request, netlink_fn fn, void *arg)
 {
-	struct sockaddr_nl kernel = { .nl_family = AF_NETLINK };
-	struct timeval patience = { .tv_sec = ANSWER_TIMEOUT_S };
-	bool dump = (request->nlmsg_flags & NLM_F_DUMP) == NLM_F_DUMP;
-	_Alignas(struct nlmsghdr) char buf[32768];
-	bool done = false;
+	const struct timeval patience = { .tv_sec = ANSWER_TIMEOUT_S };
+	_Alignas(struct nlmsghdr) char buf[DUMP_SIZE];
 	int rc = -1, saved, fd;
 
 	fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, family);
 	if (fd < 0)
 		return -1;
-	if (setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience)) < 0)
-		goto out;
-	request->nlmsg_seq = REQUEST_SEQ;
-	if (sendto(fd, request, request->nlmsg_len, 0, (struct sockaddr *)&kernel, sizeof(kernel)) < 0)
-		goto out;
-	do {
-		ssize_t n = recv(fd, buf, sizeof(buf), 0);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		rc = n < 0 ? -1 : read_answer(buf, (size_t)n, dump, fn, arg, &done);
-		if (rc)
-			break;
-	} while (!done);
-out:
+	if (!setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience)))
+		rc = converse(fd, request, buf, sizeof(buf), fn, arg);
 	saved = errno;
 	close(fd);
 	errno = saved;
@@ -184,16 +186,15 @@ int netlink_subscribe(uint32_t groups)
 
 int netlink_changes(int fd, netlink_fn fn, void *arg)
 {
-	_Alignas(struct nlmsghdr) char buf[32768];
+	_Alignas(struct nlmsghdr) char buf[DUMP_SIZE];
 	int rc = 0;
 
 	for (;;) {
 		struct sockaddr_nl from = { 0 };
 		socklen_t from_len = sizeof(from);
 		ssize_t n = recvfrom(fd, buf, sizeof(buf), MSG_TRUNC, (void *)&from, &from_len);
-		const char *at = buf;
-		const struct nlmsghdr *h;
-		size_t left;
+		const struct nlmsghdr *h = (const void *)buf;
+		int left = (int)n;
 
 		if (n < 0 && errno == EINTR)
 			continue;
@@ -205,8 +206,7 @@ int netlink_changes(int fd, netlink_fn fn, void *arg)
 		}
 		if (from_len < sizeof(from) || from.nl_pid != 0) /* not from the kernel */
 			continue;
-		left = (size_t)n;
-		while ((h = take_message(&at, &left)))
+		for (; is_whole(h, left); h = mnl_nlmsg_next(h, &left))
 			fn(h, arg);
 	}
 }

@@ -1,6 +1,7 @@
 #ifndef IO_HOST_NETLINK_H
 #define IO_HOST_NETLINK_H
 
+#include <libmnl/libmnl.h>
 #include <linux/rtnetlink.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -20,6 +21,12 @@ typedef int (*netlink_fn)(const struct nlmsghdr *h, void *arg);
 int netlink_ask(struct nlmsghdr *request, netlink_fn fn, void *arg);
 /* The same of another netlink family, such as NETLINK_SOCK_DIAG. */
 int netlink_ask_family(int family, struct nlmsghdr *request, netlink_fn fn, void *arg);
+/*
+ * The same on @fd, a netlink socket of the caller's: for questions that are asked often and answered by
+ * one message (no dumps). Each has a nlmsg_seq of its own; answers with another one are skipped. The kernel
+ * queues the answer before it returns from the question, so @fd need not block; EAGAIN: none came.
+ */
+int netlink_exchange(int fd, struct nlmsghdr *request, netlink_fn fn, void *arg);
 
 /*
  * A socket that hears of changes, does not block, and is to be read when it is readable: @groups is
@@ -30,27 +37,16 @@ int netlink_ask_family(int family, struct nlmsghdr *request, netlink_fn fn, void
 int netlink_subscribe(uint32_t groups);
 int netlink_changes(int fd, netlink_fn fn, void *arg);
 
-/* Append an attribute to @h, whose buffer has room for @size bytes. */
-void netlink_put(struct nlmsghdr *h, size_t size, unsigned short type, const void *data, size_t len);
-
-/* Fill @table (of @max + 1 entries, NULL: absent) with the attributes in @len bytes at @first;
- * checks every length. */
-void netlink_attributes(const struct rtattr *table[], unsigned max, const void *first, size_t len);
-
-/* An attribute's value and its length in bytes. */
-static inline const char *netlink_value(const struct rtattr *a)
-{
-	return (const char *)a + RTA_LENGTH(0);
-}
-static inline size_t netlink_len(const struct rtattr *a)
-{
-	return a->rta_len - RTA_LENGTH(0);
-}
+/* Fill @table (of @max + 1 entries, NULL: absent) with the attributes of @h behind the family's own
+ * header of @header bytes; checks every length. */
+void netlink_attributes(const struct nlattr *table[], unsigned max, const struct nlmsghdr *h, size_t header);
+/* The same with the attributes in attribute @nest. */
+void netlink_nested(const struct nlattr *table[], unsigned max, const struct nlattr *nest);
 
 /* An address as attributes hold it; false when @len or @family (AF_) does not fit. */
 bool netlink_addr(struct addr *a, int family, const void *bytes, size_t len);
 
 /* The attribute's value as u32 (host byte order); 0 when it is absent or too short. */
-unsigned netlink_u32(const struct rtattr *a);
+unsigned netlink_u32(const struct nlattr *a);
 
 #endif

@@ -49,7 +49,7 @@ static int read_socket(const struct nlmsghdr *h, void *arg)
 
 	if (h->nlmsg_type != SOCK_DIAG_BY_FAMILY || h->nlmsg_len < NLMSG_LENGTH(sizeof(m)))
 		return 0;
-	memcpy(&m, (const char *)h + NLMSG_HDRLEN, sizeof(m));
+	memcpy(&m, mnl_nlmsg_get_payload(h), sizeof(m));
 	local = end_of(m.idiag_family, m.id.idiag_src, m.id.idiag_sport);
 	remote = end_of(m.idiag_family, m.id.idiag_dst, m.id.idiag_dport);
 	if (local.port != l->port)
@@ -121,15 +121,14 @@ static bool listens(int pid, const char *table, uint16_t port)
 
 static int read_nsid(const struct nlmsghdr *h, void *arg)
 {
-	const struct rtattr *a[NETNSA_MAX + 1];
+	const struct nlattr *a[NETNSA_MAX + 1];
 	int32_t id = -1;
 
 	if (h->nlmsg_type != RTM_NEWNSID || h->nlmsg_len < NLMSG_LENGTH(sizeof(struct rtgenmsg)))
 		return 0;
-	netlink_attributes(a, NETNSA_MAX, (const char *)h + NLMSG_SPACE(sizeof(struct rtgenmsg)),
-			   h->nlmsg_len - NLMSG_SPACE(sizeof(struct rtgenmsg)));
-	if (a[NETNSA_NSID] && netlink_len(a[NETNSA_NSID]) >= sizeof(id))
-		memcpy(&id, netlink_value(a[NETNSA_NSID]), sizeof(id));
+	netlink_attributes(a, NETNSA_MAX, h, sizeof(struct rtgenmsg));
+	if (a[NETNSA_NSID] && mnl_attr_get_payload_len(a[NETNSA_NSID]) >= sizeof(id))
+		memcpy(&id, mnl_attr_get_payload(a[NETNSA_NSID]), sizeof(id));
 	*(bool *)arg = id >= 0;
 	return 0;
 }
@@ -142,14 +141,14 @@ static bool joined_to(int pid)
 		struct rtgenmsg m;
 		char room[32];
 	} q = {
-		.h = { .nlmsg_len = NLMSG_LENGTH(sizeof(q.m)),
+		.h = { .nlmsg_len = NLMSG_SPACE(sizeof(q.m)), /* libmnl counts on from here */
 		       .nlmsg_type = RTM_GETNSID,
 		       .nlmsg_flags = NLM_F_REQUEST },
 	};
 	uint32_t number = (uint32_t)pid;
 	bool joined = false;
 
-	netlink_put(&q.h, sizeof(q), NETNSA_PID, &number, sizeof(number));
+	mnl_attr_put(&q.h, NETNSA_PID, sizeof(number), &number);
 	return !netlink_ask(&q.h, read_nsid, &joined) && joined;
 }
 

@@ -41,20 +41,19 @@
 
 /* The payload of @h, and its attributes behind a header of @size bytes. False: too short. */
 static bool open_message(const struct nlmsghdr *h, size_t size, const void **payload,
-			 const struct rtattr *table[], unsigned max)
+			 const struct nlattr *table[], unsigned max)
 {
 	if (h->nlmsg_len < NLMSG_SPACE(size))
 		return false;
-	*payload = (const char *)h + NLMSG_HDRLEN;
-	netlink_attributes(table, max, (const char *)*payload + NLMSG_ALIGN(size),
-			   h->nlmsg_len - NLMSG_SPACE(size));
+	*payload = mnl_nlmsg_get_payload(h);
+	netlink_attributes(table, max, h, size);
 	return true;
 }
 
 static int read_link(const struct nlmsghdr *h, void *arg)
 {
 	struct next_hop *hop = arg;
-	const struct rtattr *a[IFLA_MTU + 1];
+	const struct nlattr *a[IFLA_MTU + 1];
 	const struct ifinfomsg *m;
 	const void *payload;
 	uint32_t mtu;
@@ -64,28 +63,29 @@ static int read_link(const struct nlmsghdr *h, void *arg)
 	m = payload;
 	hop->ethernet = m->ifi_type == ARPHRD_ETHER && (m->ifi_flags & IFF_UP) &&
 			!(m->ifi_flags & (IFF_NOARP | IFF_LOOPBACK)) && a[IFLA_ADDRESS] &&
-			netlink_len(a[IFLA_ADDRESS]) == ETH_ALEN;
+			mnl_attr_get_payload_len(a[IFLA_ADDRESS]) == ETH_ALEN;
 	if (hop->ethernet)
-		memcpy(hop->header + ETH_ALEN, netlink_value(a[IFLA_ADDRESS]), ETH_ALEN);
+		memcpy(hop->header + ETH_ALEN, mnl_attr_get_payload(a[IFLA_ADDRESS]), ETH_ALEN);
 	mtu = netlink_u32(a[IFLA_MTU]);
 	if (mtu && (!hop->mtu || mtu < hop->mtu))
 		hop->mtu = mtu;
 	return 0;
 }
 
-static void set_neighbour(struct next_hop *hop, unsigned state, const struct rtattr *link_address)
+static void set_neighbour(struct next_hop *hop, unsigned state, const struct nlattr *link_address)
 {
-	hop->usable = (state & NUD_USABLE) && link_address && netlink_len(link_address) == ETH_ALEN;
+	hop->usable =
+		(state & NUD_USABLE) && link_address && mnl_attr_get_payload_len(link_address) == ETH_ALEN;
 	hop->stale = hop->usable && (state & NUD_STALE);
 	if (hop->usable)
-		memcpy(hop->header, netlink_value(link_address), ETH_ALEN);
+		memcpy(hop->header, mnl_attr_get_payload(link_address), ETH_ALEN);
 }
 
 /* A neighbour's state, asked for or reported, into one entry if it is about its neighbour. */
 static int read_neighbour(const struct nlmsghdr *h, void *arg)
 {
 	struct next_hop *hop = arg;
-	const struct rtattr *a[NDA_LLADDR + 1];
+	const struct nlattr *a[NDA_LLADDR + 1];
 	const struct ndmsg *m;
 	const void *payload;
 	struct addr about;
@@ -95,7 +95,8 @@ static int read_neighbour(const struct nlmsghdr *h, void *arg)
 		return 0;
 	m = payload;
 	if (!hop->ethernet || m->ndm_ifindex != hop->ifindex || !a[NDA_DST] ||
-	    !netlink_addr(&about, m->ndm_family, netlink_value(a[NDA_DST]), netlink_len(a[NDA_DST])) ||
+	    !netlink_addr(&about, m->ndm_family, mnl_attr_get_payload(a[NDA_DST]),
+			  mnl_attr_get_payload_len(a[NDA_DST])) ||
 	    !addr_eq(&about, &hop->via))
 		return 0;
 	set_neighbour(hop, h->nlmsg_type == RTM_NEWNEIGH ? m->ndm_state : NUD_NONE, a[NDA_LLADDR]);
@@ -130,7 +131,7 @@ static void ask_neighbour(struct next_hop *hop)
 		.m = { .ndm_family = v4 ? AF_INET : AF_INET6, .ndm_ifindex = hop->ifindex },
 	};
 
-	netlink_put(&q.h, sizeof(q), NDA_DST, v4 ? addr_v4_bytes(&hop->via) : hop->via.b, v4 ? 4 : 16);
+	mnl_attr_put(&q.h, NDA_DST, v4 ? 4 : 16, v4 ? addr_v4_bytes(&hop->via) : hop->via.b);
 	if (netlink_ask(&q.h, read_neighbour, hop) == 0 || errno != EOPNOTSUPP)
 		return;
 	q.h.nlmsg_flags |= NLM_F_DUMP;

@@ -21,33 +21,32 @@
 #include "base/util.h"
 #include "io/host/netlink.h"
 
-static bool attribute_addr(struct addr *a, int family, const struct rtattr *attr)
+static bool attribute_addr(struct addr *a, int family, const struct nlattr *attr)
 {
-	return attr && netlink_addr(a, family, netlink_value(attr), netlink_len(attr));
+	return attr && netlink_addr(a, family, mnl_attr_get_payload(attr), mnl_attr_get_payload_len(attr));
 }
 
 /* A gateway of the other family (RFC 5549): the family stands in front of the address. */
-static bool via_addr(struct addr *a, const struct rtattr *attr)
+static bool via_addr(struct addr *a, const struct nlattr *attr)
 {
 	uint16_t family;
 
-	if (!attr || netlink_len(attr) < sizeof(family))
+	if (!attr || mnl_attr_get_payload_len(attr) < sizeof(family))
 		return false;
-	memcpy(&family, netlink_value(attr), sizeof(family));
-	return netlink_addr(a, family, netlink_value(attr) + sizeof(family),
-			    netlink_len(attr) - sizeof(family));
+	memcpy(&family, mnl_attr_get_payload(attr), sizeof(family));
+	return netlink_addr(a, family, (const char *)mnl_attr_get_payload(attr) + sizeof(family),
+			    mnl_attr_get_payload_len(attr) - sizeof(family));
 }
 
 static int read_route(const struct nlmsghdr *h, void *arg)
 {
 	struct route_info *r = arg;
-	const struct rtattr *a[RTA_MAX + 1], *metrics[RTAX_MAX + 1];
-	const struct rtmsg *m = (const void *)((const char *)h + NLMSG_HDRLEN);
+	const struct nlattr *a[RTA_MAX + 1], *metrics[RTAX_MAX + 1];
+	const struct rtmsg *m = mnl_nlmsg_get_payload(h);
 
 	if (h->nlmsg_type != RTM_NEWROUTE || h->nlmsg_len < NLMSG_LENGTH(sizeof(*m)))
 		return 0;
-	netlink_attributes(a, RTA_MAX, (const char *)m + NLMSG_ALIGN(sizeof(*m)),
-			   h->nlmsg_len - NLMSG_SPACE(sizeof(*m)));
+	netlink_attributes(a, RTA_MAX, h, sizeof(*m));
 	r->local = m->rtm_type == RTN_LOCAL;
 	r->unreachable = m->rtm_type == RTN_UNREACHABLE || m->rtm_type == RTN_BLACKHOLE ||
 			 m->rtm_type == RTN_PROHIBIT || m->rtm_type == RTN_THROW;
@@ -57,8 +56,7 @@ static int read_route(const struct nlmsghdr *h, void *arg)
 	r->has_encapsulation = a[RTA_ENCAP];
 	r->has_source = attribute_addr(&r->source, m->rtm_family, a[RTA_PREFSRC]);
 	if (a[RTA_METRICS]) {
-		netlink_attributes(metrics, RTAX_MAX, netlink_value(a[RTA_METRICS]),
-				   netlink_len(a[RTA_METRICS]));
+		netlink_nested(metrics, RTAX_MAX, a[RTA_METRICS]);
 		r->mtu = netlink_u32(metrics[RTAX_MTU]);
 	}
 	return 0;
@@ -96,7 +94,7 @@ int route_lookup(struct route_info *r, const struct addr *to)
 	};
 
 	memset(r, 0, sizeof(*r));
-	netlink_put(&q.h, sizeof(q), RTA_DST, v4 ? addr_v4_bytes(to) : to->b, v4 ? 4 : 16);
+	mnl_attr_put(&q.h, RTA_DST, v4 ? 4 : 16, v4 ? addr_v4_bytes(to) : to->b);
 	if (netlink_ask(&q.h, read_route, r) < 0) {
 		/* What the routing says, by errno: no route, prohibit, and EINVAL for a blackhole.
 		 */
