@@ -81,7 +81,7 @@ struct qseg {
 	uint16_t gso_size; /* the client's segment size inside a super-packet; 0: a single one */
 	bool turn : 1, psh : 1, urg : 1, resent : 1;
 };
-#define QSEG_MAX_DATA 65535u
+#define QSEG_MAX_DATA UINT16_MAX /* as long as what an IPv4 packet can carry */
 
 static inline struct qseg *qseg_of(struct piece *p)
 {

@@ -12,7 +12,7 @@ import pytest
 
 from conftest import BIN, TOP
 
-ENGINE = sorted((TOP / "src/tcpcopy").glob("session*.[ch]"))
+ENGINE = sorted((TOP / "src/session").glob("*.[ch]"))
 SESSION = (TOP / "doc/SESSION.md").read_text(encoding="utf-8")
 SESSION_TEXT = " ".join(SESSION.split())  # however its lines are broken
 PROTOCOL = (TOP / "doc/PROTOCOL.md").read_text(encoding="utf-8")
@@ -84,7 +84,7 @@ def x_table(name):
 
 # --- doc/SESSION.md -------------------------------------------------------------------------------------------------
 
-ENGINE_CONSTANTS = constants(f"tcpcopy/{path.name}" for path in ENGINE)
+ENGINE_CONSTANTS = constants(f"session/{path.name}" for path in ENGINE)
 
 
 def test_session_events():
@@ -95,7 +95,7 @@ def test_session_events_are_recorded_where_the_page_says():
     recorded = {}
     for path in ENGINE:
         function = None
-        for line in source(f"tcpcopy/{path.name}").splitlines():
+        for line in source(f"session/{path.name}").splitlines():
             head = re.match(r"[a-z].*?\b(\w+)\(", line)
             if head:
                 function = head[1]
