@@ -54,7 +54,7 @@ static void on_packet(const struct raw_packet *raw, void *arg)
 {
 	struct pipeline *p = arg;
 	struct segment s;
-	enum parse_reason reason = parse_packet(&s, raw);
+	enum parse_reason reason = parse_strict(parse_packet(&s, raw), &s);
 
 	p->stats.parse[reason]++;
 	if (reason == PARSE_OK && !workers_hand_over(p, &s, raw))

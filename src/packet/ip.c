@@ -19,6 +19,10 @@
 #define IP4_MF_OR_OFFSET 0x3fffu
 #define MAX_EXT_HEADERS 8
 #define EXT_MIN_LEN 8u
+#define IPOPT_END 0
+#define IPOPT_NOOP 1
+#define IPOPT_LSRR 131
+#define IPOPT_SSRR 137
 #define OPT_PAD1 0
 #define OPT_JUMBO 0xc2 /* RFC 2675 */
 
@@ -33,6 +37,22 @@ static bool bad_address(const struct tuple *t)
 static uint32_t min_u32(uint32_t a, uint32_t b)
 {
 	return a < b ? a : b;
+}
+
+/* Has the IPv4 header of @len bytes at @d a source route among its options (RFC 791)? */
+static bool has_source_route(const uint8_t *d, uint32_t len)
+{
+	for (uint32_t i = IP4_LEN; i < len && d[i] != IPOPT_END;) {
+		if (d[i] == IPOPT_LSRR || d[i] == IPOPT_SSRR)
+			return true;
+		if (d[i] == IPOPT_NOOP)
+			i++;
+		else if (i + 1 < len && d[i + 1] >= 2)
+			i += d[i + 1];
+		else
+			return false; /* malformed */
+	}
+	return false;
 }
 
 static enum parse_reason parse_ip4(struct segment *s, const uint8_t *d, uint32_t captured, uint32_t len,
@@ -68,6 +88,7 @@ static enum parse_reason parse_ip4(struct segment *s, const uint8_t *d, uint32_t
 	s->ip_id = get_be16(d + 4);
 	s->df = frag & IP4_DF;
 	s->ttl = d[8];
+	s->source_routed = header_len > IP4_LEN && has_source_route(d, header_len);
 	s->flow_label = 0;
 	return parse_tcp(s, d + header_len, min_u32(captured, total) - header_len, total - header_len,
 			 verify);
@@ -213,6 +234,7 @@ static enum parse_reason parse_ip6(struct segment *s, const uint8_t *d, uint32_t
 	s->ip_id = 0;
 	s->df = false;
 	s->ttl = d[7];
+	s->source_routed = false;
 	return parse_tcp(s, d + off, captured - off, end - off, verify);
 }
 

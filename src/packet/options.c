@@ -88,6 +88,10 @@ static bool take_option(struct tcp_options *o, const struct tcp_option_iter *it)
 		o->tsval = get_be32(it->body);
 		o->tsecr = get_be32(it->body + 4);
 		return true;
+	case TCPOPT_MD5:
+	case TCPOPT_AO:
+		o->has_auth = true;
+		return true;
 	case TCPOPT_MPTCP_KIND:
 		o->has_mptcp = true;
 		return true;
@@ -114,6 +118,7 @@ bool tcp_options_parse(struct tcp_options *o, const uint8_t *options, size_t len
 		if (!take_option(o, &it))
 			o->has_unknown = true;
 	}
+	o->malformed = it.malformed;
 	return !it.malformed;
 }
 

@@ -50,6 +50,15 @@ struct raw_packet {
  */
 enum parse_reason parse_packet(struct segment *s, const struct raw_packet *p);
 
+/*
+ * A client's malformed option costs it the options behind it, as in Linux; a target has no business to send one.
+ * @r, and for a segment with one PARSE_TCP_OPTIONS.
+ */
+static inline enum parse_reason parse_strict(enum parse_reason r, const struct segment *s)
+{
+	return r == PARSE_OK && s->opt.malformed ? PARSE_TCP_OPTIONS : r;
+}
+
 /* The same from the IP header on. s->time and s->gso_size are 0: only a source knows them. */
 enum parse_reason parse_ip(struct segment *s, const uint8_t *data, uint32_t captured, uint32_t len,
 			   enum checksum_state sum);

@@ -30,6 +30,8 @@ struct tcp_options {
 	uint8_t n_sack;
 	bool has_wscale, has_sack_permitted, has_ts;
 	bool has_tfo, has_mptcp, has_unknown;
+	bool has_auth;  /* MD5 (RFC 2385) or TCP-AO (RFC 5925) */
+	bool malformed; /* a length that cannot be: what stands behind it was not read, as in Linux */
 	uint32_t tsval, tsecr;
 	struct sack_block sack[TCP_MAX_SACK_BLOCKS];
 };
@@ -53,6 +55,7 @@ struct segment {
 	uint16_t ip_id;      /* IPv4 only; 0 for IPv6 */
 	uint8_t ttl;         /* or hop limit */
 	uint8_t tos;         /* or traffic class: DSCP and ECN */
+	bool source_routed;  /* IPv4 loose or strict source route (RFC 791) */
 	bool df;             /* IPv4 don't-fragment */
 	uint32_t flow_label; /* IPv6, 20 bits */
 	uint16_t gso_size;   /* payload of each wire segment in a super-packet; 0: one or unknown */
@@ -103,7 +106,7 @@ struct tx_segment {
 	X(NOT_TCP, "not-tcp", "not TCP")                                                                     \
 	X(TCP_SHORT, "tcp-short", "shorter than its TCP header")                                             \
 	X(TCP_HEADER_LEN, "tcp-header-length", "TCP data offset under 5")                                    \
-	X(TCP_OPTIONS, "tcp-options", "malformed TCP option length")                                         \
+	X(TCP_OPTIONS, "tcp-options", "malformed TCP option length (a response's)")                          \
 	X(BAD_CHECKSUM, "bad-checksum", "IP or TCP checksum wrong")                                          \
 	X(BAD_ADDRESS, "bad-address", "source or destination is multicast or unspecified, or a port is 0")   \
 	X(BAD_FLAGS, "bad-flags", "impossible TCP flags (none, SYN+FIN, SYN+RST)")

@@ -16,7 +16,7 @@ static bool bad_flags(uint8_t f)
 {
 	if (!(f & (TCPF_SYN | TCPF_ACK | TCPF_RST | TCPF_FIN)))
 		return true;
-	return (f & TCPF_SYN) && (f & (TCPF_FIN | TCPF_RST));
+	return (f & TCPF_SYN) && (f & TCPF_FIN);
 }
 
 static bool checksum_right(const struct segment *s, const uint8_t *d, uint32_t len)
@@ -40,6 +40,8 @@ enum parse_reason parse_tcp(struct segment *s, const uint8_t *d, uint32_t captur
 	if (verify && captured == len && !checksum_right(s, d, len))
 		return PARSE_BAD_CHECKSUM;
 	s->flags = d[13];
+	if (s->flags & TCPF_RST)
+		s->flags &= (uint8_t)~TCPF_SYN; /* every state looks at the RST first (RFC 9293 3.10.7) */
 	if (bad_flags(s->flags))
 		return PARSE_BAD_FLAGS;
 	s->tuple.src.port = get_be16(d);
@@ -55,7 +57,6 @@ enum parse_reason parse_tcp(struct segment *s, const uint8_t *d, uint32_t captur
 	s->payload = d + header_len;
 	s->len = len - header_len;
 	s->captured = captured - header_len;
-	if (!tcp_options_parse(&s->opt, s->raw_options, s->raw_options_len))
-		return PARSE_TCP_OPTIONS;
+	tcp_options_parse(&s->opt, s->raw_options, s->raw_options_len);
 	return PARSE_OK;
 }

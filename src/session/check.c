@@ -77,7 +77,7 @@ static void check_session(const struct engine *e, const struct session *s, uint6
 		assert((ev & EV_ENDED) || s->snd_una == s->snd_nxt || timer_on(s, TIMER_RTX));
 	}
 	if (ev & EV_ENDED || session_observing(s))
-		assert(!s->stream.head && !session_has_hole(s) && !s->rec && !s->held);
+		assert(!s->stream.head && !session_has_hole(s) && !s->rec && !s->held && !s->doubts);
 	for (int t = 0; t < TIMER_COUNT; t++)
 		if (s->deadline[t])
 			first = MIN(first, s->deadline[t]);
@@ -126,7 +126,8 @@ void engine_check(const struct engine *e)
 	/* the account: every byte and every session in exactly one row */
 	assert(bytes == e->live_bytes);
 	assert(n->captured_bytes == n->truncated_bytes + n->duplicate_bytes + n->keepalive_bytes +
-					    n->unjoined_bytes + n->queued_bytes);
+					    n->unjoined_bytes + n->refused_bytes + e->doubt_bytes +
+					    n->queued_bytes);
 	assert(n->queued_bytes == n->acked_bytes + n->lost_bytes + e->live_bytes);
 	assert(n->sessions_opened + n->sessions_joined == ended + live);
 	assert(n->lost_bytes == lost);

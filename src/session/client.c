@@ -54,6 +54,7 @@ static void open_by_syn(struct engine *e, struct session *s, const struct segmen
 
 	begin_at(e, s, g->seq);
 	take_ip_fields(s, g);
+	judge_begin(s, g, e->cfg.server_window);
 	s->captured_last = g->time;
 	s->has_turn_ack = false;
 	if (!session_open(e, s, true, &why, now)) {
@@ -140,6 +141,8 @@ static bool join(struct engine *e, struct session *s, const struct segment *g, e
 	e->n.sessions_joined++;
 	begin_at(e, s, g->seq - 1);
 	take_ip_fields(s, g);
+	judge_begin(s, g, e->cfg.server_window);
+	judge_taken(s, g);
 	s->captured_last = g->time;
 	s->turn_ack = g->ack; /* the ack of the join is turn zero */
 	s->has_turn_ack = true;
@@ -205,15 +208,11 @@ void client_observe(struct engine *e, struct session *s, const struct segment *g
 		session_free(e, s);
 }
 
+/* The client resets its connection, or made the server do so. */
 static void client_rst(struct engine *e, struct session *s, const struct segment *g, uint64_t now)
 {
 	e->n.keepalive_bytes += g->captured;
-	/*
-	 * The online server takes an RST at its RCV.NXT only (RFC 5961 3.2), or one below it after a FIN
-	 * (what an orphaned socket sends). That is stream.nxt, or more where capture is behind.
-	 */
-	if (s->events & EV_CLIENT_RST ||
-	    g->seq - s->stream.nxt + (s->events & EV_CLIENT_FIN ? 1 : 0) > RST_BEYOND)
+	if (s->events & EV_CLIENT_RST)
 		return;
 	session_event(e, s, EV_CLIENT_RST);
 	s->rst_at = g->time;
@@ -246,20 +245,10 @@ static void take_header(struct engine *e, struct session *s, const struct segmen
 	}
 }
 
-static void client_segment(struct engine *e, struct session *s, const struct segment *g, uint64_t now)
+void client_taken(struct engine *e, struct session *s, const struct segment *g, uint64_t now)
 {
 	uint32_t old = s->stream.nxt;
 
-	if (s->events & EV_ENDED || g->seq - old + BELIEVE_WITHIN > 2 * BELIEVE_WITHIN) {
-		e->n.keepalive_bytes += g->captured;
-		return;
-	}
-	/* and nobody observes the connection: there was no room, or silence for long */
-	if (s->events & EV_CUT) {
-		session_declined(e, &s->key, DECLINE_MIDDLE, now);
-		unjoined(e, g, DECLINE_MIDDLE);
-		return;
-	}
 	if (g->flags & TCPF_RST) {
 		client_rst(e, s, g, now);
 		session_step(e, s, now);
@@ -278,6 +267,7 @@ static void client_segment(struct engine *e, struct session *s, const struct seg
 		}
 		return;
 	}
+	judge_taken(s, g);
 	take_header(e, s, g);
 	if (g->captured || g->flags & TCPF_FIN) {
 		if (queue_failed(e, s, queue_put(e, s, g), now))
@@ -292,6 +282,44 @@ static void client_segment(struct engine *e, struct session *s, const struct seg
 	if (g->opt.has_ts && !s->next && !session_has_hole(s))
 		s->ts_emitted = ts_max(s->ts_emitted, g->opt.tsval);
 	session_step(e, s, now);
+}
+
+static void client_segment(struct engine *e, struct session *s, const struct segment *g, uint64_t now)
+{
+	enum refusal why;
+
+	if (s->events & EV_ENDED) {
+		e->n.keepalive_bytes += g->captured;
+		return;
+	}
+	/* and nobody observes the connection: there was no room, or silence for long */
+	if (s->events & EV_CUT) {
+		session_declined(e, &s->key, DECLINE_MIDDLE, now);
+		unjoined(e, g, DECLINE_MIDDLE);
+		return;
+	}
+	switch (judge_segment(s, g, &why)) {
+	case VERDICT_TAKEN:
+		client_taken(e, s, g, now);
+		if (s->doubts)
+			doubt_check(e, s, now);
+		break;
+	case VERDICT_OLD:
+		e->n.duplicate_bytes += g->captured;
+		s->captured_last = g->time;
+		session_step(e, s, now);
+		break;
+	case VERDICT_ABORT:
+		client_rst(e, s, g, now);
+		session_step(e, s, now);
+		break;
+	case VERDICT_DOUBTFUL:
+		doubt_put(e, s, g, why, now);
+		break;
+	case VERDICT_REFUSED:
+		refuse_segment(e, g, why);
+		break;
+	}
 }
 
 void engine_captured(struct engine *e, const struct flow_key *k, const struct segment *g, uint64_t now)

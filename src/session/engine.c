@@ -57,6 +57,8 @@ struct engine *engine_new(const struct engine_config *c, const struct engine_ops
 	if (!e)
 		return NULL;
 	e->cfg = *c;
+	if (!c->server_window)
+		e->cfg.server_window = BELIEVE_WITHIN;
 	e->ops = ops;
 	e->arg = arg;
 	e->started_at = now;
@@ -88,6 +90,7 @@ void engine_free(struct engine *e)
 	if (e->pool && e->sessions && e->wheel && e->flows) {
 		for (uint32_t i = 0; (s = slots_from(e->sessions, &i)); i++) {
 			hole_close(e, s);
+			doubt_drop(e, s);
 			queue_drop(e, s);
 			session_free(e, s);
 		}

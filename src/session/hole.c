@@ -72,6 +72,21 @@ bool captured_all_before(const struct engine *e, uint64_t at, uint64_t now)
 	return e->captured_until > at || now >= at + PROOF_AGE;
 }
 
+/*
+ * What the online server's socket says. *@received: its RCV.NXT, in the client's sequence space; valid with
+ * *@counted.
+ */
+enum online_word online_ask(struct engine *e, const struct session *s, bool *counted, uint32_t *received)
+{
+	uint64_t bytes;
+
+	*counted = e->ops->online_received && !(s->events & EV_JOINED) &&
+		   e->ops->online_received(e->arg, &s->key, &bytes);
+	if (*counted)
+		*received = s->iss + 1 + (uint32_t)bytes;
+	return e->ops->online_there ? e->ops->online_there(e->arg, &s->key) : ONLINE_UNKNOWN;
+}
+
 /* Has the online server received the byte at stream.nxt? */
 enum word { SERVER_SILENT, SERVER_HAS_NOT, SERVER_HAS };
 

@@ -109,6 +109,18 @@ struct recovery {
 	struct sack_block sacked[MAX_SACKED]; /* ascending, disjoint, above SND.UNA */
 };
 
+/* What the online server's TCP knows of the client, as far as capture tells; see judge.c. */
+struct judge {
+	uint64_t ts_recent_at; /* ns; valid with has_ts */
+	uint32_t window;       /* bytes; its largest possible receive window */
+	uint32_t max_window;   /* bytes; the largest window that the client has offered */
+	uint32_t edge;      /* and the right edge of them: what the server may have sent; valid with acked */
+	uint32_t first_ack; /* valid with acked */
+	uint32_t ts_recent; /* valid with has_ts */
+	bool has_ts, acked;
+	bool has_auth; /* its segments are authenticated: MD5 or AO was agreed */
+};
+
 enum session_timer {
 	TIMER_RTX,     /* retransmission time-out or tail loss probe */
 	TIMER_PERSIST, /* zero window probe */
@@ -116,6 +128,7 @@ enum session_timer {
 	TIMER_HOLD,    /* deadline of the turn that waits */
 	TIMER_PAUSE,   /* has the answer paused? */
 	TIMER_HOLE,    /* patience with a hole in the captured stream */
+	TIMER_DOUBT,   /* did the online server take what was put aside? */
 	TIMER_WAIT,    /* patience with the session before, on the same port */
 	TIMER_LIFE,    /* half-open, FIN-WAIT-2, idle, linger, observation */
 	TIMER_COUNT
@@ -154,14 +167,16 @@ struct session {
 
 	/* the client's stream: in order from SND.UNA on (its head may be partly acknowledged) to stream.nxt */
 	struct stream stream;
-	struct qseg *next;   /* holds SND.NXT: the next to send; NULL: all sent */
-	struct qseg *sent;   /* the last one that was sent whole; NULL: it is acknowledged */
-	struct qseg *hold;   /* first of the turn that waits; NULL: none waits */
-	uint32_t behind_ack; /* the client's highest ack behind the hole; valid while there is one */
-	uint32_t iss;        /* of the replicated SYN = the client's */
-	uint32_t held;       /* bytes of pool blocks in the queues */
-	uint32_t not_taken;  /* captured bytes that found no room; the session ends in the same step */
-	uint32_t turn_ack;   /* the client's ack when the newest turn opened */
+	struct qseg *next;    /* holds SND.NXT: the next to send; NULL: all sent */
+	struct qseg *sent;    /* the last one that was sent whole; NULL: it is acknowledged */
+	struct qseg *hold;    /* first of the turn that waits; NULL: none waits */
+	uint32_t behind_ack;  /* the client's highest ack behind the hole; valid while there is one */
+	uint32_t iss;         /* of the replicated SYN = the client's */
+	struct doubt *doubts; /* segments put aside until it is known whether the server took them */
+	struct judge judge;
+	uint32_t held;      /* bytes of pool blocks in the queues */
+	uint32_t not_taken; /* captured bytes that found no room; the session ends in the same step */
+	uint32_t turn_ack;  /* the client's ack when the newest turn opened */
 	/* answer bytes that the client had read before it reset, or went on behind the cut */
 	uint32_t rst_expect;
 	/* ns, capture of the RST, or the cut; both valid with EV_CLIENT_RST or EV_CUT */
@@ -208,6 +223,7 @@ struct session {
 	uint8_t ttl, tos, client_wscale, target_wscale;
 	uint8_t backoff; /* doublings of the RTO */
 	uint8_t dup_acks;
+	uint8_t n_doubts;
 	uint8_t rejoins;
 	uint8_t leftover_resets; /* since the last SYN time-out */
 	bool df : 1, client_ts : 1, client_ws : 1, client_sack : 1;
@@ -234,6 +250,7 @@ struct engine {
 	unsigned by_state[STATE_COUNT]; /* the live ones */
 	unsigned turns_waiting, holes_open;
 	uint64_t started_at, live_bytes;
+	uint64_t doubt_bytes;    /* payload in doubts */
 	uint64_t captured_until; /* ns, all that was captured before has been processed */
 	bool channel;
 	uint32_t announce_from;  /* next to announce */
@@ -347,7 +364,32 @@ void loss_backoff_unlink(struct session *s);
 void loss_free(struct engine *e, struct session *s);
 
 /* client.c */
+/* Segment @g of a session that goes on, taken by the online server. */
+void client_taken(struct engine *e, struct session *s, const struct segment *g, uint64_t now);
 void client_observe(struct engine *e, struct session *s, const struct segment *g, uint64_t now);
+
+/* judge.c */
+enum verdict {
+	VERDICT_TAKEN,
+	VERDICT_OLD,
+	VERDICT_ABORT, /* the server resets the connection for it */
+	VERDICT_DOUBTFUL,
+	VERDICT_REFUSED,
+};
+/* The connection begins with @first, a SYN or the first captured segment. @window: see engine_config. */
+void judge_begin(struct session *s, const struct segment *first, uint32_t window);
+/* *@why: the reason if it is doubtful or refused. */
+enum verdict judge_segment(const struct session *s, const struct segment *g, enum refusal *why);
+bool judge_rst_is_exact(const struct session *s, uint32_t seq);
+/* The server took @g, whose bytes are not in the stream yet: remember what it tells. */
+void judge_taken(struct session *s, const struct segment *g);
+
+/* doubt.c */
+void refuse_segment(struct engine *e, const struct segment *g, enum refusal why);
+void doubt_put(struct engine *e, struct session *s, const struct segment *g, enum refusal why, uint64_t now);
+void doubt_check(struct engine *e, struct session *s, uint64_t now); /* ask, and decide what can be decided */
+void doubt_drop(struct engine *e, struct session *s);                /* refuse them all */
+enum online_word online_ask(struct engine *e, const struct session *s, bool *counted, uint32_t *received);
 
 /* timer.c */
 void timer_set(struct engine *e, struct session *s, enum session_timer t, uint64_t at);

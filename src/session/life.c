@@ -299,6 +299,7 @@ void session_end(struct engine *e, struct session *s, enum session_outcome o, ui
 	e->n.ended[o]++;
 	e->examples.ended[o] = (struct engine_example){ .key = s->key, .time = now };
 	hole_close(e, s);
+	doubt_drop(e, s);
 	queue_drop(e, s);
 	e->n.lost_by_outcome[o] += e->n.lost_bytes - lost;
 	loss_free(e, s);

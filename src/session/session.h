@@ -86,6 +86,9 @@ enum session_event {
 	X(captured_bytes, "payload bytes in them")                                                           \
 	X(duplicate_bytes, "payload bytes captured again (retransmissions of the client, copies)")           \
 	X(keepalive_bytes, "payload bytes outside of what a session may send (behind a FIN, old)")           \
+	X(refused_bytes, "payload bytes in segments that the online server did not take")                    \
+	X(doubtful, "captured segments put aside until it was known whether the server took them")           \
+	X(doubtful_taken, "of these, taken after all")                                                       \
 	X(unjoined_bytes, "payload bytes of connections that are not (yet) replicated")                      \
 	X(truncated_bytes, "payload bytes that the capture cut off")                                         \
 	X(queued_bytes, "payload bytes taken for the target")                                                \
@@ -139,6 +142,25 @@ enum decline {
 const char *decline_name(enum decline d);
 const char *decline_text(enum decline d);
 
+/* Why the online server did not take a captured segment, so that it is not replicated. One table: enum, name, text. */
+#define REFUSALS(X)                                                                                          \
+	X(SEQUENCE, sequence, "outside of the window that the server can have offered")                      \
+	X(NO_ACK, no_ack, "no ACK flag")                                                                     \
+	X(ACK, ack, "it acknowledges what was never sent, or what was acknowledged long ago")                \
+	X(PAWS, paws, "its timestamp is older than what the server had seen (RFC 7323 PAWS)")                \
+	X(RST, rst, "a reset beside RCV.NXT: answered by a challenge ACK (RFC 5961)")                        \
+	X(OPTION, option, "a source route, or an authentication option that was not agreed")                 \
+	X(SYN, syn, "a SYN inside a connection: answered by a challenge ACK (RFC 5961)")
+
+enum refusal {
+#define X(id, name, text) REFUSAL_##id,
+	REFUSALS(X)
+#undef X
+		REFUSAL_COUNT
+};
+const char *refusal_name(enum refusal r);
+const char *refusal_text(enum refusal r);
+
 /* What the live sessions do, by their events. One table: enum, name, text. */
 #define SESSION_STATES(X)                                                                                    \
 	X(WAITING, waiting, "waiting for the session before on the same port")                               \
@@ -163,6 +185,7 @@ struct engine_counters {
 	uint64_t lost_by_outcome[OUTCOME_COUNT]; /* bytes */
 	uint64_t declined[DECLINE_COUNT];        /* times */
 	uint64_t unjoined[DECLINE_COUNT];        /* bytes: unjoined_bytes by reason */
+	uint64_t refused[REFUSAL_COUNT];         /* segments */
 	struct hist capture_to_emit;             /* ns from capture to first emission of each data segment */
 };
 
@@ -171,8 +194,10 @@ struct engine_config {
 	uint64_t session_buffer; /* most bytes of memory that one session may hold */
 	unsigned max_half_open;  /* most sessions whose client has not completed its handshake */
 	unsigned max_sessions;
-	size_t max_memory;      /* bytes that sessions and their data may hold; 0: no limit */
-	bool no_join;           /* decline connections older than the engine */
+	size_t max_memory; /* bytes that sessions and their data may hold; 0: no limit */
+	uint32_t
+		server_window; /* bytes; the largest receive window that the online server can have; 0: any */
+	bool no_join;          /* decline connections older than the engine */
 	struct siphash_key key; /* random, for the flow table */
 };
 

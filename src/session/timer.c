@@ -75,6 +75,9 @@ static bool expired(struct engine *e, struct session *s, enum session_timer t, u
 	case TIMER_HOLE:
 		hole_timeout(e, s, now);
 		return s->events & EV_ENDED;
+	case TIMER_DOUBT:
+		doubt_check(e, s, now);
+		return s->events & EV_ENDED;
 	case TIMER_WAIT:
 		/* the predecessor had its time; its end starts this session */
 		if (s->pred && !(s->pred->events & EV_ENDED))

@@ -98,10 +98,35 @@ static void op_unwatch(void *arg, uint64_t id, const struct tuple *response)
 	(void)response;
 }
 
+static bool op_online_received(void *arg, const struct flow_key *k, uint64_t *bytes)
+{
+	const struct copy *c = arg;
+	unsigned state;
+	uint32_t window;
+
+	(void)k;
+	return !c->ask(c->arg, &state, bytes, &window);
+}
+
+static enum online_word op_online_there(void *arg, const struct flow_key *k)
+{
+	const struct copy *c = arg;
+	unsigned state;
+	uint32_t window;
+	uint64_t bytes;
+
+	(void)k;
+	if (c->ask(c->arg, &state, &bytes, &window))
+		return ONLINE_UNKNOWN;
+	return state == 7 ? ONLINE_GONE : ONLINE_THERE; /* TCP_CLOSE */
+}
+
 static const struct engine_ops ops = {
 	.emit = op_emit,
 	.watch = op_watch,
 	.unwatch = op_unwatch,
+	.online_received = op_online_received,
+	.online_there = op_online_there,
 };
 
 /* Until nothing is left to be answered. */

@@ -110,9 +110,16 @@ size_t kernel_answer(uint8_t *packet, size_t size)
 	return n > 0 ? (size_t)n : 0;
 }
 
-int kernel_accept(void)
+int kernel_accept(uint16_t port)
 {
-	return accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+	struct sockaddr_in from;
+	socklen_t len = sizeof(from);
+	int fd;
+
+	while ((fd = accept4(listener, (struct sockaddr *)&from, &len, SOCK_NONBLOCK | SOCK_CLOEXEC)) >= 0 &&
+	       ntohs(from.sin_port) != port)
+		close(fd);
+	return fd;
 }
 
 size_t kernel_read(int fd, uint8_t *to, size_t size, enum kernel_end *end)

@@ -25,8 +25,8 @@ void kernel_packet(const uint8_t *packet, size_t len);
 /* The next packet that the server has sent, into @packet; 0: none. */
 size_t kernel_answer(uint8_t *packet, size_t size);
 
-/* The next connection that is established; -1: none. */
-int kernel_accept(void);
+/* The established connection of the client's port @port; those of others are closed. -1: none. */
+int kernel_accept(uint16_t port);
 
 /* How a socket stands. */
 enum kernel_end { KERNEL_OPEN, KERNEL_EOF, KERNEL_RESET };

@@ -54,7 +54,7 @@ static void bad_packets_have_their_reason(void **state)
 		p.data = data;
 		p.captured = (uint32_t)n;
 		p.len = v->wire_len ? v->wire_len : p.captured;
-		r = parse_packet(&s, &p);
+		r = parse_strict(parse_packet(&s, &p), &s);
 		if (r != v->reason)
 			fail_msg("%s: %s, expected %s", v->name, parse_reason_name(r),
 				 parse_reason_name(v->reason));
