@@ -171,7 +171,7 @@ sim: build/test/sim
 	build/test/sim --day --seeds $(DAYS) --jobs 2
 
 # --- the kernel as the judge ----------------------------------------------------------------------------------------
-# Segments to the kernel's TCP and to the engine alike; CASES=100000 ORACLE_SEED=7 for others. Needs root and TUN.
+# Segments to the kernel's TCP and to the engine alike; CASES=100000 ORACLE_SEED=7 for others. Needs root and /dev/net/tun.
 CASES ?= 10000
 ORACLE_SEED ?= 1
 oracle_objects := $(patsubst $(SRCDIR)/test/kernel/%.c,build/kernel/%.o,$(wildcard $(SRCDIR)/test/kernel/*.c))

@@ -44,13 +44,16 @@ static void check_queue(const struct engine *e, const struct session *s, uint64_
 	}
 	assert(at == s->stream.nxt && (!last || &last->piece == s->stream.tail) && next_seen && hold_seen);
 	assert(sent_seen && again_seen);
-	for (struct piece *p = stream_first_behind(&s->stream), *before = NULL; p;
-	     before = p, p = stream_next_behind(&s->stream, p)) {
-		assert(seq_gt(p->seq, s->stream.nxt) && !s->stream.fin);
-		assert(!before || (seq_lt(before->seq, p->seq) && seq_lt(piece_end(before), piece_end(p))));
-		held += qseg_cost(qseg_of(p));
-		*bytes += p->len;
-		n_behind++;
+	for (struct piece *run = stream_first_run(&s->stream), *before = NULL; run;
+	     before = run, run = stream_next_run(&s->stream, run)) {
+		assert(seq_gt(run->seq, s->stream.nxt) && !s->stream.fin);
+		assert(!before || seq_lt(before->seq, run->seq));
+		for (struct piece *p = run; p; p = p->next) {
+			assert(p->next ? piece_end(p) == p->next->seq : p == run->tail);
+			held += qseg_cost(qseg_of(p));
+			*bytes += p->len;
+			n_behind++;
+		}
 	}
 	assert(n_behind == s->stream.n_behind);
 	assert(held == s->held);

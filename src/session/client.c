@@ -88,8 +88,12 @@ static void open_by_syn(struct engine *e, struct session *s, const struct segmen
 	session_start(e, s, now);
 }
 
+/*
+ * A SYN inside a connection changes nothing on the server, except where its socket has gone (RFC 5961 4.2): that has
+ * to be known first. @again: it is.
+ */
 static void client_syn(struct engine *e, struct session *s, const struct flow_key *k, const struct segment *g,
-		       uint64_t now)
+		       bool again, uint64_t now)
 {
 	struct session *pred = NULL;
 
@@ -101,6 +105,10 @@ static void client_syn(struct engine *e, struct session *s, const struct flow_ke
 			if (!(s->events & (EV_CLIENT_ACKED | EV_ENDED)))
 				timer_set(e, s, TIMER_LIFE, now + HALF_OPEN_LIFE);
 			return; /* the client's retransmission: our SYN has its own timer */
+		}
+		if (!again && !(s->events & (EV_ENDED | EV_CLIENT_RST | EV_CUT))) {
+			doubt_put(e, s, g, REFUSAL_SYN, now);
+			return;
 		}
 		if (s->events & (EV_ENDED | EV_CLIENT_FIN | EV_CLIENT_RST | EV_CUT)) {
 			pred = s;
@@ -248,6 +256,12 @@ static void take_header(struct engine *e, struct session *s, const struct segmen
 void client_taken(struct engine *e, struct session *s, const struct segment *g, uint64_t now)
 {
 	uint32_t old = s->stream.nxt;
+	struct flow_key key = s->key; /* the session may go */
+
+	if (g->flags & TCPF_SYN) {
+		client_syn(e, s, &key, g, true, now);
+		return;
+	}
 
 	if (g->flags & TCPF_RST) {
 		client_rst(e, s, g, now);
@@ -284,6 +298,17 @@ void client_taken(struct engine *e, struct session *s, const struct segment *g, 
 	session_step(e, s, now);
 }
 
+/*
+ * All of @g was there. The client's clock is followed also by its keep-alives, one below RCV.NXT (RFC 9293 3.8.4):
+ * a connection that is only kept alive would fall behind it.
+ */
+static void client_old(struct session *s, const struct segment *g)
+{
+	s->captured_last = g->time;
+	if (g->seq == s->stream.nxt - 1 && g->opt.has_ts && !s->next && !session_has_hole(s))
+		s->ts_emitted = ts_max(s->ts_emitted, g->opt.tsval);
+}
+
 static void client_segment(struct engine *e, struct session *s, const struct segment *g, uint64_t now)
 {
 	enum refusal why;
@@ -306,7 +331,7 @@ static void client_segment(struct engine *e, struct session *s, const struct seg
 		break;
 	case VERDICT_OLD:
 		e->n.duplicate_bytes += g->captured;
-		s->captured_last = g->time;
+		client_old(s, g);
 		session_step(e, s, now);
 		break;
 	case VERDICT_ABORT:
@@ -337,7 +362,7 @@ void engine_captured(struct engine *e, const struct flow_key *k, const struct se
 		if (g->flags & TCPF_ACK)
 			e->n.keepalive_bytes += g->captured; /* not a client's */
 		else
-			client_syn(e, s, k, g, now);
+			client_syn(e, s, k, g, false, now);
 		return;
 	}
 	if (s && !session_observing(s)) {

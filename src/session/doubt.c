@@ -91,8 +91,16 @@ static enum decision decide(const struct session *s, const struct doubt *d, enum
 	uint32_t end = d->g.seq + segment_seq_len(&d->g);
 	bool expired = now >= d->until, seen = now >= d->g.time + SERVER_HAS_SEEN;
 
-	if (d->why == REFUSAL_RST) {
-		if (word == ONLINE_GONE || (word == ONLINE_UNKNOWN && judge_rst_is_exact(s, d->g.seq)))
+	if (d->why == REFUSAL_SYN) {
+		/* a socket that has received less than we have captured is that of the new connection */
+		if (word == ONLINE_UNKNOWN || word == ONLINE_GONE ||
+		    (counted && seq_lt(received, s->stream.nxt)))
+			return TAKE;
+		return seen || expired ? REFUSE : STILL_IN_DOUBT;
+	}
+	if (d->g.flags & TCPF_RST) {
+		if (word == ONLINE_GONE ||
+		    (word == ONLINE_UNKNOWN && d->why == REFUSAL_RST && judge_rst_is_exact(s, d->g.seq)))
 			return TAKE;
 		return expired || (word == ONLINE_THERE && seen) ? REFUSE : STILL_IN_DOUBT;
 	}

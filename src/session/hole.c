@@ -54,10 +54,10 @@ void hole_close(struct engine *e, struct session *s)
 	e->holes_open--;
 	e->n.holes_proved += s->hole_proof != 0;
 	/* each of them goes next, so what this walk costs they have paid for */
-	for (struct piece *p = stream_first_behind(&s->stream); p; p = stream_next_behind(&s->stream, p)) {
+	for (struct piece *p = stream_first_run(&s->stream); p; p = stream_next_run(&s->stream, p)) {
 		if (seq_gt(p->seq, at))
 			e->n.missing_bytes += p->seq - at;
-		at = piece_end(p);
+		at = seq_max(at, stream_run_end(p));
 	}
 	s->hole_since = s->hole_proof = 0;
 }

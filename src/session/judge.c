@@ -77,13 +77,17 @@ static bool ack_too_old(const struct session *s, uint32_t ack)
 bool judge_rst_is_exact(const struct session *s, uint32_t seq)
 {
 	return seq == s->stream.nxt || (s->events & EV_CLIENT_FIN && seq == s->stream.nxt - 1) ||
-	       (session_has_hole(s) && s->client_sack && seq == piece_end(s->stream.last));
+	       (session_has_hole(s) && s->client_sack && seq == stream_run_end(s->stream.last));
 }
 
 enum verdict judge_segment(const struct session *s, const struct segment *g, enum refusal *why)
 {
 	uint32_t end = g->seq + segment_seq_len(g);
 
+	/* refused before TCP looks at anything else, where the kernel has what refuses it */
+	*why = REFUSAL_OPTION;
+	if (g->source_routed || g->opt.has_auth != s->judge.has_auth)
+		return VERDICT_DOUBTFUL;
 	if (g->flags & TCPF_RST) {
 		*why = REFUSAL_RST;
 		if (judge_rst_is_exact(s, g->seq))
@@ -100,9 +104,6 @@ enum verdict judge_segment(const struct session *s, const struct segment *g, enu
 	if (seq_gt(g->seq, s->stream.nxt + BELIEVE_WITHIN))
 		return VERDICT_REFUSED;
 	if (seq_gt(end, s->stream.nxt + s->judge.window))
-		return VERDICT_DOUBTFUL;
-	*why = REFUSAL_OPTION;
-	if (g->source_routed || g->opt.has_auth != s->judge.has_auth)
 		return VERDICT_DOUBTFUL;
 	*why = REFUSAL_PAWS;
 	if (paws_refuses(&s->judge, g))

@@ -221,7 +221,7 @@ static void drop_behind_hole(struct engine *e, struct session *s, uint32_t *end,
 	if (!session_has_hole(s))
 		return;
 	*ack = seq_max(*ack, s->behind_ack);
-	*end = piece_end(s->stream.last);
+	*end = stream_run_end(s->stream.last);
 	for (struct piece *p = stream_cut_behind(&s->stream), *next; p; p = next) {
 		next = p->next;
 		e->n.lost_bytes += p->len;

@@ -7,16 +7,14 @@
  * - What is below nxt has been read, perhaps: a later copy of it is cut away (tcp_data_queue()).
  * - A segment at nxt is taken whole, also where it lies over pieces that wait behind the hole (tcp_ofo_queue()
  *   then cuts those).
- * - Behind a hole a segment is dropped if one piece has all of it already, unless both begin at the same place
- *   and it is longer. It replaces the pieces that it covers whole. Where it overlaps a piece in part both are
- *   kept, and when they come in order the bytes of the one that begins first count (tcp_data_queue_ofo()).
+ * - Behind a hole a segment that begins where a run of others ends becomes part of it (tcp_try_coalesce(); nearly
+ *   always, for it depends on how the network card's driver stores packets). Otherwise it is dropped if one run has
+ *   all of it already, unless both begin at the same place and it is longer. It replaces the runs that it covers
+ *   whole. Where it overlaps a run in part both are kept, and when they come in order the bytes of the one that
+ *   begins first count (tcp_data_queue_ofo()).
  *
- * The kernel may have merged neighbours behind a hole into one before (tcp_try_coalesce()), which depends on how
- * the network card's driver stores packets, and changes what "one piece has all of it" means; not imitated.
- *
- * Behind a hole pieces stand in a tree. The usual case, one loss in a long upload, appends at the end: `last`
- * makes that one comparison and an insertion on the right edge. No operation walks over pieces, except over those
- * that it takes out.
+ * Behind a hole runs stand in a tree. The usual case, one loss in a long upload, extends the last one: `last` makes
+ * that one comparison. No operation walks over pieces, except over those that it takes out.
  */
 #include "stream/stream.h"
 
@@ -31,7 +29,7 @@ static struct piece *piece_of(struct tree_node *n)
 
 static bool before(struct tree_node *a, struct tree_node *b)
 {
-	return seq_lt(piece_of(a)->seq, piece_of(b)->seq);
+	return seq_lt(CONTAINER_OF(a, struct piece, node)->seq, CONTAINER_OF(b, struct piece, node)->seq);
 }
 
 void stream_init(struct stream *s, uint32_t nxt, uint32_t seed)
@@ -46,12 +44,24 @@ static void give_back(struct piece *p, struct piece **list)
 	*list = p;
 }
 
-static void unlink_behind(struct stream *s, struct piece *p)
+/* The run of @p leaves the tree; its pieces are still linked to each other. */
+static void unlink_run(struct stream *s, struct piece *p)
 {
 	tree_remove(&s->behind, &p->node, before);
-	s->n_behind--;
 	if (p == s->last)
 		s->last = piece_of(tree_last(&s->behind));
+}
+
+static void give_back_run(struct stream *s, struct piece *p, struct piece **list)
+{
+	unlink_run(s, p);
+	while (p) {
+		struct piece *next = p->next;
+
+		s->n_behind--;
+		give_back(p, list);
+		p = next;
+	}
 }
 
 /* Append what of @p lies at and above nxt; some does. */
@@ -77,37 +87,61 @@ static void link_in_order(struct stream *s, struct piece *p, uint64_t *trimmed)
 /* What waited behind a hole that is now filled; behind the FIN nothing is of this stream. */
 static void drain(struct stream *s, struct piece **list, uint64_t *trimmed)
 {
-	struct piece *p;
+	struct piece *run;
 
-	while ((p = stream_first_behind(s)) && (s->fin || seq_le(p->seq, s->nxt))) {
-		unlink_behind(s, p);
-		if (s->fin || seq_le(piece_end(p), s->nxt))
-			give_back(p, list);
-		else
-			link_in_order(s, p, trimmed);
+	while ((run = stream_first_run(s)) && (s->fin || seq_le(run->seq, s->nxt))) {
+		unlink_run(s, run);
+		while (run) {
+			struct piece *p = run;
+
+			run = p->next;
+			s->n_behind--;
+			if (s->fin || seq_le(piece_end(p), s->nxt))
+				give_back(p, list);
+			else
+				link_in_order(s, p, trimmed);
+		}
 	}
 }
 
-/* False: one piece has all of @p already. */
-static bool put_behind(struct stream *s, struct piece *p, struct piece **list)
+static void add_run(struct stream *s, struct piece *p)
 {
-	struct piece *low = piece_of(tree_floor(&s->behind, &p->node, before)), *high;
-
-	if (low && seq_le(piece_end(p), piece_end(low)))
-		return false;
-	if (low && low->seq == p->seq) {
-		unlink_behind(s, low);
-		give_back(low, list);
-	}
-	while ((high = piece_of(tree_above(&s->behind, &p->node, before))) &&
-	       seq_le(piece_end(high), piece_end(p))) {
-		unlink_behind(s, high);
-		give_back(high, list);
-	}
+	p->next = NULL;
+	p->tail = p;
 	tree_insert(&s->behind, &p->node, before);
-	s->n_behind++;
 	if (!s->last || !seq_lt(p->seq, s->last->seq))
 		s->last = p;
+}
+
+static void extend_run(struct piece *run, struct piece *p)
+{
+	p->next = NULL;
+	run->tail->next = p;
+	run->tail = p;
+}
+
+/* False: one run has all of @p already. */
+static bool put_behind(struct stream *s, struct piece *p, struct piece **list)
+{
+	struct piece *low, *high;
+
+	if (s->last && p->seq == stream_run_end(s->last)) {
+		extend_run(s->last, p);
+		return true;
+	}
+	low = piece_of(tree_floor(&s->behind, &p->node, before));
+	if (low && p->seq == stream_run_end(low)) {
+		extend_run(low, p);
+		return true;
+	}
+	if (low && seq_le(piece_end(p), stream_run_end(low)))
+		return false;
+	if (low && low->seq == p->seq)
+		give_back_run(s, low, list);
+	while ((high = piece_of(tree_above(&s->behind, &p->node, before))) &&
+	       seq_le(stream_run_end(high), piece_end(p)))
+		give_back_run(s, high, list);
+	add_run(s, p);
 	return true;
 }
 
@@ -122,29 +156,24 @@ enum stream_result stream_put(struct stream *s, struct piece *p, struct piece **
 		drain(s, list, trimmed);
 		return STREAM_NEW;
 	}
-	/* most of what comes behind a hole is its continuation */
-	if (s->last && seq_ge(p->seq, piece_end(s->last))) {
-		tree_insert(&s->behind, &p->node, before);
+	if (put_behind(s, p, list)) {
 		s->n_behind++;
-		s->last = p;
 		return STREAM_BEHIND;
 	}
-	if (put_behind(s, p, list))
-		return STREAM_BEHIND;
 	give_back(p, list);
 	return STREAM_OLD;
 }
 
 struct piece *stream_cut_behind(struct stream *s)
 {
-	struct piece *first = NULL, **at = &first, *p;
+	struct piece *first = NULL, **at = &first, *run;
 
-	while ((p = stream_first_behind(s))) {
-		unlink_behind(s, p);
-		p->next = NULL;
-		*at = p;
-		at = &p->next;
+	while ((run = stream_first_run(s))) {
+		unlink_run(s, run);
+		*at = run;
+		at = &run->tail->next;
 	}
+	s->n_behind = 0;
 	return first;
 }
 
@@ -158,12 +187,12 @@ struct piece *stream_take(struct stream *s)
 	return p;
 }
 
-struct piece *stream_first_behind(const struct stream *s)
+struct piece *stream_first_run(const struct stream *s)
 {
 	return s->last ? piece_of(tree_first(&s->behind)) : NULL;
 }
 
-struct piece *stream_next_behind(const struct stream *s, struct piece *p)
+struct piece *stream_next_run(const struct stream *s, struct piece *p)
 {
 	return piece_of(tree_above(&s->behind, &p->node, before));
 }

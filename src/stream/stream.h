@@ -21,10 +21,9 @@ struct chunk {
 
 /* A stretch of the stream. All sequence numbers in host byte order; a FIN takes the place behind the last byte. */
 struct piece {
-	union {
-		struct piece *next;    /* in order, and in lists of pieces that are given back */
-		struct tree_node node; /* behind a hole */
-	};
+	struct piece *next;    /* in order; in a run behind a hole; in lists of pieces that are given back */
+	struct piece *tail;    /* behind a hole, of the first piece of a run: the last one */
+	struct tree_node node; /* the same: the run's */
 	struct chunk *chunk;
 	uint32_t seq, len;
 	uint32_t off; /* of its first byte in the chunk */
@@ -44,9 +43,9 @@ struct stream {
 	struct piece *head, *tail; /* in order, contiguous; the caller takes them off at the front */
 	struct piece *last;        /* of those behind the hole, the last one; NULL: there is no hole */
 	struct tree behind;        /* these, by seq; they may overlap, see stream.c */
-	uint32_t n_behind : 31;
-	bool fin : 1; /* the stream ends at nxt */
-	uint32_t nxt; /* in order up to here: RCV.NXT */
+	uint32_t n_behind : 31;    /* pieces */
+	bool fin : 1;              /* the stream ends at nxt */
+	uint32_t nxt;              /* in order up to here: RCV.NXT */
 };
 
 /* @nxt: sequence number of the first byte. @seed: random to who sends the segments. */
@@ -69,9 +68,16 @@ enum stream_result stream_put(struct stream *s, struct piece *p, struct piece **
 /* All pieces behind the hole, in order, as a list; the stream goes on without them. */
 struct piece *stream_cut_behind(struct stream *s);
 
-/* The pieces behind the hole in order: the first one, and the one after @p (in logarithmic time); NULL: none. */
-struct piece *stream_first_behind(const struct stream *s);
-struct piece *stream_next_behind(const struct stream *s, struct piece *p);
+/*
+ * The runs behind the hole by their first pieces, in order: the first run, and the one after the run of @p (in
+ * logarithmic time); NULL: none. A run is a list of pieces without a gap, and ends at stream_run_end().
+ */
+struct piece *stream_first_run(const struct stream *s);
+struct piece *stream_next_run(const struct stream *s, struct piece *p);
+static inline uint32_t stream_run_end(const struct piece *first)
+{
+	return piece_end(first->tail);
+}
 
 /* Take the first piece off the front. */
 struct piece *stream_take(struct stream *s);

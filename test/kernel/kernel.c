@@ -1,9 +1,12 @@
 /*
- * The kernel behind a TUN device - theory of operation
+ * The kernel behind a TAP device - theory of operation
  *
  * unshare(2) gives the process a network namespace of its own, so nothing here touches the machine's network,
- * and all of it goes with the process. A packet written to the TUN device is worked off by the kernel's
+ * and all of it goes with the process. A packet written to the TAP device is worked off by the kernel's
  * receive path before write(2) returns; what it sends waits in the device's queue to be read.
+ *
+ * The device is TAP and not TUN because its packets lie in page fragments, as a network card's do: then the kernel
+ * merges neighbours behind a hole, which it does not with TUN's, and that decides which copy of a byte counts.
  *
  * Settings of the namespace: no limit for challenge ACKs, so that the kernel says each time what it thinks.
  */
@@ -15,6 +18,7 @@
 #include <linux/if_tun.h>
 #include <linux/tcp.h>
 #include <net/if.h>
+#include <net/if_arp.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,7 +27,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-static int tun, listener;
+static int tap, listener;
+static uint8_t ethernet[14]; /* the header of what we write */
 
 static void fail(const char *what)
 {
@@ -69,6 +74,34 @@ static void interface_up(const char *name, const char *address)
 	close(fd);
 }
 
+/* The client's link-layer address is known, so nobody asks for it; and the device's own heads our packets. */
+static void link_addresses(void)
+{
+	static const uint8_t client[6] = { 2, 0, 0, 0, 0, 2 };
+	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	struct sockaddr_in a = { .sin_family = AF_INET };
+	struct arpreq q;
+	struct ifreq r;
+
+	memset(&r, 0, sizeof(r));
+	snprintf(r.ifr_name, sizeof(r.ifr_name), "t0");
+	if (ioctl(fd, SIOCGIFHWADDR, &r))
+		fail("SIOCGIFHWADDR");
+	memcpy(ethernet, r.ifr_hwaddr.sa_data, 6);
+	memcpy(ethernet + 6, client, 6);
+	ethernet[12] = 8;
+	memset(&q, 0, sizeof(q));
+	inet_pton(AF_INET, "10.0.0.2", &a.sin_addr);
+	memcpy(&q.arp_pa, &a, sizeof(a));
+	q.arp_ha.sa_family = ARPHRD_ETHER;
+	memcpy(q.arp_ha.sa_data, client, 6);
+	q.arp_flags = ATF_COM | ATF_PERM;
+	snprintf(q.arp_dev, sizeof(q.arp_dev), "t0");
+	if (ioctl(fd, SIOCSARP, &q))
+		fail("SIOCSARP");
+	close(fd);
+}
+
 void kernel_open(void)
 {
 	struct sockaddr_in a = { .sin_family = AF_INET, .sin_port = htons(KERNEL_SERVER_PORT) };
@@ -76,16 +109,17 @@ void kernel_open(void)
 
 	if (unshare(CLONE_NEWNET))
 		fail("a network namespace");
-	tun = open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC);
-	if (tun < 0)
+	tap = open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC);
+	if (tap < 0)
 		fail("/dev/net/tun");
 	memset(&r, 0, sizeof(r));
 	snprintf(r.ifr_name, sizeof(r.ifr_name), "t0");
-	r.ifr_flags = IFF_TUN | IFF_NO_PI;
-	if (ioctl(tun, TUNSETIFF, &r))
+	r.ifr_flags = IFF_TAP | IFF_NO_PI;
+	if (ioctl(tap, TUNSETIFF, &r))
 		fail("TUNSETIFF");
 	interface_up("lo", NULL);
 	interface_up("t0", "10.0.0.1");
+	link_addresses();
 	set_sysctl("tcp_invalid_ratelimit", "0");
 	set_sysctl("tcp_challenge_ack_limit", "1000000000");
 	listener = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
@@ -96,18 +130,26 @@ void kernel_open(void)
 
 void kernel_packet(const uint8_t *packet, size_t len)
 {
-	if (write(tun, packet, len) < 0 && errno != EINVAL)
-		fail("write to the TUN device");
+	uint8_t frame[sizeof(ethernet) + 65536];
+
+	memcpy(frame, ethernet, sizeof(ethernet));
+	memcpy(frame + sizeof(ethernet), packet, len);
+	if (write(tap, frame, sizeof(ethernet) + len) < 0)
+		fail("write to the TAP device");
 }
 
 size_t kernel_answer(uint8_t *packet, size_t size)
 {
+	uint8_t frame[sizeof(ethernet) + 65536];
 	ssize_t n;
 
 	do
-		n = read(tun, packet, size);
-	while (n > 0 && packet[0] >> 4 != 4); /* router solicitations and the like */
-	return n > 0 ? (size_t)n : 0;
+		n = read(tap, frame, sizeof(frame));
+	while (n > 0 && (frame[12] != 8 || frame[13] != 0)); /* router solicitations and the like */
+	if (n <= (ssize_t)sizeof(ethernet) || (size_t)n - sizeof(ethernet) > size)
+		return 0;
+	memcpy(packet, frame + sizeof(ethernet), (size_t)n - sizeof(ethernet));
+	return (size_t)n - sizeof(ethernet);
 }
 
 int kernel_accept(uint16_t port)
@@ -126,6 +168,9 @@ size_t kernel_read(int fd, uint8_t *to, size_t size, enum kernel_end *end)
 {
 	size_t all = 0;
 	ssize_t n = 0;
+
+	/* without delayed ACKs: what is acknowledged is what was received, or it would take more of old segments */
+	setsockopt(fd, IPPROTO_TCP, TCP_QUICKACK, &(int){ 1 }, sizeof(int));
 
 	while (all < size && (n = recv(fd, to + all, size - all, 0)) > 0)
 		all += (size_t)n;

@@ -7,7 +7,7 @@
 
 /*
  * The kernel's own TCP as the judge of what a server takes: a listening socket in a network namespace of its
- * own, behind a TUN device on which packets are written and read as bytes. As packetdrill does it.
+ * own, behind a TAP device on which packets are written and read as bytes. As packetdrill does it.
  *
  * 10.0.0.1:7000 is the server (the kernel), 10.0.0.2 the client (the caller). Everything that a packet
  * causes has happened when kernel_packet() returns: the kernel works it off in the shadow of the write.
@@ -35,6 +35,7 @@ enum kernel_end { KERNEL_OPEN, KERNEL_EOF, KERNEL_RESET };
 size_t kernel_read(int fd, uint8_t *to, size_t size, enum kernel_end *end);
 
 /* What a question about the socket is answered. False: it is closed. */
+#define KERNEL_CLOSED 7
 struct kernel_info {
 	unsigned state;          /* the kernel's net/tcp_states.h */
 	uint64_t bytes_received; /* in order, a FIN counts as one (RFC 4898 ThruOctetsReceived) */

@@ -98,7 +98,7 @@ static void end(void)
 	while (stream.head)
 		piece_drop(stream_take(&stream));
 	assert_int_equal(alive, 0);
-	assert_null(stream_first_behind(&stream));
+	assert_null(stream_first_run(&stream));
 }
 
 static void in_order(void **state)
@@ -186,6 +186,20 @@ static void of_a_partial_overlap_the_first_by_place_counts(void **state)
 	end();
 }
 
+static void what_begins_where_a_run_ends_is_part_of_it(void **state)
+{
+	(void)state;
+	begin(1);
+	put(5, "BB", STREAM_BEHIND);
+	put(7, "CC", STREAM_BEHIND);
+	/* it would cover one of the two, but not both */
+	put(6, "DDDD", STREAM_BEHIND);
+	assert_int_equal(put(5, "EEEE", STREAM_OLD), 4);
+	put(1, "AAAA", STREAM_NEW);
+	assert_read("AAAABBCCD");
+	end();
+}
+
 static void the_end_is_in_order_only(void **state)
 {
 	(void)state;
@@ -230,8 +244,8 @@ static void behind_the_hole_can_be_cut_off(void **state)
 	put(1, "a", STREAM_NEW);
 	put(5, "e", STREAM_BEHIND);
 	put(3, "c", STREAM_BEHIND);
-	assert_int_equal(stream_first_behind(&stream)->seq, 3);
-	assert_int_equal(stream_next_behind(&stream, stream_first_behind(&stream))->seq, 5);
+	assert_int_equal(stream_first_run(&stream)->seq, 3);
+	assert_int_equal(stream_next_run(&stream, stream_first_run(&stream))->seq, 5);
 	end();
 }
 
@@ -277,6 +291,7 @@ int main(void)
 		cmocka_unit_test(a_segment_inside_another_is_dropped),
 		cmocka_unit_test(the_longer_of_two_that_begin_together_counts),
 		cmocka_unit_test(of_a_partial_overlap_the_first_by_place_counts),
+		cmocka_unit_test(what_begins_where_a_run_ends_is_part_of_it),
 		cmocka_unit_test(the_end_is_in_order_only),
 		cmocka_unit_test(a_fin_alone),
 		cmocka_unit_test(sequence_numbers_wrap),
