@@ -109,7 +109,7 @@ struct tx_segment {
 	X(TCP_OPTIONS, "tcp-options", "malformed TCP option length (a response's)")                          \
 	X(BAD_CHECKSUM, "bad-checksum", "IP or TCP checksum wrong")                                          \
 	X(BAD_ADDRESS, "bad-address", "source or destination is multicast or unspecified, or a port is 0")   \
-	X(BAD_FLAGS, "bad-flags", "impossible TCP flags (none, SYN+FIN, SYN+RST)")
+	X(BAD_FLAGS, "bad-flags", "impossible TCP flags (none, SYN+FIN)")
 
 enum parse_reason {
 #define X(id, name, text) PARSE_##id,

@@ -227,6 +227,11 @@ size_t engine_memory(const struct engine *e)
 	return pool_bytes_used(e->pool) + (size_t)slots_count(e->sessions) * sizeof(struct session);
 }
 
+uint64_t engine_doubtful_bytes(const struct engine *e)
+{
+	return e->doubt_bytes;
+}
+
 uint64_t engine_live_bytes(const struct engine *e)
 {
 	return e->live_bytes;

@@ -133,7 +133,8 @@ void judge_taken(struct session *s, const struct segment *g)
 	j->max_window = MAX(j->max_window, window);
 	if (seq_gt(g->ack + window, j->edge))
 		j->edge = g->ack + window;
-	if (g->opt.has_ts && seq_le(g->seq, s->stream.nxt) && (int32_t)(g->opt.tsval - j->ts_recent) >= 0) {
+	/* the server took it, so an older one is that of a connection that was idle for 24 days, or one tick late */
+	if (g->opt.has_ts && seq_le(g->seq, s->stream.nxt) && j->ts_recent - g->opt.tsval != 1) {
 		j->ts_recent = g->opt.tsval;
 		j->ts_recent_at = g->time;
 	}

@@ -320,6 +320,7 @@ bool engine_announcing(const struct engine *e); /* sessions are still to be anno
 size_t engine_memory(const struct engine *e);   /* bytes in blocks handed out by the pool */
 /* payload bytes queued and neither acknowledged nor given up */
 uint64_t engine_live_bytes(const struct engine *e);
+uint64_t engine_doubtful_bytes(const struct engine *e); /* put aside, see doubt.c */
 unsigned engine_turns_waiting(const struct engine *e);
 unsigned engine_holes_open(const struct engine *e);
 const unsigned *engine_states(const struct engine *e); /* live sessions by enum session_state */

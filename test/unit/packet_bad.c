@@ -448,14 +448,6 @@ const struct bad_vector bad_vectors[] = {
 	 "6f8e 8408 18eb bcad 9fcf ada1 862b 8003 0073 d93a 0000 0101 080a 49ce fbaf 04b1 "
 	 "2f1b"},
 	/*
-	 * IP 10.90.114.82.33800 > 10.90.111.142.6379: Flags [SR], seq 3165495247, win 115,
-	 * options [nop,nop,TS val 1238301615 ecr 78720795], length 0
-	 */
-	{"flags SR", PARSE_BAD_FLAGS, LINK_ETHERNET, CHECKSUM_VERIFY, 0,
-	 "0200 0000 0002 0200 0000 0001 0800 4500 0034 6447 4000 3406 ebe8 0a5a 7252 0a5a "
-	 "6f8e 8408 18eb bcad 9fcf ada1 862b 8006 0073 d937 0000 0101 080a 49ce fbaf 04b1 "
-	 "2f1b"},
-	/*
 	 * IP 10.90.114.82.33800 > 10.90.111.142.6379: Flags [FS.], seq 3165495247, ack
 	 * 2913044011, win 115, options [nop,nop,TS val 1238301615 ecr 78720795], length 0
 	 */
@@ -470,14 +462,6 @@ const struct bad_vector bad_vectors[] = {
 	{"flags FSPU", PARSE_BAD_FLAGS, LINK_ETHERNET, CHECKSUM_VERIFY, 0,
 	 "0200 0000 0002 0200 0000 0001 0800 4500 0034 6447 4000 3406 ebe8 0a5a 7252 0a5a "
 	 "6f8e 8408 18eb bcad 9fcf ada1 862b 802b 0073 d912 0000 0101 080a 49ce fbaf 04b1 "
-	 "2f1b"},
-	/*
-	 * IP 10.90.114.82.33800 > 10.90.111.142.6379: Flags [SR.], seq 3165495247, ack
-	 * 2913044011, win 115, options [nop,nop,TS val 1238301615 ecr 78720795], length 0
-	 */
-	{"flags SRA", PARSE_BAD_FLAGS, LINK_ETHERNET, CHECKSUM_VERIFY, 0,
-	 "0200 0000 0002 0200 0000 0001 0800 4500 0034 6447 4000 3406 ebe8 0a5a 7252 0a5a "
-	 "6f8e 8408 18eb bcad 9fcf ada1 862b 8016 0073 d927 0000 0101 080a 49ce fbaf 04b1 "
 	 "2f1b"},
 };
 const size_t n_bad_vectors = ARRAY_SIZE(bad_vectors);

@@ -35,6 +35,9 @@ static const struct account_row rows[ACCOUNT_ROWS] = {
 #define X(id, name, text) [ROW_UNJOINED_##id] = { "unjoined", #name, "payload bytes left out: " text },
 	DECLINES(X)
 #undef X
+#define X(id, name, text) [ROW_REFUSED_##id] = { "refused", #name, "segments refused: " text },
+	REFUSALS(X)
+#undef X
 #define X(key, text) [ROW_ENGINE_##key] = { "engine", #key, text },
 	ENGINE_COUNTERS(X)
 #undef X
@@ -74,6 +77,7 @@ static const struct account_section sections[] = {
 	{ "lost", "payload bytes lost with sessions, by outcome" },
 	{ "declined", "times that a connection was not replicated, by reason" },
 	{ "unjoined", "payload bytes of connections not replicated, by reason" },
+	{ "refused", "captured segments that the online server did not take, by reason" },
 	{ "engine", "the session engine" },
 	{ "live", "what is there now" },
 	{ "state", "live sessions, by state" },
@@ -93,7 +97,7 @@ static const struct account_equation equations[] = {
 	  "classify.given + classify.given_again" },
 	{ "payload captured = acknowledged + in hand + each reason", "engine.captured_bytes",
 	  "engine.acked_bytes + live.bytes + lost.* + engine.duplicate_bytes + engine.keepalive_bytes + "
-	  "engine.truncated_bytes + unjoined.*" },
+	  "engine.truncated_bytes + engine.refused_bytes + live.doubtful + unjoined.*" },
 	{ "sessions = ended, by outcome + live", "engine.sessions_opened + engine.sessions_joined",
 	  "ended.* + live.sessions" },
 	{ "live sessions = each state", "live.sessions", "state.*" },
@@ -196,11 +200,14 @@ static void collect_engine(struct account *a, const struct engine *e)
 		row[ROW_DECLINED_CHANNEL + i] += n->declined[i];
 		row[ROW_UNJOINED_CHANNEL + i] += n->unjoined[i];
 	}
+	for (unsigned i = 0; i < REFUSAL_COUNT; i++)
+		row[ROW_REFUSED_SEQUENCE + i] += n->refused[i];
 #define X(key, text) row[ROW_ENGINE_##key] += n->key;
 	ENGINE_COUNTERS(X)
 #undef X
 	row[ROW_LIVE_sessions] += engine_sessions(e);
 	row[ROW_LIVE_bytes] += engine_live_bytes(e);
+	row[ROW_LIVE_doubtful] += engine_doubtful_bytes(e);
 	row[ROW_LIVE_turns] += engine_turns_waiting(e);
 	row[ROW_LIVE_holes] += engine_holes_open(e);
 	row[ROW_LIVE_lingering] += engine_lingering(e);

@@ -22,6 +22,7 @@
 #define ACCOUNT_LIVE(X)                                                                                      \
 	X(sessions, "sessions that live")                                                                    \
 	X(bytes, "payload bytes still waiting for the target")                                               \
+	X(doubtful, "payload bytes put aside until it is known whether the online server took them")         \
 	X(turns, "turns that wait for an answer")                                                            \
 	X(holes, "holes that may still be filled")                                                           \
 	X(lingering, "ended sessions that still answer strays")                                              \
@@ -79,6 +80,9 @@ enum account_row_id {
 #undef X
 #define X(id, name, text) ROW_UNJOINED_##id,
 	DECLINES(X)
+#undef X
+#define X(id, name, text) ROW_REFUSED_##id,
+	REFUSALS(X)
 #undef X
 #define X(key, text) ROW_ENGINE_##key,
 	ENGINE_COUNTERS(X)
