@@ -56,8 +56,8 @@ def measure(name, options, work, size, number):
     original, copy = (max(each.values()) - min(each.values()) for each in (requests, copies))
     return {name: {"fidelity": here / there, "original": original, "copy": copy, "ratio": copy / original,
                    "gap50": quantile(gaps, 0.5), "gap99": quantile(gaps, 0.99), "behind50": quantile(behind, 0.5),
-                   "behind99": quantile(behind, 0.99), "pause": account("shorter answer had paused"),
-                   "late": account("--hold passed")}}
+                   "behind99": quantile(behind, 0.99), "pause": account["engine.released_on_pause"],
+                   "late": account["engine.released_on_deadline"]}}
 
 
 def closed_loop(lab, size):

@@ -96,7 +96,7 @@ def missing(account):
     """In words, what the account says about requests that did not arrive."""
     said = [f"{n} {name}" for name, n in account.outcomes().items() if name != "complete"]
     drops = sum(map(int, re.findall(r"captured on .* packets, (\d+) dropped", account.log)))
-    for text, n in (("captures dropped", drops), ("bytes given up", account("given up with their session"))):
+    for text, n in (("captures dropped", drops), ("bytes given up", account["engine.lost_bytes"])):
         if n:
             said.append(f"{n} {text}")
     return ", ".join(said)

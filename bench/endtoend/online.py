@@ -58,7 +58,7 @@ def _variant(name, size):
         with ending(tools.replay.tcpcopy.process), ending(tools.replay.intercept.process):
             figures, executed = _load(lab, pair_online(pair), size, tools.pids[0])
             account = tools.account()
-        figures["captured"] = account("segments given to the engine") / executed
+        figures["captured"] = account["engine.captured_segments"] / executed
         return figures
 
 

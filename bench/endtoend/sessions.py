@@ -62,7 +62,7 @@ def measure(count, size, number):
         sent = max(result["sent"], 1)
         sender.close()
         account = tools.account()
-    acknowledged = account.rows.get("of these, acknowledged by the target", 0)
+    acknowledged = account["engine.acked_bytes"]
     return {f"{count:,} sessions": {
         "sessions": count, "tcpcopy_mb": idle[0], "grown_mb": grown[0], "bytes": grown[0] * 2**20 / count,
         "intercept_mb": grown[1], "intercept_bytes": grown[1] * 2**20 / count, "rps": sent / result["seconds"],

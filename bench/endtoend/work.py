@@ -76,7 +76,7 @@ def measure(name, kind, work, digest, options, size, number):
             off = _load(lab, pair, work, None)
     here = max(on["here"], 1)
     seconds = max(on["took"], 1e-3)
-    megabytes = account("payload bytes in them") / 1e6
+    megabytes = account["engine.captured_bytes"] / 1e6
     figures = {
         "fidelity": on["here"] / max(on["there"], 1),
         "equal": None if equal is None else "yes" if equal else "no",

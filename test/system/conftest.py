@@ -100,21 +100,11 @@ class Report:
 
 
 class Account(Report):
-    """That of tcpcopy; also the rows of its log by their text."""
-
-    def __init__(self, log, report):
-        super().__init__(log, report)
-        self.rows = {}
-        for line in log[log.rindex("--- account ---"):].splitlines():
-            if m := re.match(r"tcpcopy: +(\d+)  (.*?),?$", line):
-                self.rows[m[2]] = self.rows.get(m[2], 0) + int(m[1])
-
-    def __call__(self, words):
-        """The sum of the rows that contain `words`."""
-        return sum(n for text, n in self.rows.items() if words in text)
+    """That of tcpcopy."""
 
     def outcomes(self):
-        return {text.split(":")[0]: n for text, n in self.rows.items() if re.match(r"[a-z-]+: ", text)}
+        """How many sessions ended in each way, without those in which none did."""
+        return {name: n for name, n in self.report["account"]["ended"].items() if n}
 
 
 class Replay:

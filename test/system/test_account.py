@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import pathlib
+import re
 import signal
 import socket
 import subprocess
@@ -14,7 +15,7 @@ import time
 import pytest
 from scapy.all import IP, TCP, L3RawSocket                          # pylint: disable=no-name-in-module
 
-from conftest import BIN, Program, Replay, Report, wait_until
+from conftest import BIN, TOP, Program, Replay, Report, wait_until
 from workload import appends, ask, closed, connect, dropped, equal, pair
 
 SHORT = 600     # bytes: what is longer is not captured
@@ -24,6 +25,20 @@ IDLE = 5        # connections that stay open
 def ask_status(program, path, *args):
     return subprocess.run([BIN / program, "--status", "--control", path, *args], capture_output=True, text=True,
                           timeout=20, check=False)
+
+
+def printed(account):
+    """Every row of tcpcopy's account that is not zero is in its log, in the words of doc/ACCOUNT.md."""
+    page = (TOP / "doc/ACCOUNT.md").read_text(encoding="utf-8").split("\n## tcpcopy\n")[1].split("\n## ")[0]
+    log = account.log[account.log.rindex("--- account ---"):]
+    _, *sections = re.split(r"^\| (\w+) \| \|$", page, flags=re.MULTILINE)
+    seen = 0
+    for section, rows in zip(sections[0::2], sections[1::2]):
+        for key, text in re.findall(r"^\| `(\S+)` \| (.*) \|$", rows, re.MULTILINE) if section != "equation" else ():
+            n = account[f"{section}.{key}"]
+            seen += bool(n)
+            assert not n or re.search(rf"^tcpcopy: +{n}  {re.escape(text)}$", log, re.MULTILINE), (section, key, text)
+    assert seen > 30
 
 
 def total(packets, field):
@@ -135,9 +150,8 @@ def test_mixed_run(lab):
     (reason,) = [reason for reason in account.report["reasons"] if reason["name"] == "client-reset"]
     assert reason["example"]["client"].startswith(lab.host("client").ip4)
     # the text says the same
-    assert account("payload bytes in them") == account["engine.captured_bytes"]
-    assert account.outcomes() == {name: n for name, n in account.report["account"]["ended"].items() if n}
-    assert account("never captured") == 0 and "never captured: 910 bytes" in account.log
+    printed(account)
+    assert "never captured: 910 bytes" in account.log
     assert "opened/s, captured" in account.log and "watches of 1 connections" in r.intercept_log
 
 

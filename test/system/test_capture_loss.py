@@ -51,8 +51,8 @@ def test_lost_request_ends_the_session_soon_and_the_next_turn_joins(lab, replay)
     assert target.cli("get", "big") == ""
     account = r.stop()
     assert account.outcomes()["capture-hole"] == 1
-    assert account("sessions opened in mid-stream") == 1
-    assert account("given up with their session") == len("append k 2\r\n")
+    assert account["engine.sessions_joined"] == 1
+    assert account["engine.lost_bytes"] == len("append k 2\r\n")
 
 
 def test_what_was_captured_before_the_hole_is_delivered(lab, replay):
@@ -77,8 +77,8 @@ def test_what_was_captured_before_the_hole_is_delivered(lab, replay):
         assert online.cli("get", "k").replace("x", "").replace("lost.", "") == wanted
     account = r.stop()
     assert account.outcomes()["capture-hole"] == 1
-    assert account("sessions opened in mid-stream") == 1
-    assert account("given up with their session") == len("append k lost.\r\n")
+    assert account["engine.sessions_joined"] == 1
+    assert account["engine.lost_bytes"] == len("append k lost.\r\n")
 
 
 def test_an_end_that_was_not_captured(lab, replay):
@@ -105,7 +105,7 @@ def test_an_end_that_was_not_captured(lab, replay):
     assert online.cli("get", "stays") == "12"
     account = r.stop()
     assert account.outcomes()["capture-hole"] == 6
-    assert account("given up with their session") == len("append k 2\r\n")
+    assert account["engine.lost_bytes"] == len("append k 2\r\n")
 
 
 def test_the_clients_own_loss_is_waited_for(lab, replay):
@@ -130,4 +130,4 @@ def test_the_clients_own_loss_is_waited_for(lab, replay):
     assert wait_until(lambda: not established(lab.host("target"))) # a lost FIN takes its time
     account = r.stop()
     assert account.outcomes() == {"complete": 1}
-    assert account("given up with their session") == 0
+    assert account["engine.lost_bytes"] == 0

@@ -64,7 +64,7 @@ def test_what_a_killed_tcpcopy_leaves_is_reset_when_the_target_speaks(lab, both)
     world.load.stop()
     assert closed(lab, timeout=15), lab.host("target").check_output(["ss", "-tn"])
     account = world.replay.stop()
-    assert account("left by an earlier tcpcopy and reset") >= 5, account.log
+    assert account["strays.reset"] >= 5, account.log
     assert "reported to the tcpcopy that had them" in world.replay.intercept_log
 
 
@@ -143,7 +143,7 @@ def test_no_memory_left(lab):
     for connection in flood:
         connection.close()
     account = world.finish()
-    assert account("no memory") + account.outcomes().get("no-memory", 0) > 0, account.log
+    assert account["declined.memory"] + account.outcomes().get("no-memory", 0) > 0, account.log
 
 
 @pytest.mark.skipif(SANITIZED, reason="the sanitizer must be loaded first")
@@ -162,6 +162,6 @@ def test_the_wall_clock_is_set(lab):
     account = world.finish()
     assert trouble() == {}
     assert world.missing == 0 and set(account.outcomes()) == {"complete"}, account.log
-    assert account("--hold passed") == 0, account.log
+    assert account["engine.released_on_deadline"] == 0, account.log
     delay = re.search(r"capture to first sending: .* most (\d+) us", account.log)
     assert int(delay[1]) < 60e6, "packets bear times of another clock"

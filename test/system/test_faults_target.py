@@ -32,4 +32,4 @@ def test_stopped_for_seconds(lab, replay, size):
     account = r.stop()
     assert all_complete(account)
     if size:
-        assert account("probes of a zero window") > 0
+        assert account["engine.window_probes"] > 0

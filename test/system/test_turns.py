@@ -73,15 +73,15 @@ def early(talks):
 def test_answers_of_the_same_length(lab, replay, delay, think):
     talks, account = judged(lab, replay, ["1", delay], think=think)
     assert early(talks) == []
-    assert account("turns released because the target had answered") == account("turns opened")
+    assert account["engine.released_on_answer"] == account["engine.turns"]
 
 
 @pytest.mark.parametrize("delay", [0, 5], ids=["as fast", "slower"])
 def test_longer_answers(lab, replay, delay):
     talks, account = judged(lab, replay, ["2", delay])
     # what such an answer sends after the release may count for the next turn (doc/SESSION.md, Limits)
-    assert len(early(talks)) <= account("turns opened") // 50
-    assert account("turns released because the target had answered") == account("turns opened")
+    assert len(early(talks)) <= account["engine.turns"] // 50
+    assert account["engine.released_on_answer"] == account["engine.turns"]
 
 
 @pytest.mark.parametrize("delay", [0, 5], ids=["as fast", "slower"])
@@ -89,13 +89,13 @@ def test_shorter_answers(lab, replay, delay):
     """As much as its client had read never comes; the pause after the answer releases the next request."""
     talks, account = judged(lab, replay, ["0.5", delay])
     assert early(talks) == []
-    assert account("released because the target's shorter answer had paused") > 0
+    assert account["engine.released_on_pause"] > 0
 
 
 def test_answers_in_several_writes(lab, replay):
     """A pause between two writes looks like the end of a shorter answer; then, and only then, a request may be early."""
     talks, account = judged(lab, replay, ["1"], sizes=WRITES)
-    assert not early(talks) or account("released because the target's shorter answer had paused") > 0
+    assert not early(talks) or account["engine.released_on_pause"] > 0
 
 
 def test_order_is_not_kept_without_waiting(lab, replay):

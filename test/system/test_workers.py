@@ -71,7 +71,7 @@ def test_two_workers(lab, replay, way):
     assert equal(online, target) and closed(lab)
     account = run.stop()
     assert all_complete(account)
-    assert sum(taken(account)) == account("sessions opened by a SYN") == 16 and min(taken(account)) > 0
+    assert sum(taken(account)) == account["engine.sessions_opened"] == 16 and min(taken(account)) > 0
     assert trouble() == {}
 
 
@@ -117,7 +117,7 @@ def test_a_pool_is_shared_without_collisions(lab, replay):
     for client in clients:
         client.communicate("\n", timeout=10)
     account = run.stop()
-    assert account("sessions opened by a SYN") >= 80 and account("no free source") == 0
+    assert account["engine.sessions_opened"] >= 80 and account["declined.source"] == 0
     assert min(taken(account)) > 0
 
 
