@@ -17,6 +17,7 @@
 
 #include <event2/event.h>
 
+#include "program/clock.h"
 #include "program/log.h"
 #include "intercept/hole/blackhole.h"
 #include "intercept/workers.h"
@@ -65,7 +66,7 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
 {
 	struct pipeline *p = arg;
 	const struct source_counters counters = captures_counters(p->captures);
-	const uint64_t now = now_ns();
+	const uint64_t now = clock_now();
 
 	(void)fd;
 	(void)what;
@@ -113,7 +114,7 @@ void pipeline_close(struct pipeline *p)
 	for (struct client *client = NULL; p->clients && (client = clients_next(p->clients, client));)
 		watch_release_all(p, client);
 	if (p->state)
-		state_save(p->state, p->orphans, now_ns());
+		state_save(p->state, p->orphans, clock_now());
 	state_close(p->state);
 	clients_close(p->clients, "intercept is stopping");
 	captures_close(p->captures);

@@ -52,6 +52,4 @@ struct pipeline *pipeline_new(struct event_base *base, const struct config *c, s
 void pipeline_segment(struct pipeline *p, const struct segment *s, int ifindex, uint8_t pkttype);
 void pipeline_close(struct pipeline *p);
 
-uint64_t now_ns(void); /* CLOCK_MONOTONIC */
-
 #endif

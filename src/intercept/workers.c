@@ -23,6 +23,7 @@
 #include <sys/random.h>
 #include <unistd.h>
 
+#include "program/clock.h"
 #include "program/log.h"
 #include "program/mailbox.h"
 #include "program/threads.h"
@@ -74,9 +75,9 @@ static int open_state(struct workers *w, const char *path, char *err, size_t err
 		if (!w->pipeline[i]->state)
 			return -1;
 	}
-	state_load(path, now_ns(), add_orphan, w);
+	state_load(path, clock_now(), add_orphan, w);
 	for (unsigned i = 0; i < w->count; i++)
-		state_save(w->pipeline[i]->state, w->pipeline[i]->orphans, now_ns());
+		state_save(w->pipeline[i]->state, w->pipeline[i]->orphans, clock_now());
 	state_remove_others(path, w->count);
 	return 0;
 }
@@ -252,7 +253,7 @@ static void on_announcement(void *arg, const void *data)
 	if (a->use)
 		announce_use(&p->announce, &a->endpoint);
 	else
-		announce_release(&p->announce, &a->endpoint, now_ns());
+		announce_release(&p->announce, &a->endpoint, clock_now());
 	announce_apply(&p->announce);
 }
 

@@ -28,6 +28,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "program/clock.h"
 #include "program/sandbox.h"
 
 /* The file, opened anew; syslog, also when its daemon was started anew. */
@@ -195,16 +196,17 @@ void log_close(void)
  * log. */
 static size_t put_time(char *line, size_t room)
 {
-	struct timespec ts;
+	const uint64_t now = clock_wall();
+	const time_t seconds = (time_t)(now / NS_PER_SEC);
 	struct tm tm;
 	size_t len;
 	char zone[8];
 
-	clock_gettime(CLOCK_REALTIME, &ts);
-	localtime_r(&ts.tv_sec, &tm);
+	localtime_r(&seconds, &tm);
 	len = strftime(line, room, "%Y-%m-%dT%H:%M:%S", &tm);
 	strftime(zone, sizeof(zone), "%z", &tm);
-	return len + (size_t)snprintf(line + len, room - len, ".%03ld%s ", ts.tv_nsec / 1000000, zone);
+	return len +
+	       (size_t)snprintf(line + len, room - len, ".%03u%s ", (unsigned)(now / NS_PER_MS % 1000), zone);
 }
 
 static void write_line(const char *line, size_t len)
@@ -282,11 +284,8 @@ void log_at(enum log_level level, const char *fmt, ...)
 
 bool log_limit_pass(struct log_limit *l, unsigned burst, unsigned *kept_back)
 {
-	struct timespec ts;
-	uint64_t now, next = __atomic_load_n(&l->next, __ATOMIC_RELAXED);
+	uint64_t now = clock_coarse(), next = __atomic_load_n(&l->next, __ATOMIC_RELAXED);
 
-	clock_gettime(CLOCK_MONOTONIC_COARSE, &ts);
-	now = (uint64_t)ts.tv_sec * NS_PER_SEC + (uint64_t)ts.tv_nsec;
 	*kept_back = 0;
 	/* Of several threads that find the second over, one wins the exchange and begins the next. */
 	if (now >= next && __atomic_compare_exchange_n(&l->next, &next, now + NS_PER_SEC, false,

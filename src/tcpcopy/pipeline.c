@@ -17,6 +17,7 @@
 #include <event2/event.h>
 
 #include "base/util.h"
+#include "program/clock.h"
 
 static void batch_done(struct pipeline *p)
 {
@@ -61,7 +62,7 @@ static void captured(const struct raw_packet *packet, void *arg)
 
 static void capture(struct pipeline *p, int fd) /* of one source; -1: all */
 {
-	p->now = pipeline_clock();
+	p->now = clock_now();
 	for (unsigned i = 0, n; i < p->n_sources; i++) {
 		if (fd >= 0 && p->source[i]->fd != fd)
 			continue;
@@ -95,7 +96,7 @@ static void on_response(const struct response *r, void *arg)
 {
 	struct pipeline *p = arg;
 
-	p->now = pipeline_clock();
+	p->now = clock_now();
 	engine_response(p->engine, r, p->now);
 }
 
@@ -108,7 +109,7 @@ static void on_up(void *arg)
 {
 	struct pipeline *p = arg;
 
-	p->now = pipeline_clock();
+	p->now = clock_now();
 	engine_channel_up(p->engine, p->now);
 	batch_done(p);
 }

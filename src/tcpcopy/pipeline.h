@@ -80,6 +80,4 @@ void pipeline_follow_mtu(struct pipeline *p);
 /* An assistant has a response of a connection that is nobody's; the handler of assistants.h. */
 void pipeline_stray(const struct msg_stray *m, void *pipeline);
 
-uint64_t pipeline_clock(void); /* CLOCK_MONOTONIC, ns */
-
 #endif

@@ -11,24 +11,15 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/random.h>
-#include <time.h>
 
 #include "base/util.h"
-
+#include "program/clock.h"
 #include "io/inject/route.h"
 #include "tcpcopy/pipeline.h"
 
 #define MAX_HALF_OPEN 65536
 #define MAX_SESSIONS 4000000
 #define DEFAULT_MTU 1500
-
-uint64_t pipeline_clock(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * NS_PER_SEC + (uint64_t)ts.tv_nsec;
-}
 
 static void op_emit(void *arg, const struct tx_segment *t)
 {
@@ -192,7 +183,7 @@ static void on_drops(evutil_socket_t fd, short what, void *arg)
 	if (drops == p->drops_known)
 		return;
 	p->drops_known = drops;
-	engine_capture_lost(p->engine, pipeline_clock());
+	engine_capture_lost(p->engine, clock_now());
 	event_active(p->timer, EV_TIMEOUT, 0); /* which sets itself for what is due now */
 }
 
@@ -244,7 +235,7 @@ int pipeline_open(struct pipeline *p, const struct config *c, const struct fanou
 		return -1;
 	}
 	p->mapping = mapping_new(c, &p->spread, worker, &ec.key);
-	p->engine = engine_new(&ec, &ops, p, pipeline_clock());
+	p->engine = engine_new(&ec, &ops, p, clock_now());
 	if (!p->mapping || !p->engine) {
 		snprintf(err, err_size, "out of memory");
 		return -1;
@@ -262,7 +253,7 @@ void pipeline_stray(const struct msg_stray *m, void *arg)
 	if (engine_announcing(p->engine))
 		p->strays.refused++; /* it may be one of ours */
 	else
-		stray_answer(p->config, &p->strays, p->sink, m, pipeline_clock());
+		stray_answer(p->config, &p->strays, p->sink, m, clock_now());
 }
 
 void pipeline_stop(struct pipeline *p)
@@ -270,7 +261,7 @@ void pipeline_stop(struct pipeline *p)
 	for (unsigned i = 0; i < p->n_sources; i++)
 		if (p->readable[i])
 			event_del(p->readable[i]);
-	engine_shutdown(p->engine, pipeline_clock());
+	engine_shutdown(p->engine, clock_now());
 	sink_flush(p->sink);
 	engine_flushed(p->engine);
 }

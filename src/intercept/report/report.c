@@ -13,6 +13,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "program/clock.h"
 #include "program/log.h"
 #include "program/replace.h"
 #include "build/config.h"
@@ -37,7 +38,7 @@ struct report *report_open(const struct config *c, struct workers *w, char *err,
 		return NULL;
 	r->config = c;
 	r->workers = w;
-	r->started = r->at = r->then = now_ns();
+	r->started = r->at = r->then = clock_now();
 	if (!c->report_file)
 		return r;
 	r->file = replace_open_report(c->report_file, err, err_size);
@@ -57,7 +58,7 @@ void report_close(struct report *r)
 
 static void collect(struct report *r)
 {
-	const uint64_t now = now_ns();
+	const uint64_t now = clock_now();
 
 	if (now - r->at >= NS_PER_SEC / 2) {
 		memcpy(r->then_row, r->now_row, sizeof(r->then_row));

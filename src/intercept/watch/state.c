@@ -22,9 +22,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "program/clock.h"
 #include "program/log.h"
 #include "program/replace.h"
 #include "base/util.h"
@@ -50,14 +50,6 @@ static void name_of(char *out, size_t size, const char *path, unsigned worker)
 		snprintf(out, size, "%s.%u", path, worker);
 	else
 		snprintf(out, size, "%s", path);
-}
-
-static uint64_t wall_ns(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_REALTIME, &t);
-	return (uint64_t)t.tv_sec * NS_PER_SEC + (uint64_t)t.tv_nsec;
 }
 
 /* Behind the magic; NULL: there is no such file, or it is not ours. *@foreign says so. */
@@ -126,7 +118,7 @@ static struct orphan from_record(const struct record *r, uint64_t age, uint64_t 
 
 void state_load(const char *path, uint64_t now, void (*fn)(const struct orphan *x, void *arg), void *arg)
 {
-	const uint64_t wall = wall_ns();
+	const uint64_t wall = clock_wall();
 	struct record r;
 	char name[512];
 	bool foreign;
@@ -188,7 +180,7 @@ static void add_record(const struct orphan *x, void *arg)
 void state_save(struct state *s, struct orphans *o, uint64_t now)
 {
 	size_t most = sizeof(magic) + orphans_count(o) * sizeof(struct record);
-	struct writing w = { .wall = wall_ns(), .now = now };
+	struct writing w = { .wall = clock_wall(), .now = now };
 	char *data;
 
 	if (!orphans_changed(o))

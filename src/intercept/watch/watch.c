@@ -8,24 +8,15 @@
  */
 #include "intercept/pipeline.h"
 
-#include <time.h>
-
+#include "program/clock.h"
 #include "program/log.h"
 #include "intercept/workers.h"
-
-uint64_t now_ns(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * NS_PER_SEC + (uint64_t)t.tv_nsec;
-}
 
 static void forget(struct pipeline *p, struct watch *w)
 {
 	p->stats.ended++;
 	relay_forget(p->relay, w);
-	announce_release(&p->announce, &w->tuple.src, now_ns());
+	announce_release(&p->announce, &w->tuple.src, clock_now());
 	if (w->client_prev)
 		w->client_prev->client_next = w->client_next;
 	else
@@ -79,7 +70,7 @@ static void on_watch(struct client *client, const struct msg_watch *m, void *arg
 	client->n_watches++;
 	announce_use(&p->announce, &m->response.src);
 	orphans_forget(p->orphans, &m->response);
-	early_take(p->early, &m->response, now_ns(), deliver_early, &(struct delivery){ p, w });
+	early_take(p->early, &m->response, clock_now(), deliver_early, &(struct delivery){ p, w });
 }
 
 static void on_unwatch(struct client *client, uint64_t id, void *arg)
@@ -124,7 +115,7 @@ static void on_up(struct client *client, void *arg)
 	struct pipeline *p = arg;
 
 	p->stats.connections++;
-	client->up_at = now_ns();
+	client->up_at = clock_now();
 	if (!client->spreads)
 		workers_count_plain(p, 1);
 	client->kernel_drops_before = captures_counters(p->captures).kernel_drops;
@@ -158,7 +149,7 @@ void watch_given_up(const struct tuple *t, const struct response *r, void *arg)
 	struct message m = { .type = MSG_STRAY,
 			     .stray = { .response = *t, .seq = r->seq, .ack = r->ack, .flags = r->flags } };
 	struct pipeline *p = arg;
-	const uint64_t now = now_ns();
+	const uint64_t now = clock_now();
 	struct watch *w = route_find(p->route, t);
 	struct client *client;
 	struct addr owner;
@@ -181,13 +172,13 @@ void watch_release_all(struct pipeline *p, struct client *client)
 	const struct addr *owner = &client->from;
 
 	while (client->watches) {
-		orphans_add(p->orphans, &client->watches->tuple, owner, now_ns());
+		orphans_add(p->orphans, &client->watches->tuple, owner, clock_now());
 		forget(p, client->watches);
 	}
 	while (client->n_targets) {
 		const struct endpoint *e = &client->targets[--client->n_targets];
 
-		announce_release(&p->announce, e, now_ns());
+		announce_release(&p->announce, e, clock_now());
 		if (!client->spreads)
 			workers_announce(p, e, false);
 	}

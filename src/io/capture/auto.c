@@ -77,7 +77,7 @@ static void reverse(struct pair *p)
 {
 	capture_group_reverse(p->group, p->reversals);
 	p->reversals = capture_group_reversals(p->group);
-	turn(p, p->on, capture_clock_ns(CLOCK_MONOTONIC));
+	turn(p, p->on, clock_now());
 }
 
 static uint64_t delivered(const struct pair *p)
@@ -119,7 +119,7 @@ static void adapt(struct pair *p, unsigned n)
 	p->window_packets += n;
 	if (p->turning || p->fixed)
 		return;
-	now = capture_clock_ns(CLOCK_MONOTONIC);
+	now = clock_now();
 	passed = MAX(now - p->window_start, 1u);
 	weight = p->window_packets + (delivered(p) - p->window_bytes) / BYTES_AS_PACKET;
 	/*
@@ -153,7 +153,7 @@ static unsigned poll_turning(struct pair *p, unsigned budget, source_fn fn, void
 	if (left == PACKET)
 		capture_ring_relieve(p->half[RING]);
 	n = poll_half(p, left, budget, fn, arg);
-	if (!p->half[left]->drained && (n || capture_clock_ns(CLOCK_MONOTONIC) - p->turned < TURN_MOST))
+	if (!p->half[left]->drained && (n || clock_now() - p->turned < TURN_MOST))
 		return n;
 	if (n < budget)
 		n += poll_half(p, p->on, budget - n, fn, arg);
@@ -269,7 +269,7 @@ struct source *capture_auto_new(struct capture *packet, struct capture *ring, co
 	p->alternate = o->mode == CAPTURE_ALTERNATE;
 	p->up = UP_RATE * capture_ring_retire_time() / NS_PER_MS;
 	p->down = p->up / 2;
-	p->window_start = capture_clock_ns(CLOCK_MONOTONIC);
+	p->window_start = clock_now();
 	snprintf(p->source.name, sizeof(p->source.name), "%s", o->interface);
 	memcpy(p->source.error, packet->source.error[0] ? packet->source.error : ring->source.error,
 	       sizeof(p->source.error));

@@ -168,7 +168,7 @@ int capture_refilter(struct capture *list[], unsigned n, const char *text, char 
 		return -1;
 	}
 	for (i = 0; i < n; i++) {
-		list[i]->filter_since = capture_clock_ns(CLOCK_MONOTONIC);
+		list[i]->filter_since = clock_now();
 		pcap_freecode(&list[i]->program);
 		list[i]->program = program[i];
 	}

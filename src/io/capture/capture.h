@@ -4,9 +4,9 @@
 #include <linux/if_packet.h>
 #include <linux/virtio_net.h>
 #include <net/if.h>
-#include <time.h>
 
 #include "base/util.h"
+#include "program/clock.h"
 #include "io/capture/filter.h"
 #include "io/capture/fanout.h"
 #include "io/capture/source.h"
@@ -105,22 +105,9 @@ struct capture_clock {
 
 #define CAPTURE_OLDEST (60 * NS_PER_SEC) /* more than a packet may wait in the kernel */
 
-static inline uint64_t capture_ns(const struct timespec *t)
-{
-	return (uint64_t)t->tv_sec * NS_PER_SEC + (uint64_t)t->tv_nsec;
-}
-
-static inline uint64_t capture_clock_ns(clockid_t id)
-{
-	struct timespec t;
-
-	clock_gettime(id, &t);
-	return capture_ns(&t);
-}
-
 static inline struct capture_clock capture_clock(void)
 {
-	uint64_t wall = capture_clock_ns(CLOCK_REALTIME), now = capture_clock_ns(CLOCK_MONOTONIC);
+	uint64_t wall = clock_wall(), now = clock_now();
 
 	return (struct capture_clock){ now, wall - now };
 }

@@ -104,7 +104,7 @@ static bool deliver(struct packet_source *c, unsigned i, const struct capture_cl
 	p.link = c->capture.link;
 	p.checksum = capture_checksum(&c->vnet[i], b.status);
 	p.gso_size = capture_gso_size(&c->vnet[i]);
-	p.time = b.has_stamp ? capture_time(clock, capture_ns(&b.stamp)) : clock->now;
+	p.time = b.has_stamp ? capture_time(clock, clock_ns(&b.stamp)) : clock->now;
 	p.pkttype = c->from[i].sll_pkttype;
 	p.ifindex = c->from[i].sll_ifindex;
 	if (capture_outdated(&c->capture, &p)) {

@@ -432,12 +432,12 @@ static uint64_t probe(int fd, struct tpacket_block_desc *b, const struct sockadd
 {
 	static const uint8_t frame[ETH_ZLEN] = { [12] = PROBE_PROTOCOL >> 8, [13] = PROBE_PROTOCOL & 255 };
 	struct pollfd p = { .fd = fd, .events = POLLIN };
-	uint64_t start = capture_clock_ns(CLOCK_MONOTONIC);
+	uint64_t start = clock_now();
 
 	if (sendto(fd, frame, sizeof(frame), 0, (const void *)to, sizeof(*to)) < 0 || poll(&p, 1, 50) != 1)
 		return 0;
 	__atomic_store_n(&b->hdr.bh1.block_status, TP_STATUS_KERNEL, __ATOMIC_RELEASE);
-	return capture_clock_ns(CLOCK_MONOTONIC) - start;
+	return clock_now() - start;
 }
 
 static int by_size(const void *a, const void *b)

@@ -19,9 +19,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/util.h"
+#include "program/clock.h"
 #include "io/inject/sink.h"
 #include "io/capture/source.h"
 #include "packet/build.h"
@@ -186,9 +186,10 @@ struct source *source_file_open(const char *path, const char *filter, char *err,
 	return &f->source;
 }
 
-static void write_piece(struct file_sink *f, const struct tx_segment *piece, const struct timespec *now)
+static void write_piece(struct file_sink *f, const struct tx_segment *piece, uint64_t now)
 {
-	struct pcap_pkthdr h = { .ts = { .tv_sec = now->tv_sec, .tv_usec = now->tv_nsec } };
+	struct pcap_pkthdr h = { .ts = { .tv_sec = (time_t)(now / NS_PER_SEC),
+					 .tv_usec = (suseconds_t)(now % NS_PER_SEC) } };
 	size_t len = build_packet(f->packet, sizeof(f->packet), piece);
 
 	f->sink.counters.offered++;
@@ -211,16 +212,15 @@ static void file_sink_send(struct sink *s, const struct tx_segment *t)
 {
 	struct file_sink *f = CONTAINER_OF(s, struct file_sink, sink);
 	struct tx_segment piece;
-	struct timespec now;
+	const uint64_t now = clock_wall();
 
-	clock_gettime(CLOCK_REALTIME, &now);
 	s->counters.segments++;
 	if (!t->gso_size || t->len <= t->gso_size) {
-		write_piece(f, t, &now);
+		write_piece(f, t, now);
 		return;
 	}
 	for (uint32_t i = 0; build_piece(&piece, t, t->gso_size, i); i++)
-		write_piece(f, &piece, &now);
+		write_piece(f, &piece, now);
 }
 
 static void file_sink_flush(struct sink *s)

@@ -34,10 +34,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/util.h"
+#include "program/clock.h"
 #include "io/inject/next_hop.h"
 #include "io/inject/batch.h"
 #include "packet/build.h"
@@ -59,15 +59,6 @@ struct sink_link {
 static struct sink_link *link_of(struct sink *s)
 {
 	return CONTAINER_OF(s, struct sink_link, sink);
-}
-
-/* Coarse will do, and is cheap. */
-static uint64_t clock_ns(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC_COARSE, &t);
-	return (uint64_t)t.tv_sec * NS_PER_SEC + (uint64_t)t.tv_nsec;
 }
 
 /* What the raw socket counted becomes ours. */
@@ -166,7 +157,7 @@ static void sink_link_send(struct sink *s, const struct tx_segment *t)
 	struct next_hop *hop;
 
 	if (!l->now)
-		l->now = clock_ns();
+		l->now = clock_coarse();
 	hop = next_hops_find(&l->hops, &t->tuple.dst.addr, l->now);
 	s->mtu_changes = l->hops.mtu_changes;
 	s->counters.segments++;
@@ -208,7 +199,7 @@ static void sink_link_readable(struct sink *s)
 
 static uint32_t sink_link_mtu(struct sink *s, const struct addr *to)
 {
-	struct next_hop *hop = next_hops_find(&link_of(s)->hops, to, clock_ns());
+	struct next_hop *hop = next_hops_find(&link_of(s)->hops, to, clock_coarse());
 
 	return hop ? hop->mtu : 0;
 }
@@ -278,7 +269,7 @@ fail:
 
 bool sink_link_reaches(struct sink *s, const struct addr *to)
 {
-	struct next_hop *hop = next_hops_find(&link_of(s)->hops, to, clock_ns());
+	struct next_hop *hop = next_hops_find(&link_of(s)->hops, to, clock_coarse());
 
 	return hop && hop->ethernet;
 }

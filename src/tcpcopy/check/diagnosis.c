@@ -13,6 +13,7 @@
 #include <event2/event.h>
 #include <stdlib.h>
 
+#include "program/clock.h"
 #include "program/log.h"
 #include "io/inject/route.h"
 #include "tcpcopy/check/parts.h"
@@ -89,7 +90,7 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 {
 	struct diagnosis *d = arg;
 	struct state s = { .connected = true };
-	uint64_t now = pipeline_clock();
+	uint64_t now = clock_now();
 
 	(void)fd;
 	(void)what;

@@ -31,8 +31,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
-#include <time.h>
 
+#include "program/clock.h"
 #include "io/inject/next_hop.h"
 #include "io/inject/route.h"
 
@@ -67,20 +67,12 @@ struct probe {
 	struct probe_result result;
 };
 
-static uint64_t now_ns(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * NS_PER_SEC + (uint64_t)t.tv_nsec;
-}
-
 static uint32_t random_u32(void)
 {
 	uint32_t v = 0;
 
 	if (getrandom(&v, sizeof(v), GRND_NONBLOCK) != sizeof(v))
-		v = (uint32_t)now_ns();
+		v = (uint32_t)clock_now();
 	return v;
 }
 
@@ -164,7 +156,7 @@ static void send_syn(struct probe *p, struct try *t)
 	enum sink_error why = SINK_OTHER;
 
 	t->syn_sent = emit(p, t, TCPF_SYN, t->iss, 0, &why);
-	p->sent_at = now_ns();
+	p->sent_at = clock_now();
 	if (t != &p->client || t->answered)
 		return;
 	p->result.sent = t->syn_sent;
@@ -373,7 +365,7 @@ static void on_client_response(struct probe *p, bool syn, const struct response 
 	if (!t->answered) {
 		t->answered = p->result.answered = true;
 		t->irs = r->seq;
-		p->result.round_trip = now_ns() - p->sent_at;
+		p->result.round_trip = clock_now() - p->sent_at;
 		if (p->step == STEP_SYN)
 			next(p, STEP_TORN, TORN_MS);
 		return;

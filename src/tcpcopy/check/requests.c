@@ -13,8 +13,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
+#include "program/clock.h"
 #include "io/inject/route.h"
 #include "io/host/sockets.h"
 #include "io/capture/source.h"
@@ -22,7 +22,7 @@
 #include "tcpcopy/classify.h"
 #include "tcpcopy/config/parts.h"
 
-#define LISTEN_MS 2000 /* for a request to come */
+#define LISTEN (2 * NS_PER_SEC) /* for a request to come */
 #define MAX_CLIENTS (1u << 20)
 
 /* What is known of one rule. */
@@ -97,21 +97,13 @@ static bool is_captured(const struct checking *k, const char *interface)
 	return false;
 }
 
-static uint64_t now_ms(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
-}
-
 /* Capture on @n interfaces until a client is known. */
 static void look(struct looking *l, char names[][16], unsigned n)
 {
 	char filter[CONFIG_FILTER_SIZE], err[512];
 	struct source *source[2 * CONFIG_MAX_INTERFACES];
 	struct pollfd fds[2 * CONFIG_MAX_INTERFACES];
-	uint64_t now = now_ms(), end = now + LISTEN_MS;
+	uint64_t now = clock_now(), end = now + LISTEN;
 	struct capture_options o = { .filter = filter, .incoming_only = true, .mode = CAPTURE_PACKET };
 	unsigned opened = 0;
 
@@ -125,13 +117,13 @@ static void look(struct looking *l, char names[][16], unsigned n)
 	for (unsigned i = 0; i < opened; i++)
 		fds[i] = (struct pollfd){ .fd = source[i]->fd, .events = POLLIN };
 	while (opened && !l->client_captured && now < end) {
-		poll(fds, opened, (int)(end - now));
+		poll(fds, opened, (int)((end - now) / NS_PER_MS + 1));
 		for (unsigned i = 0; i < opened; i++) {
 			l->interface = source[i]->name;
 			l->captured = is_captured(l->k, l->interface);
 			source_poll(source[i], 64, on_packet, l);
 		}
-		now = now_ms();
+		now = clock_now();
 	}
 	for (unsigned i = 0; i < opened; i++)
 		source_close(source[i]);

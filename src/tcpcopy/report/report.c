@@ -11,6 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "program/clock.h"
 #include "program/log.h"
 #include "tcpcopy/report/impl.h"
 
@@ -29,7 +30,7 @@ struct report *report_open(const struct config *c, struct workers *w, char *err,
 	r->config = c;
 	r->workers = w;
 	r->started = time(NULL);
-	r->started_at = r->since_at = r->at = pipeline_clock();
+	r->started_at = r->since_at = r->at = clock_now();
 	account_init(&r->now);
 	account_init(&r->since);
 	if (!c->report_path[0])
@@ -51,7 +52,7 @@ void report_close(struct report *r)
 
 void report_collect(struct report *r)
 {
-	uint64_t now = pipeline_clock();
+	uint64_t now = clock_now();
 
 	if (now - r->at >= LEAST_FOR_RATES) {
 		r->since = r->now;
