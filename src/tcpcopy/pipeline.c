@@ -80,7 +80,7 @@ void pipeline_readable(int fd, short what, void *arg)
 	batch_done(arg);
 }
 
-static void on_timer(evutil_socket_t fd, short what, void *arg)
+void pipeline_timer(evutil_socket_t fd, short what, void *arg)
 {
 	struct pipeline *p = arg;
 
@@ -98,6 +98,16 @@ static void on_response(const struct response *r, void *arg)
 
 	p->now = clock_now();
 	engine_response(p->engine, r, p->now);
+}
+
+static void on_stray(const struct msg_stray *m, void *arg)
+{
+	struct pipeline *p = arg;
+
+	if (engine_announcing(p->engine))
+		p->strays.refused++; /* it may be one of ours */
+	else
+		stray_answer(p->config, &p->strays, p->sink, m, clock_now());
 }
 
 static void on_batch_end(void *arg)
@@ -126,27 +136,11 @@ static void on_first_round(const char *failed, void *arg)
 	p->started(failed, p->started_arg);
 }
 
-int pipeline_start(struct pipeline *p)
-{
-	static const struct assistants_handler handler = {
-		.up = on_up,
-		.all_down = on_all_down,
-		.first_round = on_first_round,
-		.response = on_response,
-		.stray = pipeline_stray,
-		.batch_end = on_batch_end,
-	};
-
-	p->timer_at = UINT64_MAX;
-	p->timer = evtimer_new(p->base, on_timer, p);
-	if (!p->timer)
-		return -1;
-	for (unsigned i = 0; i < p->n_sources; i++) {
-		p->readable[i] =
-			event_new(p->base, p->source[i]->fd, EV_READ | EV_PERSIST, pipeline_readable, p);
-		if (!p->readable[i] || event_add(p->readable[i], NULL))
-			return -1;
-	}
-	p->assistants = assistants_new(p->base, p->config, p->worker, &handler, p);
-	return p->assistants ? pipeline_watch_host(p) : -1;
-}
+const struct assistants_handler pipeline_handler = {
+	.up = on_up,
+	.all_down = on_all_down,
+	.first_round = on_first_round,
+	.response = on_response,
+	.stray = on_stray,
+	.batch_end = on_batch_end,
+};

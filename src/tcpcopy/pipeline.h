@@ -57,27 +57,31 @@ struct pipeline {
  */
 int pipeline_open(struct pipeline *p, const struct config *c, const struct fanout *spread, unsigned worker,
 		  struct event_base *base, char *err, size_t err_size);
-/* The sources of all workers' pipelines (p[0]->spread says how many there are). 0, or -1 with @err. */
-int sources_open(struct pipeline *const p[], char *err, size_t err_size);
 /* Put the stages into the event loop. -1: out of memory. */
 int pipeline_start(struct pipeline *p);
 /* An event: take what the source with descriptor @fd has; -1: what any has. */
 void pipeline_readable(int fd, short what, void *pipeline);
-/* @n packets of source @i were taken and given to the engine: how far have all sources come? */
-void pipeline_progress(struct pipeline *p, unsigned i, unsigned n);
-/* Reset what is open on the targets, say BYE to the assistants. The counters stay readable. */
+/* Take nothing more, reset what is open on the targets. The counters stay readable. */
 void pipeline_stop(struct pipeline *p);
+/* Say BYE to the assistants, close everything. */
 void pipeline_close(struct pipeline *p);
 
+/* Between the files of the pipeline. */
+
+/* pipeline.c: an event, the engine's next deadline has come; and what the assistants say. */
+void pipeline_timer(int fd, short what, void *pipeline);
+extern const struct assistants_handler pipeline_handler;
+
 /*
+ * pipeline_host.c
+ *
  * Let the sink hear of changes of routing, and the engine of packets that the kernel dropped. -1: out of
  * memory.
  */
 int pipeline_watch_host(struct pipeline *p);
+/* @n packets of source @i were taken and given to the engine: how far have all sources come? */
+void pipeline_progress(struct pipeline *p, unsigned i, unsigned n);
 /* Tell the engine the MTUs of its targets when they have changed, unless -M says what they are. */
 void pipeline_follow_mtu(struct pipeline *p);
-
-/* An assistant has a response of a connection that is nobody's; the handler of assistants.h. */
-void pipeline_stray(const struct msg_stray *m, void *pipeline);
 
 #endif

@@ -1,11 +1,10 @@
 /*
  * Setting up and taking down the pipeline - theory of operation
  *
- * Everything that needs privilege or can be refused is opened here, before the first packet, so that a
- * start either succeeds whole or fails with a reason. The engine's wishes (ops) are bound to the stages
- * here: emit to the sink, watch and unwatch to the assistants, source addresses to the mapping. So is what
- * the engine has to know of the host besides packets: changes of routing, what the kernel dropped, and how
- * far capture has come.
+ * Everything that needs privilege or can be refused is opened before the first packet, so that a start
+ * either succeeds whole or fails with a reason. Nothing is put into the event loop until pipeline_start().
+ * The engine's wishes (ops) are bound to the stages here: emit to the sink, watch and unwatch to the
+ * assistants, source addresses to the mapping.
  */
 #include <event2/event.h>
 #include <stdio.h>
@@ -146,73 +145,6 @@ static int open_sink(struct pipeline *p, char *err, size_t err_size)
 	return 0;
 }
 
-static void on_routing(evutil_socket_t fd, short what, void *arg)
-{
-	struct pipeline *p = arg;
-
-	(void)fd;
-	(void)what;
-	sink_readable(p->sink);
-}
-
-#define SETTLED (100 * NS_PER_MS) /* what a source has not shown by then it has not got */
-
-void pipeline_progress(struct pipeline *p, unsigned i, unsigned n)
-{
-	uint64_t all = UINT64_MAX;
-
-	p->taken_until[i] = n < SOURCE_TAKE_MOST ? p->now - SETTLED : p->newest;
-	for (unsigned j = 0; j < p->n_sources; j++)
-		all = MIN(all, p->taken_until[j]);
-	engine_captured_all(p->engine, all);
-}
-
-static void on_drops(evutil_socket_t fd, short what, void *arg)
-{
-	struct pipeline *p = arg;
-	uint64_t drops = 0;
-
-	(void)fd;
-	(void)what;
-	for (unsigned i = 0; i < p->n_sources; i++) {
-		struct source_counters n;
-
-		source_counters(p->source[i], &n);
-		drops += n.kernel_drops;
-	}
-	if (drops == p->drops_known)
-		return;
-	p->drops_known = drops;
-	engine_capture_lost(p->engine, clock_now());
-	event_active(p->timer, EV_TIMEOUT, 0); /* which sets itself for what is due now */
-}
-
-int pipeline_watch_host(struct pipeline *p)
-{
-	p->drops = event_new(p->base, -1, EV_PERSIST, on_drops, p);
-	if (!p->drops || event_add(p->drops, &(struct timeval){ .tv_sec = 1 }))
-		return -1;
-	if (sink_fd(p->sink) < 0)
-		return 0;
-	p->routing = event_new(p->base, sink_fd(p->sink), EV_READ | EV_PERSIST, on_routing, p);
-	return p->routing && !event_add(p->routing, NULL) ? 0 : -1;
-}
-
-void pipeline_follow_mtu(struct pipeline *p)
-{
-	const struct config *c = p->config;
-
-	if (p->mtu_changes == p->sink->mtu_changes)
-		return;
-	p->mtu_changes = p->sink->mtu_changes;
-	for (unsigned i = 0; i < c->n_rules && !c->mtu; i++) { /* rule [i] has target i */
-		uint32_t mtu = sink_mtu(p->sink, &c->rules[i].target.addr);
-
-		if (mtu)
-			engine_set_target_mtu(p->engine, i, mtu);
-	}
-}
-
 int pipeline_open(struct pipeline *p, const struct config *c, const struct fanout *spread, unsigned worker,
 		  struct event_base *base, char *err, size_t err_size)
 {
@@ -246,14 +178,20 @@ int pipeline_open(struct pipeline *p, const struct config *c, const struct fanou
 	return open_sink(p, err, err_size);
 }
 
-void pipeline_stray(const struct msg_stray *m, void *arg)
+int pipeline_start(struct pipeline *p)
 {
-	struct pipeline *p = arg;
-
-	if (engine_announcing(p->engine))
-		p->strays.refused++; /* it may be one of ours */
-	else
-		stray_answer(p->config, &p->strays, p->sink, m, clock_now());
+	p->timer_at = UINT64_MAX;
+	p->timer = evtimer_new(p->base, pipeline_timer, p);
+	if (!p->timer)
+		return -1;
+	for (unsigned i = 0; i < p->n_sources; i++) {
+		p->readable[i] =
+			event_new(p->base, p->source[i]->fd, EV_READ | EV_PERSIST, pipeline_readable, p);
+		if (!p->readable[i] || event_add(p->readable[i], NULL))
+			return -1;
+	}
+	p->assistants = assistants_new(p->base, p->config, p->worker, &pipeline_handler, p);
+	return p->assistants ? pipeline_watch_host(p) : -1;
 }
 
 void pipeline_stop(struct pipeline *p)

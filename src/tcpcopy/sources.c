@@ -5,6 +5,8 @@
  * opened together and then handed out. The memory of the options is shared out: among the interfaces first,
  * then among the workers.
  */
+#include "tcpcopy/sources.h"
+
 #include <stdio.h>
 #include <string.h>
 

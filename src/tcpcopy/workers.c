@@ -20,6 +20,7 @@
 
 #include "program/mailbox.h"
 #include "program/threads.h"
+#include "tcpcopy/sources.h"
 
 _Static_assert(THREADS_MAX == FANOUT_MAX_WORKERS, "each worker has a thread");
 

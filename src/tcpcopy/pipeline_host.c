@@ -1,0 +1,81 @@
+/*
+ * What the engine hears of the host besides packets and responses - theory of operation
+ *
+ *   how far capture has come   after each source_take(): what is older than that and was not captured was not
+ *                              sent by the client, or was lost
+ *   what the kernel dropped    looked at once a second: a hole may then be a loss of ours
+ *   the MTUs of the ways       the sink hears of changes of routing (netlink) and counts them; its count is
+ *                              compared after each batch, which costs nothing while nothing changes
+ */
+#include <event2/event.h>
+
+#include "base/util.h"
+#include "program/clock.h"
+#include "tcpcopy/pipeline.h"
+
+#define SETTLED (100 * NS_PER_MS) /* what a source has not shown by then it has not got */
+
+static void on_routing(evutil_socket_t fd, short what, void *arg)
+{
+	struct pipeline *p = arg;
+
+	(void)fd;
+	(void)what;
+	sink_readable(p->sink);
+}
+
+void pipeline_progress(struct pipeline *p, unsigned i, unsigned n)
+{
+	uint64_t all = UINT64_MAX;
+
+	p->taken_until[i] = n < SOURCE_TAKE_MOST ? p->now - SETTLED : p->newest;
+	for (unsigned j = 0; j < p->n_sources; j++)
+		all = MIN(all, p->taken_until[j]);
+	engine_captured_all(p->engine, all);
+}
+
+static void on_drops(evutil_socket_t fd, short what, void *arg)
+{
+	struct pipeline *p = arg;
+	uint64_t drops = 0;
+
+	(void)fd;
+	(void)what;
+	for (unsigned i = 0; i < p->n_sources; i++) {
+		struct source_counters n;
+
+		source_counters(p->source[i], &n);
+		drops += n.kernel_drops;
+	}
+	if (drops == p->drops_known)
+		return;
+	p->drops_known = drops;
+	engine_capture_lost(p->engine, clock_now());
+	event_active(p->timer, EV_TIMEOUT, 0); /* which sets itself for what is due now */
+}
+
+int pipeline_watch_host(struct pipeline *p)
+{
+	p->drops = event_new(p->base, -1, EV_PERSIST, on_drops, p);
+	if (!p->drops || event_add(p->drops, &(struct timeval){ .tv_sec = 1 }))
+		return -1;
+	if (sink_fd(p->sink) < 0)
+		return 0;
+	p->routing = event_new(p->base, sink_fd(p->sink), EV_READ | EV_PERSIST, on_routing, p);
+	return p->routing && !event_add(p->routing, NULL) ? 0 : -1;
+}
+
+void pipeline_follow_mtu(struct pipeline *p)
+{
+	const struct config *c = p->config;
+
+	if (p->mtu_changes == p->sink->mtu_changes)
+		return;
+	p->mtu_changes = p->sink->mtu_changes;
+	for (unsigned i = 0; i < c->n_rules && !c->mtu; i++) { /* rule [i] has target i */
+		uint32_t mtu = sink_mtu(p->sink, &c->rules[i].target.addr);
+
+		if (mtu)
+			engine_set_target_mtu(p->engine, i, mtu);
+	}
+}
