@@ -95,19 +95,19 @@ struct tx_segment {
 #define PARSE_REASONS(X)                                                                                     \
 	X(OK, "ok", "parsed")                                                                                \
 	X(LINK_SHORT, "link-short", "shorter than its link-layer header")                                    \
-	X(LINK_UNKNOWN, "link-unknown", "link-layer type not supported")                                     \
+	X(LINK_UNKNOWN, "link-unknown", "unsupported link-layer type")                                       \
 	X(NOT_IP, "not-ip", "neither IPv4 nor IPv6")                                                         \
 	X(IP_SHORT, "ip-short", "shorter than its IP header")                                                \
 	X(IP_HEADER_LEN, "ip-header-length", "IPv4 header length under 20 bytes")                            \
-	X(IP_TOTAL_LEN, "ip-total-length", "IP length smaller than the headers or larger than the packet")   \
+	X(IP_TOTAL_LEN, "ip-total-length", "IP length shorter than the headers or longer than the packet")   \
 	X(FRAGMENT, "fragment", "IPv4 fragment")                                                             \
-	X(FRAGMENT6, "fragment6", "IPv6 fragment: not supported")                                            \
+	X(FRAGMENT6, "fragment6", "IPv6 fragment")                                                           \
 	X(EXT_HEADERS, "extension-headers", "too many or malformed IPv6 extension headers")                  \
 	X(NOT_TCP, "not-tcp", "not TCP")                                                                     \
 	X(TCP_SHORT, "tcp-short", "shorter than its TCP header")                                             \
 	X(TCP_HEADER_LEN, "tcp-header-length", "TCP data offset under 5")                                    \
 	X(TCP_OPTIONS, "tcp-options", "malformed TCP option length (a response's)")                          \
-	X(BAD_CHECKSUM, "bad-checksum", "IP or TCP checksum wrong")                                          \
+	X(BAD_CHECKSUM, "bad-checksum", "wrong IP or TCP checksum")                                          \
 	X(BAD_ADDRESS, "bad-address", "source or destination is multicast or unspecified, or a port is 0")   \
 	X(BAD_FLAGS, "bad-flags", "impossible TCP flags (none, SYN+FIN)")
 

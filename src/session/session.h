@@ -21,23 +21,23 @@ struct session;
 
 /* How a session ended. One table: enum, short name, text. */
 #define SESSION_OUTCOMES(X)                                                                                  \
-	X(COMPLETE, "complete", "both sides closed and all data was acknowledged by the target")             \
-	X(CLIENT_RESET, "client-reset", "the client reset the connection; the reset was passed on")          \
+	X(COMPLETE, "complete", "both sides closed and the target acknowledged all data")                    \
+	X(CLIENT_RESET, "client-reset", "the client reset the connection, and the reset was passed on")      \
 	X(TARGET_RESET, "target-reset", "the target reset the connection")                                   \
-	X(TARGET_CLOSED, "target-closed", "the target closed, the client went on")                           \
-	X(REFUSED, "refused", "the target answered the SYN by a reset: nothing listens there")               \
-	X(NO_ANSWER, "no-answer", "no answer to the SYN came back, although others were answered")           \
+	X(TARGET_CLOSED, "target-closed", "the target closed while the client continued")                    \
+	X(REFUSED, "refused", "the target answered the SYN with a reset: nothing listens there")             \
+	X(NO_ANSWER, "no-answer", "no answer to the SYN, although other SYNs were answered")                 \
 	X(RETURN_SILENT, "return-silent",                                                                    \
-	  "no answer to the SYN, nor to anyone: target, return route or assistant")                          \
-	X(TARGET_SILENT, "target-silent", "the target stopped answering in the middle of the connection")    \
-	X(CAPTURE_HOLE, "capture-hole", "what followed was not captured: bytes that never came, or the end") \
-	X(BUFFER_FULL, "buffer-full", "the target was slower than --session-buffer allows")                  \
-	X(NO_MEMORY, "no-memory", "shed: it held most for its target when --memory was used up")             \
-	X(HALF_OPEN, "half-open", "the client never completed its own handshake")                            \
-	X(TARGET_OPEN, "target-open", "the client closed, the target did not within a minute")               \
-	X(IDLE, "idle", "nothing was captured or answered for two hours")                                    \
-	X(PORT_REUSED, "port-reused", "the client used its port again before this session could end")        \
-	X(SHUTDOWN, "shutdown", "tcpcopy was ended while the session lived")
+	  "no answer to any SYN: check the target, the return route and the assistant")                      \
+	X(TARGET_SILENT, "target-silent", "the target stopped responding in mid-connection")                 \
+	X(CAPTURE_HOLE, "capture-hole", "part of the client's stream, or its end, was never captured")       \
+	X(BUFFER_FULL, "buffer-full", "the target fell further behind than --session-buffer allows")         \
+	X(NO_MEMORY, "no-memory", "shed: --memory was used up, and this session held the most data")         \
+	X(HALF_OPEN, "half-open", "the client never completed its handshake")                                \
+	X(TARGET_OPEN, "target-open", "the client closed, but the target did not within a minute")           \
+	X(IDLE, "idle", "no segment from either side for two hours")                                         \
+	X(PORT_REUSED, "port-reused", "the client reused its port before this session could end")            \
+	X(SHUTDOWN, "shutdown", "tcpcopy ended while the session was live")
 
 enum session_outcome {
 #define X(id, name, text) OUTCOME_##id,
@@ -53,19 +53,19 @@ const char *session_outcome_text(enum session_outcome o);
  * what.
  */
 #define SESSION_EVENTS(X)                                                                                    \
-	X(OPENED, "the client's SYN was captured, or the decision to join fell")                             \
+	X(OPENED, "the client's SYN was captured, or the engine decided to join")                            \
 	X(JOINED, "joined in mid-stream: its SYN is synthetic")                                              \
-	X(CLIENT_ACKED, "a segment of the client behind its SYN was captured")                               \
-	X(STARTED, "SYN sent to the target")                                                                 \
+	X(CLIENT_ACKED, "a segment that the client sent after its SYN was captured")                         \
+	X(STARTED, "the SYN was sent to the target")                                                         \
 	X(ESTABLISHED, "the target's SYN-ACK was accepted")                                                  \
 	X(CLIENT_FIN, "the client's FIN is in the queue")                                                    \
 	X(CLIENT_RST, "the client's RST was captured")                                                       \
-	X(CUT, "what follows in the client's stream was not captured: it ends here")                         \
-	X(FIN_SENT, "FIN sent to the target")                                                                \
+	X(CUT, "the rest of the client's stream was not captured: it ends here")                             \
+	X(FIN_SENT, "the FIN was sent to the target")                                                        \
 	X(FIN_ACKED, "the target acknowledged the FIN")                                                      \
-	X(TARGET_FIN, "the target's FIN came")                                                               \
-	X(RST_SENT, "RST sent to the target")                                                                \
-	X(ENDED, "has its outcome; lingers to answer stray segments of the target")
+	X(TARGET_FIN, "the target's FIN arrived")                                                            \
+	X(RST_SENT, "an RST was sent to the target")                                                         \
+	X(ENDED, "the session has its outcome, and lingers to answer stray segments")
 
 enum session_event_bit {
 #define X(id, text) EVENT_BIT_##id,
@@ -84,54 +84,55 @@ enum session_event {
 	X(captured_segments, "segments given to the engine")                                                 \
 	X(captured_data, "of these, with payload")                                                           \
 	X(captured_bytes, "payload bytes in them")                                                           \
-	X(duplicate_bytes, "payload bytes captured again (retransmissions of the client, copies)")           \
-	X(keepalive_bytes, "payload bytes outside of what a session may send (behind a FIN, old)")           \
+	X(duplicate_bytes,                                                                                   \
+	  "payload bytes captured more than once (the client's retransmissions, duplicates)")                \
+	X(keepalive_bytes, "payload bytes outside the stream of a session (after a FIN, or keep-alives)")    \
 	X(refused_bytes, "payload bytes in segments that the online server did not take")                    \
 	X(doubtful, "captured segments put aside until it was known whether the server took them")           \
 	X(doubtful_taken, "of these, taken after all")                                                       \
-	X(unjoined_bytes, "payload bytes of connections that are not (yet) replicated")                      \
-	X(truncated_bytes, "payload bytes that the capture cut off")                                         \
-	X(queued_bytes, "payload bytes taken for the target")                                                \
+	X(unjoined_bytes, "payload bytes of connections that are not, or not yet, replicated")               \
+	X(truncated_bytes, "payload bytes cut off by the capture")                                           \
+	X(queued_bytes, "payload bytes queued for the target")                                               \
 	X(acked_bytes, "of these, acknowledged by the target")                                               \
-	X(lost_bytes, "of these, given up with their session (by outcome)")                                  \
+	X(lost_bytes, "of these, lost with their session (by outcome)")                                      \
 	X(sessions_opened, "sessions opened by a SYN")                                                       \
 	X(sessions_joined, "sessions opened in mid-stream")                                                  \
-	X(turns, "turns opened (requests that waited for the answer before)")                                \
-	X(released_on_answer, "turns released because the target had answered")                              \
-	X(released_on_pause, "turns released because the target's shorter answer had paused")                \
+	X(turns, "turns opened (requests that wait for the previous response)")                              \
+	X(released_on_answer, "turns released because the target had responded")                             \
+	X(released_on_pause, "turns released because the target's response was shorter and had paused")      \
 	X(released_on_close, "turns released because the target had closed")                                 \
-	X(released_on_deadline, "turns released because --hold passed")                                      \
-	X(turns_given_up, "turns never released: their session ended before")                                \
+	X(released_on_deadline, "turns released because --hold had passed")                                  \
+	X(turns_given_up, "turns never released, because their session ended first")                         \
 	X(emitted_segments, "segments sent to targets (a super-packet counts once)")                         \
 	X(emitted_acks, "of these, without data, SYN, FIN or RST")                                           \
 	X(retransmitted_segments, "of these, retransmissions of data, SYN or FIN")                           \
-	X(rto_fired, "retransmission time-outs")                                                             \
+	X(rto_fired, "retransmission timeouts")                                                              \
 	X(probes_sent, "tail loss probes")                                                                   \
-	X(window_probes, "probes of a zero window")                                                          \
-	X(fast_retransmits, "losses repaired by fast retransmission")                                        \
-	X(responses, "response records")                                                                     \
-	X(responses_believed, "of these, believed")                                                          \
-	X(responses_unknown, "of these, for a session that has gone")                                        \
-	X(responses_refused, "of these, not believed: ack or sequence outside of what can be")               \
-	X(responses_late, "of these, for a session that had its outcome already")                            \
-	X(responses_merged, "response segments that reached us folded into another record")                  \
-	X(response_bytes, "payload bytes of the targets' answers")                                           \
-	X(leftovers_reset, "of the records, those of an old connection on the target, which was reset")      \
-	X(holes, "holes seen in captured streams")                                                           \
-	X(holes_filled, "of these, filled by the client's retransmission or a late packet")                  \
-	X(holes_given_up, "of these, never filled: their session was cut there, or ended before")            \
-	X(holes_proved, "of these, those whose bytes the online server was found to have")                   \
-	X(missing_bytes, "payload bytes that never came: not captured, yet before others that were")
+	X(window_probes, "zero-window probes")                                                               \
+	X(fast_retransmits, "losses repaired by fast retransmit")                                            \
+	X(responses, "response records received")                                                            \
+	X(responses_believed, "of these, accepted")                                                          \
+	X(responses_unknown, "of these, for a session that no longer exists")                                \
+	X(responses_refused, "of these, rejected: ack or sequence number out of range")                      \
+	X(responses_late, "of these, for a session that had already ended")                                  \
+	X(responses_merged, "response segments that arrived merged into another record")                     \
+	X(response_bytes, "payload bytes of the targets' responses")                                         \
+	X(leftovers_reset, "of the records, for an old connection on the target, which was reset")           \
+	X(holes, "holes found in captured streams")                                                          \
+	X(holes_filled, "of these, filled by a retransmission of the client or a late packet")               \
+	X(holes_given_up, "of these, never filled: the session was cut there, or ended first")               \
+	X(holes_proved, "of these, proved to be capture losses: the online server has the bytes")            \
+	X(missing_bytes, "payload bytes that were never captured, although later ones were")
 
 /* Why a connection, or a part of it, was not replicated. One table: enum, name, text. */
 #define DECLINES(X)                                                                                          \
-	X(CHANNEL, channel, "no assistant connected")                                                        \
+	X(CHANNEL, channel, "no assistant is connected")                                                     \
 	X(HALF_OPEN, half_open, "too many half-open sessions")                                               \
 	X(SOURCE, source, "no free source address and port")                                                 \
-	X(MEMORY, memory, "no memory, or too many sessions")                                                 \
-	X(REFUSING, refusing, "the target refuses connections: it is asked from time to time")               \
-	X(OLD, old, "older than tcpcopy, and --no-join")                                                     \
-	X(MIDDLE, middle, "in the middle of a turn; may be joined at its next")
+	X(MEMORY, memory, "out of memory, or too many sessions")                                             \
+	X(REFUSING, refusing, "the target refuses connections, and is tried only from time to time")         \
+	X(OLD, old, "older than tcpcopy, with --no-join")                                                    \
+	X(MIDDLE, middle, "in the middle of a turn; may be joined at the next one")
 
 enum decline {
 #define X(id, name, text) DECLINE_##id,
@@ -163,12 +164,12 @@ const char *refusal_text(enum refusal r);
 
 /* What the live sessions do, by their events. One table: enum, name, text. */
 #define SESSION_STATES(X)                                                                                    \
-	X(WAITING, waiting, "waiting for the session before on the same port")                               \
+	X(WAITING, waiting, "waiting for the previous session on the same port")                             \
 	X(SYN_SENT, syn_sent, "waiting for the target's SYN-ACK")                                            \
 	X(ESTABLISHED, established, "established")                                                           \
 	X(CLIENT_CLOSED, client_closed, "the client has closed or reset")                                    \
 	X(TARGET_CLOSED, target_closed, "the target has closed")                                             \
-	X(CLOSING, closing, "both have closed")
+	X(CLOSING, closing, "both sides have closed")
 
 enum session_state {
 #define X(id, name, text) STATE_##id,

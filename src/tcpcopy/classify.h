@@ -6,11 +6,10 @@
 
 /* Where a parsed segment went from classification. One table: field, text. */
 #define CLASSIFY_COUNTERS(X)                                                                                 \
-	X(no_rule, "TCP segments that no -x rule is for")                                                    \
-	X(loopback_source,                                                                                   \
-	  "segments from 127.0.0.0/8 or ::1: such a source can leave no host (-c gives another)")            \
-	X(given, "segments that a rule is for: given to the session engine")                                 \
-	X(given_again, "of these, given once more for a further rule")
+	X(no_rule, "TCP segments that match no -x rule")                                                     \
+	X(loopback_source, "segments from 127.0.0.0/8 or ::1, addresses that cannot leave a host (see -c)")  \
+	X(given, "segments that match a rule, given to the session engine")                                  \
+	X(given_again, "of these, given once more for another rule")
 
 struct classify_counters {
 	uint64_t parse[PARSE_REASON_COUNT]; /* packets by what parsing said; PARSE_OK included */

@@ -65,7 +65,7 @@ def test_what_a_killed_tcpcopy_leaves_is_reset_when_the_target_speaks(lab, both)
     assert closed(lab, timeout=15), lab.host("target").check_output(["ss", "-tn"])
     account = world.replay.stop()
     assert account["strays.reset"] >= 5, account.log
-    assert "reported to the tcpcopy that had them" in world.replay.intercept_log
+    assert "segments without a WATCH, reported as strays" in world.replay.intercept_log
 
 
 def test_cuts(lab):

@@ -101,7 +101,7 @@ def test_connection_for_every_http_request(lab, replay):
     assert wait_until(lambda: requests(online) == requests(target)), len(requests(online) - requests(target))
     assert sum(requests(online).values()) > 200
     assert closed(lab, 80)
-    assert r.stop()("given up with their session") == 0
+    assert r.stop()["engine.lost_bytes"] == 0
 
 
 def test_thousand_long_connections(lab, replay):

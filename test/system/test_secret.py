@@ -102,7 +102,7 @@ def test_who_has_not_the_secret(lab, tmp_path):
     with pytest.raises(ssl.SSLError):
         context.wrap_socket(stranger)
     log = server.stop()
-    assert counted(log, "connections refused: limits, or no good HELLO") >= 5
+    assert counted(log, "connections refused: over a limit, or no valid HELLO") >= 5
     assert counted(log, "tcpcopy connections") == 0
 
     server = Program(assistant, "intercept", "-i", "eth0").wait_ready()
@@ -145,7 +145,7 @@ def test_allow(lab):
         assert FakeTcpcopy(lab, v6=v6, hello=None, host="client").read() == (None, None)
     log = server.stop()
     assert f"connection from {client.ip4}:" in log and "refused: --allow does not name it" in log
-    assert counted(log, "connections refused: an address that --allow does not name") == 2
+    assert counted(log, "connections refused: address not allowed by --allow") == 2
     assert counted(log, "tcpcopy connections") == 2
 
 
@@ -176,5 +176,5 @@ def test_peers_that_are_only_in_the_way(lab, replay, secret, tmp_path):
         connection.close()
     copy.tcpcopy.stop()
     log = copy.intercept.stop()
-    assert counted(log, "connections refused: limits, or no good HELLO") == 500
+    assert counted(log, "connections refused: over a limit, or no valid HELLO") == 500
     assert counted(log, "tcpcopy connections") == 2

@@ -133,7 +133,7 @@ def test_workers_on_both_sides(lab, replay, here, there):
     assert account["channel.connects"] == here * there
     assert account["remote.unowned"] == 0
     assert trouble() == {}
-    assert run.intercept_log.count(" balanced") == 3 and "went to the worker that has" not in run.intercept_log
+    assert run.intercept_log.count(" balanced") == 3 and "handed over to the worker" not in run.intercept_log
 
 
 def test_intercept_comes_back_with_another_number_of_workers(lab, replay):
@@ -162,7 +162,7 @@ def test_a_tcpcopy_that_knows_nothing_of_workers(net, args):                    
     for _ in range(12):
         opened(tcpcopy, Flow(net))
     log = intercept.stop()
-    assert int(re.search(r"(\d+)  segments that went to the worker", log)[1]) > 0
+    assert int(re.search(r"(\d+)  segments handed over to the worker", log)[1]) > 0
     assert log.count(" balanced") == 3
 
 

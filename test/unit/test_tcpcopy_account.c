@@ -115,11 +115,11 @@ static void print(void **state)
 	one.row[ROW_PARSE_FRAGMENT]--;
 	account_print(&account_table, one.row, to);
 	fclose(to);
-	assert_non_null(strstr(text, "packets captured = each result of parsing: 5 = 4, DIFFERENCE 1\n"));
-	assert_non_null(strstr(text, "sessions = ended, by outcome + live: 1 = 1, balanced\n"));
+	assert_non_null(strstr(text, "packets captured = all parse results: 5 = 4, DIFFERENCE 1\n"));
+	assert_non_null(strstr(text, "sessions = ended + live: 1 = 1, balanced\n"));
 	assert_non_null(strstr(
 		text,
-		"               1  capture-hole: what followed was not captured: bytes that never came, or the end\n"));
+		"               1  capture-hole: part of the client's stream, or its end, was never captured\n"));
 	assert_null(strstr(text, "IPv4 fragment"));
 	free(text);
 }

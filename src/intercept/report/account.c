@@ -40,17 +40,17 @@ static const struct account_row rows[ACCOUNT_ROWS] = {
 
 static const struct account_section sections[] = {
 	{ "capture", "the capture" },
-	{ "parse", "captured packets, by what parsing said" },
-	{ "segments", "parsed segments, by what became of them" },
-	{ "waiting", "what is there now" },
-	{ "watches", "what tcpcopy announced" },
-	{ "connections", "connections of tcpcopy" },
+	{ "parse", "captured packets, by parse result" },
+	{ "segments", "parsed segments, by what happened to them" },
+	{ "waiting", "live state at the time of the report" },
+	{ "watches", "sessions announced by tcpcopy" },
+	{ "connections", "connections from tcpcopy" },
 	{ "log", "the log" },
 };
 
 static const struct account_equation equations[] = {
-	{ "packets captured = each result of parsing", "capture.packets", "parse.*" },
-	{ "segments = sent + each reason why not + waiting", "parse.ok",
+	{ "packets captured = all parse results", "capture.packets", "parse.*" },
+	{ "segments = sent + waiting + not sent, by reason", "parse.ok",
 	  "segments.* + waiting.held + waiting.early" },
 	{ "watches = ended + live", "watches.watches", "watches.ended + waiting.watches" },
 };

@@ -10,21 +10,21 @@
  * table has: key, text.
  */
 #define ACCOUNT_CAPTURE(X)                                                                                   \
-	X(let_in, "packets that the kernel's filter let in")                                                 \
+	X(let_in, "packets that passed the kernel's filter")                                                 \
 	X(packets, "of these, captured")                                                                     \
-	X(kernel_drops, "of these, dropped by the kernel: no room in the buffer or ring")                    \
-	X(outdated, "of these, let in by a filter that was replaced before they were read")                  \
-	X(unread, "of these, not read yet, or not before the end")                                           \
-	X(errors, "errors of the capture (an interface that went down)")
+	X(kernel_drops, "of these, dropped by the kernel: the buffer or ring was full")                      \
+	X(outdated, "of these, passed by a filter that was replaced before they were read")                  \
+	X(unread, "of these, not read: still waiting, or left at the end")                                   \
+	X(errors, "capture errors (such as an interface that went down)")
 
 #define ACCOUNT_WAITING(X)                                                                                   \
 	X(held, "records held for a slow reader")                                                            \
-	X(early, "segments that wait for their WATCH")                                                       \
-	X(watches, "watches now")                                                                            \
-	X(peers, "tcpcopy connections now")
+	X(early, "segments waiting for their WATCH")                                                         \
+	X(watches, "live watches")                                                                           \
+	X(peers, "open tcpcopy connections")
 
 #define ACCOUNT_LOG(X)                                                                                       \
-	X(suppressed, "log lines kept back, because there were many like them")                              \
+	X(suppressed, "log lines suppressed because too many were alike")                                    \
 	X(dropped, "log lines that could not be written")
 
 /* clang-format off */

@@ -11,27 +11,27 @@
  */
 #define SEGMENT_STATS(X)                                                                                     \
 	X(forwarded, "records sent")                                                                         \
-	X(merged, "records merged into another for a slow reader")                                           \
-	X(dropped, "records dropped for a slow reader")                                                      \
-	X(gone, "records held for a connection or session that ended")                                       \
-	X(copies, "second copies of a segment left out")                                                     \
-	X(unowned, "segments of a target for which no WATCH came")                                           \
-	X(foreign, "segments that no target sent")                                                           \
-	X(not_handed_over, "segments of another worker's sessions, which had too much to do")
+	X(merged, "records merged into another because the reader was slow")                                 \
+	X(dropped, "records dropped because the reader was slow")                                            \
+	X(gone, "records held for a connection or session that then ended")                                  \
+	X(copies, "second copies of a segment, ignored")                                                     \
+	X(unowned, "segments from a target for which no WATCH came")                                         \
+	X(foreign, "segments not from a target")                                                             \
+	X(not_handed_over, "segments for another worker's sessions, which was overloaded")
 
 #define WATCH_STATS(X)                                                                                       \
 	X(watches, "watches")                                                                                \
 	X(ended, "of these, ended")                                                                          \
-	X(replaced, "of the ended, replaced by a newer one of their tuple")                                  \
-	X(refused, "watches refused: too many, or no memory")                                                \
-	X(handed_over, "segments that went to the worker that has their session")                            \
-	X(early, "segments that were held until their WATCH came")                                           \
-	X(strays, "segments without a WATCH that were reported to the tcpcopy that had them")
+	X(replaced, "of the ended ones, replaced by a newer watch of the same tuple")                        \
+	X(refused, "watches refused: too many, or out of memory")                                            \
+	X(handed_over, "segments handed over to the worker that has their session")                          \
+	X(early, "segments held until their WATCH came")                                                     \
+	X(strays, "segments without a WATCH, reported as strays")
 
 #define CONNECTION_STATS(X)                                                                                  \
 	X(connections, "tcpcopy connections")                                                                \
-	X(turned_away, "connections refused: limits, or no good HELLO")                                      \
-	X(not_allowed, "connections refused: an address that --allow does not name")
+	X(turned_away, "connections refused: over a limit, or no valid HELLO")                               \
+	X(not_allowed, "connections refused: address not allowed by --allow")
 
 struct stats {
 #define X(field, words) uint64_t field;

@@ -91,10 +91,10 @@ static inline void source_close(struct source *s)
 
 /* How live packets come to us. */
 #define CAPTURE_MODES(X)                                                                                     \
-	X(AUTO, "auto", "a wake-up for each packet, and at high rates a ring")                               \
-	X(RING, "ring", "a ring")                        /* whole blocks: cheap, but up to a few ms late */  \
-	X(PACKET, "packet", "a wake-up for each packet") /* quick, but takes processor time */               \
-	X(ALTERNATE, "alternate", "one way and the other by turns") /* for tests */
+	X(AUTO, "auto", "auto (per packet, a ring at high rates)") /* by rate and age: see auto.c */         \
+	X(RING, "ring", "ring")           /* whole blocks: cheap, but up to a few ms late */                 \
+	X(PACKET, "packet", "per packet") /* quick, but uses more CPU */                                     \
+	X(ALTERNATE, "alternate", "alternating, for tests") /* one and the other by turns */
 enum capture_mode {
 #define X(id, name, text) CAPTURE_##id,
 	CAPTURE_MODES(X)

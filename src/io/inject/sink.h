@@ -13,9 +13,9 @@
  * timers repair what was lost.
  */
 #define SINK_ERRORS(X)                                                                                       \
-	X(NOBUFS, "no-buffers", "the device queue or socket buffer was full")                                \
-	X(AGAIN, "would-block", "the socket buffer was full")                                                \
-	X(PERM, "not-permitted", "refused by netfilter or conntrack on this host")                           \
+	X(NOBUFS, "no-buffers", "device queue or socket buffer full")                                        \
+	X(AGAIN, "would-block", "socket buffer full")                                                        \
+	X(PERM, "not-permitted", "blocked by netfilter or conntrack on this host")                           \
 	X(MSGSIZE, "too-big", "larger than the route's MTU")                                                 \
 	X(UNREACH, "unreachable", "no route, or the neighbour does not answer")                              \
 	X(OTHER, "other", "another error")

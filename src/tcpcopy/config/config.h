@@ -36,7 +36,7 @@ struct rule {
 
 /* --inject: how packets are sent. */
 #define CONFIG_INJECT(X)                                                                                     \
-	X(AUTO, "auto", "link layer, raw sockets where it is not Ethernet")                                  \
+	X(AUTO, "auto", "link layer, or raw sockets if not Ethernet")                                        \
 	X(LINK, "link", "link layer") /* and every target must be reached over Ethernet */                   \
 	X(RAW, "raw", "raw sockets")
 enum config_inject {

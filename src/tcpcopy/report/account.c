@@ -26,13 +26,13 @@ static const struct account_row rows[ACCOUNT_ROWS] = {
 #define X(id, name, text) [ROW_ENDED_##id] = { "ended", name, name ": " text },
 	SESSION_OUTCOMES(X)
 #undef X
-#define X(id, name, text) [ROW_LOST_##id] = { "lost", name, "payload bytes lost by " name },
+#define X(id, name, text) [ROW_LOST_##id] = { "lost", name, "payload bytes lost: " name },
 	SESSION_OUTCOMES(X)
 #undef X
 #define X(id, name, text) [ROW_DECLINED_##id] = { "declined", #name, "connections declined: " text },
 	DECLINES(X)
 #undef X
-#define X(id, name, text) [ROW_UNJOINED_##id] = { "unjoined", #name, "payload bytes left out: " text },
+#define X(id, name, text) [ROW_UNJOINED_##id] = { "unjoined", #name, "payload bytes not replicated: " text },
 	DECLINES(X)
 #undef X
 #define X(id, name, text) [ROW_REFUSED_##id] = { "refused", #name, "segments refused: " text },
@@ -51,7 +51,7 @@ static const struct account_row rows[ACCOUNT_ROWS] = {
 	ACCOUNT_SENT(X)
 #undef X
 #define X(id, name, text)                                                                                    \
-	[ROW_SEND_ERROR_##id] = { "send_error", name, "packets not taken by the kernel: " text },
+	[ROW_SEND_ERROR_##id] = { "send_error", name, "packets refused by the kernel: " text },
 	SINK_ERRORS(X)
 #undef X
 #define X(key, text) [ROW_CHANNEL_##key] = { "channel", #key, text },
@@ -71,47 +71,48 @@ static const struct account_row rows[ACCOUNT_ROWS] = {
 
 static const struct account_section sections[] = {
 	{ "capture", "the capture" },
-	{ "parse", "captured packets, by what parsing said" },
-	{ "classify", "parsed segments, by what the rules said" },
-	{ "ended", "sessions that ended, by outcome" },
+	{ "parse", "captured packets, by parse result" },
+	{ "classify", "parsed segments, by matching rule" },
+	{ "ended", "ended sessions, by outcome" },
 	{ "lost", "payload bytes lost with sessions, by outcome" },
-	{ "declined", "times that a connection was not replicated, by reason" },
+	{ "declined", "times that a connection was declined, by reason" },
 	{ "unjoined", "payload bytes of connections not replicated, by reason" },
 	{ "refused", "captured segments that the online server did not take, by reason" },
 	{ "engine", "the session engine" },
-	{ "live", "what is there now" },
+	{ "live", "live state at the time of the report" },
 	{ "state", "live sessions, by state" },
 	{ "sent", "sending to the targets" },
-	{ "send_error", "packets that the kernel did not take, by reason" },
+	{ "send_error", "packets refused by the kernel, by reason" },
 	{ "channel", "connections to the assistants" },
-	{ "remote", "what the assistants reported" },
+	{ "remote", "losses reported by the assistants" },
 	{ "strays", "connections left on the targets by an earlier tcpcopy" },
 	{ "log", "the log" },
 };
 
 static const struct account_equation equations[] = {
-	{ "packets captured = each result of parsing", "capture.packets", "parse.*" },
-	{ "packets parsed = given to the engine + each reason why not", "parse.ok",
+	{ "packets captured = all parse results", "capture.packets", "parse.*" },
+	{ "packets parsed = given to the engine + not given, by reason", "parse.ok",
 	  "classify.given + classify.no_rule + classify.loopback_source" },
-	{ "segments in the engine = given, once for each rule", "engine.captured_segments",
+	{ "segments in the engine = given, once per matching rule", "engine.captured_segments",
 	  "classify.given + classify.given_again" },
-	{ "payload captured = acknowledged + in hand + each reason", "engine.captured_bytes",
+	{ "payload captured = acknowledged + pending + everything else, by reason", "engine.captured_bytes",
 	  "engine.acked_bytes + live.bytes + lost.* + engine.duplicate_bytes + engine.keepalive_bytes + "
 	  "engine.truncated_bytes + engine.refused_bytes + live.doubtful + unjoined.*" },
-	{ "sessions = ended, by outcome + live", "engine.sessions_opened + engine.sessions_joined",
+	{ "sessions = ended + live", "engine.sessions_opened + engine.sessions_joined",
 	  "ended.* + live.sessions" },
-	{ "live sessions = each state", "live.sessions", "state.*" },
-	{ "turns = released, by reason + given up + waiting", "engine.turns",
+	{ "live sessions = all states", "live.sessions", "state.*" },
+	{ "turns = released + given up + waiting", "engine.turns",
 	  "engine.released_on_answer + engine.released_on_pause + engine.released_on_close + "
 	  "engine.released_on_deadline + engine.turns_given_up + live.turns" },
-	{ "responses = believed + each reason why not", "engine.responses",
+	{ "responses = accepted + not accepted, by reason", "engine.responses",
 	  "engine.responses_believed + engine.responses_refused + engine.responses_unknown + "
 	  "engine.responses_late + engine.leftovers_reset" },
 	{ "holes = filled + given up + open", "engine.holes",
 	  "engine.holes_filled + engine.holes_given_up + live.holes" },
-	{ "segments emitted + resets of strays = given to the sender",
-	  "engine.emitted_segments + strays.reset", "sent.segments" },
-	{ "packets sent = taken by the kernel + each error", "sent.offered", "sent.packets + send_error.*" },
+	{ "segments emitted + stray resets = given to the sender", "engine.emitted_segments + strays.reset",
+	  "sent.segments" },
+	{ "packets made = accepted by the kernel + refused, by reason", "sent.offered",
+	  "sent.packets + send_error.*" },
 };
 
 const struct account_table account_table = {

@@ -9,53 +9,53 @@
  * come from the stages' own tables; here are those that have none. One table each: key, text.
  */
 #define ACCOUNT_CAPTURE(X)                                                                                   \
-	X(let_in, "packets that the kernel's filter let in")                                                 \
+	X(let_in, "packets that passed the kernel's filter")                                                 \
 	X(packets, "of these, captured")                                                                     \
-	X(kernel_drops, "of these, dropped by the kernel: no room in the buffer or ring")                    \
-	X(unread, "of these, not read yet, or not before the end")                                           \
-	X(truncated, "of the captured, cut by the capture")                                                  \
-	X(errors, "errors of the capture (an interface that went down)")                                     \
+	X(kernel_drops, "of these, dropped by the kernel: the buffer or ring was full")                      \
+	X(unread, "of these, not read: still waiting, or left at the end")                                   \
+	X(truncated, "of the captured ones, truncated by the capture")                                       \
+	X(errors, "capture errors (such as an interface that went down)")                                    \
 	X(ring_freezes, "times that a ring was found full")                                                  \
 	X(ring_aside, "packets copied aside because a ring was filling up")                                  \
-	X(turns, "changes between wake-ups for each packet and a ring")
+	X(turns, "changes between per-packet capture and a ring")
 
 #define ACCOUNT_LIVE(X)                                                                                      \
-	X(sessions, "sessions that live")                                                                    \
-	X(bytes, "payload bytes still waiting for the target")                                               \
+	X(sessions, "live sessions")                                                                         \
+	X(bytes, "payload bytes that the target has not acknowledged yet")                                   \
 	X(doubtful, "payload bytes put aside until it is known whether the online server took them")         \
-	X(turns, "turns that wait for an answer")                                                            \
+	X(turns, "turns waiting for a response")                                                             \
 	X(holes, "holes that may still be filled")                                                           \
-	X(lingering, "ended sessions that still answer strays")                                              \
-	X(observed, "connections that are not replicated, or not yet")                                       \
-	X(memory, "bytes of memory that sessions and their data hold")
+	X(lingering, "ended sessions that still answer stray segments")                                      \
+	X(observed, "connections that are not, or not yet, replicated")                                      \
+	X(memory, "bytes of memory held by sessions and their data")
 
 #define ACCOUNT_SENT(X)                                                                                      \
 	X(segments, "segments given to the sender (a super-packet counts once)")                             \
-	X(offered, "packets made of them")                                                                   \
-	X(packets, "of these, taken by the kernel")                                                          \
-	X(bytes, "bytes of these")                                                                           \
+	X(offered, "packets made from them")                                                                 \
+	X(packets, "of these, accepted by the kernel")                                                       \
+	X(bytes, "bytes in them")                                                                            \
 	X(fallback,                                                                                          \
-	  "of these packets by raw sockets: the neighbour was not known, is to be asked again, or is not reached over Ethernet")
+	  "of the accepted ones, through raw sockets: neighbour unknown or being refreshed, or not Ethernet")
 
 #define ACCOUNT_CHANNEL(X)                                                                                   \
 	X(connects, "connections made to assistants")                                                        \
 	X(losses_of_connection, "of these, lost")                                                            \
-	X(attempts_failed, "attempts to connect that failed")                                                \
-	X(messages_dropped, "connections given up because the assistant was too slow")
+	X(attempts_failed, "failed connection attempts")                                                     \
+	X(messages_dropped, "connections given up because the assistant read too slowly")
 
 #define ACCOUNT_REMOTE(X)                                                                                    \
-	X(records_merged, "response records that assistants merged")                                         \
-	X(records_dropped, "response records that assistants dropped")                                       \
-	X(kernel_drops, "responses that the assistants' kernels dropped")                                    \
-	X(unowned, "responses at the assistants without an owner")
+	X(records_merged, "response records merged by assistants")                                           \
+	X(records_dropped, "response records dropped by assistants")                                         \
+	X(kernel_drops, "responses dropped by the assistants' kernels")                                      \
+	X(unowned, "responses at the assistants that belong to no session")
 
 #define ACCOUNT_STRAYS(X)                                                                                    \
-	X(reset, "connections left by an earlier tcpcopy and reset")                                         \
+	X(reset, "connections left on a target by an earlier tcpcopy, and reset")                            \
 	X(refused,                                                                                           \
-	  "stray responses that were not answered: no target of ours, sessions not announced yet, or too many")
+	  "stray responses left unanswered: not from a target, sessions not announced yet, or too many")
 
 #define ACCOUNT_LOG(X)                                                                                       \
-	X(suppressed, "log lines kept back, because there were many like them")                              \
+	X(suppressed, "log lines suppressed because too many were alike")                                    \
 	X(dropped, "log lines that could not be written")
 
 /* clang-format off */
