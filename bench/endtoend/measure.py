@@ -103,8 +103,8 @@ def missing(account):
 
 
 def histogram(account):
-    """What tcpcopy itself says of capture to first sending: (p50, p99, most) us, or Nones."""
-    found = re.search(r"capture to first sending: p50 (\d+) us, p99 (\d+) us, most (\d+) us", account.log)
+    """What tcpcopy itself says about capture to first send: (p50, p99, max) us, or Nones."""
+    found = re.search(r"capture to first send: p50 (\d+) us, p99 (\d+) us, max (\d+) us", account.log)
     return tuple(map(int, found.groups())) if found else (None, None, None)
 
 

@@ -100,7 +100,7 @@ def test_mixed_run(lab):
     assert now.report["lag"]["samples"] > 0 and now.report["rates"]["seconds"] > 0
     screen = ask_status("tcpcopy", sockets["tcpcopy"]).stdout
     assert f"{IDLE} live, {IDLE} established" in screen and "account        balanced" in screen
-    assert "capture-hole 1" in screen and f"such as {lab.host('client').ip4}:" in screen
+    assert "capture-hole 1" in screen and f"latest: {lab.host('client').ip4}:" in screen
     assert len(screen.splitlines()) <= 40
     assert json.loads(ask_status("intercept", sockets["intercept"], "--json").stdout)["account"]["waiting"]["watches"] >= IDLE
     assert "intercept      pid " in ask_status("intercept", sockets["intercept"]).stdout

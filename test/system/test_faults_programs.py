@@ -163,5 +163,5 @@ def test_the_wall_clock_is_set(lab):
     assert trouble() == {}
     assert world.missing == 0 and set(account.outcomes()) == {"complete"}, account.log
     assert account["engine.released_on_deadline"] == 0, account.log
-    delay = re.search(r"capture to first sending: .* most (\d+) us", account.log)
+    delay = re.search(r"capture to first send: .* max (\d+) us", account.log)
     assert int(delay[1]) < 60e6, "packets bear times of another clock"

@@ -317,10 +317,10 @@ def test_unwatch_and_the_end_of_a_connection(net):
         tcpcopy.watch(Flow(net))
     tcpcopy.settle()
     intercept.process.send_signal(signal.SIGUSR1)
-    assert wait_until(lambda: "50 watches now" in intercept.log)
+    assert wait_until(lambda: "50 live watches" in intercept.log)
     tcpcopy.socket.close()
     assert wait_until(lambda: "disconnected" in intercept.log)
-    assert "0 watches now" in intercept.stop()
+    assert "0 live watches" in intercept.stop()
 
 
 def test_no_common_version(net):

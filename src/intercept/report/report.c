@@ -1,9 +1,9 @@
 /*
  * Reports of intercept - theory of operation
  *
- * In: the account, gathered when a report is wanted. Out: lines of the log, a screen for --status,
- * the file of --report. The numbers of the report before are kept, and rates are what has come
- * since.
+ * In: the accounts of the workers, collected whenever a report is due. Out: log lines, the screen of
+ * --status and the file of --report. The numbers of the previous report are kept, and rates are the
+ * difference.
  */
 #include "intercept/report/report.h"
 
@@ -107,7 +107,7 @@ static void print_status(const struct report *r, FILE *to)
 
 	fprintf(to,
 		"%llu watches of %llu connections, captured %.0f packets/s, sent %.0f records/s; "
-		"%llu merged, %llu dropped, %llu without an owner, kernel drops %llu\n",
+		"merged %llu, dropped %llu, unowned %llu, kernel drops %llu\n",
 		(ull)row[ROW_WAITING_watches], (ull)row[ROW_WAITING_peers], rate(r, ROW_CAPTURE_packets),
 		rate(r, ROW_SEGMENTS_forwarded), (ull)row[ROW_SEGMENTS_merged],
 		(ull)row[ROW_SEGMENTS_dropped], (ull)row[ROW_SEGMENTS_unowned],
@@ -123,7 +123,7 @@ static char *text_of(const struct report *r, bool whole)
 	if (!to)
 		return NULL;
 	if (whole)
-		fprintf(to, "report: %llu packets captured, %llu dropped by the kernel, %llu watches now\n",
+		fprintf(to, "report: %llu packets captured, %llu dropped by the kernel, %llu live watches\n",
 			(ull)r->now_row[ROW_CAPTURE_packets], (ull)r->now_row[ROW_CAPTURE_kernel_drops],
 			(ull)r->now_row[ROW_WAITING_watches]);
 	else
@@ -143,7 +143,7 @@ void report_interval(struct report *r)
 void report_account(struct report *r)
 {
 	collect(r);
-	write_file(r); /* first: who reads in the log that there is an account finds it in the file */
+	write_file(r); /* first: a reader who sees the account in the log finds it in the file as well */
 	log_lines(text_of(r, true));
 }
 
@@ -159,7 +159,7 @@ char *report_status(struct report *r, bool json)
 	to = open_memstream(&text, &size);
 	if (!to)
 		return NULL;
-	fprintf(to, "intercept      pid %d, %llu s old\n", (int)getpid(),
+	fprintf(to, "intercept      pid %d, up %llu s\n", (int)getpid(),
 		(ull)((r->at - r->started) / NS_PER_SEC));
 	print_status(r, to);
 	account_print(&account_table, r->now_row, to);

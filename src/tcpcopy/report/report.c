@@ -1,10 +1,10 @@
 /*
  * Reports of tcpcopy - theory of operation
  *
- * In: the accounts of the workers, gathered when a report is wanted. Out: lines of the log, a screen for
- * --status, the file of --report. Two accounts are kept, the newest and an older one, and rates are what
- * lies between them. Nothing here runs on the packet path; a report costs the workers one pass over their
- * counters.
+ * In: the accounts of the workers, collected whenever a report is due. Out: log lines, the screen of
+ * --status and the file of --report. Two accounts are kept, the newest and an older one, and rates are the
+ * difference between them. Nothing here runs on the packet path; a report costs each worker one pass over
+ * its counters.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -152,9 +152,9 @@ void report_interval(struct report *r)
 	report_collect(r);
 	report_rates(r, &rates);
 	log_info(
-		"%llu sessions, %.0f opened/s, captured %.0f segments/s %.2f MB/s, sent %.0f/s, answers %.0f/s, lag p50 "
-		"%llu us p99 %llu us, resent %llu, waiting %llu bytes, lost %llu bytes, kernel drops %llu, send errors "
-		"%llu%s",
+		"%llu sessions, %.0f opened/s, captured %.0f segments/s %.2f MB/s, sent %.0f/s, responses %.0f/s, "
+		"lag p50 %llu us p99 %llu us, retransmitted %llu, pending %llu bytes, lost %llu bytes, "
+		"kernel drops %llu, send errors %llu%s",
 		(ull)row[ROW_LIVE_sessions], rates.sessions, rates.segments, rates.bytes / 1e6, rates.sent,
 		rates.responses, us(&rates.lag, 0.5), us(&rates.lag, 0.99),
 		(ull)row[ROW_ENGINE_retransmitted_segments], (ull)row[ROW_LIVE_bytes],
@@ -174,8 +174,8 @@ static void print_sources(const struct account *a, FILE *to)
 			(ull)c->errors);
 		if (c->ring_most)
 			fprintf(to,
-				"  ring of %llu KiB: %llu %% in use, at most %llu %%, found full %llu times; changed "
-				"to or from it %llu times\n",
+				"  ring of %llu KiB: %llu %% in use, at most %llu %%, found full %llu times; "
+				"changed to or from it %llu times\n",
 				(ull)c->ring_bytes >> 10, (ull)(c->ring_used * 100 / c->ring_bytes),
 				(ull)(c->ring_most * 100 / c->ring_bytes), (ull)c->ring_freezes,
 				(ull)c->turns);
@@ -189,8 +189,8 @@ static void print_loss(const struct account *a, FILE *to)
 	if (!l.bytes)
 		return;
 	fprintf(to,
-		"never captured: %llu bytes, about %llu packets (%llu per million); the kernel counts %llu dropped; "
-		"beyond that, lost before this host's capture: about %llu\n",
+		"never captured: %llu bytes, about %llu packets (%llu per million); dropped by the kernel: "
+		"%llu packets; lost before this host's capture: about %llu packets\n",
 		(ull)l.bytes, (ull)l.packets, (ull)l.per_million, (ull)a->row[ROW_CAPTURE_kernel_drops],
 		(ull)l.upstream);
 }
@@ -198,7 +198,7 @@ static void print_loss(const struct account *a, FILE *to)
 static void print_lag(const struct hist *h, FILE *to)
 {
 	if (h->count)
-		fprintf(to, "capture to first sending: p50 %llu us, p99 %llu us, most %llu us\n", us(h, 0.5),
+		fprintf(to, "capture to first send: p50 %llu us, p99 %llu us, max %llu us\n", us(h, 0.5),
 			us(h, 0.99), (ull)h->max / 1000);
 }
 
@@ -207,6 +207,8 @@ static void print_reasons(const struct report *r, unsigned most, FILE *to)
 	struct report_reason reason[REPORT_MAX_REASONS];
 	unsigned n = report_reasons(r, reason);
 
+	fprintf(to, "ended early or not replicated:%s\n", n ? "" : " nothing");
+
 	for (unsigned i = 0; i < n && i < most; i++) {
 		char client[ENDPOINT_TEXT_LEN], online[ENDPOINT_TEXT_LEN], when[ACCOUNT_TIME_LEN];
 		const struct engine_example *e = reason[i].example;
@@ -214,7 +216,7 @@ static void print_reasons(const struct report *r, unsigned most, FILE *to)
 		fprintf(to, "  %s %llu, %llu bytes: %s\n", reason[i].name, (ull)reason[i].count,
 			(ull)reason[i].lost, reason[i].text);
 		if (e)
-			fprintf(to, "    such as %s -> %s at %s\n",
+			fprintf(to, "    latest: %s -> %s at %s\n",
 				endpoint_format(client, sizeof(client), &e->key.client),
 				endpoint_format(online, sizeof(online), &e->key.online),
 				report_time(r, e->time, when));
@@ -243,7 +245,6 @@ static char *account_text(const struct report *r)
 	fprintf(to, "assistants: %u connected, %llu connections lost, %llu attempts failed\n",
 		r->now.assistants_up, (ull)r->now.row[ROW_CHANNEL_losses_of_connection],
 		(ull)r->now.row[ROW_CHANNEL_attempts_failed]);
-	fprintf(to, "reasons, with the newest example:\n");
 	print_reasons(r, UINT32_MAX, to);
 	return fclose(to) ? NULL : text;
 }
@@ -251,7 +252,7 @@ static char *account_text(const struct report *r)
 void report_account(struct report *r)
 {
 	report_collect(r);
-	write_file(r); /* first: who reads in the log that there is an account finds it in the file */
+	write_file(r); /* first: a reader who sees the account in the log finds it in the file as well */
 	log_info("--- account ---");
 	log_lines(account_text(r));
 }
@@ -275,31 +276,31 @@ static void print_screen(const struct report *r, FILE *to)
 	unsigned wrong = 0;
 
 	report_rates(r, &rates);
-	fprintf(to, "tcpcopy        pid %d, %llu s old, %u of %u assistants connected\n", (int)getpid(),
+	fprintf(to, "tcpcopy        pid %d, up %llu s, %u of %u assistants connected\n", (int)getpid(),
 		(ull)((r->at - r->started_at) / NS_PER_SEC), a->assistants_up, r->config->n_assistants);
 	if (rates.seconds > 0)
 		fprintf(to,
-			"rates          (%.1f s) %.0f sessions/s, captured %.0f segments/s %.2f MB/s, sent %.0f/s, answers "
-			"%.0f/s\n",
+			"rates          over %.1f s: %.0f sessions/s, captured %.0f segments/s %.2f MB/s, "
+			"sent %.0f/s, responses %.0f/s\n",
 			rates.seconds, rates.sessions, rates.segments, rates.bytes / 1e6, rates.sent,
 			rates.responses);
 	fprintf(to,
-		"lag            behind the original: p50 %llu us, p99 %llu us, most %llu us; since the last report p50 "
-		"%llu us, p99 %llu us\n",
+		"lag            behind the originals: p50 %llu us, p99 %llu us, max %llu us; "
+		"since the last report: p50 %llu us, p99 %llu us\n",
 		us(&a->lag, 0.5), us(&a->lag, 0.99), (ull)a->lag.max / 1000, us(&rates.lag, 0.5),
 		us(&rates.lag, 0.99));
 	print_states(a, to);
 	fprintf(to,
-		"payload        %llu bytes captured, %llu acknowledged, %llu in hand, %llu lost, %llu left out\n",
+		"payload        %llu bytes captured, %llu acknowledged, %llu pending, %llu lost, %llu not replicated\n",
 		(ull)row[ROW_ENGINE_captured_bytes], (ull)row[ROW_ENGINE_acked_bytes],
 		(ull)row[ROW_LIVE_bytes], (ull)row[ROW_ENGINE_lost_bytes],
 		(ull)row[ROW_ENGINE_unjoined_bytes]);
 	fprintf(to, "capture        %llu packets, %llu dropped by the kernel\n",
 		(ull)row[ROW_CAPTURE_packets], (ull)row[ROW_CAPTURE_kernel_drops]);
-	fprintf(to, "sent           %llu packets, %llu not taken by the kernel, %llu segments sent again\n",
+	fprintf(to, "sent           %llu packets, %llu refused by the kernel, %llu segments retransmitted\n",
 		(ull)row[ROW_SENT_packets], (ull)send_errors(a), (ull)row[ROW_ENGINE_retransmitted_segments]);
 	print_loss(a, to);
-	fprintf(to, "memory         %llu of %llu KiB for sessions\n", (ull)row[ROW_LIVE_memory] >> 10,
+	fprintf(to, "memory         %llu of %llu KiB used by sessions\n", (ull)row[ROW_LIVE_memory] >> 10,
 		(ull)r->config->memory >> 10);
 	for (size_t i = 0; i < account_table.n_equations; i++) {
 		uint64_t left, right;
@@ -312,7 +313,6 @@ static void print_screen(const struct report *r, FILE *to)
 	}
 	if (!wrong)
 		fprintf(to, "account        balanced\n");
-	fprintf(to, "ended otherwise, or not replicated:\n");
 	print_reasons(r, 8, to);
 }
 
