@@ -2,8 +2,10 @@
  * Classification - theory of operation
  *
  * The kernel's filter has let in what goes to an online port; here each segment finds the rules that it is
- * for. A rule with an online address wants that address; one without wants its target's address family,
- * since a client's address is kept and so the family cannot change. Pure.
+ * for. A rule with an online address wants that address, whoever's it is. One without wants an address of this
+ * host, because what the host only forwards is somebody else's: a request of a container to a service outside is
+ * none of ours, and its payload is for a third party. And it wants its target's address family, since a client's
+ * address is kept and so the family cannot change.
  */
 #include "tcpcopy/classify.h"
 
@@ -16,14 +18,22 @@ static bool rule_wants(const struct rule *r, const struct segment *s)
 	return addr_is_v4(&s->tuple.dst.addr) == addr_is_v4(&r->target.addr);
 }
 
-unsigned classify(const struct config *c, struct classify_counters *n, const struct segment *s,
-		  unsigned rule[CONFIG_MAX_RULES])
+unsigned classify(const struct config *c, struct local *local, struct classify_counters *n,
+		  const struct segment *s, uint64_t now, unsigned rule[CONFIG_MAX_RULES])
 {
-	unsigned count = 0;
+	unsigned count = 0, foreign = 0;
 
 	for (unsigned i = 0; i < c->n_rules; i++)
-		if (rule_wants(&c->rules[i], s))
+		if (!rule_wants(&c->rules[i], s))
+			continue;
+		else if (!c->rules[i].has_online_addr && local && !local_has(local, &s->tuple.dst.addr, now))
+			foreign++;
+		else
 			rule[count++] = i;
+	if (!count && foreign) {
+		n->foreign++;
+		return 0;
+	}
 	if (!count) {
 		n->no_rule++;
 		return 0;

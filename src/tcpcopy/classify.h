@@ -1,6 +1,7 @@
 #ifndef TCPCOPY_CLASSIFY_H
 #define TCPCOPY_CLASSIFY_H
 
+#include "io/host/local.h"
 #include "packet/parse.h"
 #include "tcpcopy/config/config.h"
 
@@ -8,6 +9,8 @@
 #define CLASSIFY_COUNTERS(X)                                                                                 \
 	X(no_rule, "TCP segments that match no -x rule")                                                     \
 	X(loopback_source, "segments from 127.0.0.0/8 or ::1, addresses that cannot leave a host (see -c)")  \
+	X(foreign,                                                                                           \
+	  "segments that the host only forwards: not to an address of its own, and no -x names theirs")      \
 	X(given, "segments that match a rule, given to the session engine")                                  \
 	X(given_again, "of these, given once more for another rule")
 
@@ -20,9 +23,9 @@ struct classify_counters {
 
 /*
  * The rules that segment @s (client -> online) is for: their indices into @rule, at most CONFIG_MAX_RULES.
- * Returns how many; reasons for none are counted.
+ * @local: the host's addresses; NULL: all count as such. @now: ns. Returns how many; reasons for none are counted.
  */
-unsigned classify(const struct config *c, struct classify_counters *n, const struct segment *s,
-		  unsigned rule[CONFIG_MAX_RULES]);
+unsigned classify(const struct config *c, struct local *local, struct classify_counters *n,
+		  const struct segment *s, uint64_t now, unsigned rule[CONFIG_MAX_RULES]);
 
 #endif

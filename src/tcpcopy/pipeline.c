@@ -49,7 +49,7 @@ static void captured(const struct raw_packet *packet, void *arg)
 
 	p->newest = packet->time;
 	p->classified.parse[reason]++;
-	n = reason == PARSE_OK ? classify(p->config, &p->classified, &s, rule) : 0;
+	n = reason == PARSE_OK ? classify(p->config, p->local, &p->classified, &s, p->now, rule) : 0;
 	for (unsigned i = 0; i < n; i++) {
 		p->last = (struct flow_key){
 			.client = s.tuple.src,

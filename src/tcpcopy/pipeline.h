@@ -39,6 +39,8 @@ struct pipeline {
 	struct assistants *assistants;
 	struct mapping *mapping;
 	struct online *online;
+	struct local *local;     /* the host's addresses; NULL: not known, then all are */
+	struct event *addresses; /* they have changed */
 	struct engine *engine;
 	struct event *timer;
 	uint64_t timer_at; /* ns, what the timer event is set to; UINT64_MAX: off */

@@ -15,6 +15,15 @@
 
 #define SETTLED (100 * NS_PER_MS) /* what a source has not shown by then it has not got */
 
+static void on_addresses(evutil_socket_t fd, short what, void *arg)
+{
+	struct pipeline *p = arg;
+
+	(void)fd;
+	(void)what;
+	local_readable(p->local);
+}
+
 static void on_routing(evutil_socket_t fd, short what, void *arg)
 {
 	struct pipeline *p = arg;
@@ -59,6 +68,11 @@ int pipeline_watch_host(struct pipeline *p)
 	p->drops = event_new(p->base, -1, EV_PERSIST, on_drops, p);
 	if (!p->drops || event_add(p->drops, &(struct timeval){ .tv_sec = 1 }))
 		return -1;
+	if (p->local) {
+		p->addresses = event_new(p->base, local_fd(p->local), EV_READ | EV_PERSIST, on_addresses, p);
+		if (!p->addresses || event_add(p->addresses, NULL))
+			return -1;
+	}
 	if (sink_fd(p->sink) < 0)
 		return 0;
 	p->routing = event_new(p->base, sink_fd(p->sink), EV_READ | EV_PERSIST, on_routing, p);

@@ -175,6 +175,7 @@ int pipeline_open(struct pipeline *p, const struct config *c, const struct fanou
 	if (add_targets(p, err, err_size))
 		return -1;
 	p->online = online_open(); /* without it holes are waited out */
+	p->local = local_open();
 	return open_sink(p, err, err_size);
 }
 
@@ -222,6 +223,9 @@ void pipeline_close(struct pipeline *p)
 	if (p->sink)
 		sink_close(p->sink);
 	online_close(p->online);
+	if (p->addresses)
+		event_free(p->addresses);
+	local_close(p->local);
 	engine_free(p->engine);
 	mapping_free(p->mapping);
 }

@@ -35,6 +35,7 @@ struct seen {
 };
 
 struct looking {
+	struct local *local;
 	struct checking *k;
 	struct classify_counters counters;
 	const char *interface; /* of the source that is read now */
@@ -73,7 +74,7 @@ static void on_packet(const struct raw_packet *packet, void *arg)
 
 	if (parse_packet(&s, packet) != PARSE_OK)
 		return;
-	n = classify(l->k->config, &l->counters, &s, rule);
+	n = classify(l->k->config, l->local, &l->counters, &s, s.time, rule);
 	for (unsigned i = 0; i < n; i++) {
 		struct seen *seen = &l->seen[rule[i]];
 
@@ -191,7 +192,7 @@ void check_requests(struct check_report *report, void *arg)
 	unsigned n = capture_interfaces(names, CONFIG_MAX_INTERFACES, true);
 	bool wanted = c->n_interfaces || (!c->n_pool && !c->has_probe_from);
 
-	l = (struct looking){ .k = k };
+	l = (struct looking){ .k = k, .local = local_open() };
 	for (unsigned i = 0; i < c->n_rules; i++) {
 		l.seen[i].rule = &c->rules[i];
 		sockets_listening(c->rules[i].online_port, on_listener, &l.seen[i]);
@@ -209,6 +210,7 @@ void check_requests(struct check_report *report, void *arg)
 		look(&l, names, n);
 	for (unsigned i = 0; i < c->n_rules; i++)
 		say_rule(report, k, &l.seen[i], wanted);
+	local_close(l.local);
 }
 
 /* Addresses of the clients that are connected now, and which of them lie in the pool. */

@@ -92,7 +92,7 @@ static const struct account_section sections[] = {
 static const struct account_equation equations[] = {
 	{ "packets captured = all parse results", "capture.packets", "parse.*" },
 	{ "packets parsed = given to the engine + not given, by reason", "parse.ok",
-	  "classify.given + classify.no_rule + classify.loopback_source" },
+	  "classify.given + classify.no_rule + classify.loopback_source + classify.foreign" },
 	{ "segments in the engine = given, once per matching rule", "engine.captured_segments",
 	  "classify.given + classify.given_again" },
 	{ "payload captured = acknowledged + pending + everything else, by reason", "engine.captured_bytes",

@@ -1,0 +1,250 @@
+"""A client that makes its TCP segments itself: crafted.py FROM TO PORT SPORT CASE.
+
+Runs in a host of the lab that drops the resets which its kernel would send for these connections. A case is a
+function that is given a connected Talk; what it sends is right unless it says otherwise.
+"""
+
+import socket
+import struct
+import sys
+import time
+
+FIN, SYN, RST, PSH, ACK = 1, 2, 4, 8, 16
+
+
+def checksum(data):
+    if len(data) % 2:
+        data += b"\0"
+    total = sum(struct.unpack(f"!{len(data) // 2}H", data))
+    while total >> 16:
+        total = (total & 0xffff) + (total >> 16)
+    return ~total & 0xffff
+
+
+class Talk:
+    def __init__(self, source, to, port, sport):
+        self.source, self.to, self.port, self.sport = socket.inet_aton(source), socket.inet_aton(to), port, sport
+        self.out = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW)
+        self.to_text = to
+        self.wire = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_TCP)
+        self.wire.settimeout(5)
+        self.nxt = 1000 + sport * 65536 % 2 ** 31
+        self.clock, self.echo, self.ack = 5000, 0, 0
+        self.send(b"", SYN, options=b"\2\4\5\xb4\1\1\4\2\1\3\3\7")
+        flags, seq, options = self.answer()
+        assert flags & SYN
+        self.ack = (seq + 1) % 2 ** 32
+        self.echo = struct.unpack("!I", options[options.index(b"\x08\x0a") + 2:][:4])[0]
+        self.nxt += 1
+        self.send(b"", ACK)
+        self.pause()
+
+    def answer(self):
+        """Flags, sequence number and options of the next segment of the server."""
+        while True:
+            packet = self.wire.recv(65536)
+            tcp = packet[(packet[0] & 15) * 4:]
+            if packet[12:16] == self.to and tcp[:4] == struct.pack("!HH", self.port, self.sport):
+                return tcp[13], struct.unpack("!I", tcp[4:8])[0], tcp[20:(tcp[12] >> 4) * 4]
+
+    def heard(self):
+        """Follow what the server has sent."""
+        self.wire.setblocking(False)
+        try:
+            while True:
+                packet = self.wire.recv(65536)
+                head = (packet[0] & 15) * 4
+                tcp = packet[head:]
+                if packet[12:16] != self.to or tcp[:4] != struct.pack("!HH", self.port, self.sport):
+                    continue
+                data = len(tcp) - (tcp[12] >> 4) * 4
+                end = (struct.unpack("!I", tcp[4:8])[0] + data + (tcp[13] & FIN)) % 2 ** 32
+                if (end - self.ack) % 2 ** 32 < 2 ** 31:
+                    self.ack = end
+        except BlockingIOError:
+            pass
+        self.wire.setblocking(True)
+
+    @staticmethod
+    def pause(seconds=0.05):
+        time.sleep(seconds)
+
+    def send(self, data, flags=ACK | PSH, at=None, ack=None, ts=None, options=b"", ip_options=b"", timestamps=True,
+             advance=False):
+        """@at: distance from the next byte in order; @ack: from what is right; @ts: from the clock."""
+        self.clock += 1
+        seq = self.nxt + (at or 0)
+        if timestamps:
+            options += b"\1\1\x08\x0a" + struct.pack("!II", (self.clock + (ts or 0)) % 2 ** 32, self.echo)
+        options += b"\0" * (-len(options) % 4)
+        tcp = struct.pack("!HHIIBBHHH", self.sport, self.port, seq % 2 ** 32,
+                          (self.ack + (ack or 0)) % 2 ** 32 if flags & ACK else 0, (20 + len(options)) // 4 << 4, flags,
+                          502, 0, 0) + options + data
+        check = checksum(self.source + self.to + struct.pack("!HH", 6, len(tcp)) + tcp)
+        tcp = tcp[:16] + struct.pack("!H", check) + tcp[18:]
+        ip = struct.pack("!BBHHHBBH4s4s", 0x45 + len(ip_options) // 4, 0, 20 + len(ip_options) + len(tcp), 7, 0x4000, 64, 6,
+                         0, self.source, self.to) + ip_options
+        self.out.sendto(ip + tcp, (self.to_text, 0))
+        if advance:
+            self.nxt += len(data) + (flags & FIN)
+
+    def good(self, data, flags=ACK | PSH):
+        self.heard()
+        self.send(data, flags, advance=True)
+        self.pause()
+
+
+def overlap_fills_the_hole(t):
+    t.send(b"BBBB", at=2)
+    t.pause()
+    t.send(b"CCCC")
+    t.nxt += 6
+
+
+def larger_over_queued(t):
+    t.send(b"BB", at=3)
+    t.pause()
+    t.send(b"CCCCCC", at=2)
+    t.pause()
+    t.good(b"AA")
+    t.nxt += 6
+
+
+def beyond_the_window(t):
+    t.send(b"EVILEVIL", at=16 << 20)
+    t.pause(0.3)
+    t.good(b"good")
+
+
+def old_timestamp(t):
+    t.send(b"EEEE", ts=-100)
+    t.pause(0.3)
+    t.good(b"GGGG")
+
+
+def ack_of_the_unsent(t):
+    t.send(b"EEEE", ack=10 ** 8)
+    t.pause(0.3)
+    t.good(b"GGGG")
+
+
+def ack_too_old(t):
+    t.send(b"EEEE", ack=-10 ** 8)
+    t.pause(0.3)
+    t.good(b"GGGG")
+
+
+def fin_without_ack(t):
+    t.send(b"EEEE", FIN)
+    t.pause(0.3)
+    t.good(b"GGGG")
+
+
+def data_without_ack(t):
+    t.send(b"EEEE", PSH)
+    t.pause(0.3)
+    t.good(b"GGGG")
+
+
+def fin_beyond_the_window(t):
+    t.send(b"", FIN | ACK, at=16 << 20)
+    t.pause(0.3)
+    t.good(b"GGGG")
+
+
+def fin_ahead(t):
+    t.send(b"", FIN | ACK, at=4)
+    t.pause(0.3)
+    t.good(b"GGGG")
+    t.nxt += 1
+
+
+def md5_not_agreed(t):
+    t.send(b"EEEE", options=b"\x13\x12" + b"\0" * 16, timestamps=False)
+    t.pause(0.3)
+    t.good(b"GGGG")
+
+
+def source_route(t):
+    t.send(b"EEEE", ip_options=b"\x83\x07\x04" + t.to + b"\0")
+    t.pause(0.3)
+    t.good(b"GGGG")
+
+
+def reset_ahead(t):
+    t.send(b"", RST, at=1000)
+    t.pause(0.3)
+    t.good(b"GGGG")
+
+
+def reset_behind(t):
+    t.send(b"", RST, at=-1)
+    t.pause(0.3)
+    t.good(b"GGGG")
+
+
+def reset_exact(t):
+    t.send(b"", RST)
+    t.pause(0.3)
+
+
+def syn_inside(t):
+    t.send(b"", SYN, at=-123456)
+    t.pause(0.3)
+    t.good(b"GGGG")
+
+
+def syn_ack_inside(t):
+    t.send(b"", SYN | ACK)
+    t.pause(0.3)
+    t.good(b"GGGG")
+
+
+def malformed_option(t):
+    t.send(b"EEEE", options=b"\xfd\x28\1\1", timestamps=False)
+    t.nxt += 4
+    t.pause(0.3)
+    t.good(b"GGGG")
+
+
+def far_away(t):
+    for at in (2 ** 30, 2 ** 31, -2 ** 30):
+        t.send(b"EEEE", at=at)
+    t.pause(0.3)
+    t.good(b"GGGG")
+
+
+def overlap_with_delivered(t):
+    t.good(b"AAAA")
+    t.send(b"ZZZZBB", at=-4)
+    t.nxt += 2
+    t.pause()
+
+
+def again_at_its_place(t):
+    t.send(b"BB", at=2)
+    t.send(b"CC", at=2)
+    t.pause()
+    t.good(b"AA")
+    t.nxt += 2
+
+
+def data_behind_the_fin(t):
+    t.good(b"AAAA", ACK | FIN)
+    t.send(b"EEEE")
+    t.pause(0.3)
+
+
+CASES = [f for name, f in list(globals().items()) if callable(f) and getattr(f, "__code__", None) and
+         f.__code__.co_varnames[:1] == ("t",)]
+
+if __name__ == "__main__":
+    source, to, port, sport, case = sys.argv[1:]
+    talk = Talk(source, to, int(port), int(sport))
+    talk.good(b"first.")
+    globals()[case](talk)
+    talk.pause(0.3)
+    talk.good(b".last", ACK | PSH | FIN)
+    talk.pause(0.3)
+    talk.heard()
+    talk.send(b"", ACK)
