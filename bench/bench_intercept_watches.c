@@ -1,12 +1,15 @@
 /*
  * What watches cost intercept by their number: look-ups by tuple, memory, and the worst single step
- * while they are added. See bench.h for the form of the output.
+ * while they are added. And what comes before a watch or is left of one: early responses and orphans.
+ * See bench.h for the form of the output.
  */
 #include "bench.h"
 
 #include <unistd.h>
 
 #include "base/siphash.h"
+#include "intercept/watch/early.h"
+#include "intercept/watch/orphans.h"
 #include "intercept/watch/route.h"
 
 static const struct siphash_key key = { 0x1234567, 0x89abcdef };
@@ -70,11 +73,98 @@ static void measure(unsigned n)
 	route_free(w.route);
 }
 
+/* Early responses and orphans: @n tuples are there, one operation adds one and takes the oldest out. */
+struct waiting {
+	struct early *early;
+	struct orphans *orphans;
+	unsigned n, next;
+};
+
+static void on_record(const struct response *r, void *arg)
+{
+	(void)arg;
+	bench_sink += r->seq;
+}
+
+static void on_given_up(const struct tuple *t, const struct response *r, void *arg)
+{
+	(void)t;
+	on_record(r, arg);
+}
+
+static void do_hold(void *arg, unsigned n)
+{
+	struct waiting *w = arg;
+
+	for (; n--; w->next++) {
+		const struct segment s = { .tuple = tuple(w->next), .seq = w->next };
+
+		early_hold(w->early, &s, 1);
+	}
+}
+
+static void do_hold_take(void *arg, unsigned n)
+{
+	struct waiting *w = arg;
+
+	for (; n--; w->next++) {
+		const struct segment s = { .tuple = tuple(w->next), .seq = w->next };
+		const struct tuple t = tuple(w->next - w->n);
+
+		early_hold(w->early, &s, 1);
+		early_take(w->early, &t, 1, on_record, NULL);
+	}
+}
+
+static void do_orphan(void *arg, unsigned n)
+{
+	struct waiting *w = arg;
+	const struct addr owner = { { 0 } };
+
+	for (; n--; w->next++) {
+		const struct tuple t = tuple(w->next), old = tuple(w->next - w->n);
+
+		orphans_add(w->orphans, &t, &owner, 1);
+		orphans_forget(w->orphans, &old);
+	}
+}
+
+static void do_orphan_due(void *arg, unsigned n)
+{
+	struct waiting *w = arg;
+	struct addr owner;
+
+	while (n--) {
+		const struct tuple t = tuple(w->next - 1 - bench_random() % (2 * w->n));
+
+		bench_sink += orphans_due(w->orphans, &t, ORPHAN_GRACE_NS, &owner);
+	}
+}
+
+static void before_and_after(void)
+{
+	struct waiting w = { .early = early_new(&key, on_given_up, NULL), .n = EARLY_MAX / 4 };
+
+	if (!w.early)
+		abort();
+	bench_run("early.hold-take", do_hold_take, &w, 500000);
+	bench_run("early.hold-full", do_hold, &w, 500000);
+	early_free(w.early);
+	w = (struct waiting){ .orphans = orphans_new(&key), .n = ORPHANS_MAX / 4 * 3 };
+	if (!w.orphans)
+		abort();
+	bench_run("orphans.add-forget", do_orphan, &w, 500000);
+	do_orphan(&w, w.n);
+	bench_run("orphans.due", do_orphan_due, &w, 500000); /* of half of them there are none */
+	orphans_free(w.orphans);
+}
+
 int main(int argc, char **argv)
 {
 	bench_words = argc - 1;
 	bench_word = argv + 1;
 	for (size_t i = 0; i < ARRAY_SIZE(counts); i++)
 		measure(counts[i]);
+	before_and_after();
 	return 0;
 }

@@ -1,6 +1,6 @@
 /*
- * What sessions cost by their number: look-ups in the flow table, a step of the engine, memory, and
- * the worst single step while a million of them are opened. See bench.h for the form of the output.
+ * What sessions cost by their number: look-ups in the flow table, sources of a pool, a step of the engine,
+ * memory, and the worst single step while a million of them are opened. See bench.h for the form of the output.
  *
  * A cycle of the engine is what one request makes of it: the client's data is captured and sent on,
  * the target's answer comes, the client's ACK is captured; and the timers that follow from it.
@@ -15,6 +15,7 @@
 
 #include "packet/options.h"
 #include "session/impl.h"
+#include "tcpcopy/mapping.h"
 
 #define BATCH 8
 
@@ -331,6 +332,47 @@ static void memory(unsigned n)
 		bench_print("memory.process.1000000", (double)bench_resident() / 1e6, "MB");
 }
 
+/* --- sources: one operation gives back the oldest of @n sessions' and takes one for a new session --- */
+struct sources {
+	struct mapping *mapping;
+	struct endpoint *taken;
+	unsigned n, next;
+};
+
+static void do_source(void *arg, unsigned n)
+{
+	struct sources *s = arg;
+
+	for (; n--; s->next++) {
+		const struct flow_key old = flow(s->next - s->n), k = flow(s->next);
+		struct endpoint *e = &s->taken[s->next % s->n];
+
+		if (s->next >= s->n)
+			mapping_give(s->mapping, &old, e);
+		if (!mapping_take(s->mapping, &k, e))
+			abort();
+	}
+}
+
+/* Up to a quarter of the addresses have a client, so some endpoints collide. */
+static void sources(unsigned n)
+{
+	static struct config c = { .n_pool = 1 };
+	const struct fanout spread = { .workers = 1, .source_port_only = true };
+	struct sources s = { .mapping = mapping_new(&c, &spread, 0, &key),
+			     .taken = calloc(n, sizeof(*s.taken)),
+			     .n = n };
+	char name[64];
+
+	if (!s.mapping || !s.taken || !prefix_parse(&c.pool[0], "10.0.0.0/14"))
+		abort();
+	do_source(&s, n);
+	snprintf(name, sizeof(name), "mapping.give-take.%u", n);
+	bench_run(name, do_source, &s, 500000);
+	mapping_free(s.mapping);
+	free(s.taken);
+}
+
 /* Of the million times that a session is opened, the slowest and the slowest but a hundred. */
 static void worst(unsigned n)
 {
@@ -376,6 +418,8 @@ int main(int argc, char **argv)
 	bench_word = argv + 1;
 	for (size_t i = 0; i < ARRAY_SIZE(counts); i++)
 		apart("lookup", lookup, counts[i]);
+	for (size_t i = 0; i < ARRAY_SIZE(counts); i++)
+		apart("mapping", sources, counts[i]);
 	for (size_t i = 0; i < ARRAY_SIZE(counts); i++)
 		apart("engine.cycle", engine, counts[i]);
 	for (size_t i = 0; i < ARRAY_SIZE(counts); i++)
