@@ -1,13 +1,13 @@
 /*
  * Linear hashing with buckets of one cache line.
  *
- *     chunk[0] ── 1024 buckets      bucket: 7 entries | 7 tags | more?
+ *     chunk[0] ── 1024 buckets      bucket: 7 entries | 7 tags | how many
  *     chunk[1] ── 1024 buckets                  └─ the last one's `next`: entries beyond seven
  *     ...
  *
  * In: entries and their hashes, from the caller, who owns them. Out: the entry for a key. A look-up
- * reads one cache line, compares tags (8 bits of the hash) and touches, nearly always, no entry but
- * the one it wants.
+ * reads one cache line, compares all seven tags (8 bits of the hash) at once and touches, nearly always,
+ * no entry but the one it wants.
  *
  * Growth. `half` is a power of two; there are half <= n < 2 * half buckets. An entry's bucket is
  * hash mod 2 * half if that bucket exists already, else hash mod half. When there are more than
@@ -22,8 +22,11 @@
  */
 #include "base/table.h"
 
+#include <endian.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "base/util.h"
 
 #define PLACES 7
 #define LAST (PLACES - 1)
@@ -36,8 +39,9 @@
 struct bucket {
 	struct table_node *node[PLACES]; /* without gaps */
 	uint8_t tag[PLACES];
-	bool more; /* node[LAST]->next is not NULL */
+	uint8_t used; /* places; MORE: all, and a list behind the last */
 };
+#define MORE (PLACES + 1)
 _Static_assert(sizeof(struct bucket) == 64, "one cache line");
 
 struct table {
@@ -117,27 +121,45 @@ void table_free(struct table *t)
 	free(t);
 }
 
+/*
+ * Which places have @tag? The top bit of byte i says so of place i. Seldom one is said to have it that has not, never
+ * the other way round.
+ */
+static inline uint64_t same_tags(const struct bucket *b, uint8_t tag)
+{
+	const uint64_t ones = 0x0101010101010101ull;
+	const unsigned used = MIN(b->used, PLACES);
+	uint64_t tags;
+
+	memcpy(&tags, (const char *)b + offsetof(struct bucket, tag), sizeof(tags));
+	tags = le64toh(tags) ^ ones * tag;
+	return (tags - ones) & ~tags & ones << 7 & ((1ull << 8 * used) - 1);
+}
+
+static inline unsigned first_place(uint64_t places)
+{
+	return (unsigned)__builtin_ctzll(places) / 8;
+}
+
 static void bucket_put(struct bucket *b, struct table_node *n)
 {
-	n->next = NULL;
-	for (int i = 0; i < PLACES; i++) {
-		if (b->node[i])
-			continue;
-		b->node[i] = n;
-		b->tag[i] = tag_of(n->hash);
+	if (b->used < PLACES) {
+		n->next = NULL;
+		b->tag[b->used] = tag_of(n->hash);
+		b->node[b->used++] = n;
 		return;
 	}
 	n->next = b->node[LAST]->next;
 	b->node[LAST]->next = n;
-	b->more = true;
+	b->used = MORE;
 }
 
 /* Everything in @b, as a list. */
 static struct table_node *bucket_empty(struct bucket *b)
 {
-	struct table_node *list = b->more ? b->node[LAST]->next : NULL;
+	struct table_node *list = b->used == MORE ? b->node[LAST]->next : NULL;
 
-	for (int i = 0; i < PLACES && b->node[i]; i++) {
+	for (unsigned i = 0; i < MIN(b->used, PLACES); i++) {
 		b->node[i]->next = list;
 		list = b->node[i];
 	}
@@ -189,42 +211,38 @@ void table_add(struct table *t, struct table_node *n, uint32_t hash)
 }
 
 /* Takes out what lies at place @i; the gap is filled from behind. */
-static void bucket_take(struct bucket *b, int i)
+static void bucket_take(struct bucket *b, unsigned i)
 {
-	int last = LAST;
-
-	if (b->more) {
+	if (b->used == MORE) {
 		struct table_node *n = b->node[LAST]->next;
 
 		if (i != LAST)
 			b->node[LAST]->next = n->next;
 		b->node[i] = n;
 		b->tag[i] = tag_of(n->hash);
-		b->more = b->node[LAST]->next != NULL;
+		b->used = b->node[LAST]->next ? MORE : PLACES;
 		return;
 	}
-	while (!b->node[last])
-		last--;
-	b->node[i] = b->node[last];
-	b->tag[i] = b->tag[last];
-	b->node[last] = NULL;
+	b->used--;
+	b->node[i] = b->node[b->used];
+	b->tag[i] = b->tag[b->used];
 }
 
 static bool bucket_remove(struct bucket *b, struct table_node *n)
 {
 	struct table_node **p;
 
-	for (int i = 0; i < PLACES && b->node[i]; i++)
-		if (b->node[i] == n) {
-			bucket_take(b, i);
+	for (uint64_t same = same_tags(b, tag_of(n->hash)); same; same &= same - 1)
+		if (b->node[first_place(same)] == n) {
+			bucket_take(b, first_place(same));
 			return true;
 		}
-	if (!b->more)
+	if (b->used < MORE)
 		return false;
 	for (p = &b->node[LAST]->next; *p; p = &(*p)->next)
 		if (*p == n) {
 			*p = n->next;
-			b->more = b->node[LAST]->next != NULL;
+			b->used = b->node[LAST]->next ? MORE : PLACES;
 			return true;
 		}
 	return false;
@@ -244,12 +262,14 @@ struct table_node *table_find(const struct table *t, uint32_t hash,
 			      bool (*eq)(struct table_node *n, const void *key), const void *key)
 {
 	const struct bucket *b = bucket_of(t, hash);
-	const uint8_t tag = tag_of(hash);
 
-	for (int i = 0; i < PLACES && b->node[i]; i++)
-		if (b->tag[i] == tag && b->node[i]->hash == hash && eq(b->node[i], key))
-			return b->node[i];
-	if (!b->more)
+	for (uint64_t same = same_tags(b, tag_of(hash)); same; same &= same - 1) {
+		struct table_node *n = b->node[first_place(same)];
+
+		if (n->hash == hash && eq(n, key))
+			return n;
+	}
+	if (b->used < MORE)
 		return NULL;
 	for (struct table_node *n = b->node[LAST]->next; n; n = n->next)
 		if (n->hash == hash && eq(n, key))
@@ -265,11 +285,9 @@ void table_prefetch(const struct table *t, uint32_t hash)
 struct table_node *table_likely(const struct table *t, uint32_t hash)
 {
 	const struct bucket *b = bucket_of(t, hash);
+	const uint64_t same = same_tags(b, tag_of(hash));
 
-	for (int i = 0; i < PLACES && b->node[i]; i++)
-		if (b->tag[i] == tag_of(hash))
-			return b->node[i];
-	return NULL;
+	return same ? b->node[first_place(same)] : NULL;
 }
 
 uint32_t table_count(const struct table *t)
