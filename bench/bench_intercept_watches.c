@@ -163,8 +163,8 @@ int main(int argc, char **argv)
 {
 	bench_words = argc - 1;
 	bench_word = argv + 1;
+	before_and_after();
 	for (size_t i = 0; i < ARRAY_SIZE(counts); i++)
 		measure(counts[i]);
-	before_and_after();
 	return 0;
 }

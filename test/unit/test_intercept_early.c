@@ -133,6 +133,23 @@ static void one_connection_does_not_fill_it(void **state)
 	assert_int_equal(got[0], 0); /* its beginning */
 }
 
+/* The one that makes room may be the only other one of the same connection. */
+static void room_made_by_the_same_connection(void **state)
+{
+	struct early *e = *state;
+
+	for (unsigned i = 0; i < EARLY_MAX; i++)
+		hold(e, (uint16_t)(i + 1), i, i);
+	hold(e, 1, 77, EARLY_MAX);
+	assert_int_equal(given_up, 1);
+	assert_int_equal(early_waiting(e), EARLY_MAX);
+	assert_int_equal(take(e, 1, EARLY_MAX), 1);
+	assert_int_equal(got[0], 77);
+	assert_int_equal(take(e, 2, EARLY_MAX), 1);
+	assert_int_equal(got[0], 1);
+	assert_int_equal(early_waiting(e), EARLY_MAX - 2);
+}
+
 /* Whatever is done in whatever order: each one held is delivered or given up, once. */
 static void none_is_lost_and_none_comes_twice(void **state)
 {
@@ -296,6 +313,29 @@ static void lost_watches_are_bounded(void **state)
 	orphans_free(o);
 }
 
+static void a_watch_lost_again_counts_from_then(void **state)
+{
+	struct orphans *o = orphans_new(&key);
+	struct addr first = addr_from_v4("\x0a\x5a\x6f\x8e"), second = addr_from_v4("\x0a\x5a\x6f\x8f"),
+		    owner;
+	struct tuple t = lost_tuple(1), other = lost_tuple(2);
+	const uint64_t at = 100 * NS_PER_SEC;
+
+	(void)state;
+	orphans_add(o, &t, &first, at);
+	orphans_add(o, &t, &second, at + NS_PER_SEC);
+	assert_int_equal(orphans_count(o), 1);
+	assert_false(orphans_due(o, &t, at + ORPHAN_GRACE_NS, &owner));
+	assert_true(orphans_due(o, &t, at + NS_PER_SEC + ORPHAN_GRACE_NS, &owner));
+	assert_true(addr_eq(&owner, &second));
+	/* That it was told is its own affair, not that of whoever has its place. */
+	orphans_forget(o, &t);
+	assert_int_equal(orphans_count(o), 0);
+	orphans_add(o, &other, &first, at);
+	assert_true(orphans_due(o, &other, at + NS_PER_SEC + ORPHAN_GRACE_NS, &owner));
+	orphans_free(o);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -304,10 +344,12 @@ int main(void)
 		T(they_wait_half_a_second),
 		T(there_is_room_for_so_many),
 		T(one_connection_does_not_fill_it),
+		T(room_made_by_the_same_connection),
 		T(none_is_lost_and_none_comes_twice),
 #undef T
 		cmocka_unit_test(a_lost_watch_is_told_after_its_grace),
 		cmocka_unit_test(lost_watches_are_bounded),
+		cmocka_unit_test(a_watch_lost_again_counts_from_then),
 		cmocka_unit_test(targets_come_and_go),
 		cmocka_unit_test(filters_are_as_narrow_as_may_be),
 		cmocka_unit_test(the_number_of_targets_is_bounded),

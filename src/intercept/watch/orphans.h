@@ -39,7 +39,7 @@ void orphans_expire(struct orphans *o, uint64_t now);
 
 /* For a file that has them all (state.c). orphans_changed(): since the call of it before. */
 bool orphans_changed(struct orphans *o);
-unsigned orphans_count(const struct orphans *o); /* at least as many as orphans_each() has */
+unsigned orphans_count(const struct orphans *o);
 void orphans_each(const struct orphans *o, void (*fn)(const struct orphan *x, void *arg), void *arg);
 
 #endif
