@@ -9,7 +9,7 @@ import time
 TOP = pathlib.Path(__file__).resolve().parent.parent.parent
 sys.path[:0] = [str(TOP / "lab"), str(TOP / "test" / "system")]
 
-from conftest import BIN, Replay, wait_until                        # noqa: E402, F401
+from conftest import BIN, Replay                                    # noqa: E402
 from labnet.netns import tool                                       # noqa: E402
 from .framework import Skip                                         # noqa: E402
 

@@ -4,8 +4,9 @@ import functools
 
 from . import work
 from .framework import Column, Section
-from .measure import Machine, Tools, memory, missing, need_option, quiet, segments, wait_until
+from .measure import Machine, Tools, memory, missing, need_option, quiet, segments
 from .traffic import LoadServer, RedisPair, Sender, reuse_ports
+from conftest import wait_until
 from labnet import Lab
 
 COLUMNS = {

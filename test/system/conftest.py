@@ -1,9 +1,11 @@
-"""What the system tests share: a lab for each test, and the two programs in it."""
+"""What the system tests share: a lab for each test, the two programs in it, and tools built for the tests."""
 
+import fcntl
 import json
 import os
 import pathlib
 import re
+import socket
 import subprocess
 import sys
 import time
@@ -14,6 +16,7 @@ TOP = pathlib.Path(__file__).resolve().parent.parent.parent
 sys.path.insert(0, str(TOP / "lab"))
 
 from labnet import Lab                                              # noqa: E402
+from two_hosts import two_hosts                                     # noqa: E402
 
 BIN = pathlib.Path(os.environ.get("TCPCOPY_BIN_DIR", TOP))
 SANITIZED = (BIN / "tcpcopy").exists() and b"__asan_init" in (BIN / "tcpcopy").read_bytes()
@@ -35,6 +38,57 @@ def wait_until(condition, timeout=20, step=0.05):
             return False
         time.sleep(step)
     return True
+
+
+class Echo:
+    """A server on the target that sends back what it gets."""
+
+    def __init__(self, lab, port=6379):
+        with lab.host("target").inside():
+            self.socket = socket.create_server(("::", port), family=socket.AF_INET6, dualstack_ipv6=True)
+
+    def accept(self):
+        self.socket.settimeout(5)
+        return self.socket.accept()[0]
+
+
+@pytest.fixture
+def net(lab):
+    """A lab with the route to the assistant, and an echo server on the target."""
+    lab.route_to_assistant("client")
+    lab.echo = Echo(lab)
+    yield lab
+    lab.echo.socket.close()
+
+
+def built(name):
+    """The path of build/tools/NAME, made if need be; files of tests that run at the same time make it once."""
+    with open(TOP / "Makefile") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        subprocess.run(["make", "-s", f"build/tools/{name}"], cwd=TOP, check=True)
+    return TOP / "build/tools" / name
+
+
+@pytest.fixture(scope="session")
+def iotool():
+    return built("iotool")
+
+
+@pytest.fixture(scope="session")
+def hostile():
+    return built("hostile")
+
+
+@pytest.fixture
+def hosts(iotool):
+    with two_hosts(iotool) as pair:
+        yield pair
+
+
+@pytest.fixture(params=["packet", "ring", "alternate"])
+def mode(request):
+    """The ways to capture; by turns, both sockets of "auto" are used."""
+    return request.param
 
 
 class Program:

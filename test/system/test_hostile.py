@@ -3,7 +3,6 @@
 refused is counted by its reason.
 """
 
-import os
 import random
 import re
 import socket
@@ -12,20 +11,12 @@ import subprocess
 import threading
 
 import pytest
-from conftest import BIN, SANITIZED, TOP, wait_until
+from conftest import BIN, SANITIZED, wait_until
 from faults import World
 from workload import ask, connect
 
 PACKETS = 200_000
 SEED = 1
-
-
-@pytest.fixture(scope="session")
-def hostile():
-    made = os.environ.get("HOSTILE")
-    if not made:
-        subprocess.run(["make", "-s", "build/tools/hostile"], cwd=TOP, check=True)
-    return made or TOP / "build/tools/hostile"
 
 
 def packets(lab, tool, source, to, from_host, from_port, to_host, to_port, count):

@@ -4,14 +4,13 @@
 Packets alone are sent by build/tools/iotool from the online server to the target; whole sessions by the two programs.
 What arrived is judged by tshark at the target, by the target's kernel and by redis.
 """
-import os
 import re
 import subprocess
 import threading
 import time
 
 import pytest
-from conftest import TOP, Program, wait_until
+from conftest import Program, wait_until
 from test_walkthrough import drain
 
 CLIENT = {4: "10.90.114.82", 6: "fd90::114:82"}
@@ -20,14 +19,6 @@ FIELDS = ["ip.id", "ip.ttl", "ipv6.hlim", "ip.len", "ipv6.plen", "tcp.seq_raw", 
 CHECKS = ["tcp.check_checksum:TRUE", "ip.check_checksum:TRUE", "tcp.desegment_tcp_streams:FALSE"]
 MSS = 1400
 LARGE = 250 * 251           # a super-packet of 45 pieces; a multiple of what iotool's payload repeats after
-
-
-@pytest.fixture(scope="session")
-def iotool():
-    made = os.environ.get("IOTOOL")
-    if not made:
-        subprocess.run(["make", "-s", "build/tools/iotool"], cwd=TOP, check=True)
-    return made or TOP / "build/tools/iotool"
 
 
 class Sender:

@@ -19,7 +19,7 @@ import subprocess
 import time
 
 import pytest
-from conftest import BIN, TOP, Program, wait_until
+from conftest import BIN, TOP, Echo, Program, wait_until
 
 INTERCEPT = BIN / "intercept"
 CHANNEL_PORT = 36524
@@ -151,26 +151,6 @@ class Flow:
     def syn(self):
         # MSS 1460, SACK permitted, timestamps, window scale 7
         self.send(SYN, options=bytes.fromhex("020405b4" "0402080a0000000100000000" "01030307"))
-
-
-class Echo:
-    """A server on the target that sends back what it gets."""
-
-    def __init__(self, lab, port=PORT):
-        with lab.host("target").inside():
-            self.socket = socket.create_server(("::", port), family=socket.AF_INET6, dualstack_ipv6=True)
-
-    def accept(self):
-        self.socket.settimeout(5)
-        return self.socket.accept()[0]
-
-
-@pytest.fixture
-def net(lab):
-    lab.route_to_assistant("client")
-    lab.echo = Echo(lab)
-    yield lab
-    lab.echo.socket.close()
 
 
 def start(lab, *args):

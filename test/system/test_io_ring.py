@@ -4,7 +4,8 @@ import os
 import time
 
 import pytest
-from test_io import CLIENT, CLIENT6, hosts, iotool, mode, results, transfer     # noqa: F401
+from test_io import CLIENT, CLIENT6, transfer
+from two_hosts import results
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="network namespaces need root")
 FILTER = "tcp dst port 6379"

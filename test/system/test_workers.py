@@ -7,8 +7,7 @@ import re
 import pytest
 
 from conftest import Program, wait_until
-from test_intercept import FILTER, TARGET, FakeTcpcopy, Flow, endpoint, net, opened, start    # noqa: F401
-from test_io import hosts, iotool, mode                                         # noqa: F401
+from test_intercept import FILTER, TARGET, FakeTcpcopy, Flow, endpoint, opened, start
 from workload import Trouble, all_complete, appends, ask, closed, connect, equal, pair
 
 # IPv4 without and with options, in two fragments, IPv6, and IPv6 with a jumbo header; in both directions, as resets
@@ -153,7 +152,7 @@ def test_intercept_comes_back_with_another_number_of_workers(lab, replay):
 
 
 @pytest.mark.parametrize("args", [FILTER, ["-i", "eth0"]], ids=["filter", "announced"])
-def test_a_tcpcopy_that_knows_nothing_of_workers(net, args):                     # noqa: F811
+def test_a_tcpcopy_that_knows_nothing_of_workers(net, args):
     """It has one connection, and the responses of all workers come by it."""
     intercept = start(net, *args, "--workers", 3)
     tcpcopy = FakeTcpcopy(net)
@@ -178,7 +177,7 @@ def test_both_kinds_of_tcpcopy_at_once(lab, replay):
     assert all_complete(run.stop())
 
 
-def test_a_wrong_place(net):                                                     # noqa: F811
+def test_a_wrong_place(net):
     """A worker that there is not, half of a PLACE, silence: each costs its own connection only."""
     intercept = start(net, *FILTER, "--workers", 2)
     for start_of in (b"\x0d\0\0\2\0\7", b"\x0d\0\0\3\0\1", b"\x0d\0"):
