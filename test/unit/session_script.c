@@ -157,7 +157,9 @@ static bool do_config(struct script *s, char *text)
 		s->ipv6 = true;
 	else
 		fault = value ? script_number(value, &n) : "number?";
-	if (!strcmp(key, "session-buffer"))
+	if (!strcmp(key, "server-window"))
+		c->server_window = (uint32_t)n;
+	else if (!strcmp(key, "session-buffer"))
 		c->session_buffer = n;
 	else if (!strcmp(key, "memory"))
 		c->max_memory = n;
@@ -212,6 +214,12 @@ static bool number_of(const struct script *s, const char *name, uint64_t *n)
 	for (int d = 0; d < DECLINE_COUNT; d++) {
 		if (!strncmp(name, "declined_", 9) && !strcmp(name + 9, decline_name((enum decline)d))) {
 			*n = c->declined[d];
+			return true;
+		}
+	}
+	for (int r = 0; r < REFUSAL_COUNT; r++) {
+		if (!strncmp(name, "refused_", 8) && !strcmp(name + 8, refusal_name((enum refusal)r))) {
+			*n = c->refused[r];
 			return true;
 		}
 	}
