@@ -150,10 +150,6 @@ enum queue_result queue_put(struct engine *e, struct session *s, const struct se
 	while (seq_lt(at, end) || (fin && at == end)) {
 		uint32_t n = end - at;
 
-		if (s->events & EV_CLIENT_FIN) {
-			e->n.keepalive_bytes += n;
-			return result;
-		}
 		if (n > QSEG_MAX_DATA) {
 			n = QSEG_MAX_DATA;
 			if (g->gso_size && g->gso_size <= n) /* cut where the client's segments were */
