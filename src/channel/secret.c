@@ -25,6 +25,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "program/args.h"
 #include "base/util.h"
 #include "channel/secret_impl.h"
 
@@ -174,6 +175,15 @@ struct channel_secret *channel_secret_load(const char *path, char *err, size_t e
 	}
 	OPENSSL_cleanse(content, sizeof(content));
 	return s;
+}
+
+const char *channel_secret_set(void *into, const char *path)
+{
+	struct channel_secret **s = into;
+	char err[512];
+
+	*s = channel_secret_load(path, err, sizeof(err));
+	return *s ? NULL : args_wrong("%s", err);
 }
 
 void channel_secret_free(struct channel_secret *s)

@@ -19,6 +19,8 @@ struct channel_secret;
  * nowhere but as a key derived from it.
  */
 struct channel_secret *channel_secret_load(const char *path, char *err, size_t err_size);
+/* The same as a setter of args_option; @into is a struct channel_secret *. */
+const char *channel_secret_set(void *into, const char *path);
 void channel_secret_free(struct channel_secret *s);
 
 #endif

@@ -76,7 +76,7 @@ static void take_pid_file(const char *path)
 {
 	pid_t holder;
 
-	if (!path || !pid_file_take(path, &holder))
+	if (!*path || !pid_file_take(path, &holder))
 		return;
 	if (errno == EBUSY)
 		daemon_fail(1,
@@ -91,17 +91,17 @@ static void take_pid_file(const char *path)
 
 static void open_log(const struct config *c)
 {
-	if (c->log_file && log_to_file(c->log_file))
+	if (c->run.log_path[0] && log_to_file(c->run.log_path))
 		daemon_fail(1,
 			    "option -l \"%s\": %s; accepted: a file in a directory that exists "
 			    "and may be written",
-			    c->log_file, strerror(errno));
-	if (c->log_journal && log_to_journal(LOG_JOURNAL_SOCKET))
+			    c->run.log_path, strerror(errno));
+	if (c->run.log_journal && log_to_journal(LOG_JOURNAL_SOCKET))
 		daemon_fail(1,
 			    "option -l \"journal\": " LOG_JOURNAL_SOCKET
 			    ": %s; accepted: a file, or journal where systemd runs",
 			    strerror(errno));
-	if (c->daemon && !c->log_file && !c->log_journal)
+	if (c->run.daemon && !c->run.log_path[0] && !c->run.log_journal)
 		log_info("option -d without -l: further messages go to syslog");
 }
 
@@ -119,8 +119,8 @@ static void log_facts(const struct config *c, const char *where)
 	log_info("intercept " VERSION " captures %s on %s, listens for tcpcopy on %s, %s",
 		 c->filter ? c->filter : "what tcpcopy announces", interfaces, where,
 		 c->guard ? "drops what the kernel would forward" : "forwards nothing");
-	log_info("workers: %u%s", c->workers,
-		 c->busy_poll
+	log_info("workers: %u%s", c->run.workers,
+		 c->run.busy_poll
 			 ? ", busy polling: each uses a whole processor, also when there is nothing to do"
 			 : "");
 	if (c->n_allow)
@@ -136,25 +136,25 @@ static void log_facts(const struct config *c, const char *where)
 /* --stats, --status and the file of --report. */
 static void open_reports(struct program *program, const struct config *c)
 {
-	struct timeval tv = { .tv_sec = (time_t)(c->stats_interval / NS_PER_SEC),
-			      .tv_usec = (suseconds_t)(c->stats_interval % NS_PER_SEC / 1000) };
+	struct timeval tv = { .tv_sec = (time_t)(c->run.stats_interval / NS_PER_SEC),
+			      .tv_usec = (suseconds_t)(c->run.stats_interval % NS_PER_SEC / 1000) };
 	char err[512];
 
 	program->report = report_open(c, program->workers, err, sizeof(err));
 	if (!program->report)
 		daemon_fail(1, "%s", err);
-	program->control = control_open(program->base, "intercept", c->control_path, status_of, program, err,
-					sizeof(err));
-	if (!program->control && *c->control_path)
+	program->control = control_open(program->base, "intercept", c->run.control_path, status_of, program,
+					err, sizeof(err));
+	if (!program->control && *c->run.control_path)
 		daemon_fail(1,
 			    "option --control \"%s\": %s; accepted: a new name in a directory that "
 			    "exists and may be written",
-			    c->control_path, err);
+			    c->run.control_path, err);
 	if (program->control)
 		log_info("status: intercept --status --control %s", control_path(program->control));
 	else
 		log_info("no --status: %s; --control names another path", err);
-	if (!c->stats_interval)
+	if (!c->run.stats_interval)
 		return;
 	program->stats = event_new(program->base, -1, EV_PERSIST, on_stats, program);
 	if (!program->stats || event_add(program->stats, &tv))
@@ -187,15 +187,15 @@ int main(int argc, char **argv)
 
 	if (status >= 0)
 		return status;
-	if (config.status)
-		return control_ask("intercept", config.control_path, config.status_json);
-	if (config.check)
+	if (config.run.status)
+		return control_ask("intercept", config.run.control_path, config.run.status_json);
+	if (config.run.check)
 		return check_main(&config, argv);
 	log_init("intercept", LOGL_INFO);
-	if (config.daemon && daemon_begin("intercept"))
+	if (config.run.daemon && daemon_begin("intercept"))
 		daemon_fail(1, "option -d: %s", strerror(errno));
 	open_log(&config);
-	take_pid_file(config.pid_file);
+	take_pid_file(config.run.pid_path);
 	program.base = event_base_new();
 	if (!program.base)
 		daemon_fail(1, "the event loop: %s", strerror(errno));
@@ -206,14 +206,14 @@ int main(int argc, char **argv)
 	log_facts(&config, where);
 	open_reports(&program, &config);
 	sandbox_keep_readable("/proc/sys/net"); /* forwarding is watched */
-	if (sandbox_enter(&config.user, config.no_sandbox, err, sizeof(err)))
+	if (sandbox_enter(&config.run.user, config.run.no_sandbox, err, sizeof(err)))
 		daemon_fail(1, "%s", err);
 	if (workers_start(program.workers, err, sizeof(err)))
 		daemon_fail(1, "%s", err);
 	log_info("ready");
 	if (daemon_ready())
 		daemon_fail(1, "option -d: %s", strerror(errno));
-	if (config.daemon && !config.log_file && !config.log_journal)
+	if (config.run.daemon && !config.run.log_path[0] && !config.run.log_journal)
 		log_to_syslog();
 	event_base_dispatch(program.base);
 	control_close(program.control);

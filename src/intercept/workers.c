@@ -95,7 +95,7 @@ static int open_all(struct workers *w, struct config *c, char *where, size_t whe
 	if (!w->threads)
 		return -1;
 	snprintf(err, err_size, "out of memory");
-	for (; w->count < c->workers; w->count++) {
+	for (; w->count < c->run.workers; w->count++) {
 		struct pipeline *p = pipeline_new(threads_base(w->threads, w->count), c, w->admission);
 
 		if (!p)
@@ -107,7 +107,7 @@ static int open_all(struct workers *w, struct config *c, char *where, size_t whe
 	}
 	for (unsigned i = 0; i < w->count; i++)
 		clients_spread(w->pipeline[i]->clients, &w->spread, i);
-	if (c->state_file && open_state(w, c->state_file, err, err_size))
+	if (c->state_path[0] && open_state(w, c->state_path, err, err_size))
 		return -1;
 	/* Its helper process must not have the captures' sockets. */
 	if (c->guard && !(w->guard = guard_open(err, err_size)))
@@ -128,11 +128,11 @@ struct workers *workers_open(struct config *c, char *where, size_t where_size, c
 		snprintf(err, err_size, "out of memory");
 		return NULL;
 	}
-	w->spread.workers = c->workers;
-	w->options = (struct threads_options){ .count = c->workers,
-					       .cpus = c->cpus,
-					       .n_cpus = c->n_cpus,
-					       .busy = c->busy_poll,
+	w->spread.workers = c->run.workers;
+	w->options = (struct threads_options){ .count = c->run.workers,
+					       .cpus = c->run.cpus,
+					       .n_cpus = c->run.n_cpus,
+					       .busy = c->run.busy_poll,
 					       .idle = on_idle,
 					       .arg = w };
 	if (open_all(w, c, where, where_size, err, err_size) == 0)

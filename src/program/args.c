@@ -56,12 +56,20 @@ static const struct args_option *option_at(const struct args_program *program, s
 const char *args_wrong(const char *fmt, ...)
 {
 	static char text[512];
+	char composed[sizeof(text)]; /* for text may be among the arguments */
 	va_list args;
 
 	va_start(args, fmt);
-	vsnprintf(text, sizeof(text), fmt, args);
+	vsnprintf(composed, sizeof(composed), fmt, args);
 	va_end(args);
-	return text;
+	return strcpy(text, composed);
+}
+
+const char *args_set_true(void *flag, const char *value)
+{
+	(void)value;
+	*(bool *)flag = true;
+	return NULL;
 }
 
 void args_free(void)
@@ -320,7 +328,7 @@ static int apply(struct parse *p, const struct args_option *o, const char *typed
 		return complain(p->program, typed, value, NULL, "given twice; accepted: once");
 	}
 	*seen = 1;
-	wrong = o->set(p->into, value);
+	wrong = o->set((char *)p->into + o->at, value);
 	return wrong ? complain(p->program, typed, value, o, wrong) : -1;
 }
 

@@ -25,13 +25,20 @@ struct args_option {
 	const char *accepted; /* what is accepted, for the error message; NULL where @value says it
 				 all */
 	/*
-	 * Takes the value as typed (NULL for an option without one) and keeps it in @into; the
-	 * string lasts as long as argv, that of a greedy option until args_free(). Returns NULL, or
-	 * what is wrong with the value, in words that fit between "option -x "value": " and ";
-	 * accepted: ...".
+	 * Takes the value as typed (NULL for an option without one) and keeps it in @into, which is
+	 * the @into of args_parse() plus `at` bytes. The string lasts as long as argv, that of a greedy
+	 * option until args_free(). Returns NULL, or what is wrong with the value, in words that fit
+	 * between "option -x "value": " and "; accepted: ...".
 	 */
 	const char *(*set)(void *into, const char *value);
+	size_t at; /* ARGS_AT(), or ARGS_WHOLE: all that args_parse() has */
 };
+
+#define ARGS_WHOLE 0
+/* The offset of @field in a struct @type, of which the compiler sees that it is a @kind, as the setter wants. */
+#define ARGS_AT(type, kind, field) _Generic(&((type *)0)->field, kind * : offsetof(type, field))
+
+const char *args_set_true(void *flag, const char *value); /* a setter, of a bool */
 
 struct args_program {
 	const char *name;
@@ -54,8 +61,10 @@ int args_parse(const struct args_program *program, int argc, char **argv, void *
  * resolve). Returns 2. */
 int args_error(const struct args_program *program, char letter, const char *value, const char *wrong);
 
-/* For setters that have to compose what is wrong: formats into static memory that lasts until the
- * next call. */
+/*
+ * For setters that have to compose what is wrong. The words are in memory of this function's own, and hold until it
+ * is called again; an argument may be what it returned before.
+ */
 const char *args_wrong(const char *fmt, ...) PRINTF_LIKE(1, 2);
 
 /* Frees the joined values of greedy options. */

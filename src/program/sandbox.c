@@ -44,6 +44,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "program/args.h"
 #include "program/log.h"
 #include "base/util.h"
 #include "build/config.h"
@@ -118,7 +119,6 @@ static bool number(const char *text, unsigned *n)
 
 const char *sandbox_user_parse(struct sandbox_user *u, const char *text)
 {
-	static char wrong[200];
 	const char *colon = strchr(text, ':');
 	const size_t len = colon ? (size_t)(colon - text) : strlen(text);
 	const struct passwd *pw;
@@ -133,9 +133,7 @@ const char *sandbox_user_parse(struct sandbox_user *u, const char *text)
 		u->uid = pw->pw_uid;
 		u->gid = pw->pw_gid;
 	} else if (!number(u->name, &u->uid)) {
-		snprintf(wrong, sizeof(wrong), "there is no user %s; useradd --system %s makes one", u->name,
-			 u->name);
-		return wrong;
+		return args_wrong("there is no user %s; useradd --system %s makes one", u->name, u->name);
 	} else {
 		pw = getpwuid(u->uid);
 		u->gid = pw ? pw->pw_gid : (gid_t)u->uid;
@@ -145,8 +143,7 @@ const char *sandbox_user_parse(struct sandbox_user *u, const char *text)
 		if (gr) {
 			u->gid = gr->gr_gid;
 		} else if (!number(colon + 1, &u->gid)) {
-			snprintf(wrong, sizeof(wrong), "there is no group %.64s", colon + 1);
-			return wrong;
+			return args_wrong("there is no group %.64s", colon + 1);
 		}
 	}
 	return geteuid() ? "only root can change the user" : NULL;

@@ -281,10 +281,10 @@ static void connect_now(evutil_socket_t fd, short what, void *arg)
 		.program = "tcpcopy",
 		.release = VERSION,
 		.worker = (uint16_t)all->worker,
-		.max_output = (64u << 20) / all->config->workers,
+		.max_output = (64u << 20) / all->config->run.workers,
 		.secret = all->config->secret,
 		.spreads = true,
-		.workers = (uint16_t)all->config->workers,
+		.workers = (uint16_t)all->config->run.workers,
 		.place = (uint16_t)p->number,
 	};
 

@@ -56,7 +56,7 @@ static void on_signal(evutil_socket_t number, short what, void *arg)
 	case SIGHUP:
 		if (log_reopen())
 			log_warn("cannot reopen the log \"%s\": %s; the old one is kept",
-				 prog.config.log_path, strerror(errno));
+				 prog.config.run.log_path, strerror(errno));
 		break;
 	default:
 		break;
@@ -81,9 +81,9 @@ static void on_started(const char *failed, void *arg)
 		log_warn("%s; trying again until it answers (-L)", failed);
 	else
 		log_info("ready");
-	if (daemon_ready() && prog.config.daemon)
+	if (daemon_ready() && prog.config.run.daemon)
 		daemon_fail(1, "cannot become a daemon: %s", strerror(errno));
-	if (prog.config.daemon && !prog.config.log_path[0] && !prog.config.log_journal)
+	if (prog.config.run.daemon && !prog.config.run.log_path[0] && !prog.config.run.log_journal)
 		log_to_syslog();
 }
 
@@ -91,29 +91,29 @@ static void take_pid_file(void)
 {
 	pid_t holder;
 
-	if (!prog.config.pid_path[0] || !pid_file_take(prog.config.pid_path, &holder))
+	if (!prog.config.run.pid_path[0] || !pid_file_take(prog.config.run.pid_path, &holder))
 		return;
 	if (errno == EBUSY)
 		daemon_fail(1, "option -P \"%s\": in use by process %d; end that one, or name another file",
-			    prog.config.pid_path, (int)holder);
+			    prog.config.run.pid_path, (int)holder);
 	daemon_fail(1, "option -P \"%s\": %s; accepted: a file in a directory that exists and may be written",
-		    prog.config.pid_path, strerror(errno));
+		    prog.config.run.pid_path, strerror(errno));
 }
 
 static void open_log(void)
 {
-	if (prog.config.log_path[0] && log_to_file(prog.config.log_path))
+	if (prog.config.run.log_path[0] && log_to_file(prog.config.run.log_path))
 		daemon_fail(
 			1,
 			"option -l \"%s\": %s; accepted: a file in a directory that exists and may be written",
-			prog.config.log_path, strerror(errno));
-	if (prog.config.log_journal && log_to_journal(LOG_JOURNAL_SOCKET))
+			prog.config.run.log_path, strerror(errno));
+	if (prog.config.run.log_journal && log_to_journal(LOG_JOURNAL_SOCKET))
 		daemon_fail(1,
 			    "option -l \"journal\": " LOG_JOURNAL_SOCKET
 			    ": %s; accepted: a file, or journal where systemd "
 			    "runs",
 			    strerror(errno));
-	if (prog.config.daemon && !prog.config.log_path[0] && !prog.config.log_journal)
+	if (prog.config.run.daemon && !prog.config.run.log_path[0] && !prog.config.run.log_journal)
 		log_info("option -d without -l: further messages go to syslog");
 }
 
@@ -131,13 +131,13 @@ static void open_reports(void)
 	prog.report = report_open(&prog.config, prog.workers, err, sizeof(err));
 	if (!prog.report)
 		daemon_fail(1, "%s", err);
-	prog.control =
-		control_open(prog.base, "tcpcopy", prog.config.control_path, status, NULL, err, sizeof(err));
-	if (!prog.control && prog.config.control_path[0])
+	prog.control = control_open(prog.base, "tcpcopy", prog.config.run.control_path, status, NULL, err,
+				    sizeof(err));
+	if (!prog.control && prog.config.run.control_path[0])
 		daemon_fail(
 			1,
 			"option --control \"%s\": %s; accepted: a new name in a directory that exists and may be written",
-			prog.config.control_path, err);
+			prog.config.run.control_path, err);
 	if (prog.control)
 		log_info("status: tcpcopy --status --control %s", control_path(prog.control));
 	else
@@ -154,10 +154,10 @@ static void add_events(void)
 		if (!prog.signals[i] || event_add(prog.signals[i], NULL))
 			daemon_fail(1, "out of memory");
 	}
-	if (!prog.config.stats_interval)
+	if (!prog.config.run.stats_interval)
 		return;
-	tv.tv_sec = (time_t)(prog.config.stats_interval / NS_PER_SEC);
-	tv.tv_usec = (suseconds_t)(prog.config.stats_interval % NS_PER_SEC / 1000);
+	tv.tv_sec = (time_t)(prog.config.run.stats_interval / NS_PER_SEC);
+	tv.tv_usec = (suseconds_t)(prog.config.run.stats_interval % NS_PER_SEC / 1000);
 	prog.stats = event_new(prog.base, -1, EV_PERSIST, on_stats, NULL);
 	if (!prog.stats || event_add(prog.stats, &tv))
 		daemon_fail(1, "out of memory");
@@ -180,14 +180,14 @@ int main(int argc, char **argv)
 	status = config_parse(&prog.config, argc, argv);
 	if (status >= 0)
 		return status;
-	if (prog.config.verbose)
+	if (prog.config.run.verbose)
 		log_init("tcpcopy", LOGL_DEBUG);
-	if (prog.config.status)
-		return control_ask("tcpcopy", prog.config.control_path, prog.config.status_json);
-	if (prog.config.check)
+	if (prog.config.run.status)
+		return control_ask("tcpcopy", prog.config.run.control_path, prog.config.run.status_json);
+	if (prog.config.run.check)
 		return check_main(&prog.config, argv);
 	signal(SIGPIPE, SIG_IGN);
-	if (prog.config.daemon && daemon_begin("tcpcopy"))
+	if (prog.config.run.daemon && daemon_begin("tcpcopy"))
 		daemon_fail(1, "option -d: cannot become a daemon: %s", strerror(errno));
 	open_log();
 	take_pid_file();
@@ -205,7 +205,7 @@ int main(int argc, char **argv)
 	add_events();
 	sandbox_keep_readable("/proc/net");
 	sandbox_keep_readable("/proc/sys/net");
-	if (sandbox_enter(&prog.config.user, prog.config.no_sandbox, err, sizeof(err)))
+	if (sandbox_enter(&prog.config.run.user, prog.config.run.no_sandbox, err, sizeof(err)))
 		daemon_fail(1, "%s", err);
 	if (workers_start(prog.workers, prog.base, on_started, NULL, err, sizeof(err)))
 		daemon_fail(1, "%s", err);

@@ -151,9 +151,9 @@ int pipeline_open(struct pipeline *p, const struct config *c, const struct fanou
 	struct engine_config ec = {
 		.hold = c->hold,
 		.session_buffer = c->session_buffer,
-		.max_memory = c->memory / c->workers,
-		.max_half_open = MAX_HALF_OPEN / c->workers,
-		.max_sessions = MAX_SESSIONS / c->workers,
+		.max_memory = c->memory / c->run.workers,
+		.max_half_open = MAX_HALF_OPEN / c->run.workers,
+		.max_sessions = MAX_SESSIONS / c->run.workers,
 		.no_join = c->no_join,
 	};
 

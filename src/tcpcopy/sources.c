@@ -63,8 +63,8 @@ int sources_open(struct pipeline *const p[], char *err, size_t err_size)
 			.filter = filter,
 			.incoming_only = true,
 			.mode = c->capture,
-			.ring_bytes = ring_share(c, name, n, with_loopback) / c->workers,
-			.buffer_bytes = PACKET_BUFFER / c->workers,
+			.ring_bytes = ring_share(c, name, n, with_loopback) / c->run.workers,
+			.buffer_bytes = PACKET_BUFFER / c->run.workers,
 		};
 
 		if (open_one(p, &o, err, err_size))

@@ -76,19 +76,19 @@ struct workers *workers_open(const struct config *c, char *err, size_t err_size)
 	snprintf(err, err_size, "out of memory");
 	if (!w)
 		return NULL;
-	w->options = (struct threads_options){ .count = c->workers,
-					       .cpus = c->cpus,
-					       .n_cpus = c->n_cpus,
-					       .busy = c->busy_poll,
+	w->options = (struct threads_options){ .count = c->run.workers,
+					       .cpus = c->run.cpus,
+					       .n_cpus = c->run.n_cpus,
+					       .busy = c->run.busy_poll,
 					       .idle = on_idle,
 					       .arg = w };
-	w->spread = (struct fanout){ .workers = c->workers, .source_port_only = c->n_pool > 0 };
+	w->spread = (struct fanout){ .workers = c->run.workers, .source_port_only = c->n_pool > 0 };
 	if (getrandom(&w->spread.seed, sizeof(w->spread.seed), 0) != sizeof(w->spread.seed))
 		goto failed;
 	w->threads = threads_new(&w->options, err, err_size);
 	if (!w->threads)
 		goto failed;
-	while (w->count < c->workers) {
+	while (w->count < c->run.workers) {
 		const unsigned i = w->count++;
 
 		p[i] = &w->pipeline[i];

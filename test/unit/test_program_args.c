@@ -69,17 +69,18 @@ static const char *set_quiet(void *into, const char *value)
 }
 
 static const struct args_option options[] = {
-	{ 'x', "rules", "RULE", ARGS_REPEAT, "what is replicated where", "PORT-HOST:PORT", set_rule },
-	{ 'F', "filter", "FILTER", ARGS_GREEDY, "a filter, also unquoted", NULL, set_filter },
-	{ 'i', "interface", "NAME", 0, "where to listen", NULL, set_device },
-	{ 'p', "port", "PORT", 0, "port of the channel", "1 to 65535", set_port },
-	{ 'l', "log", "FILE", ARGS_DASH, "log file", NULL, set_log },
-	{ 'd', "daemon", NULL, 0, "become a daemon", NULL, set_daemon },
-	{ 'q', NULL, NULL, ARGS_REPEAT, "say less", NULL, set_quiet },
+	{ 'x', "rules", "RULE", ARGS_REPEAT, "what is replicated where", "PORT-HOST:PORT", set_rule,
+	  ARGS_WHOLE },
+	{ 'F', "filter", "FILTER", ARGS_GREEDY, "a filter, also unquoted", NULL, set_filter, ARGS_WHOLE },
+	{ 'i', "interface", "NAME", 0, "where to listen", NULL, set_device, ARGS_WHOLE },
+	{ 'p', "port", "PORT", 0, "port of the channel", "1 to 65535", set_port, ARGS_WHOLE },
+	{ 'l', "log", "FILE", ARGS_DASH, "log file", NULL, set_log, ARGS_WHOLE },
+	{ 'd', "daemon", NULL, 0, "become a daemon", NULL, set_daemon, ARGS_WHOLE },
+	{ 'q', NULL, NULL, ARGS_REPEAT, "say less", NULL, set_quiet, ARGS_WHOLE },
 	{ 0, "a-rather-long-option-name", "WHATEVER", 0,
 	  "an option whose name leaves no room for its help beside it, and whose help is long enough to be "
 	  "wrapped at eighty columns\nand has a second line",
-	  NULL, set_device },
+	  NULL, set_device, ARGS_WHOLE },
 };
 
 static const struct args_program program = {

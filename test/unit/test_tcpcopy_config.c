@@ -108,16 +108,16 @@ static void test_the_post(void **state)
 	assert_string_equal(c.rules[0].text, RULE);
 	assert_int_equal(c.n_assistants, 1);
 	assert_endpoint(&c.assistants[0].at, ASSISTANT, 36524);
-	assert_true(c.daemon);
-	assert_false(c.verbose || c.keep_trying || c.no_join);
+	assert_true(c.run.daemon);
+	assert_false(c.run.verbose || c.keep_trying || c.no_join);
 	assert_int_equal(c.n_pool + c.n_interfaces, 0);
-	assert_true(c.hold == 3 * NS_PER_SEC && c.stats_interval == 10 * NS_PER_SEC);
+	assert_true(c.hold == 3 * NS_PER_SEC && c.run.stats_interval == 10 * NS_PER_SEC);
 	assert_int_equal(c.session_buffer, 64 << 20);
 	assert_int_equal(c.memory, 160 << 20);
 	assert_true(c.capture == CAPTURE_AUTO && c.ring == 64 << 20);
 	assert_int_equal(c.mtu, 0);
 	assert_string_equal(c.filter, "");
-	assert_string_equal(c.log_path, "");
+	assert_string_equal(c.run.log_path, "");
 }
 
 static void test_every_option(void **state)
@@ -136,10 +136,10 @@ static void test_every_option(void **state)
 	assert_string_equal(c.filter, "src net 10.0.0.0/8");
 	assert_non_null(getcwd(cwd, sizeof(cwd)));
 	snprintf(path, sizeof(path), "%s/a.log", cwd);
-	assert_string_equal(c.log_path, path);
-	assert_string_equal(c.pid_path, "/run/a.pid");
-	assert_true(c.keep_trying && c.no_join && c.verbose && !c.daemon);
-	assert_true(c.hold == 1500 * NS_PER_MS && c.stats_interval == 0);
+	assert_string_equal(c.run.log_path, path);
+	assert_string_equal(c.run.pid_path, "/run/a.pid");
+	assert_true(c.keep_trying && c.no_join && c.run.verbose && !c.run.daemon);
+	assert_true(c.hold == 1500 * NS_PER_MS && c.run.stats_interval == 0);
 	assert_int_equal(c.session_buffer, 1 << 20);
 	assert_true(c.capture == CAPTURE_PACKET && c.ring == 8 << 20);
 	assert_int_equal(c.mtu, 1400);
@@ -147,7 +147,7 @@ static void test_every_option(void **state)
 	assert_int_equal(c.pool[0].len, 120);
 
 	assert_int_equal(PARSE("-x", RULE, "-s", ASSISTANT, "-LOdW"), -1);
-	assert_true(c.keep_trying && c.no_join && c.daemon && c.hold == 0);
+	assert_true(c.keep_trying && c.no_join && c.run.daemon && c.hold == 0);
 	assert_int_equal(PARSE("-x", RULE, "-s", ASSISTANT, "-W", "--hold", "0"), -1);
 }
 

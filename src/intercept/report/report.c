@@ -39,9 +39,9 @@ struct report *report_open(const struct config *c, struct workers *w, char *err,
 	r->config = c;
 	r->workers = w;
 	r->started = r->at = r->then = clock_now();
-	if (!c->report_file)
+	if (!c->run.report_path[0])
 		return r;
-	r->file = replace_open_report(c->report_file, err, err_size);
+	r->file = replace_open_report(c->run.report_path, err, err_size);
 	if (r->file)
 		return r;
 	free(r);
@@ -98,7 +98,7 @@ static char *json_text(const struct report *r)
 static void write_file(const struct report *r)
 {
 	if (r->file)
-		replace_report(r->file, r->config->report_file, json_text(r));
+		replace_report(r->file, r->config->run.report_path, json_text(r));
 }
 
 static void print_status(const struct report *r, FILE *to)

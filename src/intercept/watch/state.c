@@ -30,6 +30,8 @@
 #include "base/util.h"
 #include "io/capture/fanout.h"
 
+#define NAME_SIZE 4112 /* the longest path, and the number of a worker */
+
 static const char magic[24] = "intercept's state, 1\n\n\n";
 
 struct record {
@@ -41,7 +43,7 @@ struct record {
 
 struct state {
 	struct replace *file;
-	char path[512];
+	char path[NAME_SIZE];
 };
 
 static void name_of(char *out, size_t size, const char *path, unsigned worker)
@@ -120,7 +122,7 @@ void state_load(const char *path, uint64_t now, void (*fn)(const struct orphan *
 {
 	const uint64_t wall = clock_wall();
 	struct record r;
-	char name[512];
+	char name[NAME_SIZE];
 	bool foreign;
 
 	for (unsigned i = 0; i < FANOUT_MAX_WORKERS; i++) {
@@ -143,7 +145,7 @@ void state_load(const char *path, uint64_t now, void (*fn)(const struct orphan *
 
 void state_remove_others(const char *path, unsigned count)
 {
-	char name[512];
+	char name[NAME_SIZE];
 	bool foreign;
 
 	for (unsigned i = count; i < FANOUT_MAX_WORKERS; i++) {

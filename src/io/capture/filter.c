@@ -31,6 +31,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "program/args.h"
 #include "base/util.h"
 #include "io/capture/source.h"
 
@@ -119,6 +120,19 @@ int capture_check_filter(const char *filter, char *err, size_t err_size)
 		return -1;
 	pcap_freecode(&program);
 	return 0;
+}
+
+const char *capture_filter_wrong(const char *filter)
+{
+	char err[1280], prefix[sizeof(err)];
+	size_t len;
+
+	if (!filter[strspn(filter, " \t\n")])
+		return "the filter is empty";
+	if (!capture_check_filter(filter, err, sizeof(err)))
+		return NULL;
+	len = (size_t)snprintf(prefix, sizeof(prefix), "filter \"%s\": ", filter);
+	return args_wrong("%s", len < sizeof(prefix) && !strncmp(err, prefix, len) ? err + len : err);
 }
 
 static int attach(int fd, struct sock_filter *code, unsigned len)

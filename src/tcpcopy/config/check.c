@@ -292,10 +292,10 @@ static int check_filter(const struct config *c)
 
 static int check_memory(const struct config *c)
 {
-	if (c->memory / c->workers >= WORKER_MEMORY_MIN)
+	if (c->memory / c->run.workers >= WORKER_MEMORY_MIN)
 		return 0;
 	return refuse("-m \"%lluM\": too little for %u workers, which share it; accepted: %uM or more",
-		      (unsigned long long)c->memory >> 20, c->workers, c->workers);
+		      (unsigned long long)c->memory >> 20, c->run.workers, c->run.workers);
 }
 
 int config_check(const struct config *c)

@@ -5,7 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "program/sandbox.h"
+#include "program/options.h"
 #include "channel/secret.h"
 #include "io/capture/source.h"
 #include "packet/addr.h"
@@ -18,7 +18,6 @@
 #define CONFIG_MAX_ASSISTANTS 16
 #define CONFIG_MAX_INTERFACES 32
 #define CONFIG_MAX_POOL 256
-#define CONFIG_MAX_CPUS 256
 #define CONFIG_FILTER_SIZE 16384 /* enough for config_capture_filter(), whatever the rules */
 
 /*
@@ -53,41 +52,30 @@ struct assistant_address {
 };
 
 struct config {
+	struct run_config run; /* what intercept has, too */
 	struct rule rules[CONFIG_MAX_RULES];
 	unsigned n_rules;
 	struct assistant_address assistants[CONFIG_MAX_ASSISTANTS];
 	unsigned n_assistants;
 	struct channel_secret *secret; /* --secret; NULL: plain */
-	struct sandbox_user user;      /* --user */
-	bool no_sandbox;               /* --no-sandbox */
 	/* -c: client addresses to use instead of the captured ones; none: keep the client's */
 	struct prefix pool[CONFIG_MAX_POOL];
 	const char *pool_text[CONFIG_MAX_POOL]; /* the value of -c that each is of, in argv */
 	unsigned n_pool;
 	char interfaces[CONFIG_MAX_INTERFACES][16]; /* -i; none: what capture_interfaces() names */
 	unsigned n_interfaces;
-	char filter[1024];                   /* -F: and-ed to the filter made from the rules; "" none */
-	uint16_t assistant_port;             /* -p: default port of assistants */
-	bool daemon, verbose, keep_trying;   /* -d, --verbose, -L */
-	char log_path[4096], pid_path[4096]; /* absolute; "" none */
-	bool log_journal;                    /* -l journal */
-	char report_path[4096];              /* --report; absolute; "" none */
-	char control_path[4096];             /* --control; absolute; "" the default */
-	bool status, status_json;            /* --status, --json: ask a running tcpcopy, nothing else */
-	uint64_t hold;                       /* --hold, ns; 0: never wait (-W) */
-	uint64_t session_buffer;             /* --session-buffer, bytes a session may hold for its target */
-	uint64_t memory;                     /* -m, bytes all sessions may hold together */
-	uint64_t stats_interval;             /* --stats, ns; 0: none */
+	char filter[1024];       /* -F: and-ed to the filter made from the rules; "" none */
+	uint16_t assistant_port; /* -p: default port of assistants */
+	bool keep_trying;        /* -L */
+	uint64_t hold;           /* --hold, ns; 0: never wait */
+	bool never_hold;         /* -W, by which hold is 0 */
+	uint64_t session_buffer; /* --session-buffer, bytes a session may hold for its target */
+	uint64_t memory;         /* -m, bytes all sessions may hold together */
 	enum config_inject inject;
 	enum capture_mode capture;
-	uint64_t ring;                  /* -B, bytes of all capture rings together */
-	uint32_t mtu;                   /* -M, bytes; 0: the route's */
-	unsigned workers;               /* --workers; 1 to FANOUT_MAX_WORKERS */
-	unsigned cpus[CONFIG_MAX_CPUS]; /* --cpus: worker i has the i-th, and so round */
-	unsigned n_cpus;                /* 0: no pinning */
-	bool busy_poll;                 /* --busy-poll: workers never sleep */
-	bool no_join;                   /* -O: connections older than tcpcopy are not joined */
-	bool check;                     /* --check: look, say, and end */
+	uint64_t ring; /* -B, bytes of all capture rings together */
+	uint32_t mtu;  /* -M, bytes; 0: the route's */
+	bool no_join;  /* -O: connections older than tcpcopy are not joined */
 	bool has_probe_from;
 	struct endpoint probe_from;  /* --probe-from: source of the probe; port 0: any */
 	const char *probe_from_text; /* as typed, in argv */

@@ -159,13 +159,13 @@ static void log_sources(const struct config *c)
 
 static void log_workers(const struct config *c)
 {
-	char list[CONFIG_MAX_CPUS * 5] = "";
+	char list[RUN_MAX_CPUS * 5] = "";
 	struct writer w = { .at = list, .left = sizeof(list) };
 
-	for (unsigned i = 0; i < c->workers && c->n_cpus; i++)
-		put(&w, "%s%u", i ? ", " : " on processors ", c->cpus[i % c->n_cpus]);
-	log_info("workers: %u%s", c->workers, list);
-	if (c->busy_poll)
+	for (unsigned i = 0; i < c->run.workers && c->run.n_cpus; i++)
+		put(&w, "%s%u", i ? ", " : " on processors ", c->run.cpus[i % c->run.n_cpus]);
+	log_info("workers: %u%s", c->run.workers, list);
+	if (c->run.busy_poll)
 		log_warn("busy polling (--busy-poll): each worker uses a whole processor, also when "
 			 "there is nothing to do");
 }

@@ -33,9 +33,9 @@ struct report *report_open(const struct config *c, struct workers *w, char *err,
 	r->started_at = r->since_at = r->at = clock_now();
 	account_init(&r->now);
 	account_init(&r->since);
-	if (!c->report_path[0])
+	if (!c->run.report_path[0])
 		return r;
-	r->file = replace_open_report(c->report_path, err, err_size);
+	r->file = replace_open_report(c->run.report_path, err, err_size);
 	if (r->file)
 		return r;
 	free(r);
@@ -140,7 +140,7 @@ static ull us(const struct hist *h, double q)
 
 static void write_file(struct report *r)
 {
-	if (r->file && !replace_report(r->file, r->config->report_path, report_json(r)))
+	if (r->file && !replace_report(r->file, r->config->run.report_path, report_json(r)))
 		r->write_failures++;
 }
 

@@ -1,0 +1,96 @@
+/*
+ * The options that both programs have: their setters.
+ *
+ * In: a value as typed. Out: a member of struct run_config, or what is wrong in words. Paths become absolute here,
+ * because a daemon works in "/". Nothing is opened.
+ */
+#include "program/options.h"
+
+#include <string.h>
+#include <unistd.h>
+
+#include "program/cpus.h"
+#include "base/number.h"
+
+const char *options_set_path(void *into, const char *value)
+{
+	size_t len = 0;
+	char *path = into;
+
+	if (*value == '\0' || value[strlen(value) - 1] == '/')
+		return "names no file";
+	if (*value != '/') {
+		if (!getcwd(path, RUN_PATH_SIZE))
+			return "the current directory has no name that could stand before it";
+		len = strlen(path);
+		if (len + 1 < RUN_PATH_SIZE)
+			path[len++] = '/';
+	}
+	if (len + strlen(value) >= RUN_PATH_SIZE)
+		return "longer than a path can be";
+	strcpy(path + len, value);
+	return NULL;
+}
+
+const char *options_set_log(void *into, const char *value)
+{
+	struct run_config *run = into;
+
+	run->log_journal = !strcmp(value, "journal");
+	return run->log_journal ? NULL : options_set_path(run->log_path, value);
+}
+
+const char *options_set_json(void *into, const char *value)
+{
+	struct run_config *run = into;
+
+	(void)value;
+	run->status = run->status_json = true;
+	return NULL;
+}
+
+const char *options_set_workers(void *n, const char *value)
+{
+	return cpus_parse_workers(value, THREADS_MAX, n);
+}
+
+const char *options_set_cpus(void *into, const char *value)
+{
+	struct run_config *run = into;
+
+	return cpus_parse_list(value, run->cpus, RUN_MAX_CPUS, &run->n_cpus);
+}
+
+const char *options_set_interval(void *into, const char *value)
+{
+	uint64_t *interval = into;
+	const char *wrong = number_parse_duration(value, 0, 24 * 3600 * NS_PER_SEC, interval);
+
+	return wrong || *interval == 0 || *interval >= 100 * NS_PER_MS ? wrong
+								       : "out of range (100ms to 24h)";
+}
+
+const char *options_set_user(void *user, const char *value)
+{
+	return sandbox_user_parse(user, value);
+}
+
+const char *options_set_port(void *into, const char *value)
+{
+	uint64_t port = 0;
+	const char *wrong = number_parse(value, 1, 65535, &port);
+
+	*(uint16_t *)into = (uint16_t)port;
+	return wrong;
+}
+
+int options_check(const struct args_program *program, const struct run_config *run)
+{
+	if (run->log_path[0] && !strcmp(run->log_path, run->pid_path))
+		return args_error(program, 'P', run->pid_path, "is the log file, too");
+	if (run->report_path[0] && !strcmp(run->report_path, run->log_path))
+		return args_error(program, 'l', run->log_path, "is the file of --report, too");
+	if (run->report_path[0] && !strcmp(run->report_path, run->pid_path))
+		return args_error(program, 'P', run->pid_path, "is the file of --report, too");
+	return -1;
+}
