@@ -4,9 +4,9 @@
  * Without a pool a session keeps the client's endpoint and nothing is stored here. With one (-c), a client
  * address is hashed to an address of the pool of its family, so that one client stays one client, and keeps
  * its port. Many clients on few addresses would collide on equal ports; so the endpoints in use towards
- * each target are kept in a set, and a taken one is avoided: first the other addresses of the pool with the
- * same port, then the first address with other ports. The set is open addressing with SipHash, and
- * backward-shift deletion.
+ * each target are kept in a table (base/table.h), and a taken one is avoided: first the other addresses of
+ * the pool with the same port, then the first address with other ports. The hash is keyed, because clients
+ * choose their ports.
  *
  * Workers share the pool without knowing of each other: an endpoint is for the worker to which connections
  * from its port go. With a pool they are spread by the client's port alone, so a client's own port is
@@ -16,15 +16,22 @@
 
 #include <stdlib.h>
 
+#include "base/pool.h"
+#include "base/table.h"
 #include "base/util.h"
 
 #define ADDRESS_TRIES 256
 #define PORT_TRIES 512
 
-struct taken {
+/* What makes an endpoint unique: to another target it may be used again. */
+struct place {
 	struct endpoint source;
 	uint16_t target;
-	bool used;
+};
+
+struct taken {
+	struct table_node node;
+	struct place at;
 };
 
 struct mapping {
@@ -32,8 +39,8 @@ struct mapping {
 	const struct fanout *spread;
 	unsigned worker;
 	struct siphash_key key;
-	struct taken *slot;
-	uint32_t mask, count;
+	struct pool *pool;
+	struct table *taken;
 };
 
 struct mapping *mapping_new(const struct config *c, const struct fanout *spread, unsigned worker,
@@ -47,71 +54,51 @@ struct mapping *mapping_new(const struct config *c, const struct fanout *spread,
 	m->spread = spread;
 	m->worker = worker;
 	m->key = *key;
-	m->mask = 255;
-	m->slot = calloc((size_t)m->mask + 1, sizeof(*m->slot));
-	if (!m->slot) {
-		free(m);
-		return NULL;
-	}
-	return m;
+	m->pool = pool_new(0);
+	if (m->pool)
+		m->taken = table_new(m->pool);
+	if (m->taken)
+		return m;
+	mapping_free(m);
+	return NULL;
 }
 
 void mapping_free(struct mapping *m)
 {
 	if (!m)
 		return;
-	free(m->slot);
+	table_free(m->taken);
+	pool_free(m->pool);
 	free(m);
 }
 
-static uint32_t home(const struct mapping *m, const struct endpoint *source, uint16_t target)
-{
-	uint8_t bytes[20];
+_Static_assert(sizeof(struct place) == 20, "there is no padding, so all of it can be hashed");
 
-	memcpy(bytes, source->addr.b, 16);
-	memcpy(bytes + 16, &source->port, 2);
-	memcpy(bytes + 18, &target, 2);
-	return (uint32_t)siphash(&m->key, bytes, sizeof(bytes));
+static uint32_t hash_of(const struct mapping *m, const struct place *at)
+{
+	return (uint32_t)siphash(&m->key, at, sizeof(*at));
 }
 
-static uint32_t probe(const struct mapping *m, const struct endpoint *source, uint16_t target)
+static bool is_at(struct table_node *n, const void *key)
 {
-	uint32_t i = home(m, source, target) & m->mask;
+	const struct taken *t = CONTAINER_OF(n, struct taken, node);
+	const struct place *at = key;
 
-	while (m->slot[i].used && !(m->slot[i].target == target && endpoint_eq(&m->slot[i].source, source)))
-		i = (i + 1) & m->mask;
-	return i;
+	return t->at.target == at->target && endpoint_eq(&t->at.source, &at->source);
 }
 
-static bool grow(struct mapping *m)
+/* Take @source, and remember it in @t, if it is free and ours. */
+static bool claim(struct mapping *m, struct taken *t, const struct endpoint *source)
 {
-	struct taken *old = m->slot;
-	uint32_t old_mask = m->mask;
-	struct taken *slot = calloc(((size_t)m->mask + 1) * 2, sizeof(*slot));
-
-	if (!slot)
-		return false;
-	m->slot = slot;
-	m->mask = m->mask * 2 + 1;
-	for (uint32_t i = 0; i <= old_mask; i++)
-		if (old[i].used)
-			m->slot[probe(m, &old[i].source, old[i].target)] = old[i];
-	free(old);
-	return true;
-}
-
-/* Take @source if it is free and ours. */
-static bool claim(struct mapping *m, const struct endpoint *source, uint16_t target)
-{
-	uint32_t i;
+	uint32_t hash;
 
 	if (fanout_port_worker(m->spread, source->port) != m->worker)
 		return false;
-	i = probe(m, source, target);
-	if (m->slot[i].used)
+	t->at.source = *source;
+	hash = hash_of(m, &t->at);
+	if (table_find(m->taken, hash, is_at, &t->at))
 		return false;
-	m->slot[i] = (struct taken){ .source = *source, .target = target, .used = true };
-	m->count++;
+	table_add(m->taken, &t->node, hash);
 	return true;
 }
 
@@ -131,9 +118,7 @@ static uint64_t prefix_size(const struct prefix *p, uint64_t *first)
 /* Addresses of the pool of one family. */
 static uint64_t pool_size(const struct config *c, bool v4)
 {
-	uint64_t first;
-
-	uint64_t sum = 0;
+	uint64_t first, sum = 0;
 
 	for (unsigned i = 0; i < c->n_pool; i++)
 		if (addr_is_v4(&c->pool[i].addr) == v4)
@@ -168,53 +153,48 @@ bool mapping_take(struct mapping *m, const struct flow_key *k, struct endpoint *
 {
 	bool v4 = addr_is_v4(&k->client.addr);
 	uint64_t size, first, tries;
+	struct taken *t;
 
 	*source = k->client;
 	if (!m->c->n_pool)
 		return true;
 	size = pool_size(m->c, v4);
-	if (!size || (m->count >= m->mask / 4 * 3 && !grow(m)))
+	t = size ? pool_get(m->pool, sizeof(*t)) : NULL;
+	if (!t)
 		return false;
+	t->at.target = k->target;
 	first = siphash(&m->key, k->client.addr.b, 16) % size;
 	tries = MIN(size, ADDRESS_TRIES);
 	for (uint64_t i = 0; i < tries; i++) {
 		source->addr = pool_address(m->c, v4, (first + i) % size);
-		if (claim(m, source, k->target))
+		if (claim(m, t, source))
 			return true;
 	}
 	source->addr = pool_address(m->c, v4, first);
 	for (uint32_t i = 1; i <= PORT_TRIES * m->spread->workers; i++) {
 		source->port = (uint16_t)(1024 + (k->client.port - 1024u + i * 127u) % 64512u);
-		if (claim(m, source, k->target))
+		if (claim(m, t, source))
 			return true;
 	}
+	pool_put(m->pool, t, sizeof(*t));
 	return false;
 }
 
 void mapping_give(struct mapping *m, const struct flow_key *k, const struct endpoint *source)
 {
-	uint32_t hole, i;
+	const struct place at = { *source, k->target };
+	struct table_node *n;
 
 	if (!m->c->n_pool)
 		return;
-	hole = i = probe(m, source, k->target);
-	if (!m->slot[hole].used)
+	n = table_find(m->taken, hash_of(m, &at), is_at, &at);
+	if (!n)
 		return;
-	m->count--;
-	for (;;) {
-		i = (i + 1) & m->mask;
-		if (!m->slot[i].used)
-			break;
-		if (((i - home(m, &m->slot[i].source, m->slot[i].target)) & m->mask) >=
-		    ((i - hole) & m->mask)) {
-			m->slot[hole] = m->slot[i];
-			hole = i;
-		}
-	}
-	m->slot[hole].used = false;
+	table_remove(m->taken, n);
+	pool_put(m->pool, CONTAINER_OF(n, struct taken, node), sizeof(struct taken));
 }
 
-uint32_t mapping_count(const struct mapping *m)
+void mapping_trim(struct mapping *m)
 {
-	return m->count;
+	pool_trim(m->pool);
 }

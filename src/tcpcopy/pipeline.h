@@ -32,10 +32,9 @@ struct pipeline {
 	unsigned n_sources;
 	struct sink *sink;
 	struct event *routing; /* the sink hears of changes; NULL: it does not listen */
-	/* looks at the kernel's counters of dropped packets; those that the engine knows: */
-	struct event *drops;
-	uint64_t drops_known;
-	unsigned mtu_changes; /* of the sink's, those that the engine knows */
+	struct event *second;  /* once a second */
+	uint64_t drops_known;  /* packets that the kernel dropped, as the engine knows */
+	unsigned mtu_changes;  /* of the sink's, those that the engine knows */
 	struct assistants *assistants;
 	struct mapping *mapping;
 	struct online *online;

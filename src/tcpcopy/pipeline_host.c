@@ -43,13 +43,10 @@ void pipeline_progress(struct pipeline *p, unsigned i, unsigned n)
 	engine_captured_all(p->engine, all);
 }
 
-static void on_drops(evutil_socket_t fd, short what, void *arg)
+static void look_for_drops(struct pipeline *p)
 {
-	struct pipeline *p = arg;
 	uint64_t drops = 0;
 
-	(void)fd;
-	(void)what;
 	for (unsigned i = 0; i < p->n_sources; i++) {
 		struct source_counters n;
 
@@ -63,10 +60,20 @@ static void on_drops(evutil_socket_t fd, short what, void *arg)
 	event_active(p->timer, EV_TIMEOUT, 0); /* which sets itself for what is due now */
 }
 
+static void on_second(evutil_socket_t fd, short what, void *arg)
+{
+	struct pipeline *p = arg;
+
+	(void)fd;
+	(void)what;
+	look_for_drops(p);
+	mapping_trim(p->mapping);
+}
+
 int pipeline_watch_host(struct pipeline *p)
 {
-	p->drops = event_new(p->base, -1, EV_PERSIST, on_drops, p);
-	if (!p->drops || event_add(p->drops, &(struct timeval){ .tv_sec = 1 }))
+	p->second = event_new(p->base, -1, EV_PERSIST, on_second, p);
+	if (!p->second || event_add(p->second, &(struct timeval){ .tv_sec = 1 }))
 		return -1;
 	if (p->local) {
 		p->addresses = event_new(p->base, local_fd(p->local), EV_READ | EV_PERSIST, on_addresses, p);

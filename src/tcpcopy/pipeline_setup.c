@@ -218,8 +218,8 @@ void pipeline_close(struct pipeline *p)
 		event_free(p->timer);
 	if (p->routing)
 		event_free(p->routing);
-	if (p->drops)
-		event_free(p->drops);
+	if (p->second)
+		event_free(p->second);
 	if (p->sink)
 		sink_close(p->sink);
 	online_close(p->online);
