@@ -1,10 +1,9 @@
 /*
  * The frame of --check.
  *
- * In: a table of functions. Out: a line on stdout for each thing that was looked at, and an exit
- * status. A line that is not ok ends with its cure, which is a command to type and the host to type
- * it on, because whoever reads it wants to go on and not to read a manual. The line is flushed at
- * once: the next check may wait for the network.
+ * In: a table of functions. Out: a line on stdout for each finding, and an exit status. A line that is not
+ * ok ends with its cure: a command to type and the host to type it on, because whoever reads it wants to get
+ * on and not to read a manual. Each line is flushed at once, because the next check may wait for the network.
  */
 #include "program/check.h"
 
@@ -70,9 +69,10 @@ int check_run(struct check_report *report, const struct check *checks, size_t n,
 		checks[i].run(report, arg);
 	}
 	if (report->broken)
-		printf("%u broken, %u warnings\n", report->broken, report->warnings);
+		printf("%u broken, %u warning%s\n", report->broken, report->warnings,
+		       report->warnings == 1 ? "" : "s");
 	else if (report->warnings)
-		printf("nothing broken, %u warnings\n", report->warnings);
+		printf("nothing broken, %u warning%s\n", report->warnings, report->warnings == 1 ? "" : "s");
 	else
 		printf("all ok\n");
 	return report->broken ? 1 : 0;

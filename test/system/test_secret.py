@@ -85,7 +85,7 @@ def test_who_has_not_the_secret(lab, tmp_path):
     server = Program(assistant, "intercept", "-i", "eth0", "--secret", good).wait_ready()
 
     status, words = tcpcopy(lab, "--check", "--secret", other)
-    assert status == 1 and f"takes the connection, but: {DIFFER}" in words
+    assert status == 1 and f"accepts the connection, but: {DIFFER}" in words
     status, words = tcpcopy(lab, "--secret", other)
     assert status == 1 and DIFFER in words and "start intercept" not in words
     assert wait_until(lambda: re.search(rf"connection from .* refused: {DIFFER}", server.log))

@@ -1,9 +1,9 @@
 /*
  * intercept --check - theory of operation
  *
- * In: the configuration of a real start. Out: lines on stdout and an exit status. It may run beside
- * an intercept that works: what is in use by one is not in the way. Whether responses arrive at all
- * cannot be seen from here alone; that is what the probe of tcpcopy --check is for.
+ * In: the configuration of a real start. Out: lines on stdout and an exit status. It may run beside an
+ * intercept that works: what that one is using is no finding. Whether responses arrive at all cannot be seen
+ * from here alone; that is what the probe of tcpcopy --check is for.
  */
 #include "intercept/check/check.h"
 
@@ -57,7 +57,8 @@ static void check_interfaces(struct check_report *report, void *arg)
 
 		if (host_interface_is_up(c->interfaces[i])) {
 			offloads_text(on, sizeof(on), c->interfaces[i]);
-			check_note(report, CHECK_OK, "%s is up; nothing depends on its offloads (on: %s)",
+			check_note(report, CHECK_OK,
+				   "%s is up; nothing depends on its offloads (enabled: %s)",
 				   c->interfaces[i], on[0] ? on : "none");
 			continue;
 		}
@@ -86,7 +87,7 @@ bool check_filter_passes(const char *filter, const struct endpoint *from, const 
 	return passes;
 }
 
-/* Ports that no service has in common: who lets all of them pass, looks at none. */
+/* Ports that no service has in common: a filter that passes all of them does not look at the port. */
 static bool passes_any_port(const char *filter)
 {
 	static const uint16_t ports[] = { 1013, 20011, 36523, 50021 };
@@ -109,12 +110,12 @@ static void check_filter(struct check_report *report, void *arg)
 	struct check_result r = { 0 };
 
 	if (!filter) {
-		check_note(report, CHECK_OK, "what the connected tcpcopys announce");
+		check_note(report, CHECK_OK, "the targets that the connected tcpcopys announce");
 	} else if (passes_any_port(filter)) {
 		check_text(
 			&r, CHECK_WARNING,
-			"-F \"%s\" lets every TCP packet of this host pass, whatever its port: work without use, and noise in the log; "
-			"name the target's port, such as -F tcp and src port 6379, or leave -F out",
+			"-F \"%s\" matches every TCP packet of this host, which wastes CPU and fills the "
+			"counters with noise; name the target's port, such as -F tcp and src port 6379, or omit -F",
 			filter);
 		check_cure(&r, "this host", "intercept -i %s --check",
 			   k->config->n_interfaces ? k->config->interfaces[0] : "any");
@@ -141,7 +142,7 @@ static void check_kernel(struct check_report *report, void *arg)
 	else if (s->error[0])
 		check_note(report, CHECK_WARNING, "%s", s->error);
 	else
-		check_note(report, CHECK_OK, "captures with TPACKET_V3, PACKET_VNET_HDR, PACKET_FANOUT");
+		check_note(report, CHECK_OK, "capturing with TPACKET_V3, PACKET_VNET_HDR, PACKET_FANOUT");
 	if (s)
 		source_close(s);
 }
@@ -153,12 +154,12 @@ static void check_forwarding(struct check_report *report, void *arg)
 	char switches[512];
 
 	if (!blackhole_switches(k->config, switches, sizeof(switches))) {
-		check_note(report, CHECK_OK, "off: what is not for this host ends here");
+		check_note(report, CHECK_OK, "off: packets that are not for this host end here");
 	} else if (!k->config->guard) {
 		check_text(
 			&r, CHECK_BROKEN,
-			"this host forwards, so the target's answers would reach the clients, who reset them (where it has to "
-			"forward: --guard)");
+			"this host forwards packets, so the target's responses would reach the clients, which "
+			"reset them (if it has to forward, use --guard)");
 		check_cure(&r, "this host", "sysctl -w %s", switches);
 		check_say(report, &r);
 	} else if (!guard_possible()) {
@@ -166,11 +167,11 @@ static void check_forwarding(struct check_report *report, void *arg)
 		check_cure(&r, "this host", "apt-get install -y nftables");
 		check_say(report, &r);
 	} else {
-		check_note(report, CHECK_OK, "on, but --guard drops the target's answers before it");
+		check_note(report, CHECK_OK, "on, but --guard drops the target's responses first");
 	}
 }
 
-/* The services of IPVS stand behind the two lines of the head. */
+/* The services of IPVS come after the header, and begin with TCP or FWM. */
 static void check_balancer(struct check_report *report, void *arg)
 {
 	struct check_result r = { 0 };
@@ -186,8 +187,8 @@ static void check_balancer(struct check_report *report, void *arg)
 	if (n) {
 		check_text(
 			&r, CHECK_WARNING,
-			"IPVS (LVS) has %u services on this host and may take the target's answers for itself",
-			n);
+			"IPVS (LVS) has %u service%s on this host and may intercept the target's responses",
+			n, n == 1 ? "" : "s");
 		check_cure(&r, "this host", "ipvsadm -Ln");
 		check_say(report, &r);
 	} else {
@@ -206,13 +207,13 @@ static void check_limits(struct check_report *report, void *arg)
 		return;
 	}
 	check_text(&r, CHECK_WARNING,
-		   "%llu open files are allowed; as many tcpcopys less some can be connected",
+		   "this process may open only %llu files, which limits the number of connected tcpcopys",
 		   (unsigned long long)files.rlim_cur);
 	check_cure(&r, "this host", "ulimit -n %u", 2 * ADMISSION_MAX);
 	check_say(report, &r);
 }
 
-/* Who has the port: an intercept? */
+/* Is it an intercept that has the port? */
 struct asking {
 	struct event_base *base;
 	bool is_intercept;
@@ -297,13 +298,13 @@ static void check_channel(struct check_report *report, void *arg)
 		if (!error) {
 			check_note(report, CHECK_OK, "%s is free", at);
 		} else if (error == EADDRINUSE && ask_who(c, &e, &who)) {
-			check_note(report, CHECK_OK, "%s: intercept %s listens there already", at,
+			check_note(report, CHECK_OK, "%s: intercept %s already listens there", at,
 				   who.hello.release);
 		} else {
 			check_text(
 				&r, CHECK_BROKEN, "%s: %s", at,
 				error == EADDRINUSE
-					? "another program has this port, or an intercept with another --secret"
+					? "another program is using this port, or an intercept with another --secret"
 					: strerror(error));
 			if (error == EADDRNOTAVAIL)
 				check_cure(&r, "this host", "ip address show");

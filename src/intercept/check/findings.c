@@ -1,15 +1,14 @@
 /*
- * What becomes of one tuple on this host?
+ * What happens to the packets of one tuple on this host?
  *
- * In: PROBE messages. Out: FINDINGS, by which tcpcopy tells a response that never came here from
- * one that came and was not captured, was forwarded, or was answered by this very kernel. The
- * captures cannot say that, for they see only what their filter and interfaces let them. So there
- * is a second socket, which listens on all interfaces to this one tuple in both directions, and
- * only while somebody asks. It is made at the start, when that is still permitted, and receives
- * nothing until then: a socket of protocol 0 costs nothing. Being bound to a protocol that does not
- * occur makes it idle again.
+ * In: PROBE messages. Out: FINDINGS, from which tcpcopy can tell a response that never arrived here from one
+ * that arrived but was not captured, was forwarded, or was answered by this very kernel. The captures cannot
+ * tell, because they see only what their filter and interfaces let through. So there is a second socket,
+ * which listens to this one tuple on all interfaces and in both directions, but only while somebody asks. It
+ * is created at the start, when that is still permitted, and receives nothing until it is needed: a socket of
+ * protocol 0 costs nothing. Binding it to a protocol that does not occur makes it idle again.
  *
- * One tuple at a time: a probe is a thing of seconds, made when nothing works.
+ * One tuple at a time: a probe takes seconds, and is made only when nothing works.
  */
 #include "intercept/check/findings.h"
 
@@ -33,7 +32,7 @@
 #include "io/inject/route.h"
 #include "packet/parse.h"
 
-/* The socket is there from the start; it begins to listen later. */
+/* The socket exists from the start, and begins to listen later. */
 SANDBOX_CALLS("bind", "setsockopt", "recvfrom");
 
 #define LOOK_S 60

@@ -1,10 +1,10 @@
 /*
  * tcpcopy --check - theory of operation
  *
- * In: the configuration of a real start. Out: lines on stdout and an exit status. Nothing is
- * replicated and no claim is made on the rules, so it may run beside a tcpcopy that works, or seems
- * to. The checks stand in one table, in the order in which what is looked at depends on each other;
- * none is left out because one before it failed, for who repairs wants to see all at once.
+ * In: the configuration of a real start. Out: lines on stdout and an exit status. Nothing is replicated and
+ * the rules are not claimed, so it may run beside a tcpcopy that works, or seems to. The checks are in one
+ * table, ordered so that each comes after those it depends on. None is skipped because an earlier one failed:
+ * whoever repairs the set-up wants to see everything at once.
  */
 #include "tcpcopy/check/check.h"
 
@@ -40,8 +40,7 @@ int check_main(const struct config *c, char *const *argv)
 	k.argv = argv;
 	k.base = event_base_new();
 	if (!k.base) {
-		fprintf(stderr,
-			"tcpcopy: the event loop cannot be made: out of memory or file descriptors\n");
+		fprintf(stderr, "tcpcopy: cannot create the event loop: out of memory or file descriptors\n");
 		return 1;
 	}
 	k.n_interfaces = c->n_interfaces;

@@ -1,12 +1,11 @@
 /*
  * The self-diagnosis - theory of operation
  *
- * Most set-ups that do not work fail without a sound: requests are captured and sent, nothing comes
- * back. So, once a second until the first answer, the workers are asked what they have. If they
- * have had sessions for some seconds and no answer was ever heard, a probe (probe.c) is made as by
- * --check, with connections of its own to the assistants and the address of a client that was
- * captured last, and what it finds is said once. With the first answer, or when it is said, all of
- * this is gone.
+ * Most set-ups that do not work fail silently: requests are captured and sent, and nothing comes back. So,
+ * once a second until the first response, the workers are asked for their counters. If they have had sessions
+ * for some seconds and no response at all, a probe (probe.c) is made as --check makes it, with connections of
+ * its own to the assistants and the address of the client that was captured last. Its finding is logged once.
+ * After that, or after the first response, all of this is gone.
  */
 #include "tcpcopy/check/diagnosis.h"
 
@@ -20,7 +19,7 @@
 #include "tcpcopy/check/probe.h"
 
 #define LOOK_S 1
-#define PATIENCE (5 * NS_PER_SEC) /* with sessions, and without an answer */
+#define PATIENCE (5 * NS_PER_SEC) /* with sessions, and without a response */
 
 struct diagnosis {
 	struct checking k;
@@ -54,7 +53,7 @@ static void look(void *pipeline, void *arg)
 	s->last = p->last;
 }
 
-/* What is open goes in the loop's next turn: what is to be closed may be calling us. */
+/* What is open is closed in the next turn of the loop, because one of them may be calling us now. */
 static void end(struct diagnosis *d)
 {
 	d->over = true;
@@ -71,9 +70,9 @@ static void on_probed(struct checking *k)
 	probe_diagnose(&r, probe_result(k->probe), k->config);
 	check_format(line, sizeof(line), &r);
 	if (r.state == CHECK_OK)
-		log_warn("no session was ever answered, but a probe was: %s; --check says more", line);
+		log_warn("no session has received a response, but a probe has: %s; --check tells more", line);
 	else
-		log_err("no session was ever answered: %s", line);
+		log_err("no session has received a response: %s", line);
 	end(d);
 }
 
@@ -107,7 +106,7 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 		d->since = 0;
 	else if (!d->since)
 		d->since = now;
-	/* A client on this very host is answered by other ways. */
+	/* The responses to a client on this very host take another way. */
 	if (!d->since || now - d->since < PATIENCE || !s.has_client ||
 	    (!d->k.config->n_pool && route_is_local(&s.last.client.addr)))
 		return;

@@ -1,8 +1,8 @@
 /*
- * Checks of this host: may we, and can its kernel?
+ * Checks of this host: are we permitted, and is its kernel able?
  *
- * What the start needs is tried and not derived: sockets are opened as the pipeline opens them and
- * closed again. The rest is read from the kernel's own files.
+ * What the start needs is tried, not deduced: sockets are opened as the pipeline opens them, and closed
+ * again. The rest is read from the kernel's own files.
  */
 #include <stdio.h>
 #include <string.h>
@@ -75,7 +75,7 @@ void check_kernel(struct check_report *report, void *arg)
 	else if (s->error[0])
 		check_note(report, CHECK_WARNING, "%s", s->error);
 	else
-		check_note(report, CHECK_OK, "captures with %s",
+		check_note(report, CHECK_OK, "capturing with %s",
 			   o.mode == CAPTURE_PACKET ? "PACKET_VNET_HDR"
 						    : "TPACKET_V3, PACKET_VNET_HDR, PACKET_FANOUT");
 	if (s)
@@ -98,28 +98,29 @@ void check_limits(struct check_report *report, void *arg)
 	unsigned before = report->warnings;
 
 	if (!getrlimit(RLIMIT_NOFILE, &files) && files.rlim_cur < FILES_NEEDED) {
-		check_text(&r, CHECK_WARNING, "only %llu open files are allowed",
+		check_text(&r, CHECK_WARNING, "this process may open only %llu files",
 			   (unsigned long long)files.rlim_cur);
 		check_cure(&r, "this host", "ulimit -n 1024");
 		check_say(report, &r);
 	}
 	if (there && wanted > there)
 		check_note(report, CHECK_WARNING,
-			   "-m and -B allow %llu MB together, but only %llu MB of memory are free",
+			   "-m and -B together allow %llu MiB, but only %llu MiB of memory are available",
 			   wanted >> 20, there >> 20);
 	if (!host_has_capability(HOST_CAP_NET_ADMIN) && buffer >= 0 && buffer < BUFFER_WANTED) {
-		check_text(&r, CHECK_WARNING,
-			   "without CAP_NET_ADMIN a capture buffer has %lld KB, too little for bursts",
-			   buffer >> 10);
+		check_text(
+			&r, CHECK_WARNING,
+			"without CAP_NET_ADMIN a capture buffer is limited to %lld KiB, too little for bursts",
+			buffer >> 10);
 		check_cure(&r, "this host", "sysctl -w net.core.rmem_max=%lld", BUFFER_WANTED);
 		check_say(report, &r);
 	}
 	if (before == report->warnings)
-		check_note(report, CHECK_OK, "%llu open files, %llu MB of memory free",
+		check_note(report, CHECK_OK, "%llu open files, %llu MiB of memory available",
 			   (unsigned long long)files.rlim_cur, there >> 20);
 }
 
-/* What does not matter is said too: people look for the reason there first. */
+/* It also says what does not matter, because people look for the reason there first. */
 void check_netfilter(struct check_report *report, void *arg)
 {
 	const struct checking *k = arg;
@@ -129,16 +130,17 @@ void check_netfilter(struct check_report *report, void *arg)
 
 	if (k->config->inject != INJECT_RAW) {
 		check_note(report, CHECK_OK,
-			   "copies leave at the link layer, which passes neither netfilter nor conntrack");
+			   "copies leave at the link layer, which bypasses netfilter and conntrack");
 	} else if (most > 0 && used >= most - most / 10) {
-		check_text(&r, CHECK_BROKEN,
-			   "--inject=raw, and conntrack is full (%lld of %lld): packets will be refused",
-			   used, most);
+		check_text(
+			&r, CHECK_BROKEN,
+			"conntrack is full (%lld of %lld entries), so it will refuse packets of --inject=raw",
+			used, most);
 		check_cure(&r, "this host", "sysctl -w net.netfilter.nf_conntrack_max=%lld", most * 2);
 		check_say(report, &r);
 	} else {
 		check_note(report, CHECK_OK,
-			   "copies pass netfilter (--inject=raw); conntrack has %lld of %lld entries",
+			   "copies pass through netfilter (--inject=raw); conntrack has %lld of %lld entries",
 			   used < 0 ? 0 : used, most < 0 ? 0 : most);
 	}
 	check_note(report, CHECK_OK, "rp_filter (%lld) and forwarding (%lld) of this host do not matter",
@@ -156,5 +158,5 @@ void check_offloads(struct check_report *report, void *arg)
 		if (strcmp(k->interfaces[i], "lo") && offloads_text(one, sizeof(one), k->interfaces[i])[0])
 			n += (size_t)snprintf(list + n, sizeof(list) - n, "%s%s %s", n ? "; " : "",
 					      k->interfaces[i], one);
-	check_note(report, CHECK_OK, "nothing depends on them (on: %s)", n ? list : "none");
+	check_note(report, CHECK_OK, "nothing depends on them (enabled: %s)", n ? list : "none");
 }

@@ -1,29 +1,30 @@
 /*
  * The probe - theory of operation
  *
- * In: a target, a source address that is a client's or of -c, the real sink and the real channel.
- * Out: what became of one SYN, as far as this host, the assistants and an ordinary connection can
- * tell together.
+ * In: a target, a source address (a client's, or one of -c), the real sink and the real channel. Out: what
+ * became of one SYN, as far as this host, the assistants and an ordinary connection can tell together.
  *
- *   ASK      WATCH and PROBE go to the assistants; their FINDINGS say that they listen, and what is
- * wrong there already SYN      the SYN leaves by the sink; a SYN-ACK or a reset should come back as
- * a record TORN     answered. Who else got the answer, a client or the assistant's own kernel,
- * resets the connection now CONFIRM  the same SYN again: a connection that lives repeats its
- * SYN-ACK, with its sequence number (RFC 9293 3.10.7.4); a new number means that the connection was
- * reset in between REPORT   PROBE again: what has come to the assistants, and what they sent. Then
- * a reset ends the connection
+ *   ASK      WATCH and PROBE go to the assistants. Their FINDINGS say that they are listening, and what is
+ *            wrong there already.
+ *   SYN      The SYN leaves through the sink. A SYN-ACK or a reset should come back as a record.
+ *   TORN     It was answered. Whoever else received the answer, a client or the assistant's own kernel,
+ *            resets the connection now.
+ *   CONFIRM  The same SYN again. A live connection repeats its SYN-ACK with the same sequence number
+ *            (RFC 9293 3.10.7.4); another number means that the connection was reset in between.
+ *   REPORT   PROBE again: what has arrived at the assistants, and what did they send? A reset then ends the
+ *            connection.
  *
- * and where nothing came back
+ * If nothing came back:
  *
- *   PLAIN    an ordinary connection of this host's own address: is the service there at all? It is
- * watched as well, since an answer to it must not come to an assistant NEAR     a SYN whose source
- * is the assistant's own address. Its answer needs no route of its own, so if it comes, it is the
- * route to the client that is missing, and if it does not, packets with the address of another host
- * are dropped. The assistant's kernel, which knows nothing of it, resets it
+ *   PLAIN    An ordinary connection from this host's own address: is the service there at all? It is
+ *            watched as well, because the answer to it must not arrive at an assistant.
+ *   NEAR     A SYN whose source is the assistant's own address. The answer to it needs no special route.
+ *            If it arrives, the route to the client is missing; if it does not, packets with another host's
+ *            address are dropped. The assistant's kernel does not know the connection and resets it.
  *
- * The target's application sees nothing of a SYN that is reset before its third packet; the
- * ordinary connection is opened and closed. A SYN that was not answered is not repeated, but
- * followed by a reset, for the case that the target holds half a connection of which nobody hears.
+ * The target's application sees nothing of a SYN that is reset before its third packet; the ordinary
+ * connection is opened and closed. An unanswered SYN is not repeated but followed by a reset, in case the
+ * target holds a half-open connection whose SYN-ACK nobody received.
  */
 #include "tcpcopy/check/probe.h"
 
@@ -48,8 +49,7 @@
 enum step { STEP_ASK, STEP_SYN, STEP_TORN, STEP_CONFIRM, STEP_REPORT, STEP_PLAIN, STEP_NEAR, STEP_OVER };
 
 /* One connection that is watched: the client's, this host's own, the assistant's. */
-struct
-try {
+struct attempt {
 	uint64_t id;
 	struct endpoint source;
 	uint32_t iss, irs;
@@ -61,7 +61,7 @@ struct probe {
 	struct event *timer, *connected;
 	struct reach reach;
 	enum step step;
-	struct try client, plain, near;
+	struct attempt client, plain, near;
 	uint64_t sent_at;
 	unsigned findings; /* since they were asked for */
 	struct probe_result result;
@@ -94,7 +94,7 @@ static void next(struct probe *p, enum step step, unsigned ms)
 	event_add(p->timer, &tv);
 }
 
-static void tell(struct probe *p, enum message_type type, const struct try *t)
+static void tell(struct probe *p, enum message_type type, const struct attempt *t)
 {
 	struct message m = {
 		.type = type,
@@ -104,20 +104,20 @@ static void tell(struct probe *p, enum message_type type, const struct try *t)
 	p->way.send(p->way.arg, &m);
 }
 
-static void watch(struct probe *p, struct try *t)
+static void watch(struct probe *p, struct attempt *t)
 {
 	t->watched = true;
 	tell(p, MSG_WATCH, t);
 }
 
-static void ask(struct probe *p, const struct try *t)
+static void ask(struct probe *p, const struct attempt *t)
 {
 	p->findings = 0;
 	tell(p, MSG_PROBE, t);
 }
 
 /* False: the kernel did not take it; *why says why, as the sink counts it. */
-static bool emit(struct probe *p, const struct try *t, uint8_t flags, uint32_t seq, uint32_t ack,
+static bool emit(struct probe *p, const struct attempt *t, uint8_t flags, uint32_t seq, uint32_t ack,
 		 enum sink_error *why)
 {
 	static const uint8_t mss[4] = { 2, 4, MSS >> 8, MSS & 0xff };
@@ -151,7 +151,7 @@ static bool emit(struct probe *p, const struct try *t, uint8_t flags, uint32_t s
 	return true;
 }
 
-static void send_syn(struct probe *p, struct try *t)
+static void send_syn(struct probe *p, struct attempt *t)
 {
 	enum sink_error why = SINK_OTHER;
 
@@ -164,7 +164,7 @@ static void send_syn(struct probe *p, struct try *t)
 }
 
 /* Nothing of it stays, neither at the target nor at the assistants. */
-static void end_try(struct probe *p, struct try *t)
+static void end_attempt(struct probe *p, struct attempt *t)
 {
 	enum sink_error why;
 
@@ -183,14 +183,14 @@ static void end_plain(struct probe *p)
 	p->connected = NULL;
 	if (p->reach.fd >= 0)
 		reach_close(&p->reach);
-	end_try(p, &p->plain);
+	end_attempt(p, &p->plain);
 }
 
 static void finish(struct probe *p)
 {
-	end_try(p, &p->client);
+	end_attempt(p, &p->client);
 	end_plain(p);
-	end_try(p, &p->near);
+	end_attempt(p, &p->near);
 	event_del(p->timer);
 	p->step = STEP_OVER;
 	p->way.done(p->way.arg);
@@ -302,7 +302,7 @@ static void end_report(struct probe *p)
 {
 	bool back = p->client.answered || p->client.reset;
 
-	end_try(p, &p->client);
+	end_attempt(p, &p->client);
 	if (back || !p->result.sent)
 		finish(p);
 	else
@@ -350,7 +350,7 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 
 static void on_client_response(struct probe *p, bool syn, const struct response *r)
 {
-	struct try *t = &p->client;
+	struct attempt *t = &p->client;
 
 	if (!syn) { /* a reset */
 		if (t->answered)
@@ -378,11 +378,11 @@ static void on_client_response(struct probe *p, bool syn, const struct response 
 
 bool probe_response(struct probe *p, const struct response *r)
 {
-	struct try *all[] = { &p->client, &p->plain, &p->near };
+	struct attempt *all[] = { &p->client, &p->plain, &p->near };
 	bool syn = (r->flags & (TCPF_SYN | TCPF_ACK)) == (TCPF_SYN | TCPF_ACK);
 
 	for (unsigned i = 0; i < ARRAY_SIZE(all); i++) {
-		struct try *t = all[i];
+		struct attempt *t = all[i];
 
 		if (r->id != t->id || p->step == STEP_OVER)
 			continue;
@@ -429,9 +429,9 @@ struct probe *probe_start(const struct probe_way *way)
 		return NULL;
 	p->way = *way;
 	p->reach.fd = -1;
-	p->client = (struct try){ .id = id, .source = way->source, .iss = random_u32() };
-	p->plain = (struct try){ .id = id + (1ull << 32) };
-	p->near = (struct try){ .id = id + (2ull << 32), .iss = random_u32() };
+	p->client = (struct attempt){ .id = id, .source = way->source, .iss = random_u32() };
+	p->plain = (struct attempt){ .id = id + (1ull << 32) };
+	p->near = (struct attempt){ .id = id + (2ull << 32), .iss = random_u32() };
 	p->result = (struct probe_result){ .target = *way->target, .source = way->source, .by_raw = true };
 	p->timer = evtimer_new(way->base, on_timer, p);
 	if (!p->timer) {
@@ -451,9 +451,9 @@ void probe_free(struct probe *p)
 	if (!p)
 		return;
 	if (p->step != STEP_OVER) {
-		end_try(p, &p->client);
+		end_attempt(p, &p->client);
 		end_plain(p);
-		end_try(p, &p->near);
+		end_attempt(p, &p->near);
 	}
 	event_free(p->timer);
 	free(p);

@@ -1,15 +1,14 @@
 /*
  * Which hop is broken?
  *
- * In: what a probe has seen. Out: one line and its cure. Pure. The hops are looked at in the order
- * in which a packet passes them, after what an assistant has found by itself: that it forwards, or
- * that its own kernel answers, is certain whatever the probe saw.
+ * In: what a probe has seen. Out: one line and its cure. Pure. What an assistant has found by itself comes
+ * first: that it forwards, or that its own kernel answers, is certain whatever the probe saw. Then the hops
+ * are examined in the order in which a packet passes them.
  *
- * Where nothing came back, the answer to the assistant's own address decides. It needs no route to
- * the client; if it comes, then the target is reached and answers, and only the answer to the
- * client goes astray, or the client's packet is dropped by a filter that compares it with that
- * route: one command mends both. If it does not come, packets with addresses of other hosts are
- * dropped on the way.
+ * If nothing came back, the answer to the assistant's own address decides, because it needs no route to the
+ * client. If it arrives, the target is reachable and answers; only its response to the client goes astray,
+ * or a filter that compares the client's packet with that route drops it. One command mends both. If it does
+ * not arrive, packets with another host's address are dropped on the way.
  */
 #include <stdio.h>
 #include <string.h>
@@ -21,12 +20,12 @@ struct names {
 	const struct probe_result *r;
 	const struct config *c;
 	char target[ADDR_TEXT_LEN], at[ENDPOINT_TEXT_LEN], source[ADDR_TEXT_LEN];
-	char route[PREFIX_TEXT_LEN];   /* what the target has to route to the assistant */
-	char assistant[ADDR_TEXT_LEN]; /* as the target reaches it */
-	const struct msg_findings *f;  /* of the assistant that says most; never NULL */
+	char route[PREFIX_TEXT_LEN];   /* the prefix that the target has to route to the assistant */
+	char assistant[ADDR_TEXT_LEN]; /* its address as the target reaches it */
+	const struct msg_findings *f;  /* those of the assistant that choose() chose; never NULL */
 };
 
-/* The assistant to speak of: one that got something, else the first that spoke. */
+/* The assistant to report on: one that received something, else the first that answered. */
 static const struct msg_findings *choose(const struct probe_result *r, const struct config *c,
 					 unsigned *assistant)
 {
@@ -58,7 +57,7 @@ static void name(struct names *n, const struct probe_result *r, const struct con
 	endpoint_format(n->at, sizeof(n->at), &r->target);
 	addr_format(n->source, sizeof(n->source), &r->source.addr);
 	config_prefix_format(n->route, sizeof(n->route), &own);
-	/* Its address on the target's own link is the better one, if it captures there. */
+	/* Its address on the target's own link is the better one, provided that it captures there. */
 	addr_format(n->assistant, sizeof(n->assistant),
 		    addr_is_any(&n->f->address) || (n->f->facts & FINDING_UNCAPTURED)
 			    ? &c->assistants[assistant].at.addr
@@ -83,23 +82,22 @@ static void cure_target_firewall(struct check_result *out, const struct names *n
 static void not_sent(struct check_result *out, const struct names *n)
 {
 	if (n->r->refused == SINK_PERM) {
-		check_text(out, CHECK_BROKEN, "netfilter or conntrack of this host refuses the packet to %s",
+		check_text(out, CHECK_BROKEN, "netfilter or conntrack on this host blocks packets to %s",
 			   n->at);
 		cure_notrack(out, n);
 		return;
 	}
-	check_text(out, CHECK_BROKEN, "this host does not send to %s: %s", n->at,
+	check_text(out, CHECK_BROKEN, "this host cannot send to %s: %s", n->at,
 		   sink_error_text(n->r->refused));
 	check_cure(out, "this host", "ip route get %s", n->target);
 }
 
 static void not_listening(struct check_result *out, const struct names *n)
 {
-	check_text(
-		out, CHECK_BROKEN,
-		"nothing listens on %s: the target answers by a reset (a service on 127.0.0.1 only is not reached; what is needed is "
-		"%s or all addresses)",
-		n->at, n->target);
+	check_text(out, CHECK_BROKEN,
+		   "nothing listens on %s: the target answers with a reset (a service bound to 127.0.0.1 "
+		   "cannot be reached; it has to listen on %s or on all addresses)",
+		   n->at, n->target);
 	check_cure(out, "the target", "ss -ltnp sport = :%u", n->r->target.port);
 }
 
@@ -113,28 +111,28 @@ static bool assistant_is_wrong(struct check_result *out, const struct names *n)
 		if (!n->r->has_found[i])
 			continue;
 		if ((f->facts & FINDING_FORWARDS) || f->forwarded) {
-			check_text(
-				out, CHECK_BROKEN,
-				"the assistant %s forwards the target's answers to the clients, who reset them",
-				text);
+			check_text(out, CHECK_BROKEN,
+				   "the assistant %s forwards the target's responses to the clients, which "
+				   "reset them",
+				   text);
 			check_cure(out, "the assistant",
 				   "sysctl -w net.ipv4.ip_forward=0 net.ipv6.conf.all.forwarding=0");
 			return true;
 		}
 		if (f->facts & FINDING_CLIENT_HERE) {
-			check_text(
-				out, CHECK_BROKEN,
-				"%s is an address of the assistant %s itself, whose kernel resets the answers to it",
-				n->source, text);
+			check_text(out, CHECK_BROKEN,
+				   "%s is an address of the assistant %s itself, so its kernel resets the "
+				   "responses",
+				   n->source, text);
 			check_cure(out, "the assistant", "ip address del %s/%u dev %s", n->source, f->prefix,
 				   f->interface);
 			return true;
 		}
 		if (f->answered) {
-			check_text(
-				out, CHECK_BROKEN,
-				"the kernel of the assistant %s resets the answers by itself (a load balancer or proxy there?)",
-				text);
+			check_text(out, CHECK_BROKEN,
+				   "the kernel of the assistant %s resets the responses (is there a load "
+				   "balancer or a proxy?)",
+				   text);
 			check_cure(out, "the assistant", "nft list ruleset; ipvsadm -Ln");
 			return true;
 		}
@@ -147,14 +145,15 @@ static void torn(struct check_result *out, const struct names *n)
 	if (n->f->facts & FINDING_SOURCE_HERE) {
 		check_text(
 			out, CHECK_BROKEN,
-			"intercept runs on the target itself, whose answers go on to the clients, who reset them; it needs a host of its own "
-			"in the target's network, named by -s");
+			"intercept runs on the target itself, so the responses go on to the clients, which "
+			"reset them; run it on a host of its own in the target's network, and name that host "
+			"with -s");
 		check_cure(out, "that host", "intercept -d");
 		return;
 	}
 	check_text(
 		out, CHECK_BROKEN,
-		"the target answered, and then somebody else who got its answer reset the connection: it reaches %s as well",
+		"the target answered, but then another host reset the connection: the responses also reach %s",
 		n->source);
 	check_cure(out, "the target", "ip route get %s", n->source);
 }
@@ -166,12 +165,13 @@ static void came_back(struct check_result *out, const struct names *n)
 	} else if (n->r->ack_refused) {
 		check_text(
 			out, CHECK_BROKEN,
-			"netfilter of this host lets the SYN to %s out, but nothing after it (a rule on the state INVALID?)",
+			"netfilter on this host lets the SYN to %s pass, but nothing after it (is there a rule "
+			"that drops the state INVALID?)",
 			n->at);
 		cure_notrack(out, n);
 	} else {
-		check_text(out, CHECK_OK, "%s answered %s, and the assistant said so after %.1f ms", n->at,
-			   n->source, (double)n->r->round_trip / 1e6);
+		check_text(out, CHECK_OK, "%s answered %s, and the assistant reported it after %.1f ms",
+			   n->at, n->source, (double)n->r->round_trip / 1e6);
 	}
 }
 
@@ -182,17 +182,17 @@ static bool not_captured(struct check_result *out, const struct names *n)
 
 	if (f->arrived && !f->captured) {
 		check_text(out, CHECK_BROKEN,
-			   "the answer reached the assistant %s by %s, on which intercept does not capture",
+			   "the response reached the assistant %s on %s, where intercept does not capture",
 			   n->assistant, f->interface);
 		check_cure(out, "the assistant", "intercept -i %s -d", f->interface);
 	} else if ((f->facts & FINDING_FILTERED) && (f->arrived || !(f->facts & FINDING_LOOKS))) {
 		check_text(out, CHECK_BROKEN,
-			   "the filter (-F) of intercept on %s does not let the answers pass", n->assistant);
+			   "the filter (-F) of intercept on %s does not match the responses", n->assistant);
 		check_cure(out, "the assistant", "intercept -i %s -F tcp and src port %u -d", f->interface,
 			   port);
 	} else if (f->arrived) {
 		check_text(out, CHECK_BROKEN,
-			   "the answer reached the assistant %s, but intercept did not pass it on",
+			   "the response reached the assistant %s, but intercept did not report it",
 			   n->assistant);
 		check_cure(out, "the assistant", "pkill -USR1 intercept");
 	} else {
@@ -209,9 +209,11 @@ static void astray(struct check_result *out, const struct names *n)
 	if (r->tried_near && !r->near && !blind && r->near_same_link) {
 		check_text(
 			out, CHECK_BROKEN,
-			"the target answers this host, but not a packet with the address of another one (%s, and %s): something between "
-			"drops what is not sent by its owner (in a cloud: switch off the source/destination check of this instance; else the "
-			"anti-spoofing of the switch port, or of the network of the containers). That no such packet arrives is seen",
+			"the target answers this host, but not packets with another host's address (%s, %s): "
+			"something on the way drops packets whose source is not their sender (in a cloud, "
+			"disable the source/destination check of this instance; elsewhere, look for "
+			"anti-spoofing at the switch port or in the container network). To see whether such "
+			"a packet arrives",
 			n->source, n->assistant);
 		check_cure(out, "the target", "timeout 10 tcpdump -ni any -c 1 host %s", n->source);
 		return;
@@ -219,10 +221,11 @@ static void astray(struct check_result *out, const struct names *n)
 	check_text(
 		out, CHECK_BROKEN,
 		r->tried_near && r->near && !blind
-			? "the target answers %s, but its answer to %s did not reach the assistant: no route leads it there, or the reverse path "
-			  "filter of the target drops the request"
-			: "nothing came back from %s for %s: the route from the target to the assistant is missing, or the reverse path filter of the "
-			  "target drops the request (or, if it stays so, an anti-spoofing filter between)",
+			? "the target answers %s, but its response to %s did not reach the assistant: the target "
+			  "has no route that leads it there, or its reverse path filter drops the request"
+			: "nothing came back from %s for %s: the target has no route to the assistant, or its "
+			  "reverse path filter drops the request (if neither, look for an anti-spoofing filter "
+			  "on the way)",
 		r->tried_near && r->near && !blind ? n->assistant : n->target, n->source);
 	if (addr_is_v4(&r->target.addr))
 		check_cure(out, "the target",
@@ -245,7 +248,7 @@ static void nothing_back(struct check_result *out, const struct names *n)
 		not_listening(out, n);
 		break;
 	case REACH_REFUSED:
-		check_text(out, CHECK_BROKEN, "a firewall of %s refuses %s",
+		check_text(out, CHECK_BROKEN, "a firewall on %s refuses connections to %s",
 			   addr_format(by, sizeof(by), &r->plain_by), n->at);
 		cure_target_firewall(out, n);
 		break;
@@ -253,13 +256,13 @@ static void nothing_back(struct check_result *out, const struct names *n)
 		if (r->plain_covered) {
 			addr_format(own, sizeof(own), &r->plain_source);
 			check_text(out, CHECK_BROKEN,
-				   "the target's route to the assistant covers this host (%s), too", own);
+				   "the target's route to the assistant also covers this host (%s)", own);
 			check_cure(out, "the target", "ip route del $(ip route show match %s via %s)", own,
 				   n->assistant);
 		} else {
 			check_text(
 				out, CHECK_BROKEN,
-				"%s answers nobody: a firewall drops what comes to this port, or the host is down",
+				"%s answers nobody: a firewall drops packets to this port, or the host is down",
 				n->at);
 			cure_target_firewall(out, n);
 		}

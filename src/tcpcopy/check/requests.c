@@ -137,23 +137,22 @@ static void say_no_listener(struct check_report *report, const struct checking *
 	int pid = sockets_listener_in_container(s->rule->online_port);
 
 	if (pid) {
-		check_text(
-			&r, CHECK_BROKEN,
-			"nothing on this host listens on port %u, but process %d in a container does: requests to it are "
-			"addressed to the container, where tcpcopy has to run",
-			s->rule->online_port, pid);
+		check_text(&r, CHECK_BROKEN,
+			   "nothing on this host listens on port %u, but process %d in a container does: its "
+			   "requests are addressed to the container, so tcpcopy has to run there",
+			   s->rule->online_port, pid);
 		check_cure(&r, "this host", "nsenter -t %d -n %s", pid,
 			   check_command(command, sizeof(command), k->argv,
 					 (const char *const[]){ "--check", NULL }, NULL));
 	} else {
 		if (s->elsewhere)
 			check_text(&r, CHECK_BROKEN,
-				   "port %u is listened to on %s only, which requests of \"%s\" do not reach",
+				   "on port %u only %s listens, which the requests of \"%s\" do not reach",
 				   s->rule->online_port, endpoint_format(at, sizeof(at), &s->at),
 				   s->rule->text);
 		else
 			check_text(&r, CHECK_BROKEN,
-				   "nothing on this host listens on port %u, and no request came",
+				   "nothing on this host listens on port %u, and no request arrived",
 				   s->rule->online_port);
 		check_cure(&r, "this host", "ss -ltnp sport = :%u", s->rule->online_port);
 	}
@@ -166,9 +165,10 @@ static void say_rule(struct check_report *report, const struct checking *k, cons
 	char command[700], at[ENDPOINT_TEXT_LEN], more[32];
 
 	if (s->interface[0]) {
-		check_note(report, CHECK_OK, "port %u: they come by %s", s->rule->online_port, s->interface);
+		check_note(report, CHECK_OK, "port %u: they arrive on %s", s->rule->online_port,
+			   s->interface);
 	} else if (s->uncaptured[0]) {
-		check_text(&r, CHECK_BROKEN, "requests to port %u come by %s, which -i does not name",
+		check_text(&r, CHECK_BROKEN, "requests to port %u arrive on %s, which -i does not name",
 			   s->rule->online_port, s->uncaptured);
 		snprintf(more, sizeof(more), "-i %s", s->uncaptured);
 		check_cure(&r, "this host", "%s",
@@ -179,7 +179,8 @@ static void say_rule(struct check_report *report, const struct checking *k, cons
 		say_no_listener(report, k, s);
 	} else {
 		check_note(report, CHECK_OK, "port %u: %s listens%s", s->rule->online_port,
-			   endpoint_format(at, sizeof(at), &s->at), looked ? "; none came within 2 s" : "");
+			   endpoint_format(at, sizeof(at), &s->at),
+			   looked ? "; none arrived within 2 s" : "");
 	}
 }
 
@@ -290,8 +291,10 @@ static uint8_t mask_len(const struct sockaddr *mask)
 	return (uint8_t)(addr_is_v4(&e.addr) ? 96 + n : n);
 }
 
-/* The pool within a network of this host: hosts there, the target among them perhaps, look for its
- * addresses on the link. */
+/*
+ * Does the pool lie within a network of this host? The hosts of that network, perhaps the target among them,
+ * look for its addresses on their own link.
+ */
 static void say_overlap(struct check_report *report, const struct config *c, const struct ifaddrs *local)
 {
 	for (const struct ifaddrs *i = local; i; i = i->ifa_next) {
@@ -309,7 +312,8 @@ static void say_overlap(struct check_report *report, const struct config *c, con
 			config_prefix_format(pool, sizeof(pool), &c->pool[j]);
 			check_text(
 				&r, CHECK_WARNING,
-				"-c %s lies in the network of %s (%s/%u): the target may look for it on its own link",
+				"-c %s lies in the network of %s (%s/%u): the target may look for these addresses "
+				"on its own link",
 				pool, i->ifa_name, addr_format(at, sizeof(at), &e.addr),
 				addr_is_v4(&e.addr) ? network.len - 96 : network.len);
 			check_cure(&r, "the target", "ip route replace %s via %s", pool,
@@ -333,7 +337,7 @@ void check_pool(struct check_report *report, void *arg)
 		sockets_connected(c->rules[i].online_port, on_client, &all);
 	n = distinct(&all);
 	if (!c->n_pool) {
-		check_note(report, CHECK_OK, "%zu connected, copies keep their addresses", n);
+		check_note(report, CHECK_OK, "%zu connected; copies keep their addresses", n);
 		free(all.list);
 		return;
 	}
@@ -342,7 +346,7 @@ void check_pool(struct check_report *report, void *arg)
 	freeifaddrs(local);
 	if (all.in_pool)
 		check_note(report, CHECK_WARNING,
-			   "-c contains %s, which is a client: at the target the two look like one",
+			   "-c contains %s, the address of a client: the target cannot tell the two apart",
 			   addr_format(at, sizeof(at), &all.shared));
 	if (n > pool_addresses(c)) {
 		struct check_result r = { 0 };
@@ -357,15 +361,16 @@ void check_pool(struct check_report *report, void *arg)
 		snprintf(more, sizeof(more), "-c %s", config_prefix_format(text, sizeof(text), &wider));
 		check_text(
 			&r, CHECK_WARNING,
-			"%zu clients are connected, and -c has %llu addresses: where two have one port, one gets another",
-			n, pool_addresses(c));
+			"%zu clients are connected, but -c has only %llu address%s: of two clients with the "
+			"same port, one is given another port",
+			n, pool_addresses(c), pool_addresses(c) == 1 ? "" : "es");
 		check_cure(&r, "this host", "%s",
 			   check_command(command, sizeof(command), k->argv,
 					 (const char *const[]){ "--check", NULL }, more));
 		check_say(report, &r);
 	}
 	if (before == report->warnings)
-		check_note(report, CHECK_OK, "%zu connected, for whom -c has %llu addresses", n,
+		check_note(report, CHECK_OK, "%zu connected; -c has %llu addresses for them", n,
 			   pool_addresses(c));
 	free(all.list);
 }

@@ -1,7 +1,7 @@
 /*
  * The live probe of --check.
  *
- * For each target one probe, and what it has seen as a line.
+ * In: the targets of the rules. Out: one probe for each, and a line for what it has seen.
  */
 #include <event2/event.h>
 
@@ -30,9 +30,10 @@ static void probe_one(struct check_report *report, struct checking *k, unsigned 
 	check_say(report, &r);
 	if (whole || !check_live_any_up(k))
 		return;
-	check_text(&r, CHECK_WARNING,
-		   "no client is known, so the way back from %s was not tried; with the address of one",
-		   endpoint_format(at, sizeof(at), &to->target));
+	check_text(
+		&r, CHECK_WARNING,
+		"no client is known, so the way back from %s was not tried; to try it with a client's address",
+		endpoint_format(at, sizeof(at), &to->target));
 	check_cure(&r, "this host", "%s",
 		   check_command(command, sizeof(command), k->argv, NULL, "--probe-from ADDRESS"));
 	check_say(report, &r);

@@ -1,10 +1,9 @@
 /*
- * The ways from this host: by which route to a target, and does every assistant answer?
+ * The ways from this host: which route leads to each target, and does every assistant answer?
  *
- * The routing is asked as the injection asks it. The assistants are connected by the channel
- * itself, whose words on a failure (version, secret, silence) are the reason; where TCP already
- * fails, an ordinary connection tells a host without intercept from a firewall. The connections
- * stay open for the probe.
+ * The route is looked up as injection looks it up. The assistants are connected through the channel itself,
+ * whose words for a failure (version, secret, silence) are the finding. If TCP itself fails, an ordinary
+ * connection tells a host without intercept from a firewall. The connections stay open for the probe.
  */
 #include <event2/event.h>
 #include <stdio.h>
@@ -31,20 +30,21 @@ static void say_route(struct check_report *report, const struct config *c, const
 		return;
 	}
 	if (next_hops_open(&hops)) {
-		check_note(report, CHECK_WARNING, "the neighbours of this host cannot be asked for");
+		check_note(report, CHECK_WARNING, "cannot read this host's neighbour table");
 		return;
 	}
 	hop = next_hops_find(&hops, &rule->target.addr, 0);
 	if (!hop->ethernet && c->inject == INJECT_LINK)
 		check_note(report, CHECK_BROKEN,
-			   "the way to %s is not Ethernet, and --inject=link wants it: leave that out", to);
+			   "%s is not reached over Ethernet, which --inject=link requires: omit that option",
+			   to);
 	else
-		check_note(report, CHECK_OK, "%s by %s%s%s, %s, MTU %u", to, route.interface,
+		check_note(report, CHECK_OK, "%s through %s%s%s, %s, MTU %u", to, route.interface,
 			   route.has_gateway ? " via " : "",
 			   route.has_gateway ? addr_format(via, sizeof(via), &route.gateway) : "",
-			   !hop->ethernet ? "not Ethernet, so by raw sockets"
+			   !hop->ethernet ? "not Ethernet, so through raw sockets"
 			   : hop->usable  ? "neighbour known"
-					  : "neighbour not asked for yet",
+					  : "neighbour not resolved yet",
 			   hop->mtu);
 	next_hops_close(&hops);
 }
@@ -64,7 +64,7 @@ void check_route(struct check_report *report, void *arg)
 	}
 }
 
-/* What lets us in, in the words of Debian's own /etc/nftables.conf. */
+/* A rule that lets us in, for the table and chain of Debian's own /etc/nftables.conf. */
 static void cure_firewall(struct check_result *r, const struct endpoint *to)
 {
 	struct route_info route;
@@ -86,24 +86,24 @@ static void say_unreachable(struct check_report *report, const struct check_assi
 	endpoint_format(at, sizeof(at), to);
 	switch (reach_try(&reach, to)) {
 	case REACH_CONNECTED:
-		check_text(&r, CHECK_BROKEN, "%s takes the connection, but: %s", at, p->why);
+		check_text(&r, CHECK_BROKEN, "%s accepts the connection, but: %s", at, p->why);
 		if (!strstr(p->why, "secret")) /* the words say what to do */
 			check_cure(&r, "the assistant", "ss -ltnp sport = :%u", to->port);
 		break;
 	case REACH_RESET:
-		check_text(&r, CHECK_BROKEN, "%s: nothing listens there: intercept does not run", at);
+		check_text(&r, CHECK_BROKEN, "%s: nothing listens there, so intercept is not running", at);
 		check_cure(&r, "the assistant",
 			   to->port == CHANNEL_PORT ? "intercept -d" : "intercept -p %u -d", to->port);
 		break;
 	case REACH_REFUSED:
 		addr_format(by, sizeof(by), &reach.by);
-		check_text(&r, CHECK_BROKEN, "%s: a firewall of %s refuses this port", at, by);
+		check_text(&r, CHECK_BROKEN, "%s: a firewall on %s refuses this port", at, by);
 		cure_firewall(&r, to);
 		break;
 	case REACH_SILENT:
 		check_text(
 			&r, CHECK_BROKEN,
-			"%s does not answer: a firewall drops what comes to this port, or no host is there",
+			"%s does not answer: a firewall drops packets to this port, or there is no such host",
 			at);
 		cure_firewall(&r, to);
 		break;
@@ -119,7 +119,7 @@ static void say_unreachable(struct check_report *report, const struct check_assi
 	check_say(report, &r);
 }
 
-/* A host cannot route to itself: what an intercept there sees, goes on to the clients. */
+/* A host cannot route to itself: responses that an intercept on the target sees go on to the clients. */
 static bool is_a_target(const struct config *c, const struct addr *a)
 {
 	for (unsigned i = 0; i < c->n_rules; i++)
@@ -147,8 +147,9 @@ void check_assistants(struct check_report *report, void *arg)
 		if (is_a_target(c, &p->address->at.addr) && !c->n_pool) {
 			check_text(
 				&r, CHECK_BROKEN,
-				"%s is the target itself, which cannot route to itself: its answers go on to the clients, who reset "
-				"them; run intercept on a host of its own in the target's network, and name that by -s",
+				"%s is the target itself, which cannot route its responses to itself, so they go "
+				"on to the clients, which reset them; run intercept on a host of its own in the "
+				"target's network, and name that host with -s",
 				p->address->text);
 			check_cure(&r, "that host", "intercept -d");
 			check_say(report, &r);
