@@ -59,7 +59,6 @@
 #define MAX_SACKED 8
 #define SHED_LOOK 64                   /* sessions compared for each one that is shed */
 #define TRIM_PERIOD (1000 * NS_PER_MS) /* memory that was not needed for so long is given back */
-#define RST_BEYOND (256u << 10)        /* how far capture may be behind when an RST comes */
 #define BELIEVE_WITHIN (1u << 30)
 #define ANNOUNCE_AT_ONCE 128           /* sessions announced to a new connection in one go */
 #define ANNOUNCE_PAUSE (1 * NS_PER_MS) /* while the connection has no room for more */

@@ -9,9 +9,10 @@
  * that shows the same run again with a trace.
  *
  *     sim --seed N [--trace]
- *     sim --seeds A-B [--jobs N]
+ *     sim --seeds A-B [--jobs N] [--first]
  *
- * With --day each run lasts for at least a day of the virtual clock, some for a month (day.c).
+ * With --first the first seed that fails ends it. With --day each run lasts for at least a day of the
+ * virtual clock, some for a month (day.c).
  */
 #include "sim.h"
 
@@ -350,7 +351,7 @@ static void run(uint64_t seed, bool show, struct totals *sum)
 /* --- the command
  * ------------------------------------------------------------------------------------- */
 
-#define MOST_FAILURES 10
+static uint64_t most_failures = 10;
 
 static pid_t work(struct totals *t, uint64_t from, uint64_t to, uint64_t step)
 {
@@ -431,7 +432,7 @@ static int run_range(uint64_t from, uint64_t to, unsigned jobs)
 				continue;
 			}
 			t[j].failed++;
-			if (++failures < MOST_FAILURES && t[j].seed + jobs <= to)
+			if (++failures < most_failures && t[j].seed + jobs <= to)
 				child[j] = work(&t[j], t[j].seed + jobs, to, jobs);
 			else
 				left--;
@@ -443,7 +444,8 @@ static int run_range(uint64_t from, uint64_t to, unsigned jobs)
 
 static int usage(void)
 {
-	fprintf(stderr, "usage: %s [--day] --seed N [--trace]\n       %s [--day] --seeds A-B [--jobs N]\n",
+	fprintf(stderr,
+		"usage: %s [--day] --seed N [--trace]\n       %s [--day] --seeds A-B [--jobs N] [--first]\n",
 		program, program);
 	return 2;
 }
@@ -469,6 +471,8 @@ int main(int argc, char **argv)
 			i++;
 		else if (!strcmp(argv[i], "--trace"))
 			show = true;
+		else if (!strcmp(argv[i], "--first"))
+			most_failures = 1;
 		else if (!strcmp(argv[i], "--day"))
 			day = true;
 		else
