@@ -1,9 +1,9 @@
 /*
- * Processors in the values of options.
+ * CPUs in the values of options.
  *
- * In: text. Out: numbers, which are valid for this process: what its affinity leaves it, be it by
- * taskset, a cpuset of its container or the service manager. So a number that would have no effect
- * later is refused at once, and "auto" does not count processors that others were given.
+ * In: text. Out: CPU numbers that this process may use, as its affinity says, which taskset, a container's
+ * cpuset or the service manager may have narrowed. So a number that would have no effect later is refused at
+ * once, and "auto" does not count CPUs that are not ours.
  */
 #include "program/cpus.h"
 
@@ -86,21 +86,20 @@ const char *cpus_parse_list(const char *value, unsigned list[], unsigned max, un
 	format(usable, sizeof(usable), &set);
 	for (*n = 0;; p++) {
 		if (!take_number(&p, &first))
-			return "this is no list of processors";
+			return "this is not a list of CPUs";
 		last = first;
 		if (*p == '-' && (p++, !take_number(&p, &last) || last < first))
-			return "this is no list of processors";
+			return "this is not a list of CPUs";
 		for (; first <= last; first++) {
 			if (first >= CPU_SETSIZE || !CPU_ISSET(first, &set))
-				return args_wrong("processor %u cannot be used; those that can: %s", first,
-						  usable);
+				return args_wrong("CPU %u is not available; available: %s", first, usable);
 			if (*n == max)
-				return args_wrong("more than %u processors", max);
+				return args_wrong("more than %u CPUs", max);
 			list[(*n)++] = first;
 		}
 		if (*p == '\0')
 			return NULL;
 		if (*p != ',')
-			return "this is no list of processors";
+			return "this is not a list of CPUs";
 	}
 }

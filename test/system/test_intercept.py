@@ -478,7 +478,7 @@ BAD_VALUES = [
     (["-b", "224.0.0.1"], '-b "224.0.0.1"', "multicast"),
     (["-l", ""], '-l ""', "file name"),
     (["--workers", "0"], '--workers "0"', "1 to 32, or auto"),
-    (["--cpus", "999"], '--cpus "999"', "processor 999 cannot be used; those that can: 0"),
+    (["--cpus", "999"], '--cpus "999"', "CPU 999 is not available; available: 0"),
     (["--bogus"], "--bogus", "accepted"),
 ]
 

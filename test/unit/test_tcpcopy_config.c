@@ -194,13 +194,13 @@ static void test_bad_rules(void **state)
 		{ "65536-10.0.0.1:80", "the online port \"65536\" is not" },
 		{ "80-10.0.0.1:0", "the target port \"0\" is not" },
 		{ "80-10.0.0.1:99999", "the target port \"99999\" is not" },
-		{ "80-10.0.0.999:80", "\"10.0.0.999\" is no IPv4 address" },
-		{ "80-10.1:80", "\"10.1\" is no IPv4 address" },
-		{ "80-fd90::1:80", "must stand in brackets" },
-		{ "fd90::2:80-10.0.0.1:80", "must stand in brackets" },
+		{ "80-10.0.0.999:80", "\"10.0.0.999\" is not an IPv4 address" },
+		{ "80-10.1:80", "\"10.1\" is not an IPv4 address" },
+		{ "80-fd90::1:80", "must be in brackets" },
+		{ "fd90::2:80-10.0.0.1:80", "must be in brackets" },
 		{ "80-[fd90::1:80", "the bracket is not closed" },
 		{ "80-[fd90::1]80", "after the bracket only :port" },
-		{ "80-[10.0.0.1]:80", "\"10.0.0.1\" is no IPv6 address" },
+		{ "80-[10.0.0.1]:80", "\"10.0.0.1\" is not an IPv6 address" },
 		{ "[fd90::2]-[fd90::1]:80", "\":port\" is missing after the online address" },
 		{ "80-10.0.0.1:80,", "an element of the list is empty" },
 		{ "80-10.0.0.1:80,a-b", "in \"a-b\", the online port \"a\" is not" },
@@ -225,9 +225,9 @@ static void test_bad_rules(void **state)
 
 	/* The later of two rules for one request is named, whatever options they came in. */
 	assert_refused(PARSE("-x", "80-10.0.0.1:80,80-10.0.0.2:80", "-s", ASSISTANT), "-x", "80-10.0.0.2:80",
-		       "already go by the rule \"80-10.0.0.1:80\"");
+		       "already match the rule \"80-10.0.0.1:80\"");
 	assert_refused(PARSE("-x", "10.0.0.9:80-10.0.0.1:80", "-s", ASSISTANT, "-x", "80-10.0.0.2:80"), "-x",
-		       "80-10.0.0.2:80", "already go by the rule \"10.0.0.9:80-10.0.0.1:80\"");
+		       "80-10.0.0.2:80", "already match the rule \"10.0.0.9:80-10.0.0.1:80\"");
 	/* Clients of loopback can be replicated with other addresses. */
 	assert_int_equal(PARSE("-x", "127.0.0.1:80-10.0.0.1:80", "-s", ASSISTANT, "-c", "10.1.2.3"), -1);
 }
@@ -267,8 +267,8 @@ static void test_assistants(void **state)
 		{ "10.0.0.1:99999", "the port \"99999\" is not" },
 		{ "10.0.0.1:", "the port \"\" is not" },
 		{ ":36524", "there is no address" },
-		{ "fd90::110", "must stand in brackets" },
-		{ "10.0.0.300", "\"10.0.0.300\" is no IPv4 address" },
+		{ "fd90::110", "must be in brackets" },
+		{ "10.0.0.300", "\"10.0.0.300\" is not an IPv4 address" },
 		{ "nowhere.invalid", "the name \"nowhere.invalid\" does not resolve" },
 		{ "0.0.0.0", "is not the address of a host" },
 	};
@@ -307,16 +307,16 @@ static void test_pool(void **state)
 		const char *value, *why;
 	} bad[] = {
 		{ "", "the value is empty" },
-		{ "foo", "no address and no prefix" },
-		{ "10.1.2.3/33", "no address and no prefix" },
-		{ "10.1.2", "no address and no prefix" },
-		{ "10.1.2.1x", "no IPv4 address with wildcards at its end" },
-		{ "x.x.x.x", "no IPv4 address with wildcards at its end" },
+		{ "foo", "neither an address nor a prefix" },
+		{ "10.1.2.3/33", "neither an address nor a prefix" },
+		{ "10.1.2", "neither an address nor a prefix" },
+		{ "10.1.2.1x", "not an IPv4 address with wildcards at its end" },
+		{ "x.x.x.x", "not an IPv4 address with wildcards at its end" },
 		{ "10.x.3.4", "a number follows a wildcard" },
 		{ "10.1.2.20-10", "the range ends before it begins" },
-		{ "10.1.2.10-300", "no pair of IPv4 addresses" },
+		{ "10.1.2.10-300", "not a range of IPv4 addresses" },
 		{ "10.1.0.0-10.1.255.255", "more than 256 elements" },
-		{ "fd90::1-5", "no pair of IPv4 addresses" },
+		{ "fd90::1-5", "not a range of IPv4 addresses" },
 		{ "10.90.109.x", "contains 10.90.109.143, which is the target's address" },
 		{ "10.90.110.100-200", "contains 10.90.110.143, which is the assistant's address" },
 		{ "127.0.0.2", "cannot answer loopback addresses" },

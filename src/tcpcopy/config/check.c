@@ -1,11 +1,10 @@
 /*
  * Does the configuration make sense as a whole, and on this host?
  *
- * Set-up is where replication fails most often, and nearly always it fails silently: packets leave,
- * nothing comes back. So what can be known to fail is refused here, before anything is captured,
- * with the option, the value and the reason. In comes a configuration whose elements are each
- * valid; nothing is changed. This host is asked for its addresses and interfaces; none of that
- * needs privilege.
+ * Set-up is where replication fails most often, and it nearly always fails silently: packets leave, and
+ * nothing comes back. So whatever is known to fail is refused here, before anything is captured, with the
+ * option, the value and the reason. In: a configuration whose elements are each valid; it is not changed.
+ * This host is asked for its addresses and interfaces, which needs no privilege.
  */
 #include <errno.h>
 #include <ifaddrs.h>
@@ -71,20 +70,19 @@ static int check_rule(const struct config *c, const struct rule *rule)
 		why = not_unicast(&online.addr);
 		if (why)
 			return refuse("-x \"%s\": the online address %s %s; accepted: an address of "
-				      "the online server, or none to mean all it has",
+				      "the online server, or none for all of its addresses",
 				      rule->text, text, why);
 		if (!same_family(&online.addr, &rule->target.addr))
-			return refuse("-x \"%s\": one address is IPv4 and the other IPv6, but a "
-				      "request keeps its client's address; accepted: both of one family",
+			return refuse("-x \"%s\": one address is IPv4 and the other IPv6, but a copy keeps "
+				      "its client's address; accepted: two addresses of the same family",
 				      rule->text);
 		if (endpoint_eq(&online, &rule->target))
 			return refuse("-x \"%s\": the target is the online server itself; accepted: "
 				      "a target on another host",
 				      rule->text);
 		if (addr_is_loopback(&online.addr) && c->n_pool == 0)
-			return refuse("-x \"%s\": clients of %s have loopback addresses, which the "
-				      "target drops and cannot answer; accepted: an address that "
-				      "other hosts "
+			return refuse("-x \"%s\": clients of %s have loopback addresses, which the target "
+				      "drops and cannot answer; accepted: an address that other hosts can "
 				      "reach, or client addresses given with -c",
 				      rule->text, text);
 	}
@@ -96,9 +94,8 @@ static int check_rule(const struct config *c, const struct rule *rule)
 			      "host",
 			      rule->text, text, why);
 	if (addr_is_loopback(&rule->target.addr) || route_is_local(&rule->target.addr))
-		return refuse("-x \"%s\": the target address %s belongs to this very host, whose "
-			      "responses would go straight to the real clients; accepted: a target on "
-			      "another host",
+		return refuse("-x \"%s\": the target address %s belongs to this very host, so the responses "
+			      "would go straight to the real clients; accepted: a target on another host",
 			      rule->text, text);
 	return 0;
 }
@@ -124,9 +121,8 @@ static int check_rules(const struct config *c)
 			return 2;
 		for (j = 0; j < i; j++)
 			if (rules_overlap(rule, &c->rules[j]))
-				return refuse("-x \"%s\": requests to port %u already go by the rule "
-					      "\"%s\"; accepted: one target for an online address and "
-					      "port",
+				return refuse("-x \"%s\": requests to port %u already match the rule \"%s\"; "
+					      "accepted: one target per online address and port",
 					      rule->text, rule->online_port, c->rules[j].text);
 		if (c->mtu && c->mtu < IPV6_MTU_MIN && !addr_is_v4(&rule->target.addr))
 			return refuse("-M \"%u\": too small for the IPv6 target of \"%s\"; accepted: "
@@ -163,8 +159,7 @@ static int refuse_pool_holds(const char *typed, const struct prefix *p, const st
 	char pool[PREFIX_TEXT_LEN], text[ADDR_TEXT_LEN];
 
 	return refuse("-c \"%s\": %s contains %s, which is %s; accepted: addresses that no host "
-		      "uses and that "
-		      "the target routes to the assistant",
+		      "uses and that the target routes to the assistant",
 		      typed, config_prefix_format(pool, sizeof(pool), p), addr_format(text, sizeof(text), a),
 		      what);
 }
@@ -182,8 +177,7 @@ static int check_pool_prefix(const struct config *c, unsigned index, const struc
 		return refuse("-c \"%s\": this %s; accepted: addresses of hosts", typed, why);
 	if (addr_is_loopback(&p->addr))
 		return refuse("-c \"%s\": the target cannot answer loopback addresses; accepted: "
-			      "addresses that "
-			      "the target routes to the assistant",
+			      "addresses that the target routes to the assistant",
 			      typed);
 	for (ifa = local; ifa; ifa = ifa->ifa_next)
 		if (ifa->ifa_addr && addr_from_sockaddr(&e, ifa->ifa_addr) && prefix_contains(p, &e.addr))
@@ -224,7 +218,7 @@ static int check_pool(const struct config *c)
 	return rc;
 }
 
-/* The probe speaks as this client: what it gets must not arrive at one of our own hosts. */
+/* The probe uses this client's address, so the answer to it must not arrive at one of our own hosts. */
 static int check_probe_from(const struct config *c)
 {
 	const struct addr *a = &c->probe_from.addr;
@@ -243,9 +237,9 @@ static int check_probe_from(const struct config *c)
 	if (!why && addr_is_loopback(a))
 		why = "is a loopback address";
 	if (!why && host)
-		why = "is that of this host, a target or an assistant";
+		why = "is the address of this host, of a target or of an assistant";
 	if (!why && !family)
-		why = "is of another address family than every target";
+		why = "is not of the address family of any target";
 	return why ? refuse("--probe-from \"%s\": this %s; accepted: the address of a client",
 			    c->probe_from_text, why)
 		   : 0;
@@ -279,14 +273,12 @@ static int check_filter(const struct config *c)
 
 	if (c->filter[0] == '\0')
 		return 0;
-	/* It is valid, but may leave nothing of the rules' packets; libpcap notices most such
-	 * cases. */
+	/* It is valid, but may match none of the rules' packets; libpcap notices most such cases. */
 	config_capture_filter(c, whole, sizeof(whole));
 	if (capture_check_filter(whole, err, sizeof(err)) < 0)
-		return refuse("-F \"%s\": does not go together with the rules: %s; accepted: a "
-			      "filter that some "
-			      "requests pass",
-			      c->filter, err);
+		return refuse(
+			"-F \"%s\": contradicts the rules: %s; accepted: a filter that some requests match",
+			c->filter, err);
 	return 0;
 }
 
@@ -294,7 +286,7 @@ static int check_memory(const struct config *c)
 {
 	if (c->memory / c->run.workers >= WORKER_MEMORY_MIN)
 		return 0;
-	return refuse("-m \"%lluM\": too little for %u workers, which share it; accepted: %uM or more",
+	return refuse("-m \"%lluM\": too little for the %u workers that share it; accepted: %uM or more",
 		      (unsigned long long)c->memory >> 20, c->run.workers, c->run.workers);
 }
 

@@ -1,17 +1,17 @@
 /*
- * Two tcpcopys on one rule would send every request twice, and the target would see two clients
- * with one address and port.
+ * One tcpcopy per rule. Two would send every request twice, and the target would see two clients with the
+ * same address and port.
  *
- * Each rule is claimed by listening at a name in the abstract socket namespace. That fits better
- * than a file: it belongs to a network namespace, as captured packets do, so two containers or
- * laboratory hosts that share /run do not disturb each other; it ends with the process, however
- * that ends; and it needs neither a directory nor permission. Nobody ever accepts: a connection is
- * made only to ask the kernel whose socket it is (SO_PEERCRED).
+ * A rule is claimed by listening at a name in the abstract socket namespace. That fits better than a file: it
+ * belongs to a network namespace, as captured packets do, so two containers or lab hosts that share /run do
+ * not disturb each other; it ends with the process, however that ends; and it needs neither a directory nor
+ * permission. Nobody ever accepts a connection: one is made only to ask the kernel whose socket it is
+ * (SO_PEERCRED).
  *
- * Binding a name settles the same rule without a race. A rule for one online address and one for
- * all of them overlap, too, but have different names; for them the names of the others are read
- * from /proc/net/unix after our own are bound. Each of two that start at the same moment then sees
- * the other, and both may be refused, never both accepted.
+ * Binding a name settles a conflict over the same rule without a race. A rule for one online address and a
+ * rule for all of them also overlap, but have different names; so after binding its own names, tcpcopy reads
+ * those of the others from /proc/net/unix. If two start at the same moment, each sees the other: both may be
+ * refused, but never are both accepted.
  *
  * Only the rule counts: one online port may have several tcpcopys with different targets.
  */
@@ -25,8 +25,7 @@
 
 #include "tcpcopy/config/lock.h"
 
-/* The name is HEAD, the online address or ANY, ":port->target:port": 105 characters at most, 107
- * have room. */
+/* The name is HEAD, the online address or ANY, ":port->target:port": at most 105 characters; 107 fit. */
 #define HEAD "tcpcopy:"
 #define ANY "any"
 
@@ -39,7 +38,7 @@ void lock_release(void)
 		close(claims[--n_claims]);
 }
 
-/* The part of a rule's name behind the online address. */
+/* The part of a rule's name that follows the online address. */
 static void name_tail(char *buf, size_t size, const struct rule *rule)
 {
 	char target[ENDPOINT_TEXT_LEN];
@@ -48,8 +47,7 @@ static void name_tail(char *buf, size_t size, const struct rule *rule)
 		 endpoint_format(target, sizeof(target), &rule->target));
 }
 
-/* Abstract: a zero byte, then the name without a zero at its end (unix(7)). Returns the address
- * length. */
+/* An abstract address: a zero byte, then the name without a trailing zero (unix(7)). Returns its length. */
 static socklen_t abstract_address(struct sockaddr_un *sun, const char *name)
 {
 	size_t len = strnlen(name, sizeof(sun->sun_path) - 1);
@@ -71,7 +69,7 @@ static socklen_t rule_address(struct sockaddr_un *sun, const struct rule *rule)
 	return abstract_address(sun, name);
 }
 
-/* Who listens there? "process 123", or words for not knowing. Asking must not wait. */
+/* Who listens there? "process 123", or words that say that it is unknown. Must not block. */
 static const char *holder(char *buf, size_t size, const struct sockaddr_un *sun, socklen_t sun_len)
 {
 	struct ucred cred = { .pid = 0 };
@@ -93,10 +91,11 @@ static int refuse_held(const struct rule *rule, const struct sockaddr_un *sun, s
 {
 	char who[64];
 
-	snprintf(err, err_size,
-		 "option -x \"%s\": another tcpcopy on this host has this rule (%s); accepted: a "
-		 "rule that no other tcpcopy has, or end that one first",
-		 rule->text, holder(who, sizeof(who), sun, len));
+	snprintf(
+		err, err_size,
+		"option -x \"%s\": another tcpcopy on this host has this rule (%s); accepted: a rule that no "
+		"other tcpcopy has; or end that one first",
+		rule->text, holder(who, sizeof(who), sun, len));
 	return -1;
 }
 
@@ -127,8 +126,10 @@ static int claim(const struct rule *rule, char *err, size_t err_size)
 	return 0;
 }
 
-/* Is @name, with @tail at its end, a rule for other online addresses than exactly those of @rule,
- * but not for disjoint ones? */
+/*
+ * Does the rule called @name, which must end in @tail, overlap @rule without being equal to it? That is so if
+ * one of the two has an online address and the other has none.
+ */
 static bool overlaps(const char *name, const char *tail, const struct rule *rule)
 {
 	size_t head_len = strlen(HEAD), name_len = strlen(name), tail_len = strlen(tail);
@@ -150,7 +151,7 @@ static int look_for_overlap(const struct rule *rule, char *err, size_t err_size)
 	int rc = 0;
 
 	if (!f) {
-		snprintf(err, err_size, "/proc/net/unix: %s", strerror(errno));
+		snprintf(err, err_size, "cannot read /proc/net/unix: %s", strerror(errno));
 		return -1;
 	}
 	name_tail(tail, sizeof(tail), rule);

@@ -1,15 +1,13 @@
 /*
  * The lists of the command line: rules (-x), assistants (-s) and client addresses (-c).
  *
- * In comes the text as typed, out go addresses in *c, appended; nothing is kept here. Each element
- * is cut at commas and read from the left. A rule is cut at the '-' that follows its online port
- * and not at just any '-', because host names contain them (6379-my-host.example:80). IPv6
- * addresses stand in brackets, for without them fd90::1:80 has two meanings. A name is resolved
- * here, once, at the start: later there is no resolver in the sandbox, and a session must not
- * change its target because a name server changed its mind.
+ * In: the text as typed. Out: addresses, appended to *c. Nothing is kept here. A list is split at its commas
+ * and each element read from the left. A rule is split at the '-' that follows its online port and not at
+ * any '-', because host names contain them (6379-my-host.example:80). IPv6 addresses are in brackets, because
+ * fd90::1:80 without them has two meanings. A name is resolved here, once: after the start the sandbox has no
+ * resolver, and a session must not change its target because a name server changed its mind.
  *
- * Only the single element is judged here; config_check.c judges elements against each other and
- * against this host.
+ * Only single elements are judged here; config/check.c judges them against each other and against this host.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -26,7 +24,7 @@
 
 typedef const char *element_fn(struct config *c, const char *element);
 
-/* Call @fn for each element of a comma list; blanks around an element are not part of it. */
+/* Call @fn for each element of a comma-separated list; blanks around an element are ignored. */
 static const char *each_element(struct config *c, const char *list, element_fn *fn)
 {
 	const char *p = list, *wrong;
@@ -99,7 +97,7 @@ static const char *split_host_port(const char *text, struct host_port *h)
 	} else {
 		end = strchr(text, ':');
 		if (end && strchr(end + 1, ':'))
-			return "an IPv6 address must stand in brackets, as [2001:db8::1]:80";
+			return "an IPv6 address must be in brackets, as in [2001:db8::1]:80";
 		h->port = end ? end + 1 : NULL;
 		if (!end)
 			end = text + strlen(text);
@@ -117,8 +115,8 @@ static bool looks_like_ipv4(const char *host)
 }
 
 /*
- * An address or a name. Of several addresses the first one of the family that @like has is taken,
- * if given and there is one, else the first one (the resolver's order, RFC 6724).
+ * An address or a name. Of a name's addresses, take the first of @like's family if @like is given and there
+ * is one, else the first (in the resolver's order, RFC 6724).
  */
 static const char *resolve(const struct host_port *h, const struct addr *like, struct addr *to)
 {
@@ -131,9 +129,9 @@ static const char *resolve(const struct host_port *h, const struct addr *like, s
 	if (addr_parse(to, h->host) && h->bracketed == (strchr(h->host, ':') != NULL))
 		return NULL;
 	if (h->bracketed)
-		return args_wrong("\"%s\" is no IPv6 address", h->host);
+		return args_wrong("\"%s\" is not an IPv6 address", h->host);
 	if (looks_like_ipv4(h->host))
-		return args_wrong("\"%s\" is no IPv4 address", h->host);
+		return args_wrong("\"%s\" is not an IPv4 address", h->host);
 
 	rc = getaddrinfo(h->host, NULL, &hints, &list);
 	if (rc != 0)
@@ -226,7 +224,7 @@ static const char *add_rule(struct config *c, const char *element)
 	if (parse_port(at.port, &rule->target.port) < 0)
 		return wrong_port("target ", at.port, strlen(at.port));
 
-	/* Of a name's addresses those of the other side's family fit. */
+	/* Of a name's addresses, prefer those of the other side's family. */
 	why = resolve(&at, addr_parse(&literal, online.host) ? &literal : NULL, &rule->target.addr);
 	if (!why && online.host[0] != '\0') {
 		rule->has_online_addr = true;
@@ -322,7 +320,7 @@ static const char *add_pool_range(struct config *c, const char *element, const c
 {
 	char text[ELEMENT_SIZE];
 	struct addr first, last;
-	const char *why = "the range is no pair of IPv4 addresses";
+	const char *why = "this is not a range of IPv4 addresses";
 
 	snprintf(text, sizeof(text), "%.*s", (int)(dash - element), element);
 	if (!addr_parse(&first, text) || !addr_is_v4(&first))
@@ -363,7 +361,7 @@ static const char *add_pool_wildcard(struct config *c, const char *element)
 		}
 	}
 	if (wild > 3 || !addr_parse(&p.addr, text) || !addr_is_v4(&p.addr))
-		return "this is no IPv4 address with wildcards at its end";
+		return "this is not an IPv4 address with wildcards at its end";
 	p.len = (uint8_t)(128 - 8 * wild);
 	return pool_push(c, &p);
 }
@@ -378,7 +376,7 @@ static const char *add_pool(struct config *c, const char *element)
 	if (strpbrk(element, "xX*"))
 		return add_pool_wildcard(c, element);
 	if (!prefix_parse(&p, element))
-		return "this is no address and no prefix";
+		return "this is neither an address nor a prefix";
 	return pool_push(c, &p);
 }
 

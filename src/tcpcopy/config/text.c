@@ -1,15 +1,14 @@
 /*
- * What a configuration says, as text: the capture filter for libpcap and the facts of the start for
- * the log.
+ * A configuration as text: the capture filter for libpcap, and the facts that the log states at the start.
  *
- * The capture filter is made of the rules, so that the kernel copies nothing to us that no rule is
- * for. Packets to a target are always excluded: on a mirror port, or where another tcpcopy's target
- * is this host's neighbour, our own copies pass by and must not be taken for requests.
+ * The capture filter is made from the rules, so that the kernel hands us nothing that no rule matches.
+ * Packets to a target are always excluded: on a mirror port, or where another tcpcopy's target is this host's
+ * neighbour, our own copies pass by and must not be taken for requests.
  *
- * "tcp" and "port" of libpcap mean TCP right behind the IPv4 header or the fixed IPv6 header. IPv6
- * requests with extension headers in between are not captured; TCP clients do not send such. But
- * this host's own kernel puts one in: into a super-packet that is longer than the IPv6 header can
- * say (BIG TCP; RFC 2675), of which the filter is told by offsets.
+ * libpcap's "tcp" and "port" mean TCP directly after the IPv4 header or the fixed IPv6 header. IPv6 requests
+ * with extension headers in between are not captured; TCP clients do not send such. But this host's own
+ * kernel inserts one, into a super-packet that is longer than the IPv6 header can express (BIG TCP, RFC
+ * 2675); the filter matches that one by offsets.
  */
 #include <stdarg.h>
 #include <stdio.h>
@@ -52,7 +51,7 @@ char *config_prefix_format(char *buf, size_t size, const struct prefix *p)
 	return buf;
 }
 
-/* The port is all that is asked here; the packet's way through the rules is decided later. */
+/* Only the port is matched here; which rule a packet belongs to is decided later. */
 static void put_big_tcp(struct writer *w, const struct config *c)
 {
 	bool any = false;
@@ -119,10 +118,10 @@ static void log_rules(const struct config *c)
 		endpoint_format(online, sizeof(online), &from);
 		log_info("rule: requests to %s -> %s", online, target);
 		if (!route_is_local(&rule->online_addr))
-			log_warn("rule: the online address of \"%s\" is not an address of this "
-				 "host; only "
-				 "packets that are addressed to this host are captured",
-				 rule->text);
+			log_warn(
+				"rule \"%s\": the online address is not an address of this host; only packets "
+				"addressed to this host are captured",
+				rule->text);
 	}
 }
 
@@ -147,14 +146,14 @@ static void log_sources(const struct config *c)
 		n = capture_interfaces(every, CONFIG_MAX_INTERFACES, true);
 	for (i = 0; i < n; i++)
 		items[i] = c->n_interfaces ? c->interfaces[i] : every[i];
-	log_list("captured on", items, n, "nothing: no interface is up");
+	log_list("capturing on", items, n, "nothing: no interface is up");
 	config_capture_filter(c, filter, sizeof(filter));
 	log_info("capture filter: %s", filter);
 
 	for (i = 0, n = 0; i < c->n_pool; i++)
 		if (i == 0 || c->pool_text[i] != c->pool_text[i - 1])
 			items[n++] = c->pool_text[i];
-	log_list("client addresses", items, n, "the clients' own");
+	log_list("source addresses", items, n, "the clients' own");
 }
 
 static void log_workers(const struct config *c)
@@ -163,11 +162,10 @@ static void log_workers(const struct config *c)
 	struct writer w = { .at = list, .left = sizeof(list) };
 
 	for (unsigned i = 0; i < c->run.workers && c->run.n_cpus; i++)
-		put(&w, "%s%u", i ? ", " : " on processors ", c->run.cpus[i % c->run.n_cpus]);
+		put(&w, "%s%u", i ? ", " : " on CPUs ", c->run.cpus[i % c->run.n_cpus]);
 	log_info("workers: %u%s", c->run.workers, list);
 	if (c->run.busy_poll)
-		log_warn("busy polling (--busy-poll): each worker uses a whole processor, also when "
-			 "there is nothing to do");
+		log_warn("busy polling (--busy-poll): each worker uses a whole CPU even when it is idle");
 }
 
 static void log_limits(const struct config *c)
@@ -185,18 +183,18 @@ static void log_limits(const struct config *c)
 	char mtu[48] = "the route's";
 
 	if (c->hold)
-		log_info("a request waits for the answer before it: at most %.3f s",
+		log_info("hold: a request waits at most %.3f s for the previous response",
 			 (double)c->hold / NS_PER_SEC);
 	else
-		log_info("a request waits for the answer before it: never");
+		log_info("hold: requests never wait for a response");
 	if (c->mtu)
 		snprintf(mtu, sizeof(mtu), "%u bytes", c->mtu);
-	log_info("captured by: %s", capture[c->capture]);
+	log_info("capture mode: %s", capture[c->capture]);
 	if (c->capture != CAPTURE_PACKET)
-		log_info("capture rings: %llu MiB together", (unsigned long long)c->ring >> 20);
-	log_info("sent by: %s", inject[c->inject]);
-	log_info("a session buffers at most %llu KiB, all together %llu MiB; MTU towards targets: "
-		 "%s; older connections: %s",
+		log_info("capture rings: %llu MiB in total", (unsigned long long)c->ring >> 20);
+	log_info("injection: %s", inject[c->inject]);
+	log_info("session buffer: at most %llu KiB each, %llu MiB in total; MTU towards targets: %s; older "
+		 "connections: %s",
 		 (unsigned long long)c->session_buffer >> 10, (unsigned long long)c->memory >> 20, mtu,
 		 c->no_join ? "not joined" : "joined");
 }
@@ -208,10 +206,9 @@ static void log_channel(const struct config *c)
 	for (unsigned i = 0; i < c->n_assistants; i++)
 		beyond |= !addr_is_loopback(&c->assistants[i].at.addr);
 	if (c->secret)
-		log_info("the channel to the assistant is encrypted, with a secret of both ends");
+		log_info("the channel to the assistant is encrypted (--secret)");
 	else if (beyond)
-		log_warn("the channel to the assistant is plain: neither encrypted nor "
-			 "authenticated (--secret)");
+		log_warn("the channel to the assistant is neither encrypted nor authenticated; use --secret");
 }
 
 void config_log_facts(const struct config *c)
@@ -221,9 +218,9 @@ void config_log_facts(const struct config *c)
 
 	log_rules(c);
 	for (i = 0; i < c->n_assistants; i++)
-		log_info("responses by: intercept at %s%s",
+		log_info("responses from: intercept at %s%s",
 			 endpoint_format(assistant, sizeof(assistant), &c->assistants[i].at),
-			 c->keep_trying ? " (need not be there at start)" : "");
+			 c->keep_trying ? ", which may be absent at the start" : "");
 	log_channel(c);
 	log_sources(c);
 	log_workers(c);
