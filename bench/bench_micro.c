@@ -82,16 +82,6 @@ static void do_sum(void *arg, unsigned n)
 		bench_sink += csum_fold(csum_add(0, payload, *(size_t *)arg));
 }
 
-static void do_update(void *arg, unsigned n)
-{
-	uint16_t sum = 1;
-
-	(void)arg;
-	while (n--)
-		sum = csum_update32(sum, 0x12345678, n);
-	bench_sink += sum;
-}
-
 static void do_siphash(void *arg, unsigned n)
 {
 	const struct siphash_key key = { 1, 2 };
@@ -156,7 +146,6 @@ static void checksums(void)
 		snprintf(name, sizeof(name), "checksum.full.%zu", lens[i]);
 		bench_run(name, do_sum, &lens[i], lens[i] > 10000 ? 20000 : 1000000);
 	}
-	bench_run("checksum.update", do_update, NULL, 5000000);
 	for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {
 		snprintf(name, sizeof(name), "siphash.%zu", keys[i]);
 		bench_run(name, do_siphash, &keys[i], 2000000);

@@ -30,12 +30,12 @@ def _parts(states):
         return _median(states, "micro", name, "value")
 
     library = [micro("micro: packet.parse.ipv4.40"), micro("sessions: lookup.batch.1000000"),
-               micro("micro: packet.rewrite.ipv4.40")]
+               micro("micro: packet.build-partial.ipv4.40")]
     together = None if None in library else sum(library)
     lines = ["| operation | ns | floor ns |", "|---|---|---|"]
     for name, value, floor in (
             ("parse", library[0], "-"), ("look-up among a million sessions, in batches", library[1], "-"),
-            ("rewrite", library[2], "-"), ("the three together", together, "90-105"),
+            ("headers of the copy", library[2], "-"), ("the three together", together, "90-105"),
             ("a request through the engine, 10,000 sessions", micro("sessions: engine.cycle-8-batch.10000"), "-"),
             ("the same, a million sessions", micro("sessions: engine.cycle-8-batch.1000000"), "-"),
             ("a record for the channel, written", micro("micro: channel.encode-response"), "-"),
@@ -54,7 +54,7 @@ def table(states):
              "CPU of `bench/tap`, which does nothing with the packets"),
             ("capture, parse, look-up, queue", _median(states, "online", wire, "cpu"),
              "CPU of tcpcopy while the target drops every copy unseen"),
-            ("rewrite, inject, the target's acknowledgments", _difference(states, "online", server, wire, "cpu"),
+            ("headers, inject, the target's acknowledgments", _difference(states, "online", server, wire, "cpu"),
              "more of it with a server that reads and never answers"),
             ("answers: channel, turns, window, timers", _difference(states, "online", whole, server, "cpu"),
              "more of it with a redis that answers"),

@@ -61,7 +61,6 @@ struct size_class {
 struct pool {
 	struct size_class class[CLASSES];
 	size_t limit, held, used;
-	uint64_t failures;
 };
 
 _Static_assert(POOL_MIN == 1u << MIN_SHIFT && POOL_MAX == 1u << MAX_SHIFT, "classes");
@@ -235,7 +234,7 @@ void *pool_get(struct pool *p, size_t size)
 	void *block;
 
 	if (size > POOL_MAX)
-		goto refuse;
+		return NULL;
 	c = &p->class[class];
 	s = c->partial;
 	if (!s) {
@@ -243,7 +242,7 @@ void *pool_get(struct pool *p, size_t size)
 		if (!s)
 			s = slab_new(p, class);
 		if (!s)
-			goto refuse;
+			return NULL;
 		slab_link(c, s);
 	}
 	if (s->free) {
@@ -259,9 +258,6 @@ void *pool_get(struct pool *p, size_t size)
 	p->used += block_size(class);
 	unpoison(block, size);
 	return block;
-refuse:
-	p->failures++;
-	return NULL;
 }
 
 void pool_put(struct pool *p, void *block, size_t size)
@@ -322,9 +318,4 @@ size_t pool_bytes_used(const struct pool *p)
 size_t pool_bytes_held(const struct pool *p)
 {
 	return p->held;
-}
-
-uint64_t pool_failures(const struct pool *p)
-{
-	return p->failures;
 }

@@ -37,6 +37,5 @@ size_t pool_class_size(size_t size);
 
 size_t pool_bytes_used(const struct pool *p); /* bytes in blocks handed out */
 size_t pool_bytes_held(const struct pool *p); /* bytes of slabs held from the kernel */
-uint64_t pool_failures(const struct pool *p); /* pool_get() calls refused by the limit or by lack of memory */
 
 #endif

@@ -529,7 +529,7 @@ bool channel_conn_send(struct channel_conn *c, const struct message *m)
 {
 	uint8_t frame[MESSAGE_MAX_LEN];
 
-	if (!channel_conn_is_up(c))
+	if (!c->up || c->dead)
 		return false;
 	if (channel_conn_unsent(c) >= c->max_output) {
 		c->blocked = true;
@@ -549,11 +549,6 @@ size_t channel_conn_unsent(const struct channel_conn *c)
 	return output_len(c) + evbuffer_get_length(c->batch);
 }
 
-bool channel_conn_is_up(const struct channel_conn *c)
-{
-	return c->up && !c->dead;
-}
-
 const struct endpoint *channel_conn_peer(const struct channel_conn *c)
 {
 	return &c->peer;
@@ -562,11 +557,6 @@ const struct endpoint *channel_conn_peer(const struct channel_conn *c)
 bool channel_conn_reached(const struct channel_conn *c)
 {
 	return c->connected;
-}
-
-void channel_conn_set_arg(struct channel_conn *c, void *arg)
-{
-	c->arg = arg;
 }
 
 void channel_conn_close(struct channel_conn *c, const char *why)

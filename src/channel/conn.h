@@ -65,11 +65,9 @@ struct channel_conn *channel_accept(struct event_base *base, int fd, const struc
  */
 bool channel_conn_send(struct channel_conn *c, const struct message *m);
 size_t channel_conn_unsent(const struct channel_conn *c);
-bool channel_conn_is_up(const struct channel_conn *c);
 const struct endpoint *channel_conn_peer(const struct channel_conn *c);
 /* TCP is or was through, so the peer's host is there and listens. */
 bool channel_conn_reached(const struct channel_conn *c);
-void channel_conn_set_arg(struct channel_conn *c, void *arg);
 
 /* Send BYE with @why if possible, close, free; down() is not called. */
 void channel_conn_close(struct channel_conn *c, const char *why);

@@ -1,5 +1,5 @@
 /*
- * The Internet checksum (RFC 1071) in full and as an incremental update (RFC 1624).
+ * The Internet checksum (RFC 1071).
  *
  * A one's-complement sum of 16-bit words may be taken in wider words and folded afterwards: 2^16 is
  * 1 modulo 2^16 - 1, and so is 2^64. Four accumulators with end-around carry keep the adders busy;
@@ -93,14 +93,4 @@ uint64_t csum_pseudo(const struct addr *src, const struct addr *dst, uint32_t tc
 
 	sum = csum_add(sum, src->b, 16);
 	return csum_add(sum, dst->b, 16);
-}
-
-uint16_t csum_update16(uint16_t check, uint16_t from, uint16_t to)
-{
-	return csum_finish((uint64_t)(uint16_t)~check + (uint16_t)~from + to);
-}
-
-uint16_t csum_update32(uint16_t check, uint32_t from, uint32_t to)
-{
-	return csum_finish((uint64_t)(uint16_t)~check + (uint32_t)~from + to);
 }

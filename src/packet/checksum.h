@@ -25,11 +25,4 @@ static inline uint16_t csum_finish(uint64_t sum)
  */
 uint64_t csum_pseudo(const struct addr *src, const struct addr *dst, uint32_t tcp_len);
 
-/*
- * RFC 1624 eqn. 3 update of header field value @check for a word changed @from -> @to (all as in
- * memory, the word at an even offset). Not for partial checksums.
- */
-uint16_t csum_update16(uint16_t check, uint16_t from, uint16_t to);
-uint16_t csum_update32(uint16_t check, uint32_t from, uint32_t to);
-
 #endif

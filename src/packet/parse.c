@@ -1,5 +1,5 @@
 /*
- * Link layers, and the names of the reasons for which packets are turned away.
+ * Link layers.
  *
  * A packet comes in as the source saw it, with or without a link-layer header; this file finds the
  * IP header, ip.c and tcp.c go on from there. The link layer's word on the protocol is held against
@@ -19,24 +19,6 @@
 #define MAX_VLAN_TAGS 2
 
 enum { ETHERTYPE_IP4 = 0x0800, ETHERTYPE_IP6 = 0x86dd, ETHERTYPE_8021Q = 0x8100, ETHERTYPE_8021AD = 0x88a8 };
-
-static const struct {
-	const char *name, *text;
-} reasons[PARSE_REASON_COUNT] = {
-#define X(id, name, text) { name, text },
-	PARSE_REASONS(X)
-#undef X
-};
-
-const char *parse_reason_name(enum parse_reason r)
-{
-	return (unsigned)r < PARSE_REASON_COUNT ? reasons[r].name : "?";
-}
-
-const char *parse_reason_text(enum parse_reason r)
-{
-	return (unsigned)r < PARSE_REASON_COUNT ? reasons[r].text : "?";
-}
 
 /*
  * Where the IP header is, and which version the link layer says it has (0: the link layer

@@ -3,9 +3,6 @@
 
 #include "packet/segment.h"
 
-const char *parse_reason_name(enum parse_reason r);
-const char *parse_reason_text(enum parse_reason r);
-
 /* Link layers, by libpcap's DLT_ numbers (pcap/dlt.h), without needing libpcap here. */
 enum link_type {
 	LINK_ETHERNET = 1,

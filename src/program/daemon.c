@@ -164,7 +164,7 @@ static struct {
 	pid_t owner;
 } pid_file = { .fd = -1 };
 
-void pid_file_remove(void)
+static void pid_file_remove(void)
 {
 	if (pid_file.fd < 0 || pid_file.owner != getpid())
 		return;

@@ -32,6 +32,5 @@ _Noreturn void daemon_fail(int status, const char *fmt, ...) PRINTF_LIKE(2, 3);
  * content: a file left by a crash is taken over.
  */
 int pid_file_take(const char *path, pid_t *holder);
-void pid_file_remove(void);
 
 #endif

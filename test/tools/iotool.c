@@ -43,6 +43,18 @@
 
 static char err[512];
 
+static const char *const reason_name[PARSE_REASON_COUNT] = {
+#define X(id, name, text) [PARSE_##id] = name,
+	PARSE_REASONS(X)
+#undef X
+};
+
+static const char *const error_name[SINK_ERROR_COUNT] = {
+#define X(id, name, text) [SINK_##id] = name,
+	SINK_ERRORS(X)
+#undef X
+};
+
 static int usage(void)
 {
 	fprintf(stderr, "usage: see the head of iotool.c\n");
@@ -101,7 +113,7 @@ static void print_packet(const struct raw_packet *p, void *arg)
 		return;
 	r = parse_packet(&s, p);
 	if (r != PARSE_OK) {
-		printf("packet len=%u captured=%u reason=%s\n", p->len, p->captured, parse_reason_name(r));
+		printf("packet len=%u captured=%u reason=%s\n", p->len, p->captured, reason_name[r]);
 		return;
 	}
 	for (uint32_t i = 0; i < s.captured; i++)
@@ -336,7 +348,7 @@ static int run_send(char **argv)
 	       s->counters.packets, s->counters.bytes);
 	printf(" fallback=%" PRIu64, s->counters.fallback);
 	for (int e = 0; e < SINK_ERROR_COUNT; e++)
-		printf(" %s=%" PRIu64, sink_error_name(e), s->counters.errors[e]);
+		printf(" %s=%" PRIu64, error_name[e], s->counters.errors[e]);
 	printf(" errno=%d cpu_ns_each=%" PRIu64 "\n", s->counters.last_errno, cpu / (count ? count : 1));
 	sink_close(s);
 	free(payload);

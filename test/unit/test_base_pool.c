@@ -55,7 +55,6 @@ static void classes(void **state)
 	}
 	assert_null(pool_get(p, POOL_MAX + 1));
 	assert_null(pool_get(p, SIZE_MAX));
-	assert_int_equal(pool_failures(p), 2);
 	pool_put(p, NULL, 10);
 	pool_free(p);
 	pool_free(NULL);
@@ -89,7 +88,7 @@ static void limit(void **state)
 	(void)state;
 	while (count < ARRAY_SIZE(blocks) && (blocks[count] = pool_get(p, 200)))
 		count++;
-	assert_int_equal(pool_failures(p), 1);
+	assert_true(count < ARRAY_SIZE(blocks));
 	assert_true(pool_bytes_held(p) <= most);
 	/* nearly all of the limit is blocks: a place a slab is lost to its header */
 	assert_true(count * pool_class_size(200) >= most / 100 * 99);
@@ -106,7 +105,6 @@ static void limit(void **state)
 
 	p = pool_new(1000); /* less than any slab */
 	assert_null(pool_get(p, 10));
-	assert_int_equal(pool_failures(p), 1);
 	pool_free(p);
 }
 

@@ -1,26 +1,19 @@
 /*
- * What all sinks share: the names of their errors, and which errno counts as which.
+ * What all sinks share: the words for their errors, and which errno counts as which.
  */
 #include "io/inject/sink.h"
 
 #include <errno.h>
 
-static const struct {
-	const char *name, *text;
-} error_table[SINK_ERROR_COUNT] = {
-#define X(id, name, text) { name, text },
-	SINK_ERRORS(X)
-#undef X
-};
-
-const char *sink_error_name(enum sink_error e)
-{
-	return error_table[e].name;
-}
-
 const char *sink_error_text(enum sink_error e)
 {
-	return error_table[e].text;
+	static const char *const text[SINK_ERROR_COUNT] = {
+#define X(id, name, words) [SINK_##id] = words,
+		SINK_ERRORS(X)
+#undef X
+	};
+
+	return text[e];
 }
 
 void sink_count_error(struct sink *s, int code, unsigned packets)

@@ -26,7 +26,7 @@ enum sink_error {
 #undef X
 		SINK_ERROR_COUNT
 };
-const char *sink_error_name(enum sink_error e);
+/* What it means, in the words of SINK_ERRORS. */
 const char *sink_error_text(enum sink_error e);
 
 struct sink_counters {

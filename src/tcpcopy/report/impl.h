@@ -25,8 +25,6 @@ struct report_rates {
 	struct hist lag;                                   /* of the segments sent meanwhile */
 };
 
-/* Take an account; the one before becomes `since` if it is old enough. */
-void report_collect(struct report *r);
 void report_rates(const struct report *r, struct report_rates *out);
 
 /* Reasons for what was not replicated, the most frequent first. */

@@ -50,7 +50,8 @@ void report_close(struct report *r)
 	free(r);
 }
 
-void report_collect(struct report *r)
+/* Take an account; the one before becomes `since` if it is old enough. */
+static void collect(struct report *r)
 {
 	uint64_t now = clock_now();
 
@@ -149,7 +150,7 @@ void report_interval(struct report *r)
 	const uint64_t *row = r->now.row;
 	struct report_rates rates;
 
-	report_collect(r);
+	collect(r);
 	report_rates(r, &rates);
 	log_info(
 		"%llu sessions, %.0f opened/s, captured %.0f segments/s %.2f MB/s, sent %.0f/s, responses %.0f/s, "
@@ -251,7 +252,7 @@ static char *account_text(const struct report *r)
 
 void report_account(struct report *r)
 {
-	report_collect(r);
+	collect(r);
 	write_file(r); /* first: a reader who sees the account in the log finds it in the file as well */
 	log_info("--- account ---");
 	log_lines(account_text(r));
@@ -322,7 +323,7 @@ char *report_status(struct report *r, bool json)
 	size_t size;
 	FILE *to;
 
-	report_collect(r);
+	collect(r);
 	if (json)
 		return report_json(r);
 	to = open_memstream(&text, &size);
