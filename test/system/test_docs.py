@@ -1,5 +1,6 @@
 #!/usr/bin/python3
-"""doc/SESSION.md, doc/PROTOCOL.md and the manuals say what the sources say: names, numbers and tables, in both directions.
+"""doc/SESSION.md, doc/PROTOCOL.md, the manuals and the pages of the folders say what the sources say: names, numbers
+and tables, in both directions.
 
 Pure text, apart from -h of the two programs (TCPCOPY_BIN_DIR, or the top of the tree). That every option of -h is in its
 manual is tested where the options are.
@@ -236,6 +237,34 @@ def test_protocol_numbers():
     limits = {row[0]: row[1] for row in table(PROTOCOL, "what")}
     most, patience = limits["early responses"].split(", ")[:2]
     assert (value(most), value(patience)) == (early["EARLY_MAX"], early["EARLY_NS"])
+
+
+# --- src/*/README.md --------------------------------------------------------------------------------------------------
+
+FOLDERS = sorted({path.parent for path in (TOP / "src").rglob("*.[ch]")} |
+                 {path.parent for path in (TOP / "src").glob("*/*") if path.is_dir()})
+
+
+def layers():
+    """What each folder may include, by test/layers."""
+    text = (TOP / "test/layers").read_text(encoding="utf-8")
+    found = {folder: set(may.split("|")) for folder, may in re.findall(r"^\t(\w+)/\*\) may='([^']*)'", text, re.MULTILINE)}
+    assert len(found) > 5
+    return found
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: str(folder.relative_to(TOP)))
+def test_folder_page(folder):
+    """Each folder says what may live there, and what it may include as test/layers knows it; its files exist."""
+    name = folder.relative_to(TOP / "src")
+    page = (folder / "README.md").read_text(encoding="utf-8")
+    text = " ".join(page.split())
+    assert page.startswith(f"# src/{name}: ") and page.count("\n") <= 15
+    may = re.search(r"- May live here: .+ - May not: .+ - May include: ([a-z, ]+)\. - Read first: .+\.$", text)
+    assert may, page
+    assert set(may[1].split(", ")) == layers()[name.parts[0]]
+    for file in set(re.findall(r"`([\w/.]+\.[chs])`", page)):
+        assert (folder / file).is_file() or (TOP / "src" / file).is_file(), file
 
 
 # --- man/*.8 --------------------------------------------------------------------------------------------------------
