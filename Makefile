@@ -150,6 +150,9 @@ build/tools/hostile: build/tools/hostile.o
 build/tools/iotool: build/tools/iotool.o $(call archives,$(below_io),build)
 	$(call step,LINK,$@) $(link) -o $@ $^ $(package_libs) $(LIBS)
 
+build/tools/helpertool: build/tools/helpertool.o $(call archives,$(below_program),build)
+	$(call step,LINK,$@) $(link) -o $@ $^ $(package_libs) $(LIBS)
+
 # --- simulator ------------------------------------------------------------------------------------------------------
 # A world of seeds around the session engine; SEEDS=1-20000 for a longer run.
 # DAYS are those of worlds that last for a day or a month of the virtual clock.

@@ -79,7 +79,7 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
 	relay_trim(p->relay);
 	for (struct client *client = NULL; (client = clients_next(p->clients, client));)
 		relay_report_loss(client, counters.kernel_drops, p->stats.unowned);
-	if (!p->guard && !p->worker)
+	if (!p->worker && !guard_holds(p->guard))
 		blackhole_watch(p->config, &p->leaks);
 }
 

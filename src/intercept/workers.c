@@ -110,7 +110,8 @@ static int open_all(struct workers *w, struct config *c, char *where, size_t whe
 	if (c->state_path[0] && open_state(w, c->state_path, err, err_size))
 		return -1;
 	/* Its helper process must not have the captures' sockets. */
-	if (c->guard && !(w->guard = guard_open(err, err_size)))
+	if (c->guard &&
+	    !(w->guard = guard_open(threads_base(w->threads, 0), c->run.no_sandbox, err, err_size)))
 		return -1;
 	if (open_captures(w, c, err, err_size) || (!c->guard && blackhole_leaks(c, err, err_size)) ||
 	    clients_listen(w->pipeline[0]->clients, c, where, where_size, err, err_size))

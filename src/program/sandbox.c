@@ -179,16 +179,13 @@ static int change_user(const struct sandbox_user *u, char *err, size_t err_size)
 
 /* --- capabilities --- */
 
-/* The bounding set (all but @except, -1: none) takes a capability to empty, so it comes before the
- * user, and the others after. */
-static void empty_bounding_set(int except)
+/* The bounding set takes a capability to empty, so it comes before the user, and the others after. */
+static void empty_bounding_set(void)
 {
 	capng_get_caps_process();
 	if (!capng_have_capability(CAPNG_EFFECTIVE, CAP_SETPCAP))
 		return;
 	capng_clear(CAPNG_SELECT_BOUNDS);
-	if (except >= 0)
-		capng_update(CAPNG_ADD, CAPNG_BOUNDING_SET, (unsigned)except);
 	capng_apply(CAPNG_SELECT_BOUNDS);
 }
 
@@ -200,19 +197,6 @@ static int drop_capabilities(char *err, size_t err_size)
 		return 0;
 	snprintf(err, err_size, "the capabilities cannot be dropped: %s", strerror(errno));
 	return -1;
-}
-
-void sandbox_hold_only(int capability)
-{
-	const capng_type_t kinds = CAPNG_EFFECTIVE | CAPNG_PERMITTED | CAPNG_INHERITABLE;
-
-	empty_bounding_set(capability);
-	capng_clear(CAPNG_SELECT_ALL);
-	capng_update(CAPNG_ADD, kinds | CAPNG_AMBIENT, (unsigned)capability);
-	/* Where the caller has not got it, what needs it fails and says so. */
-	capng_apply(CAPNG_SELECT_CAPS);
-	capng_apply(CAPNG_SELECT_AMBIENT);
-	prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
 }
 
 /* --- files --- */
@@ -324,12 +308,13 @@ static int allow_forms(scmp_filter_ctx ctx)
 					0);
 }
 
-static int restrict_calls(char *err, size_t err_size)
+/* Only those in @lists, and, with @forms, the harmless forms of others. 0 or a negative errno. */
+static int restrict_calls(const struct sandbox_calls *lists, bool forms)
 {
 	scmp_filter_ctx ctx = seccomp_init(SCMP_ACT_ERRNO(EPERM));
 	int error = ctx ? 0 : -ENOMEM;
 
-	for (const struct sandbox_calls *c = all_calls; c && !error; c = c->next) {
+	for (const struct sandbox_calls *c = lists; c && !error; c = c->next) {
 		for (const char *const *name = c->names; *name && !error; name++) {
 			int call = seccomp_syscall_resolve_name(*name);
 
@@ -337,7 +322,7 @@ static int restrict_calls(char *err, size_t err_size)
 				error = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, call, 0);
 		}
 	}
-	if (!error)
+	if (!error && forms)
 		error = allow_forms(ctx);
 	if (!error) {
 		seccomp_attr_set(ctx, SCMP_FLTATR_CTL_TSYNC, 1);
@@ -346,16 +331,13 @@ static int restrict_calls(char *err, size_t err_size)
 		error = seccomp_load(ctx);
 	}
 	seccomp_release(ctx);
-	if (!error)
-		return 0;
-	snprintf(err, err_size, "the system calls cannot be limited: %s; --no-sandbox does without",
-		 strerror(-error));
-	return -1;
+	return error;
 }
 
 int sandbox_enter(const struct sandbox_user *u, bool off, char *err, size_t err_size)
 {
 	bool files;
+	int error;
 
 	if (off || INSTRUMENTED) {
 		if (off)
@@ -371,14 +353,35 @@ int sandbox_enter(const struct sandbox_user *u, bool off, char *err, size_t err_
 		return -1;
 	}
 	files = restrict_files();
-	empty_bounding_set(-1);
-	if (change_user(u, err, err_size) || drop_capabilities(err, err_size) ||
-	    restrict_calls(err, err_size))
+	empty_bounding_set();
+	if (change_user(u, err, err_size) || drop_capabilities(err, err_size))
 		return -1;
+	error = restrict_calls(all_calls, true);
+	if (error) {
+		snprintf(err, err_size, "the system calls cannot be limited: %s; --no-sandbox does without",
+			 strerror(-error));
+		return -1;
+	}
 	log_info("sandbox: user %s, no capabilities, system calls limited, %s",
 		 u->name[0]  ? u->name
 		 : geteuid() ? "unchanged"
 			     : "root",
 		 files ? "files limited" : "files not limited (this kernel has no Landlock)");
 	return 0;
+}
+
+int sandbox_enter_helper(int capability, const char *const *calls, bool off)
+{
+	const struct sandbox_calls list = { .names = calls };
+
+	empty_bounding_set();
+	capng_clear(CAPNG_SELECT_CAPS);
+	capng_update(CAPNG_ADD, CAPNG_EFFECTIVE | CAPNG_PERMITTED, (unsigned)capability);
+	capng_apply(CAPNG_SELECT_CAPS);
+	prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+	if (off || INSTRUMENTED)
+		return 0;
+	n_kept = 0;
+	restrict_files();
+	return restrict_calls(&list, false);
 }

@@ -51,9 +51,6 @@ struct sandbox_user {
 /* NULL, or what is wrong in words, as args_option.set() has them. Reads the user data base. */
 const char *sandbox_user_parse(struct sandbox_user *u, const char *text);
 
-/* For a helper process that runs programs: hold this one capability, for them, too, and get no other. */
-void sandbox_hold_only(int capability);
-
 /*
  * Give it all up, for good. Call when everything that needs privilege is open and before there are
  * threads, which then inherit it. What the kernel cannot do is told by a warning and left out. -1
@@ -61,5 +58,12 @@ void sandbox_hold_only(int capability);
  * program must not go on. With @off only the user changes.
  */
 int sandbox_enter(const struct sandbox_user *u, bool off, char *err, size_t err_size);
+
+/*
+ * The same for a helper process, which keeps @capability, if it has it, and the system calls @calls (NULL at
+ * the end), but no files. Calls that every program may make elsewhere must be named here. Returns 0, or a
+ * negative errno: the process must end. With @off only the capabilities are limited.
+ */
+int sandbox_enter_helper(int capability, const char *const *calls, bool off);
 
 #endif

@@ -361,10 +361,6 @@ def test_on_the_target_itself(net):
 
 # --- the black hole ---------------------------------------------------------------------------------------------------
 
-def nft(host, words):
-    return host.run(["nft", *words.split()])
-
-
 @pytest.mark.parametrize("switch, cure", [
     ("net.ipv4.ip_forward", "net.ipv4.ip_forward=0"),
     ("net.ipv6.conf.all.forwarding", "net.ipv6.conf.all.forwarding=0"),
@@ -385,80 +381,6 @@ def test_forwarding_that_is_switched_on_later_is_said(lab):
     lab.host("assistant").check_output(["sysctl", "-w", "net.ipv4.ip_forward=1"])
     assert wait_until(lambda: "--guard" in intercept.log)
     intercept.stop()
-
-
-@pytest.fixture
-def forwarding(net):
-    """The assistant forwards and tells nobody of shorter ways; whether the client gets anything is what matters."""
-    net.host("assistant").sysctl(net__ipv4__ip_forward=1, net__ipv6__conf__all__forwarding=1)
-    return net
-
-
-def received(host):
-    """Segments that came to the client from the target."""
-    return host.nstat()["TcpInSegs"]
-
-
-@pytest.mark.parametrize("v6", [False, True], ids=["v4", "v6"])
-def test_guard(forwarding, v6):
-    net, assistant, client = forwarding, forwarding.host("assistant"), forwarding.host("client")
-    before = received(client)
-    Flow(net, v6).syn()
-    assert wait_until(lambda: received(client) > before), "or this test proves nothing"
-
-    intercept = start(net, "-i", "eth0", "--guard")
-    assert nft(assistant, "list table inet tcpcopy_intercept").returncode == 0
-    tcpcopy, flow = FakeTcpcopy(net, v6=v6), Flow(net, v6)
-    tcpcopy.send(TARGET, endpoint(flow.target, PORT))
-    tcpcopy.settle()
-    before, resets = received(client), net.host("target").nstat()["TcpEstabResets"]
-    opened(tcpcopy, flow)
-    flow.send(ACK)
-    server = net.echo.accept()
-    for word in (b"hello", b"world"):
-        server.sendall(word)
-        r = tcpcopy.response()
-        flow.ack = r.seq + r.len
-        flow.send(ACK)
-    assert received(client) == before
-    assert net.host("target").nstat()["TcpEstabResets"] == resets
-    rules = nft(assistant, "list table inet tcpcopy_intercept").stdout.splitlines()
-    assert all("counter packets 0 " not in line for line in rules if f"targets{6 if v6 else 4} fib" in line)
-
-    # What is no target's response is forwarded as before.
-    other = Echo(net, PORT + 1)
-    Flow(net, v6, PORT + 1).syn()
-    assert wait_until(lambda: received(client) > before)
-    other.socket.close()
-    intercept.stop()
-    assert nft(assistant, "list tables").stdout == ""
-
-
-def test_guard_with_filter_and_watch_alone(forwarding):
-    net = forwarding
-    start(net, *FILTER, "--guard")
-    tcpcopy, flow = FakeTcpcopy(net), Flow(net)
-    tcpcopy.watch(flow)
-    tcpcopy.settle()
-    before = received(net.host("client"))
-    flow.syn()
-    assert tcpcopy.response().flags == SYN | ACK
-    assert received(net.host("client")) == before
-
-
-def test_guard_replaces_what_a_crash_left(forwarding):
-    assistant = forwarding.host("assistant")
-    first = start(forwarding, "-i", "eth0", "--guard")
-    second = assistant.run([INTERCEPT, "-i", "eth0", "-p", "40000", "--guard"], timeout=10)
-    assert second.returncode == 1
-    assert f"pid {first.process.pid}" in second.stderr
-    first.process.kill()
-    first.process.wait()
-    assert nft(assistant, "list table inet tcpcopy_intercept").returncode == 0
-    again = start(forwarding, "-i", "eth0", "--guard")
-    assert "left by an intercept" in again.log
-    again.stop()
-    assert nft(assistant, "list tables").stdout == ""
 
 
 # --- the command line -------------------------------------------------------------------------------------------------

@@ -83,7 +83,10 @@ def test_all_that_happens_at_run_time(lab, tmp_path, user):
     assert f"{lab.host('target').ip4} . 6379" in rules
     helpers = [pid for pid in pathlib.Path(f"/proc/{copy.intercept.process.pid}/task/{copy.intercept.process.pid}"
                                            "/children").read_text().split()]
-    assert [status(pid)["CapEff"] for pid in helpers] == [f"{1 << 12:016x}"]    # CAP_NET_ADMIN
+    (helper,) = map(status, helpers)
+    assert helper["CapEff"] == helper["CapPrm"] == f"{1 << 12:016x}"    # CAP_NET_ADMIN
+    assert {helper[f"Cap{kind}"] for kind in ("Inh", "Bnd", "Amb")} == {"0" * 16}
+    assert helper["NoNewPrivs"] == "1" and helper["Seccomp"] == "2"
     assert all_complete(copy.stop())
     assert not os.path.exists(tmp_path / "tcpcopy/pid") and not os.path.exists(tmp_path / "intercept/pid")
     assert TABLE_NAME not in lab.host("assistant").check_output(["nft", "list", "tables"])

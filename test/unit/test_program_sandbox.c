@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -192,6 +193,51 @@ static void nothing_is_held(void **state)
 	in_child(status);
 }
 
+/* A helper has the calls it names, not one that every program has, and one capability. */
+static void helper(void)
+{
+	static const char *const named[] = { "write", "read", "exit_group", NULL };
+	static const char *const wanted[] = { "\nNoNewPrivs:\t1\n",
+					      "\nSeccomp:\t2\n",
+					      "\nCapEff:\t0000000000001000\n",
+					      "\nCapPrm:\t0000000000001000\n",
+					      "\nCapInh:\t0000000000000000\n",
+					      "\nCapBnd:\t0000000000000000\n" };
+	const int status_file = open("/proc/self/status", O_RDONLY);
+	char *const argv[] = { NULL };
+	char text[4096] = "";
+
+	sandbox_keep_readable("/etc/passwd"); /* the program's, not the helper's */
+	CHECK(sandbox_enter_helper(CAP_NET_ADMIN, named, false) == 0);
+	REFUSED(fork(), EPERM);
+	REFUSED(execve("/bin/true", argv, argv), EPERM);
+	REFUSED(open("/etc/passwd", O_RDONLY), EPERM);
+	REFUSED(socket(AF_INET, SOCK_STREAM, 0), EPERM);
+	REFUSED(kill(getppid(), SIGTERM), EPERM);
+	REFUSED(close(0), EPERM);
+	CHECK(mmap(NULL, 4096, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) == MAP_FAILED);
+	CHECK(read(status_file, text, sizeof(text) - 1) > 0);
+	for (size_t i = 0; i < (geteuid() ? 2 : sizeof(wanted) / sizeof(wanted[0])); i++)
+		CHECK(strstr(text, wanted[i]));
+}
+
+/* Only Landlock is in the way. */
+static void helper_files(void)
+{
+	static const char *const named[] = { "write", "openat", "open", "exit_group", NULL };
+
+	sandbox_keep_readable("/etc/passwd");
+	CHECK(sandbox_enter_helper(CAP_NET_ADMIN, named, false) == 0);
+	REFUSED(open("/etc/passwd", O_RDONLY), EACCES);
+}
+
+static void a_helper_has_less(void **state)
+{
+	(void)state;
+	in_child(helper);
+	in_child(helper_files);
+}
+
 static void off(void)
 {
 	char err[256];
@@ -254,6 +300,7 @@ int main(void)
 		cmocka_unit_test(other_files_are_refused),
 		cmocka_unit_test(the_user_changes),
 		cmocka_unit_test(nothing_is_held),
+		cmocka_unit_test(a_helper_has_less),
 #endif
 	};
 
@@ -261,5 +308,6 @@ int main(void)
 	(void)other_files_are_refused;
 	(void)the_user_changes;
 	(void)nothing_is_held;
+	(void)a_helper_has_less;
 	return cmocka_run_group_tests(tests, set_up, tear_down);
 }

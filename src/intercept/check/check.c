@@ -151,7 +151,7 @@ static void check_forwarding(struct check_report *report, void *arg)
 {
 	const struct checking *k = arg;
 	struct check_result r = { 0 };
-	char switches[512];
+	char switches[512], why[256];
 
 	if (!blackhole_switches(k->config, switches, sizeof(switches))) {
 		check_note(report, CHECK_OK, "off: packets that are not for this host end here");
@@ -162,10 +162,8 @@ static void check_forwarding(struct check_report *report, void *arg)
 			"reset them (if it has to forward, use --guard)");
 		check_cure(&r, "this host", "sysctl -w %s", switches);
 		check_say(report, &r);
-	} else if (!guard_possible()) {
-		check_text(&r, CHECK_BROKEN, "this host forwards, and --guard needs the nft command");
-		check_cure(&r, "this host", "apt-get install -y nftables");
-		check_say(report, &r);
+	} else if (!guard_possible(why, sizeof(why))) {
+		check_note(report, CHECK_BROKEN, "this host forwards, and --guard cannot work: %s", why);
 	} else {
 		check_note(report, CHECK_OK, "on, but --guard drops the target's responses first");
 	}

@@ -168,7 +168,7 @@ static void learn(struct probe *p)
 		f->facts |= FINDING_CLIENT_HERE;
 		find_address(f, client);
 	}
-	if (!c->guard && blackhole_leaks(c, text, sizeof(text)))
+	if (!guard_holds(p->announce->guard) && blackhole_leaks(c, text, sizeof(text)))
 		f->facts |= FINDING_FORWARDS;
 	if (!check_filter_passes(c->filter, &p->tuple.src, &p->tuple.dst) ||
 	    (!c->filter && !targets_has(&p->announce->targets, &p->tuple.src)))

@@ -2,23 +2,25 @@
  * What follows from an announced target.
  *
  * In: uses and releases of endpoints by watches and connections. Out: the filter of the captures
- * and the elements of the guard's sets. Both cost milliseconds, so new endpoints are gathered and
- * put in force once, at the end of the batch of messages that brought them.
+ * and the elements of the guard's sets. A filter costs milliseconds, so new endpoints are gathered and
+ * put in force once, at the end of the batch of messages that brought them. The guard takes endpoints
+ * without waiting and repeats what fails; what it does not take is offered again each second.
  */
 #include "intercept/hole/announce.h"
 
 #include "program/log.h"
 
-static void guard_fresh(struct announce *a)
+static void offer_to_guard(struct announce *a)
 {
-	char err[512];
+	if (!a->guard || !a->unguarded)
+		return;
+	a->unguarded = false;
+	for (unsigned i = 0; i < a->targets.count; i++) {
+		struct target *t = &a->targets.list[i];
 
-	if (a->guard && a->n_fresh && guard_add(a->guard, a->fresh, a->n_fresh, err, sizeof(err)))
-		log_limited(LOGL_ERROR,
-			    "the guard does not know of a new target, whose responses are "
-			    "therefore forwarded to the clients: %s",
-			    err);
-	a->n_fresh = 0;
+		t->guarded = t->guarded || guard_add(a->guard, &t->endpoint);
+		a->unguarded |= !t->guarded;
+	}
 }
 
 void announce_use(struct announce *a, const struct endpoint *e)
@@ -26,10 +28,7 @@ void announce_use(struct announce *a, const struct endpoint *e)
 	const unsigned refused = a->targets.refused;
 
 	if (targets_use(&a->targets, e)) {
-		a->stale = true;
-		a->fresh[a->n_fresh++] = *e;
-		if (a->n_fresh == ANNOUNCE_MAX_FRESH)
-			guard_fresh(a);
+		a->stale = a->unguarded = true;
 	} else if (a->targets.refused != refused) {
 		log_limited(LOGL_ERROR, "more than %u targets were announced; further ones are not served",
 			    TARGETS_MAX);
@@ -45,7 +44,7 @@ void announce_apply(struct announce *a)
 {
 	char filter[TARGETS_FILTER_SIZE], err[512];
 
-	guard_fresh(a);
+	offer_to_guard(a);
 	if (!a->stale)
 		return;
 	a->stale = false;

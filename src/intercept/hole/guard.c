@@ -1,70 +1,100 @@
 /*
  * --guard: drop the target's responses on a host whose kernel forwards.
  *
- * In: endpoints of targets, as tcpcopys announce them. Out: rules of the kernel in an nft table of
- * our own, made by the nft command (nft.c).
+ * In: the endpoints that tcpcopys announce as targets. Out: elements in the sets of an nft table, which the
+ * privileged helper (program/helper) creates and changes.
  *
- * The chain lies at prerouting, and so behind the taps that capture, before conntrack, and before
- * routing. At the forward hook it would be too late: the kernel has then already sent the target an
- * ICMP redirect to the client's own router. What is addressed to this host (the channel!) passes,
- * whoever sends it. What this host sends never comes by there, so it does no harm on the target
- * itself.
+ * The chain is at prerouting: behind the taps that capture, before conntrack and before routing. The forward
+ * hook would be too late, because by then the kernel has already sent the target an ICMP redirect to the
+ * client's own router. Packets addressed to this host pass, whoever sends them; the channel is among them.
+ * Packets that this host sends do not come by, so the guard does no harm on the target itself.
  *
- * An endpoint is never taken out while we run: a target goes on retransmitting for minutes after
- * its session's end.
+ * An endpoint stays in the set while intercept runs: a target retransmits for minutes after a session's end.
  *
- * One intercept at a time: the table's owner holds an abstract unix socket, which exists once in a
- * network namespace and ends with its process. A table whose socket is not held was left by a
- * crash.
+ * Workers capture packets and must not wait for the helper. So an endpoint enters a queue, the first
+ * NFT_ELEMENTS_MAX of the queue go into one request, and they leave the queue when the answer says that
+ * the table has them. The guard repeats a refused request at its next tick.
+ *
+ *            guard_add()              answer: done
+ *     ------> [ waiting ] --> [ asked for ] --> in force
+ *                  ^               | answer: an error
+ *                  '--- 1 s -------'
+ *
+ * Where the kernel can do so, the table belongs to the helper and ends with it. The kernel then forwards
+ * again, and the log says so.
+ *
+ * One intercept per network namespace: it listens on an abstract unix socket, which ends with the process.
+ * A table that nobody owns while that socket is free is left over from a crash.
  */
 #include "intercept/hole/guard.h"
 
 #include <errno.h>
 #include <pthread.h>
-#include <stdarg.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
-#include "program/log.h"
-#include "base/util.h"
-#include "intercept/hole/nft.h"
+#include <event2/event.h>
+#include <linux/netfilter/nf_tables.h>
 
-#define ELEMENT_SIZE 64u
+#include "base/util.h"
+#include "program/helper/helper.h"
+#include "program/log.h"
+
+#define WAITING_MAX 4096u
+#define TICK_S 1
+#define SILENT_TICKS 5     /* without an answer, before the log says so */
+#define OWNER_TRIES 100    /* to outlast the helper of an intercept that was just killed */
+#define OWNER_PAUSE_MS 20L /* between them */
 
 struct guard {
-	int lock;
-	struct nft *nft;
-	pthread_mutex_t busy; /* workers learn of targets at the same time */
+	int lock; /* the abstract socket */
+	struct helper *helper;
+	struct event *answer, *tick;
+	bool owning;           /* the table ends with the helper */
+	pthread_mutex_t mutex; /* protects what follows: every worker calls guard_add() */
+	bool lost;             /* the helper has ended */
+	bool failing;          /* the log says so */
+	unsigned count, asked; /* of waiting; the first @asked are in a request */
+	unsigned ticks;        /* since that request */
+	struct endpoint waiting[WAITING_MAX];
 };
 
-struct script {
-	char text[NFT_SCRIPT_SIZE];
-	size_t len;
-};
-
-static void add(struct script *s, const char *fmt, ...) PRINTF_LIKE(2, 3);
-
-static void add(struct script *s, const char *fmt, ...)
+bool guard_possible(char *why, size_t size)
 {
-	va_list ap;
-	int n;
+	const int error = nft_possible();
 
-	va_start(ap, fmt);
-	n = vsnprintf(s->text + s->len, sizeof(s->text) - s->len, fmt, ap);
-	va_end(ap);
-	if (n > 0)
-		s->len += MIN((size_t)n, sizeof(s->text) - 1 - s->len);
+	if (error)
+		nft_words(error, NFT_MSG_GETTABLE, why, size);
+	return !error;
 }
 
-bool guard_possible(void)
+static void release(struct guard *g)
 {
-	return nft_possible();
+	if (g->answer)
+		event_free(g->answer);
+	if (g->tick)
+		event_free(g->tick);
+	pthread_mutex_destroy(&g->mutex);
+	free(g);
 }
+
+static struct nft_element element_of(const struct endpoint *e)
+{
+	struct nft_element x = { .family = addr_is_v4(&e->addr) ? 4 : 6, .port = e->port };
+
+	if (x.family == 4)
+		memcpy(x.address, addr_v4_bytes(&e->addr), 4);
+	else
+		memcpy(x.address, e->addr.b, 16);
+	return x;
+}
+
+/* --- at the start --- */
 
 /* The lock's socket, or -1 with errno; EADDRINUSE: *@holder is its process (0: not known). */
 static int take_lock(pid_t *holder)
@@ -92,35 +122,29 @@ static int take_lock(pid_t *holder)
 	return -1;
 }
 
-static void table(struct script *s)
+/* Ask for the table. If an intercept was killed just now, its helper may still own one; wait for its end. */
+static int create(struct helper *h, struct helper_answer *a)
 {
-	s->len = 0;
-	/* Declared first, so that deleting succeeds where there is none; all of it is one
-	 * transaction. */
-	add(s, "table inet " GUARD_TABLE "\ndelete table inet " GUARD_TABLE "\n");
-	add(s, "table inet " GUARD_TABLE " {\n");
-	add(s, "comment \"intercept --guard, pid %ld\"\n", (long)getpid());
-	add(s, "set targets4 { type ipv4_addr . inet_service; }\n");
-	add(s, "set targets6 { type ipv6_addr . inet_service; }\n");
-	add(s, "chain swallow {\ntype filter hook prerouting priority raw; policy accept;\n");
-	add(s, "ip saddr . tcp sport @targets4 fib daddr type != local counter drop\n");
-	add(s, "ip6 saddr . tcp sport @targets6 fib daddr type != local counter drop\n");
-	add(s, "}\n}\n");
+	const struct timespec pause = { .tv_nsec = OWNER_PAUSE_MS * 1000000 };
+	struct helper_request r = { .kind = HELPER_CREATE, .table = NFT_GUARD };
+
+	for (unsigned i = 0; i < OWNER_TRIES; i++) {
+		if (helper_ask(h, &r, a) != -EPERM || a->refused != NFT_MSG_DELTABLE)
+			break;
+		nanosleep(&pause, NULL);
+	}
+	return a->error;
 }
 
-struct guard *guard_open(char *err, size_t err_size)
+struct guard *guard_open(struct event_base *base, bool no_sandbox, char *err, size_t err_size)
 {
-	struct nft *nft;
-	struct script script;
-	char why[512];
+	struct helper_answer a = { .error = -ENOMEM };
+	struct helper *helper;
 	struct guard *g;
 	pid_t holder = 0;
+	char why[256];
 	int lock;
 
-	if (!nft_possible()) {
-		snprintf(err, err_size, "--guard needs the nft command: apt-get install nftables");
-		return NULL;
-	}
 	lock = take_lock(&holder);
 	if (lock < 0) {
 		if (errno == EADDRINUSE)
@@ -131,58 +155,181 @@ struct guard *guard_open(char *err, size_t err_size)
 			snprintf(err, err_size, "--guard: %s", strerror(errno));
 		return NULL;
 	}
-	nft = nft_open();
-	script.len = 0;
-	add(&script, "list table inet " GUARD_TABLE "\n");
-	if (nft && !nft_run(nft, script.text, script.len, why, sizeof(why)))
-		log_warn("nft table inet " GUARD_TABLE " was left by an intercept that did not end properly; "
-			 "it is replaced");
-	table(&script);
-	g = malloc(sizeof(*g));
-	if (!g || !nft || nft_run(nft, script.text, script.len, why, sizeof(why))) {
-		snprintf(err, err_size, "--guard: %s", g && nft ? why : "out of memory or processes");
-		free(g);
-		nft_close(nft);
+	helper = helper_open("intercept-guard", no_sandbox);
+	if (!helper) {
+		snprintf(err, err_size, "--guard: cannot start a helper process: %s", strerror(errno));
+		close(lock);
+		return NULL;
+	}
+	g = create(helper, &a) ? NULL : guard_new(base, helper, a.owning);
+	if (!g) {
+		snprintf(err, err_size, "--guard: %s",
+			 a.error ? nft_words(a.error, a.refused, why, sizeof(why)) : "out of memory");
+		helper_close(helper);
 		close(lock);
 		return NULL;
 	}
 	g->lock = lock;
-	g->nft = nft;
-	pthread_mutex_init(&g->busy, NULL);
+	if (a.replaced)
+		log_warn("nft table inet " GUARD_TABLE " was left by an intercept that did not end properly; "
+			 "it is replaced");
 	return g;
 }
 
-int guard_add(struct guard *g, const struct endpoint *e, unsigned n, char *err, size_t err_size)
-{
-	struct script script;
-	char addr[ADDR_TEXT_LEN];
-	int rc = 0;
+/* --- the queue; the mutex is held --- */
 
-	pthread_mutex_lock(&g->busy);
-	while (n && !rc) {
-		script.len = 0;
-		for (; n && script.len + 2 * ELEMENT_SIZE + sizeof(addr) < NFT_SCRIPT_SIZE; n--, e++)
-			add(&script, "add element inet " GUARD_TABLE " targets%c { %s . %u }\n",
-			    addr_is_v4(&e->addr) ? '4' : '6', addr_format(addr, sizeof(addr), &e->addr),
-			    e->port);
-		rc = nft_run(g->nft, script.text, script.len, err, err_size);
+/* Ask for the head of the queue, unless a request is under way. */
+static void ask(struct guard *g)
+{
+	struct helper_request r = { .kind = HELPER_ADD, .table = NFT_GUARD };
+
+	if (g->lost || g->asked || !g->count)
+		return;
+	r.count = (uint16_t)MIN(g->count, NFT_ELEMENTS_MAX);
+	for (unsigned i = 0; i < r.count; i++)
+		r.element[i] = element_of(&g->waiting[i]);
+	if (!helper_send(g->helper, &r))
+		return; /* at the next tick */
+	g->asked = r.count;
+	g->ticks = 0;
+}
+
+static void failed(struct guard *g, const char *why)
+{
+	if (!g->failing)
+		log_err("cannot guard %u new targets: %s; trying again every second, until then the clients get "
+			"their responses",
+			g->count, why);
+	g->failing = true;
+}
+
+static void take_answer(struct guard *g, const struct helper_answer *a)
+{
+	char why[256];
+
+	if (a->error) {
+		failed(g, nft_words(a->error, a->refused, why, sizeof(why)));
+		g->asked = 0;
+		return;
 	}
-	pthread_mutex_unlock(&g->busy);
-	return rc;
+	g->count -= g->asked;
+	memmove(g->waiting, g->waiting + g->asked, g->count * sizeof(g->waiting[0]));
+	g->asked = 0;
+	if (g->failing && !g->count) {
+		log_info("all targets are guarded");
+		g->failing = false;
+	}
+	ask(g);
+}
+
+static void lose(struct guard *g)
+{
+	g->lost = true;
+	event_del(g->answer);
+	event_del(g->tick);
+	log_err("the guard's helper process has ended, %s; restart intercept",
+		g->owning ? "and its nft table with it: the clients get the responses of all targets"
+			  : "so the clients get the responses of new targets");
+}
+
+/* --- events --- */
+
+static void on_answer(evutil_socket_t fd, short what, void *arg)
+{
+	struct guard *g = arg;
+	struct helper_answer a;
+	int got;
+
+	(void)fd;
+	(void)what;
+	pthread_mutex_lock(&g->mutex);
+	while ((got = helper_receive(g->helper, &a)) > 0)
+		take_answer(g, &a);
+	if (got < 0)
+		lose(g);
+	pthread_mutex_unlock(&g->mutex);
+}
+
+static void on_tick(evutil_socket_t fd, short what, void *arg)
+{
+	struct guard *g = arg;
+	char why[256];
+
+	(void)fd;
+	(void)what;
+	pthread_mutex_lock(&g->mutex);
+	if (g->asked && ++g->ticks == SILENT_TICKS)
+		failed(g, nft_words(-ETIMEDOUT, NFT_NO_MESSAGE, why, sizeof(why)));
+	ask(g);
+	pthread_mutex_unlock(&g->mutex);
+}
+
+struct guard *guard_new(struct event_base *base, struct helper *helper, bool owning)
+{
+	struct guard *g = calloc(1, sizeof(*g));
+
+	if (!g)
+		return NULL;
+	g->lock = -1;
+	g->helper = helper;
+	g->owning = owning;
+	pthread_mutex_init(&g->mutex, NULL);
+	g->answer = event_new(base, helper_fd(helper), EV_READ | EV_PERSIST, on_answer, g);
+	g->tick = event_new(base, -1, EV_PERSIST, on_tick, g);
+	if (g->answer && g->tick && !event_add(g->answer, NULL) &&
+	    !event_add(g->tick, &(struct timeval){ TICK_S, 0 }))
+		return g;
+	release(g);
+	return NULL;
+}
+
+/* --- while it runs --- */
+
+bool guard_add(struct guard *g, const struct endpoint *e)
+{
+	const struct nft_element element = element_of(e);
+	unsigned i = 0;
+	bool taken;
+
+	if (!nft_element_valid(&element))
+		return true; /* no segment comes from there */
+	pthread_mutex_lock(&g->mutex);
+	while (i < g->count && !endpoint_eq(&g->waiting[i], e))
+		i++;
+	taken = !g->lost && i < WAITING_MAX;
+	if (taken && i == g->count) {
+		g->waiting[g->count++] = *e;
+		ask(g);
+	}
+	pthread_mutex_unlock(&g->mutex);
+	return taken;
+}
+
+bool guard_holds(struct guard *g)
+{
+	bool holds;
+
+	if (!g)
+		return false;
+	pthread_mutex_lock(&g->mutex);
+	holds = !g->lost;
+	pthread_mutex_unlock(&g->mutex);
+	return holds;
 }
 
 void guard_close(struct guard *g)
 {
-	struct script script;
-	char why[512];
+	struct helper_request r = { .kind = HELPER_DELETE, .table = NFT_GUARD };
+	struct helper_answer a;
+	char why[256];
 
 	if (!g)
 		return;
-	script.len = 0;
-	add(&script, "delete table inet " GUARD_TABLE "\n");
-	if (nft_run(g->nft, script.text, script.len, why, sizeof(why)))
-		log_err("nft table inet " GUARD_TABLE " could not be removed: %s", why);
-	nft_close(g->nft);
-	close(g->lock);
-	free(g);
+	if (!g->lost && helper_ask(g->helper, &r, &a))
+		log_err("cannot remove nft table inet " GUARD_TABLE ": %s",
+			nft_words(a.error, a.refused, why, sizeof(why)));
+	helper_close(g->helper);
+	if (g->lock >= 0)
+		close(g->lock);
+	release(g);
 }

@@ -5,27 +5,40 @@
 #include <stddef.h>
 
 #include "packet/addr.h"
+#include "program/helper/nft.h"
 
-#define GUARD_TABLE "tcpcopy_intercept" /* of family inet */
+#define GUARD_TABLE NFT_GUARD_NAME
+
+struct event_base;
+struct helper;
 
 /*
- * --guard: an nft table of our own that drops, before routing, TCP segments from known targets that
- * are not addressed to this host. One for each network namespace.
+ * --guard: an nft table that drops, before routing, TCP segments that come from known targets and are not
+ * addressed to this host. There is at most one per network namespace.
  */
 struct guard;
 
-/* Is there what it needs? */
-bool guard_possible(void);
+/* Can there be a guard on this host? If not, @why says why. */
+bool guard_possible(char *why, size_t size);
 
-/* NULL with words in @err: no nft, no permission, or another intercept has it. A table left by a
- * crash is replaced, with a warning. */
-struct guard *guard_open(char *err, size_t err_size);
+/*
+ * Create the table and wait for it. Call this before the program starts threads or enters its sandbox. From
+ * then on @base's loop maintains the guard. Returns NULL with words in @err: no nf_tables, no permission, or
+ * another intercept has a guard. Replaces a table that a crash left behind, and logs a warning.
+ */
+struct guard *guard_open(struct event_base *base, bool no_sandbox, char *err, size_t err_size);
+/* A guard whose table @helper has created, for tests; guard_close() closes @helper. NULL: no memory. */
+struct guard *guard_new(struct event_base *base, struct helper *helper, bool owning);
 
-/* Drop what @n endpoints at @e send from now on. 0; or -1 with @err. Takes some milliseconds: nft
- * is run. */
-int guard_add(struct guard *g, const struct endpoint *e, unsigned n, char *err, size_t err_size);
+/*
+ * Drop what @e sends. The rule comes into force a moment later; the guard repeats a request that fails. May be
+ * called from any thread and never waits. False: the queue is full or the helper has ended; offer @e again.
+ */
+bool guard_add(struct guard *g, const struct endpoint *e);
+/* Is the guard in force? False if its helper has ended, or @g is NULL. May be called from any thread. */
+bool guard_holds(struct guard *g);
 
-/* Take the table away. */
+/* Remove the table. Call this when @base's loop has ended. */
 void guard_close(struct guard *g);
 
 #endif

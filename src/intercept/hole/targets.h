@@ -17,6 +17,7 @@ struct target {
 	struct endpoint endpoint;
 	unsigned users;   /* watches, and connections that announced it by TARGET: not yet used up */
 	uint64_t idle_at; /* ns, when users became 0 */
+	bool guarded;     /* guard_add() has taken it */
 };
 
 struct targets {

@@ -1,0 +1,53 @@
+#ifndef PROGRAM_HELPER_NFT_IMPL_H
+#define PROGRAM_HELPER_NFT_IMPL_H
+
+#include "program/helper/nft.h"
+
+struct nlattr;
+
+/* Shared by nft.c, nft_table.c and nft_rule.c; no other file includes it. */
+
+/* --- nft.c: messages of the batch --- */
+
+/* Begin a message (NFT_MSG_*) about @table; @attribute holds the table's name. End it by nft_end(). */
+struct nlmsghdr *nft_begin(struct nft *n, uint16_t message, uint16_t flags, uint16_t attribute,
+			   enum nft_table table);
+void nft_end(struct nft *n, struct nlmsghdr *h);
+
+/* --- nft_table.c: what the tables are --- */
+
+const char *nft_table_name(enum nft_table table);
+/* Append all messages that create @table; @pid goes into its comment. */
+void nft_put_table(struct nft *n, enum nft_table table, pid_t pid);
+/* Append the messages that add (NFT_MSG_NEWSETELEM) or delete (NFT_MSG_DELSETELEM) @count elements. */
+void nft_put_elements(struct nft *n, uint16_t message, enum nft_table table, const struct nft_element *e,
+		      unsigned count);
+
+/* --- nft_rule.c: what a rule is made of --- */
+
+/* Append a number in network byte order, as most attributes of nf_tables are. */
+void nft_put(struct nlmsghdr *h, uint16_t type, uint32_t value);
+
+/*
+ * Each function below appends one expression to the rule in @h, between nft_rule_begin() and nft_rule_end().
+ * @h has room for a whole rule. Registers are NFT_REG_* and NFT_REG32_*. Values that come from the packet are
+ * in network byte order, others in host byte order.
+ */
+struct nlattr *nft_rule_begin(struct nlmsghdr *h);
+void nft_rule_end(struct nlmsghdr *h, struct nlattr *rule);
+
+/* Load a fact about the packet (NFT_META_*). */
+void nft_meta(struct nlmsghdr *h, uint32_t key, uint32_t reg);
+/* Load @len bytes at @offset of header @base (NFT_PAYLOAD_*). */
+void nft_payload(struct nlmsghdr *h, uint32_t base, uint32_t offset, uint32_t len, uint32_t reg);
+/* Load the type (RTN_*) that this host's routing gives the destination address. */
+void nft_fib_daddr_type(struct nlmsghdr *h, uint32_t reg);
+/* Go on only if the register compares so (NFT_CMP_*) with @len bytes at @value. */
+void nft_cmp(struct nlmsghdr *h, uint32_t reg, uint32_t op, const void *value, size_t len);
+/* Go on only if the set contains the register and those that follow it. */
+void nft_lookup(struct nlmsghdr *h, uint32_t reg, const char *set);
+void nft_counter(struct nlmsghdr *h);
+/* Decide (NF_*). */
+void nft_verdict(struct nlmsghdr *h, uint32_t code);
+
+#endif

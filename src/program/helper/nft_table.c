@@ -1,0 +1,177 @@
+/*
+ * The tables of our programs - theory of operation
+ *
+ * In: a table and endpoints. Out: the messages that create the table or change its sets, appended to the
+ * batch of nft.c. This file alone defines what a table does to packets.
+ *
+ * The guard's table (intercept's guard.c explains the choice of hook and priority):
+ *
+ *     table inet tcpcopy_intercept {
+ *         comment "intercept --guard, pid N"
+ *         set targets4 { type ipv4_addr . inet_service; }
+ *         set targets6 { type ipv6_addr . inet_service; }
+ *         chain swallow {
+ *             type filter hook prerouting priority raw; policy accept;
+ *             ip saddr . tcp sport @targets4 fib daddr type != local counter drop
+ *             ip6 saddr . tcp sport @targets6 fib daddr type != local counter drop
+ *         }
+ *     }
+ */
+#include "program/helper/nft_impl.h"
+
+#include <arpa/inet.h>
+#include <libmnl/libmnl.h>
+#include <linux/netfilter.h>
+#include <linux/netfilter/nf_tables.h>
+#include <linux/rtnetlink.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/util.h"
+
+static const char *const names[NFT_TABLES] = { [NFT_GUARD] = NFT_GUARD_NAME };
+
+const char *nft_table_name(enum nft_table table)
+{
+	return names[table];
+}
+
+/* The guard's set of endpoints of one family. A key is the address and the port, each padded to a multiple
+ * of four bytes. */
+struct set {
+	const char *name;
+	uint8_t nfproto;
+	uint32_t key_type;      /* for nft(8): its numbers for both types, six bits each */
+	uint32_t address_len;   /* bytes */
+	uint32_t source_offset; /* of the address in the IP header */
+	uint32_t port_reg;      /* the register that follows the address */
+};
+
+static const struct set sets[] = {
+	{ "targets4", NFPROTO_IPV4, 7 << 6 | 13, 4, 12, NFT_REG32_01 },
+	{ "targets6", NFPROTO_IPV6, 8 << 6 | 13, 16, 8, NFT_REG_2 },
+};
+
+/* nft(8) stores a comment as type 0, length, text. */
+static void put_comment(struct nlmsghdr *h, pid_t pid)
+{
+	char data[64];
+	const int len = snprintf(data + 2, sizeof(data) - 2, "intercept --guard, pid %ld", (long)pid) + 1;
+
+	data[0] = 0;
+	data[1] = (char)len;
+	mnl_attr_put(h, NFTA_TABLE_USERDATA, (size_t)len + 2, data);
+}
+
+static void put_set(struct nft *n, const struct set *s, uint32_t id)
+{
+	struct nlmsghdr *h = nft_begin(n, NFT_MSG_NEWSET, NLM_F_CREATE, NFTA_SET_TABLE, NFT_GUARD);
+
+	mnl_attr_put_strz(h, NFTA_SET_NAME, s->name);
+	nft_put(h, NFTA_SET_FLAGS, 0);
+	nft_put(h, NFTA_SET_KEY_TYPE, s->key_type);
+	nft_put(h, NFTA_SET_KEY_LEN, s->address_len + 4);
+	nft_put(h, NFTA_SET_ID, id);
+	nft_end(n, h);
+}
+
+static void put_chain(struct nft *n)
+{
+	struct nlmsghdr *h = nft_begin(n, NFT_MSG_NEWCHAIN, NLM_F_CREATE, NFTA_CHAIN_TABLE, NFT_GUARD);
+	struct nlattr *hook;
+
+	mnl_attr_put_strz(h, NFTA_CHAIN_NAME, "swallow");
+	mnl_attr_put_strz(h, NFTA_CHAIN_TYPE, "filter");
+	nft_put(h, NFTA_CHAIN_POLICY, NF_ACCEPT);
+	hook = mnl_attr_nest_start(h, NFTA_CHAIN_HOOK);
+	nft_put(h, NFTA_HOOK_HOOKNUM, NF_INET_PRE_ROUTING);
+	nft_put(h, NFTA_HOOK_PRIORITY, (uint32_t)-300); /* raw */
+	mnl_attr_nest_end(h, hook);
+	nft_end(n, h);
+}
+
+static void put_rule(struct nft *n, const struct set *s)
+{
+	struct nlmsghdr *h =
+		nft_begin(n, NFT_MSG_NEWRULE, NLM_F_CREATE | NLM_F_APPEND, NFTA_RULE_TABLE, NFT_GUARD);
+	const uint8_t tcp = IPPROTO_TCP;
+	const uint32_t local = RTN_LOCAL;
+	struct nlattr *rule;
+
+	mnl_attr_put_strz(h, NFTA_RULE_CHAIN, "swallow");
+	rule = nft_rule_begin(h);
+	nft_meta(h, NFT_META_NFPROTO, NFT_REG_1);
+	nft_cmp(h, NFT_REG_1, NFT_CMP_EQ, &s->nfproto, sizeof(s->nfproto));
+	nft_meta(h, NFT_META_L4PROTO, NFT_REG_1);
+	nft_cmp(h, NFT_REG_1, NFT_CMP_EQ, &tcp, sizeof(tcp));
+	nft_payload(h, NFT_PAYLOAD_NETWORK_HEADER, s->source_offset, s->address_len, NFT_REG_1);
+	nft_payload(h, NFT_PAYLOAD_TRANSPORT_HEADER, 0, 2, s->port_reg);
+	nft_lookup(h, NFT_REG_1, s->name);
+	nft_fib_daddr_type(h, NFT_REG_1);
+	nft_cmp(h, NFT_REG_1, NFT_CMP_NEQ, &local, sizeof(local));
+	nft_counter(h);
+	nft_verdict(h, NF_DROP);
+	nft_rule_end(h, rule);
+	nft_end(n, h);
+}
+
+void nft_put_table(struct nft *n, enum nft_table table, pid_t pid)
+{
+	struct nlmsghdr *h =
+		nft_begin(n, NFT_MSG_NEWTABLE, NLM_F_CREATE | NLM_F_EXCL, NFTA_TABLE_NAME, table);
+
+	nft_put(h, NFTA_TABLE_FLAGS, n->owning ? NFT_TABLE_F_OWNER : 0);
+	put_comment(h, pid);
+	nft_end(n, h);
+	for (unsigned i = 0; i < ARRAY_SIZE(sets); i++)
+		put_set(n, &sets[i], i + 1);
+	put_chain(n);
+	for (unsigned i = 0; i < ARRAY_SIZE(sets); i++)
+		put_rule(n, &sets[i]);
+}
+
+static void put_element(struct nlmsghdr *h, const struct set *s, const struct nft_element *e)
+{
+	struct nlattr *element = mnl_attr_nest_start(h, NFTA_LIST_ELEM), *key;
+	uint8_t value[20] = { 0 };
+
+	memcpy(value, e->address, s->address_len);
+	value[s->address_len] = (uint8_t)(e->port >> 8);
+	value[s->address_len + 1] = (uint8_t)e->port;
+	key = mnl_attr_nest_start(h, NFTA_SET_ELEM_KEY);
+	mnl_attr_put(h, NFTA_DATA_VALUE, s->address_len + 4, value);
+	mnl_attr_nest_end(h, key);
+	mnl_attr_nest_end(h, element);
+}
+
+/* The elements of the family of @s. */
+static void put_elements(struct nft *n, uint16_t message, enum nft_table table, const struct set *s,
+			 const struct nft_element *e, unsigned count)
+{
+	const uint8_t family = s->nfproto == NFPROTO_IPV4 ? 4 : 6;
+	struct nlattr *list;
+	struct nlmsghdr *h;
+	unsigned i = 0;
+
+	while (i < count && e[i].family != family)
+		i++;
+	if (i == count)
+		return;
+	h = nft_begin(n, message, message == NFT_MSG_NEWSETELEM ? NLM_F_CREATE : 0, NFTA_SET_ELEM_LIST_TABLE,
+		      table);
+	mnl_attr_put_strz(h, NFTA_SET_ELEM_LIST_SET, s->name);
+	list = mnl_attr_nest_start(h, NFTA_SET_ELEM_LIST_ELEMENTS);
+	for (; i < count; i++)
+		if (e[i].family == family)
+			put_element(h, s, &e[i]);
+	mnl_attr_nest_end(h, list);
+	nft_end(n, h);
+}
+
+void nft_put_elements(struct nft *n, uint16_t message, enum nft_table table, const struct nft_element *e,
+		      unsigned count)
+{
+	for (unsigned i = 0; i < ARRAY_SIZE(sets); i++)
+		put_elements(n, message, table, &sets[i], e, count);
+}

@@ -1,0 +1,262 @@
+/*
+ * The guard's queue: which targets the helper is asked for, when, and what becomes of those that it refuses. The
+ * helper is played over a pair of sockets.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <errno.h>
+#include <linux/netfilter/nf_tables.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include <event2/event.h>
+
+#include "base/util.h"
+#include "intercept/hole/announce.h"
+#include "intercept/hole/guard.h"
+#include "program/helper/helper.h"
+
+#define QUEUE 4096u
+
+static struct event_base *base;
+static struct guard *guard;
+static int played; /* the helper's end */
+static struct helper_request asked;
+
+static int set_up(void **state)
+{
+	int pair[2];
+
+	(void)state;
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair))
+		return -1;
+	played = pair[1];
+	base = event_base_new();
+	guard = guard_new(base, helper_of(pair[0]), true);
+	return !guard;
+}
+
+static int tear_down(void **state)
+{
+	(void)state;
+	close(played);
+	guard_close(guard);
+	event_base_free(base);
+	return 0;
+}
+
+static struct endpoint target(unsigned number)
+{
+	const uint8_t a[4] = { 10, 0, (uint8_t)(number >> 8), (uint8_t)number };
+
+	return (struct endpoint){ .addr = addr_from_v4(a), .port = 80 };
+}
+
+static bool add(unsigned number)
+{
+	const struct endpoint e = target(number);
+
+	return guard_add(guard, &e);
+}
+
+static bool next_request(void)
+{
+	const ssize_t n = recv(played, &asked, sizeof(asked), 0);
+
+	if (n < 0 && errno == EAGAIN)
+		return false;
+	assert_true(helper_request_valid(&asked, (size_t)n));
+	assert_int_equal(asked.kind, HELPER_ADD);
+	return true;
+}
+
+/* It has these targets, in order. */
+static void assert_asks(unsigned first, unsigned count)
+{
+	assert_true(next_request());
+	assert_int_equal(asked.count, count);
+	for (unsigned i = 0; i < count; i++) {
+		const struct endpoint e = target(first + i);
+
+		assert_int_equal(asked.element[i].family, 4);
+		assert_int_equal(asked.element[i].port, 80);
+		assert_memory_equal(asked.element[i].address, addr_v4_bytes(&e.addr), 4);
+	}
+	assert_false(next_request());
+}
+
+static void answer(int error)
+{
+	const struct helper_answer a = { .id = asked.id, .error = error, .refused = NFT_MSG_NEWSETELEM };
+
+	assert_int_equal(send(played, &a, sizeof(a), 0), sizeof(a));
+	event_base_loop(base, EVLOOP_ONCE);
+}
+
+static void on_time(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	*(bool *)arg = true;
+}
+
+/* Let the guard have a tick of its clock, and some more. */
+static void let_it_tick(void)
+{
+	bool done = false;
+
+	event_base_once(base, -1, EV_TIMEOUT, on_time, &done, &(struct timeval){ 1, 200000 });
+	while (!done)
+		event_base_loop(base, EVLOOP_ONCE);
+}
+
+static void asked_for_at_once_and_once(void **state)
+{
+	(void)state;
+	assert_true(add(1));
+	assert_asks(1, 1);
+	answer(0);
+	let_it_tick();
+	assert_false(next_request());
+}
+
+static void those_that_come_meanwhile_go_together(void **state)
+{
+	(void)state;
+	assert_true(add(1));
+	assert_asks(1, 1);
+	for (unsigned i = 2; i < 12; i++)
+		assert_true(add(i));
+	for (unsigned i = 1; i < 12; i++)
+		assert_true(add(i)); /* they wait already */
+	assert_false(next_request());
+	answer(0);
+	assert_asks(2, 10);
+	answer(0);
+	assert_false(next_request());
+}
+
+static void a_refused_one_is_asked_for_again(void **state)
+{
+	(void)state;
+	assert_true(add(1));
+	assert_asks(1, 1);
+	assert_true(add(2));
+	answer(-ENOMEM);
+	assert_false(next_request()); /* not at once */
+	let_it_tick();
+	assert_asks(1, 2);
+	answer(-ENOMEM);
+	let_it_tick();
+	assert_asks(1, 2);
+	answer(0);
+	let_it_tick();
+	assert_false(next_request());
+}
+
+static void one_is_asked_for_again_when_it_is_announced_again(void **state)
+{
+	(void)state;
+	assert_true(add(1));
+	assert_asks(1, 1);
+	answer(0);
+	assert_true(add(1));
+	assert_asks(1, 1);
+	answer(0);
+}
+
+/* One that nothing can come from would be refused, and those behind it would wait for ever. */
+static void endpoints_that_send_nothing(void **state)
+{
+	const struct endpoint none = { .port = 80 };
+	struct endpoint e = target(1);
+
+	(void)state;
+	e.port = 0;
+	assert_true(guard_add(guard, &e));
+	assert_true(guard_add(guard, &none));
+	assert_false(next_request());
+	assert_true(add(2));
+	assert_asks(2, 1);
+	answer(0);
+}
+
+static void a_full_queue_says_so(void **state)
+{
+	unsigned first = 0;
+
+	(void)state;
+	for (unsigned i = 0; i < QUEUE; i++)
+		assert_true(add(i));
+	assert_false(add(QUEUE));
+	assert_true(add(5)); /* is in it */
+	assert_asks(0, 1);
+	answer(0);
+	for (first = 1; first < QUEUE; first += asked.count) {
+		assert_asks(first, MIN(QUEUE - first, NFT_ELEMENTS_MAX));
+		answer(0);
+	}
+	assert_false(next_request());
+	assert_true(add(QUEUE));
+	assert_asks(QUEUE, 1);
+	answer(0);
+}
+
+/* What does not fit in is offered again at the next expiry, as it comes each second. */
+static void announced_targets_are_offered_again(void **state)
+{
+	static struct announce a;
+	const struct endpoint late = target(QUEUE);
+
+	(void)state;
+	a.guard = guard;
+	for (unsigned i = 0; i < QUEUE; i++)
+		assert_true(add(i));
+	announce_use(&a, &late);
+	announce_apply(&a);
+	announce_expire(&a, 0);
+	while (next_request()) {
+		answer(0);
+		assert_memory_not_equal(asked.element[asked.count - 1].address, addr_v4_bytes(&late.addr), 4);
+	}
+	announce_expire(&a, 0);
+	assert_asks(QUEUE, 1);
+	answer(0);
+	announce_expire(&a, 0);
+	assert_false(next_request());
+}
+
+static void the_helper_ends(void **state)
+{
+	(void)state;
+	assert_true(guard_holds(guard));
+	assert_false(guard_holds(NULL));
+	assert_true(add(1));
+	shutdown(played, SHUT_RDWR);
+	event_base_loop(base, EVLOOP_ONCE);
+	assert_false(guard_holds(guard));
+	assert_false(add(2));
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(asked_for_at_once_and_once, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(those_that_come_meanwhile_go_together, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(a_refused_one_is_asked_for_again, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(one_is_asked_for_again_when_it_is_announced_again, set_up,
+						tear_down),
+		cmocka_unit_test_setup_teardown(endpoints_that_send_nothing, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(a_full_queue_says_so, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(announced_targets_are_offered_again, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(the_helper_ends, set_up, tear_down),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
