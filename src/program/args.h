@@ -35,7 +35,7 @@ struct args_option {
 };
 
 #define ARGS_WHOLE 0
-/* The offset of @field in a struct @type, of which the compiler sees that it is a @kind, as the setter wants. */
+/* The offset of @field in a struct @type; the compiler sees that it is the @kind that the setter wants. */
 #define ARGS_AT(type, kind, field) _Generic(&((type *)0)->field, kind * : offsetof(type, field))
 
 const char *args_set_true(void *flag, const char *value); /* a setter, of a bool */
@@ -62,8 +62,8 @@ int args_parse(const struct args_program *program, int argc, char **argv, void *
 int args_error(const struct args_program *program, char letter, const char *value, const char *wrong);
 
 /*
- * For setters that have to compose what is wrong. The words are in memory of this function's own, and hold until it
- * is called again; an argument may be what it returned before.
+ * For setters that have to compose what is wrong. The words are in memory of this function's own, and hold
+ * until it is called again; an argument may be what it returned before.
  */
 const char *args_wrong(const char *fmt, ...) PRINTF_LIKE(1, 2);
 

@@ -7,9 +7,9 @@
 #include "base/util.h"
 
 /*
- * The clocks, in ns. All times of both programs are those of clock_now(); the wall clock, which may be set, is
- * for what leaves the process: stamps of the kernel, files, lines of text. packet/ and
- * session/ read no clock: they are given the time.
+ * The clocks, in ns. All times of both programs are those of clock_now(); the wall clock, which may be set,
+ * is for what leaves the process: stamps of the kernel, files, lines of text. packet/ and session/ read no
+ * clock: they are given the time.
  */
 
 static inline uint64_t clock_ns(const struct timespec *t)

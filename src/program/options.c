@@ -1,8 +1,8 @@
 /*
  * The options that both programs have: their setters.
  *
- * In: a value as typed. Out: a member of struct run_config, or what is wrong in words. Paths become absolute here,
- * because a daemon works in "/". Nothing is opened.
+ * In: a value as typed. Out: a member of struct run_config, or what is wrong in words. Paths become absolute
+ * here, because a daemon works in "/". Nothing is opened.
  */
 #include "program/options.h"
 

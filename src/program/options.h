@@ -9,8 +9,8 @@
 #include "program/threads.h"
 
 /*
- * The options that say how a program runs, whatever it does. Each program has them in its `struct config`, as the
- * member `run`, and their rows at the places of its table where they belong.
+ * The options that say how a program runs, whatever it does. Each program has them in its `struct config`, as
+ * the member `run`, and their rows at the places of its table where they belong.
  */
 #define RUN_MAX_CPUS 256
 #define RUN_PATH_SIZE 4096
@@ -35,8 +35,8 @@ struct run_config {
 };
 
 /*
- * What contradicts itself in @run, of @program: one file for two things. -1: nothing; else 2, the status to exit
- * with, after a line on stderr.
+ * What contradicts itself in @run, of @program: one file for two things. -1: nothing; else 2, the status to
+ * exit with, after a line on stderr.
  */
 int options_check(const struct args_program *program, const struct run_config *run);
 
@@ -102,18 +102,19 @@ const char *options_set_port(void *port, const char *value);         /* uint16_t
 		'd', "daemon", NULL, 0, "run as a daemon; return once it works", NULL, args_set_true,        \
 			OPTION_AT(bool, daemon)                                                              \
 	}
-#define OPTION_LOG                                                                                                     \
-	{                                                                                                              \
-		'l', "log", "FILE", 0,                                                                                 \
-			"append the log to FILE, or send it to systemd's journal if FILE is journal (standard error; " \
-			"with -d: syslog)",                                                                            \
-			"the path of a file, or journal", options_set_log, OPTION_RUN                                  \
+#define OPTION_LOG                                                                                           \
+	{                                                                                                    \
+		'l', "log", "FILE", 0,                                                                       \
+			"append the log to FILE, or send it to systemd's journal if FILE is journal "        \
+			"(standard error; with -d: syslog)",                                                 \
+			"the path of a file, or journal", options_set_log, OPTION_RUN                        \
 	}
-#define OPTION_REPORT                                                                                           \
-	{                                                                                                       \
-		0, "report", "FILE", 0,                                                                         \
-			"write the account as JSON to FILE: at every line of counters, at SIGUSR1, at the end", \
-			"the path of a file", options_set_path, OPTION_AT(run_path, report_path)                \
+#define OPTION_REPORT                                                                                        \
+	{                                                                                                    \
+		0, "report", "FILE", 0,                                                                      \
+			"write the account as JSON to FILE: at every line of counters, at SIGUSR1, at "      \
+			"the end",                                                                           \
+			"the path of a file", options_set_path, OPTION_AT(run_path, report_path)             \
 	}
 #define OPTION_PID                                                                                           \
 	{                                                                                                    \

@@ -147,8 +147,8 @@ int capture_set_filter(struct source *s, const char *filter, char *err, size_t e
  */
 int capture_check_filter(const char *filter, char *err, size_t err_size);
 /*
- * The same for the setter of an option: NULL, or what is wrong in words of args_wrong(), without the filter, which
- * the message about an option names anyway.
+ * The same for the setter of an option: NULL, or what is wrong in words of args_wrong(), without the filter,
+ * which the message about an option names anyway.
  */
 const char *capture_filter_wrong(const char *filter);
 

@@ -1,22 +1,20 @@
 #ifndef TCPCOPY_REPORT_IMPL_H
 #define TCPCOPY_REPORT_IMPL_H
 
-#include <time.h>
-
-#include "program/replace.h"
 #include "tcpcopy/report/report.h"
 
-/* Inside of the reports; shared by report*.c alone. */
+/* Inside of the reports; shared by report.c and json.c alone. */
 struct report {
+	struct reporter reporter;
 	const struct config *config;
 	struct workers *workers;
-	struct replace *file; /* of --report; NULL: none */
-	uint64_t write_failures;
-	time_t started;            /* wall clock */
-	uint64_t started_at;       /* ns */
 	struct account now, since; /* the newest, and the one that rates are counted from */
-	uint64_t at, since_at;     /* ns, when */
 };
+
+static inline struct report *report_of(struct reporter *r)
+{
+	return CONTAINER_OF(r, struct report, reporter);
+}
 
 /* Rates between the two accounts. */
 struct report_rates {
@@ -36,9 +34,7 @@ struct report_reason {
 #define REPORT_MAX_REASONS (OUTCOME_COUNT + DECLINE_COUNT)
 unsigned report_reasons(const struct report *r, struct report_reason out[REPORT_MAX_REASONS]);
 
-/* Wall clock of @at (ns, CLOCK_MONOTONIC) as ISO 8601 with the zone. */
-char *report_time(const struct report *r, uint64_t at, char out[ACCOUNT_TIME_LEN]);
-
-char *report_json(const struct report *r); /* to be freed; NULL: out of memory */
+/* The `json` of struct reporter_ops. */
+int report_json(struct reporter *r, struct json_t *all);
 
 #endif

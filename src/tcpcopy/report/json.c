@@ -6,10 +6,7 @@
  * jansson passes a failed allocation on as NULL, so the end is the one place to look.
  */
 #include <jansson.h>
-#include <stdlib.h>
-#include <unistd.h>
 
-#include "build/config.h"
 #include "tcpcopy/report/impl.h"
 
 static json_t *lag(const struct hist *h)
@@ -38,7 +35,7 @@ static json_t *example(const struct report *r, const struct engine_example *e)
 		return json_null();
 	return json_pack("{s:s, s:s, s:s}", "client", endpoint_format(client, sizeof(client), &e->key.client),
 			 "online", endpoint_format(online, sizeof(online), &e->key.online), "time",
-			 report_time(r, e->time, when));
+			 reporter_time(&r->reporter, e->time, when));
 }
 
 static json_t *reasons(const struct report *r)
@@ -75,30 +72,26 @@ static json_t *interfaces(const struct account *a)
 	return list;
 }
 
-char *report_json(const struct report *r)
+int report_json(struct reporter *reporter, json_t *all)
 {
-	struct account_loss loss = account_loss(&r->now);
-	char started[ACCOUNT_TIME_LEN], now[ACCOUNT_TIME_LEN];
-	json_t *all = account_json(&account_table, r->now.row);
-	json_t *head = json_pack(
-		"{s:s, s:s, s:i, s:s, s:s, s:f, s:i, s:i, s:i, s:I}", "program", "tcpcopy", "version",
-		VERSION, "pid", (int)getpid(), "started", report_time(r, r->started_at, started), "time",
-		report_time(r, r->at, now), "uptime", (double)(r->at - r->started_at) / 1e9, "workers",
-		(int)r->now.workers, "assistants", (int)r->config->n_assistants, "assistants_connected",
-		(int)r->now.assistants_up, "report_write_failures", (json_int_t)r->write_failures);
-	char *text = NULL;
+	const struct report *r = report_of(reporter);
+	const struct account_loss loss = account_loss(&r->now);
+	const bool done =
+		!json_object_update_new(all, json_pack("{s:i, s:i, s:i, s:I}", "workers", (int)r->now.workers,
+						       "assistants", (int)r->config->n_assistants,
+						       "assistants_connected", (int)r->now.assistants_up,
+						       "report_write_failures",
+						       (json_int_t)reporter->write_failures)) &&
+		!json_object_update_new(all, account_json(&account_table, r->now.row)) &&
+		!json_object_set_new(all, "rates", rates(r)) &&
+		!json_object_set_new(all, "lag", lag(&r->now.lag)) &&
+		!json_object_set_new(all, "reasons", reasons(r)) &&
+		!json_object_set_new(all, "interfaces", interfaces(&r->now)) &&
+		!json_object_set_new(all, "never_captured",
+				     json_pack("{s:I, s:I, s:I, s:I}", "bytes", (json_int_t)loss.bytes,
+					       "packets_estimate", (json_int_t)loss.packets, "per_million",
+					       (json_int_t)loss.per_million, "upstream_estimate",
+					       (json_int_t)loss.upstream));
 
-	if (head && all && !json_object_update(head, all) && !json_object_set_new(head, "rates", rates(r)) &&
-	    !json_object_set_new(head, "lag", lag(&r->now.lag)) &&
-	    !json_object_set_new(head, "reasons", reasons(r)) &&
-	    !json_object_set_new(head, "interfaces", interfaces(&r->now)) &&
-	    !json_object_set_new(head, "never_captured",
-				 json_pack("{s:I, s:I, s:I, s:I}", "bytes", (json_int_t)loss.bytes,
-					   "packets_estimate", (json_int_t)loss.packets, "per_million",
-					   (json_int_t)loss.per_million, "upstream_estimate",
-					   (json_int_t)loss.upstream)))
-		text = json_dumps(head, JSON_INDENT(1));
-	json_decref(head);
-	json_decref(all);
-	return text;
+	return done ? 0 : -1;
 }

@@ -6,60 +6,20 @@
  * difference between them. Nothing here runs on the packet path; a report costs each worker one pass over
  * its counters.
  */
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "program/clock.h"
-#include "program/log.h"
 #include "tcpcopy/report/impl.h"
-
-#define LEAST_FOR_RATES (NS_PER_SEC / 2)
 
 typedef unsigned long long ull;
 
-struct report *report_open(const struct config *c, struct workers *w, char *err, size_t err_size)
+static void collect(struct reporter *reporter, bool keep)
 {
-	struct report *r = calloc(1, sizeof(*r));
+	struct report *r = report_of(reporter);
 
-	if (!r) {
-		snprintf(err, err_size, "out of memory");
-		return NULL;
-	}
-	r->config = c;
-	r->workers = w;
-	r->started = time(NULL);
-	r->started_at = r->since_at = r->at = clock_now();
-	account_init(&r->now);
-	account_init(&r->since);
-	if (!c->run.report_path[0])
-		return r;
-	r->file = replace_open_report(c->run.report_path, err, err_size);
-	if (r->file)
-		return r;
-	free(r);
-	return NULL;
-}
-
-void report_close(struct report *r)
-{
-	if (!r)
-		return;
-	replace_close(r->file);
-	free(r);
-}
-
-/* Take an account; the one before becomes `since` if it is old enough. */
-static void collect(struct report *r)
-{
-	uint64_t now = clock_now();
-
-	if (now - r->at >= LEAST_FOR_RATES) {
+	if (keep)
 		r->since = r->now;
-		r->since_at = r->at;
-	}
-	r->at = now;
 	account_init(&r->now);
 	workers_collect(r->workers, account_collect, &r->now);
 	account_collect_process(&r->now);
@@ -68,12 +28,13 @@ static void collect(struct report *r)
 void report_rates(const struct report *r, struct report_rates *out)
 {
 	const uint64_t *now = r->now.row, *then = r->since.row;
-	double s = (double)(r->at - r->since_at) / 1e9;
+	const uint64_t passed = r->reporter.at - r->reporter.since;
+	double s = (double)passed / 1e9;
 
 	memset(out, 0, sizeof(*out));
 	out->lag = r->now.lag;
 	hist_subtract(&out->lag, &r->since.lag);
-	if (r->at - r->since_at < LEAST_FOR_RATES)
+	if (passed < REPORTER_LEAST)
 		return;
 	out->seconds = s;
 #define RATE(row) ((double)(now[row] - then[row]) / s)
@@ -120,11 +81,6 @@ unsigned report_reasons(const struct report *r, struct report_reason out[REPORT_
 	return n;
 }
 
-char *report_time(const struct report *r, uint64_t at, char out[ACCOUNT_TIME_LEN])
-{
-	return account_time(r->at - MIN(at, r->at), out);
-}
-
 static uint64_t send_errors(const struct account *a)
 {
 	uint64_t sum = 0;
@@ -139,29 +95,22 @@ static ull us(const struct hist *h, double q)
 	return (ull)hist_quantile(h, q) / 1000;
 }
 
-static void write_file(struct report *r)
+static void print_line(struct reporter *reporter, FILE *to)
 {
-	if (r->file && !replace_report(r->file, r->config->run.report_path, report_json(r)))
-		r->write_failures++;
-}
-
-void report_interval(struct report *r)
-{
+	const struct report *r = report_of(reporter);
 	const uint64_t *row = r->now.row;
 	struct report_rates rates;
 
-	collect(r);
 	report_rates(r, &rates);
-	log_info(
+	fprintf(to,
 		"%llu sessions, %.0f opened/s, captured %.0f segments/s %.2f MB/s, sent %.0f/s, responses %.0f/s, "
 		"lag p50 %llu us p99 %llu us, retransmitted %llu, pending %llu bytes, lost %llu bytes, "
-		"kernel drops %llu, send errors %llu%s",
+		"kernel drops %llu, send errors %llu%s\n",
 		(ull)row[ROW_LIVE_sessions], rates.sessions, rates.segments, rates.bytes / 1e6, rates.sent,
 		rates.responses, us(&rates.lag, 0.5), us(&rates.lag, 0.99),
 		(ull)row[ROW_ENGINE_retransmitted_segments], (ull)row[ROW_LIVE_bytes],
 		(ull)row[ROW_ENGINE_lost_bytes], (ull)row[ROW_CAPTURE_kernel_drops],
 		(ull)send_errors(&r->now), r->now.assistants_up ? "" : ", NO ASSISTANT CONNECTED");
-	write_file(r);
 }
 
 static void print_sources(const struct account *a, FILE *to)
@@ -220,7 +169,7 @@ static void print_reasons(const struct report *r, unsigned most, FILE *to)
 			fprintf(to, "    latest: %s -> %s at %s\n",
 				endpoint_format(client, sizeof(client), &e->key.client),
 				endpoint_format(online, sizeof(online), &e->key.online),
-				report_time(r, e->time, when));
+				reporter_time(&r->reporter, e->time, when));
 	}
 }
 
@@ -230,14 +179,11 @@ static void print_workers(const struct account *a, FILE *to)
 		fprintf(to, "worker %u took %llu sessions\n", i, (ull)a->taken[i]);
 }
 
-static char *account_text(const struct report *r)
+static void print_account(struct reporter *reporter, FILE *to)
 {
-	char *text = NULL;
-	size_t size;
-	FILE *to = open_memstream(&text, &size);
+	const struct report *r = report_of(reporter);
 
-	if (!to)
-		return NULL;
+	fprintf(to, "--- account ---\n");
 	print_sources(&r->now, to);
 	print_workers(&r->now, to);
 	account_print(&account_table, r->now.row, to);
@@ -247,15 +193,6 @@ static char *account_text(const struct report *r)
 		r->now.assistants_up, (ull)r->now.row[ROW_CHANNEL_losses_of_connection],
 		(ull)r->now.row[ROW_CHANNEL_attempts_failed]);
 	print_reasons(r, UINT32_MAX, to);
-	return fclose(to) ? NULL : text;
-}
-
-void report_account(struct report *r)
-{
-	collect(r);
-	write_file(r); /* first: a reader who sees the account in the log finds it in the file as well */
-	log_info("--- account ---");
-	log_lines(account_text(r));
 }
 
 static void print_states(const struct account *a, FILE *to)
@@ -269,8 +206,9 @@ static void print_states(const struct account *a, FILE *to)
 		(ull)a->row[ROW_ENGINE_sessions_joined], (ull)a->row[ROW_ENDED_COMPLETE]);
 }
 
-static void print_screen(const struct report *r, FILE *to)
+static void print_screen(struct reporter *reporter, FILE *to)
 {
+	const struct report *r = report_of(reporter);
 	const struct account *a = &r->now;
 	const uint64_t *row = a->row;
 	struct report_rates rates;
@@ -278,7 +216,8 @@ static void print_screen(const struct report *r, FILE *to)
 
 	report_rates(r, &rates);
 	fprintf(to, "tcpcopy        pid %d, up %llu s, %u of %u assistants connected\n", (int)getpid(),
-		(ull)((r->at - r->started_at) / NS_PER_SEC), a->assistants_up, r->config->n_assistants);
+		(ull)((reporter->at - reporter->started) / NS_PER_SEC), a->assistants_up,
+		r->config->n_assistants);
 	if (rates.seconds > 0)
 		fprintf(to,
 			"rates          over %.1f s: %.0f sessions/s, captured %.0f segments/s %.2f MB/s, "
@@ -317,18 +256,30 @@ static void print_screen(const struct report *r, FILE *to)
 	print_reasons(r, 8, to);
 }
 
-char *report_status(struct report *r, bool json)
+static void free_report(struct reporter *reporter)
 {
-	char *text = NULL;
-	size_t size;
-	FILE *to;
+	free(report_of(reporter));
+}
 
-	collect(r);
-	if (json)
-		return report_json(r);
-	to = open_memstream(&text, &size);
-	if (!to)
+struct reporter *report_new(const struct config *c, struct workers *w)
+{
+	static const struct reporter_ops ops = {
+		.program = "tcpcopy",
+		.collect = collect,
+		.line = print_line,
+		.account = print_account,
+		.screen = print_screen,
+		.json = report_json,
+		.free = free_report,
+	};
+	struct report *r = calloc(1, sizeof(*r));
+
+	if (!r)
 		return NULL;
-	print_screen(r, to);
-	return fclose(to) ? NULL : text;
+	r->reporter.ops = &ops;
+	r->config = c;
+	r->workers = w;
+	account_init(&r->now);
+	account_init(&r->since);
+	return &r->reporter;
 }

@@ -1,0 +1,199 @@
+/*
+ * The frame of a program - theory of operation
+ *
+ * In: the options that all programs have. Out: a process that starts whole or says why not, answers signals,
+ * and ends in order. Until it is ready everything that fails is said in the foreground, also with -d.
+ * Afterwards signals are all that ends it.
+ *
+ * The order of the steps matters: the daemon is another process, so it comes before the pid file; the log
+ * before what may warn; the manager's socket before the sandbox, which lets none be opened.
+ */
+#include "program/frame.h"
+
+#include <errno.h>
+#include <event2/event.h>
+#include <signal.h>
+#include <string.h>
+
+#include "program/control.h"
+#include "program/daemon.h"
+#include "program/log.h"
+#include "program/notify.h"
+
+#define DIRECTORY " a directory that exists and may be written"
+#define WRITABLE "a file in" DIRECTORY
+
+static void on_signal(evutil_socket_t number, short what, void *arg)
+{
+	struct frame *f = arg;
+
+	(void)what;
+	switch ((int)number) {
+	case SIGUSR1:
+		if (f->reporter)
+			reporter_account(f->reporter);
+		break;
+	case SIGHUP:
+		if (log_reopen())
+			log_warn("cannot reopen the log \"%s\": %s; the old one is kept", f->run->log_path,
+				 strerror(errno));
+		else if (f->run->log_path[0])
+			log_info("log opened again");
+		break;
+	default:
+		log_info("%s: ending", number == SIGTERM ? "SIGTERM" : "SIGINT");
+		event_base_loopbreak(f->base);
+		break;
+	}
+}
+
+static void on_interval(evutil_socket_t fd, short what, void *arg)
+{
+	const struct frame *f = arg;
+
+	(void)fd;
+	(void)what;
+	reporter_interval(f->reporter);
+}
+
+static char *on_question(bool json, void *arg)
+{
+	const struct frame *f = arg;
+
+	return reporter_status(f->reporter, json);
+}
+
+/* With -d standard error ends when it is ready. */
+static bool log_is_elsewhere(const struct run_config *run)
+{
+	return run->log_path[0] || run->log_journal;
+}
+
+static void open_log(const struct run_config *run)
+{
+	if (run->log_path[0] && log_to_file(run->log_path))
+		daemon_fail(1, "option -l \"%s\": %s; accepted: " WRITABLE, run->log_path, strerror(errno));
+	if (run->log_journal && log_to_journal(LOG_JOURNAL_SOCKET))
+		daemon_fail(1,
+			    "option -l \"journal\": " LOG_JOURNAL_SOCKET
+			    ": %s; accepted: a file, or journal where systemd runs",
+			    strerror(errno));
+	if (run->daemon && !log_is_elsewhere(run))
+		log_info("option -d without -l: further messages go to syslog");
+}
+
+static void take_pid_file(const char *path)
+{
+	pid_t holder;
+
+	if (!*path || !pid_file_take(path, &holder))
+		return;
+	if (errno == EBUSY)
+		daemon_fail(1, "option -P \"%s\": in use by process %d; end that one, or name another file",
+			    path, (int)holder);
+	daemon_fail(1, "option -P \"%s\": %s; accepted: " WRITABLE, path, strerror(errno));
+}
+
+static void catch_signals(struct frame *f)
+{
+	static const int number[FRAME_SIGNALS] = { SIGTERM, SIGINT, SIGUSR1, SIGHUP };
+
+	signal(SIGPIPE, SIG_IGN);
+	for (int i = 0; i < FRAME_SIGNALS; i++) {
+		f->signals[i] = evsignal_new(f->base, number[i], on_signal, f);
+		if (!f->signals[i] || event_add(f->signals[i], NULL))
+			daemon_fail(1, "out of memory");
+	}
+}
+
+void frame_begin(struct frame *f, const char *name, const struct run_config *run)
+{
+	*f = (struct frame){ .name = name, .run = run };
+	if (run->daemon && daemon_begin(name))
+		daemon_fail(1, "option -d: cannot become a daemon: %s", strerror(errno));
+	open_log(run);
+	take_pid_file(run->pid_path);
+	if (notify_open())
+		log_warn("the service manager will not hear how the start goes: NOTIFY_SOCKET: %s",
+			 strerror(errno));
+	f->base = event_base_new();
+	if (!f->base)
+		daemon_fail(1, "the event loop cannot be made: out of memory or file descriptors");
+	catch_signals(f);
+}
+
+static void open_control(struct frame *f)
+{
+	char err[512];
+
+	f->control = control_open(f->base, f->name, f->run->control_path, on_question, f, err, sizeof(err));
+	if (!f->control && f->run->control_path[0])
+		daemon_fail(1, "option --control \"%s\": %s; accepted: a new name in" DIRECTORY,
+			    f->run->control_path, err);
+	if (f->control)
+		log_info("status: %s --status --control %s", f->name, control_path(f->control));
+	else
+		log_info("no --status: %s; --control names another path", err);
+}
+
+void frame_report(struct frame *f, struct reporter *r)
+{
+	const uint64_t ns = f->run->stats_interval;
+	const struct timeval tv = { .tv_sec = (time_t)(ns / NS_PER_SEC),
+				    .tv_usec = (suseconds_t)(ns % NS_PER_SEC / NS_PER_US) };
+	char err[512];
+
+	if (!r)
+		daemon_fail(1, "out of memory");
+	f->reporter = r;
+	if (reporter_open(r, f->run->report_path, err, sizeof(err)))
+		daemon_fail(1, "%s", err);
+	open_control(f);
+	if (!ns)
+		return;
+	f->interval = event_new(f->base, -1, EV_PERSIST, on_interval, f);
+	if (!f->interval || event_add(f->interval, &tv))
+		daemon_fail(1, "out of memory");
+}
+
+void frame_confine(struct frame *f)
+{
+	char err[512];
+
+	if (sandbox_enter(&f->run->user, f->run->no_sandbox, err, sizeof(err)))
+		daemon_fail(1, "%s", err);
+}
+
+void frame_ready(struct frame *f)
+{
+	if (daemon_ready())
+		daemon_fail(1, "option -d: cannot become a daemon: %s", strerror(errno));
+	if (f->run->daemon && !log_is_elsewhere(f->run))
+		log_to_syslog();
+	notify_manager("READY=1");
+}
+
+void frame_run(struct frame *f)
+{
+	event_base_dispatch(f->base);
+	notify_manager("STOPPING=1");
+	control_close(f->control);
+	f->control = NULL;
+}
+
+void frame_account(struct frame *f)
+{
+	reporter_account(f->reporter);
+}
+
+void frame_end(struct frame *f)
+{
+	reporter_free(f->reporter);
+	if (f->interval)
+		event_free(f->interval);
+	for (int i = 0; i < FRAME_SIGNALS; i++)
+		event_free(f->signals[i]);
+	event_base_free(f->base);
+	notify_close();
+	log_close();
+}
