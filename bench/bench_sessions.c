@@ -10,6 +10,7 @@
  */
 #include "bench.h"
 
+#include <limits.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -231,7 +232,7 @@ static void world_open(struct world *w, unsigned n)
 	w->e = engine_new(&c, &ops, w, w->now);
 	addr_parse(&target.addr, "10.201.0.1");
 	engine_add_target(w->e, &target, 1500);
-	engine_channel_up(w->e, w->now);
+	engine_channel_up(w->e, UINT_MAX, w->now);
 }
 
 static void world_close(struct world *w)

@@ -11,6 +11,7 @@
  * may be left.
  */
 #include <assert.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -23,6 +24,7 @@
 	6 /* the odd ones share their client's address and port with the one before, towards       \
 	     another target */
 #define MOST_DATA 70000
+#define QUESTIONS 8
 
 struct flow {
 	struct flow_key key;
@@ -43,6 +45,7 @@ struct world {
 	uint64_t now;
 	unsigned emitted;
 	bool up, refuse_source;
+	uint64_t question[QUESTIONS]; /* asked last, the newest first; answered or not */
 	const uint8_t *p, *end;
 };
 
@@ -136,24 +139,14 @@ static void op_source_give(void *arg, const struct flow_key *key, const struct e
 	assert(endpoint_eq(&key->client, source));
 }
 
-static bool op_online_received(void *arg, const struct flow_key *key, uint64_t *bytes)
+static void op_online_ask(void *arg, uint64_t question, const struct flow_key *key)
 {
 	struct world *w = arg;
 
-	for (int i = 0; i < FLOWS; i++)
-		if (endpoint_eq(&w->flow[i].key.client, &key->client))
-			*bytes = w->flow[i].seq & 0xffff;
-	return true;
-}
-
-static enum online_word op_online_there(void *arg, const struct flow_key *key)
-{
-	struct world *w = arg;
-
-	for (int i = 0; i < FLOWS; i++)
-		if (endpoint_eq(&w->flow[i].key.client, &key->client))
-			return (enum online_word)(w->flow[i].seq >> 3 & 1 ? ONLINE_GONE : ONLINE_THERE);
-	return ONLINE_UNKNOWN;
+	(void)key;
+	assert(question > w->question[0]);
+	memmove(w->question + 1, w->question, sizeof(w->question) - sizeof(w->question[0]));
+	w->question[0] = question;
 }
 
 static const struct engine_ops ops = {
@@ -162,8 +155,7 @@ static const struct engine_ops ops = {
 	.unwatch = op_unwatch,
 	.source_take = op_source_take,
 	.source_give = op_source_give,
-	.online_received = op_online_received,
-	.online_there = op_online_there,
+	.online_ask = op_online_ask,
 };
 
 static struct endpoint endpoint_at(uint8_t host, uint16_t port)
@@ -345,6 +337,21 @@ static void target_lies(struct world *w, struct flow *f)
 	engine_response(w->e, &r, w->now);
 }
 
+/* --- the online server's sockets --------------------------------------------------------------- */
+
+/* Some question, perhaps once more, perhaps one that was never asked. */
+static void online_answers(struct world *w)
+{
+	uint8_t how = next8(w);
+	const struct online_answer a = {
+		.word = (enum online_word)(how % 3),
+		.has_received = how & 128,
+		.received = how & 128 ? next16(w) : 0,
+	};
+
+	engine_online_answer(w->e, w->question[(how >> 2) % QUESTIONS] + (how >> 5 & 3) / 3, &a, w->now);
+}
+
 /* --- time and machinery
  * ---------------------------------------------------------------------------- */
 
@@ -394,18 +401,22 @@ static void operate(struct world *w)
 		target_lies(w, f);
 		break;
 	case 11:
-	case 12:
 		time_passes(w);
+		break;
+	case 12:
+		online_answers(w);
 		break;
 	case 13:
 		engine_flushed(w->e);
 		if (op & 16)
 			engine_capture_lost(w->e, w->now);
+		if (op & 32)
+			engine_channel_room(w->e, next8(w), w->now);
 		break;
 	case 14:
 		w->up = !w->up;
 		if (w->up)
-			engine_channel_up(w->e, w->now);
+			engine_channel_up(w->e, next8(w), w->now);
 		else
 			engine_channel_down(w->e);
 		break;
@@ -472,7 +483,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		f->ts = 0xfffffff0u;
 	}
 	w.up = true;
-	engine_channel_up(w.e, w.now);
+	engine_channel_up(w.e, UINT_MAX, w.now);
 	for (int n = 0; w.p < w.end && n < 300; n++)
 		operate(&w);
 	finish(&w);

@@ -79,6 +79,17 @@ static void check_session(const struct engine *e, const struct session *s, uint6
 		assert(seq_le(s->snd_una, s->snd_nxt) && seq_le(s->snd_nxt, s->stream.nxt));
 		assert((ev & EV_ENDED) || s->snd_una == s->snd_nxt || timer_on(s, TIMER_RTX));
 	}
+	for (int by = 0; by < ASKERS; by++) {
+		const struct question *q;
+
+		if (!question_is_open(s, (enum asker)by))
+			continue;
+		q = &e->question[s->question[by] - 1];
+		assert(q->id % QUESTIONS_MOST == s->question[by] - 1u && q->session == s->id &&
+		       (int)q->by == by);
+		assert(q->id && q->id <= e->question_number && q->asked <= e->overdue_at);
+		assert(ev & EV_OPENED && !(ev & EV_ENDED));
+	}
 	if (ev & EV_ENDED || session_observing(s))
 		assert(!s->stream.head && !session_has_hole(s) && !s->rec && !s->held && !s->doubts);
 	for (int t = 0; t < TIMER_COUNT; t++)
@@ -98,9 +109,10 @@ static void check_session(const struct engine *e, const struct session *s, uint6
 void engine_check(const struct engine *e)
 {
 	const struct engine_counters *n = &e->n;
+	const struct engine_questions *asked = &e->questions;
 	const struct session *s;
 	unsigned live = 0, lingering = 0, observed = 0, half_open = 0, by_state[STATE_COUNT] = { 0 };
-	uint64_t bytes = 0, ended = 0, lost = 0, unjoined = 0, turns_waiting = 0, holes_open = 0;
+	uint64_t bytes = 0, ended = 0, lost = 0, unjoined = 0, turns_waiting = 0, holes_open = 0, open = 0;
 
 	for (uint32_t i = 0; (s = slots_from(e->sessions, &i)); i++) {
 		assert((uint32_t)s->id == i);
@@ -112,7 +124,9 @@ void engine_check(const struct engine *e)
 			live++;
 			by_state[session_state(s->events)]++;
 		}
-		half_open += s->half_open_counted;
+		half_open += (s->events & (EV_OPENED | EV_CLIENT_ACKED | EV_JOINED | EV_ENDED)) == EV_OPENED;
+		for (int by = 0; by < ASKERS; by++)
+			open += question_is_open(s, (enum asker)by);
 		holes_open += s->hole_since != 0;
 		for (const struct qseg *q = s->hold; q; q = qseg_next(q))
 			turns_waiting += q->turn;
@@ -140,6 +154,8 @@ void engine_check(const struct engine *e)
 	assert(n->responses == n->responses_believed + n->responses_refused + n->responses_unknown +
 				       n->responses_late + n->leftovers_reset);
 	assert(n->holes == n->holes_filled + n->holes_given_up + holes_open);
+	assert(asked->asked == asked->answered + asked->overdue + asked->withdrawn + open);
+	assert(asked->open == open);
 	assert(turns_waiting == e->turns_waiting && holes_open == e->holes_open);
 	assert(!memcmp(by_state, e->by_state, sizeof(by_state)));
 }

@@ -231,13 +231,13 @@ static void client_rst(struct engine *e, struct session *s, const struct segment
 }
 
 /* Fields of any segment of a known connection. */
-static void take_header(struct engine *e, struct session *s, const struct segment *g)
+static void take_header(struct engine *e, struct session *s, const struct segment *g, uint64_t now)
 {
 	s->captured_last = g->time;
 	if (!(s->events & (EV_CLIENT_ACKED | EV_JOINED))) {
 		session_event(e, s, EV_CLIENT_ACKED);
 		timer_set(e, s, TIMER_LIFE, g->time + IDLE_LIFE);
-		unseen_learn(e, s, g->time);
+		unseen_learn(e, s, now);
 	}
 	if (!(g->flags & TCPF_ACK))
 		return;
@@ -259,10 +259,12 @@ void client_taken(struct engine *e, struct session *s, const struct segment *g, 
 	struct flow_key key = s->key; /* the session may go */
 
 	if (g->flags & TCPF_SYN) {
-		client_syn(e, s, &key, g, true, now);
+		/* if another SYN came first, this one is inside that one's connection */
+		struct session *newest = flow_table_find(e->flows, &key);
+
+		client_syn(e, newest, &key, g, newest == s, now);
 		return;
 	}
-
 	if (g->flags & TCPF_RST) {
 		client_rst(e, s, g, now);
 		session_step(e, s, now);
@@ -282,7 +284,7 @@ void client_taken(struct engine *e, struct session *s, const struct segment *g, 
 		return;
 	}
 	judge_taken(s, g);
-	take_header(e, s, g);
+	take_header(e, s, g, now);
 	if (g->captured || g->flags & TCPF_FIN) {
 		if (queue_failed(e, s, queue_put(e, s, g), now))
 			return;

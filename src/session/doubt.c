@@ -84,17 +84,29 @@ void doubt_drop(struct engine *e, struct session *s)
 
 enum decision { STILL_IN_DOUBT, TAKE, REFUSE };
 
-/* @word, @bytes: what the server's socket says; bytes is valid with @counted. */
-static enum decision decide(const struct session *s, const struct doubt *d, enum online_word word,
-			    bool counted, uint32_t received, uint64_t now)
+/* The socket is that of a connection that has begun after all that was captured of @s. */
+static bool is_newer(const struct session *s, const struct online_answer *a)
 {
-	uint32_t end = d->g.seq + segment_seq_len(&d->g);
-	bool expired = now >= d->until, seen = now >= d->g.time + SERVER_HAS_SEEN;
+	uint32_t received;
+
+	if (a->word == ONLINE_GONE)
+		return true;
+	if (a->tcp_state == ONLINE_SYN_RECV && s->events & (EV_CLIENT_ACKED | EV_JOINED))
+		return true;
+	return question_received(s, a, &received) && seq_lt(received, s->stream.nxt);
+}
+
+/* @a: what the server's socket said, at the time @asked or later. */
+static enum decision decide(const struct session *s, const struct doubt *d, const struct online_answer *a,
+			    uint64_t asked, uint64_t now)
+{
+	uint32_t end = d->g.seq + segment_seq_len(&d->g), received;
+	bool expired = now >= d->until, seen = asked >= d->g.time + SERVER_HAS_SEEN;
+	bool counted = question_received(s, a, &received);
+	enum online_word word = a->word;
 
 	if (d->why == REFUSAL_SYN) {
-		/* a socket that has received less than we have captured is that of the new connection */
-		if (word == ONLINE_UNKNOWN || word == ONLINE_GONE ||
-		    (counted && seq_lt(received, s->stream.nxt)))
+		if (word == ONLINE_UNKNOWN || is_newer(s, a))
 			return TAKE;
 		return seen || expired ? REFUSE : STILL_IN_DOUBT;
 	}
@@ -118,20 +130,20 @@ static enum decision decide(const struct session *s, const struct doubt *d, enum
 	return seq_le(d->g.seq, s->stream.nxt) && session_has_hole(s) ? TAKE : REFUSE;
 }
 
-void doubt_check(struct engine *e, struct session *s, uint64_t now)
+/* Decide what can be decided by @a, and when to ask again. NULL: no answer has come; the time of some may be over. */
+static void settle(struct engine *e, struct session *s, const struct online_answer *a, uint64_t asked,
+		   uint64_t now)
 {
+	static const struct online_answer unknown = { .word = ONLINE_UNKNOWN };
 	struct doubt **at = &s->doubts;
-	uint32_t received = 0;
-	bool counted;
-	enum online_word word;
 
-	if (!s->doubts)
-		return;
-	word = online_ask(e, s, &counted, &received);
 	while (*at && !(s->events & EV_ENDED)) {
 		struct doubt *d = *at;
+		enum decision decision = STILL_IN_DOUBT;
 
-		switch (decide(s, d, word, counted, received, now)) {
+		if (a || now >= d->until)
+			decision = decide(s, d, a ? a : &unknown, asked, now);
+		switch (decision) {
 		case TAKE:
 			/* out of the list first: what it lets through may end the session, which drops the list */
 			*at = d->next;
@@ -151,11 +163,40 @@ void doubt_check(struct engine *e, struct session *s, uint64_t now)
 			break;
 		}
 	}
-	if (s->doubts)
+	if (!s->doubts) {
+		timer_off(s, TIMER_DOUBT);
+		question_withdraw(e, s, ASKER_DOUBT);
+	} else if (!a) {
+		timer_set(e, s, TIMER_DOUBT, s->doubts->until);
+	} else {
 		timer_set(e, s, TIMER_DOUBT,
 			  now < s->doubts->g.time + SERVER_HAS_SEEN
 				  ? s->doubts->g.time + SERVER_HAS_SEEN
 				  : MIN(s->doubts->until, now + DOUBT_ASK_AGAIN));
+	}
+}
+
+void doubt_answered(struct engine *e, struct session *s, const struct online_answer *a, uint64_t asked,
+		    uint64_t now)
+{
+	settle(e, s, a, asked, now);
+}
+
+void doubt_check(struct engine *e, struct session *s, uint64_t now)
+{
+	if (!s->doubts || question_is_open(s, ASKER_DOUBT))
+		return;
+	if (question_ask(e, s, ASKER_DOUBT, now))
+		timer_set(e, s, TIMER_DOUBT, MAX(s->doubts->until, now + DOUBT_ASK_AGAIN));
 	else
-		timer_off(s, TIMER_DOUBT);
+		settle(e, s, &(struct online_answer){ .word = ONLINE_UNKNOWN }, now, now);
+}
+
+/* TIMER_DOUBT fired. */
+void doubt_timeout(struct engine *e, struct session *s, uint64_t now)
+{
+	if (question_is_open(s, ASKER_DOUBT))
+		settle(e, s, NULL, now, now);
+	else
+		doubt_check(e, s, now);
 }

@@ -64,7 +64,7 @@ struct engine *engine_new(const struct engine_config *c, const struct engine_ops
 	e->started_at = now;
 	e->generation = 1;
 	e->announce_at = UINT64_MAX;
-	e->trim_at = e->sweep_at = UINT64_MAX;
+	e->trim_at = e->sweep_at = e->overdue_at = UINT64_MAX;
 	/* room above the limit for what one batch may bring and what waits to be flushed */
 	e->pool = pool_new(c->max_memory ? c->max_memory + c->max_memory / 4 : 0);
 	e->store = pool_new(0);
@@ -92,6 +92,7 @@ void engine_free(struct engine *e)
 			hole_close(e, s);
 			doubt_drop(e, s);
 			queue_drop(e, s);
+			loss_free(e, s);
 			session_free(e, s);
 		}
 		engine_flushed(e);
@@ -187,6 +188,11 @@ const struct engine_examples *engine_examples(const struct engine *e)
 	return &e->examples;
 }
 
+const struct engine_questions *engine_questions(const struct engine *e)
+{
+	return &e->questions;
+}
+
 unsigned engine_turns_waiting(const struct engine *e)
 {
 	return e->turns_waiting;
@@ -219,7 +225,7 @@ unsigned engine_observed(const struct engine *e)
 
 bool engine_announcing(const struct engine *e)
 {
-	return e->announce_at != UINT64_MAX;
+	return e->announcing;
 }
 
 size_t engine_memory(const struct engine *e)

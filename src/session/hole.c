@@ -5,7 +5,7 @@
  * sends it again, and waiting is right. Or capture lost it: then the online server has it, nobody sends it
  * again, and waiting for ever was what made other tools grow in memory and fall behind. The two are told
  * apart without capturing answers: the online server's socket is asked how many bytes it has received in
- * order (ops->online_received). If that is past the hole, the bytes were there.
+ * order (question.c). If that is past the hole, the bytes were there. Nothing is decided while a question is open.
  *
  * The server may know more than we because the refill is still on its way through the capture buffer. So a
  * proof counts only once all that was captured before the question has been processed, or ten seconds have
@@ -35,7 +35,9 @@ void hole_watch(struct engine *e, struct session *s, uint32_t old_nxt, uint64_t 
 	if (!session_has_hole(s)) {
 		s->hole_since = s->hole_proof = 0;
 		timer_off(s, TIMER_HOLE);
+		question_withdraw(e, s, ASKER_HOLE);
 	} else if (!was || moved) {
+		question_withdraw(e, s, ASKER_HOLE);
 		e->n.holes++;
 		e->holes_open++;
 		s->hole_since = now;
@@ -72,34 +74,8 @@ bool captured_all_before(const struct engine *e, uint64_t at, uint64_t now)
 	return e->captured_until > at || now >= at + PROOF_AGE;
 }
 
-/*
- * What the online server's socket says. *@received: its RCV.NXT, in the client's sequence space; valid with
- * *@counted.
- */
-enum online_word online_ask(struct engine *e, const struct session *s, bool *counted, uint32_t *received)
-{
-	uint64_t bytes;
-
-	*counted = e->ops->online_received && !(s->events & EV_JOINED) &&
-		   e->ops->online_received(e->arg, &s->key, &bytes);
-	if (*counted)
-		*received = s->iss + 1 + (uint32_t)bytes;
-	return e->ops->online_there ? e->ops->online_there(e->arg, &s->key) : ONLINE_UNKNOWN;
-}
-
 /* Has the online server received the byte at stream.nxt? */
 enum word { SERVER_SILENT, SERVER_HAS_NOT, SERVER_HAS };
-
-static enum word ask_server(struct engine *e, const struct session *s)
-{
-	uint64_t bytes;
-
-	if (!e->ops->online_received || s->events & EV_JOINED)
-		return SERVER_SILENT;
-	if (!e->ops->online_received(e->arg, &s->key, &bytes))
-		return SERVER_SILENT;
-	return seq_gt(s->iss + 1 + (uint32_t)bytes, s->stream.nxt) ? SERVER_HAS : SERVER_HAS_NOT;
-}
 
 /*
  * How long the hole may stay where the server says nothing. Behind it the client acknowledges more than
@@ -124,6 +100,8 @@ void hole_cut(struct engine *e, struct session *s, bool observe, uint64_t now)
 	uint32_t end, ack;
 
 	timer_off(s, TIMER_HOLE);
+	question_withdraw(e, s, ASKER_HOLE);
+	question_withdraw(e, s, ASKER_UNSEEN);
 	hole_close(e, s);
 	queue_cut(e, s, &end, &ack);
 	e->n.lost_by_outcome[OUTCOME_CAPTURE_HOLE] += e->n.lost_bytes - lost;
@@ -143,18 +121,11 @@ void hole_cut(struct engine *e, struct session *s, bool observe, uint64_t now)
 		session_end(e, s, OUTCOME_CAPTURE_HOLE, now);
 }
 
-/* TIMER_HOLE fired. */
-void hole_timeout(struct engine *e, struct session *s, uint64_t now)
+/* May the hole stay? */
+static void judge(struct engine *e, struct session *s, enum word word, uint64_t now)
 {
-	enum word word;
-	uint64_t end;
+	uint64_t end = s->hole_since + (word == SERVER_SILENT ? patience(s) : HOLE_PATIENCE_KNOWN);
 
-	if (!s->hole_since) {
-		unseen_timeout(e, s, now);
-		return;
-	}
-	word = s->hole_proof ? SERVER_HAS : ask_server(e, s);
-	end = s->hole_since + (word == SERVER_SILENT ? patience(s) : HOLE_PATIENCE_KNOWN);
 	if (word == SERVER_HAS && !s->hole_proof) {
 		s->hole_proof = now;
 		engine_capture_lost(e, now); /* and ends may be lost, too */
@@ -163,4 +134,27 @@ void hole_timeout(struct engine *e, struct session *s, uint64_t now)
 		return;
 	}
 	timer_set(e, s, TIMER_HOLE, MIN(now + ASK_AGAIN, MAX(end, now + NS_PER_MS)));
+}
+
+void hole_answered(struct engine *e, struct session *s, const struct online_answer *a, uint64_t asked,
+		   uint64_t now)
+{
+	uint32_t rcv_nxt;
+
+	(void)asked;
+	if (!question_received(s, a, &rcv_nxt))
+		judge(e, s, SERVER_SILENT, now);
+	else
+		judge(e, s, seq_gt(rcv_nxt, s->stream.nxt) ? SERVER_HAS : SERVER_HAS_NOT, now);
+}
+
+/* TIMER_HOLE fired. */
+void hole_timeout(struct engine *e, struct session *s, uint64_t now)
+{
+	if (!s->hole_since)
+		unseen_timeout(e, s, now);
+	else if (s->hole_proof)
+		judge(e, s, SERVER_HAS, now);
+	else if (!question_ask(e, s, ASKER_HOLE, now))
+		judge(e, s, SERVER_SILENT, now);
 }

@@ -2,10 +2,11 @@
 #define SESSION_IMPL_H
 
 /*
- * The inside of the session engine, shared by the session*.c files and by nobody else. The call order:
+ * The inside of the session engine, for the files of this folder. The call order:
  *
  *   engine_captured()  client.c   what the client did      -> queue, turns
  *   engine_response()  target.c   what the target did      -> acknowledged, answered, closed
+ *   engine_online_answer()  question.c  what the online server's socket said
  *   engine_advance()   timer.c    what the time does       -> time-outs
  *        each of them ends in
  *   session_step()     output.c   release turns, send what may be sent, acknowledge, finish
@@ -60,11 +61,11 @@
 #define SHED_LOOK 64                   /* sessions compared for each one that is shed */
 #define TRIM_PERIOD (1000 * NS_PER_MS) /* memory that was not needed for so long is given back */
 #define BELIEVE_WITHIN (1u << 30)
-#define ANNOUNCE_AT_ONCE 128           /* sessions announced to a new connection in one go */
-#define ANNOUNCE_PAUSE (1 * NS_PER_MS) /* while the connection has no room for more */
-#define REVIVE_AT_ONCE 128             /* backed-off sessions that one sign of life helps */
-#define REVIVE_APART (20 * NS_PER_US)  /* between their repairs */
-#define ADVANCE_AT_ONCE 128            /* timers that one engine_advance() serves */
+#define ANNOUNCE_AT_ONCE 128          /* sessions announced to a new connection in one go */
+#define REVIVE_AT_ONCE 128            /* backed-off sessions that one sign of life helps */
+#define REVIVE_APART (20 * NS_PER_US) /* between their repairs */
+#define ADVANCE_AT_ONCE 128           /* timers that one engine_advance() serves */
+#define SWEEP_ASKS 8                  /* questions in one portion of a sweep */
 
 /* A piece of the client's stream as captured, up to 64 KB. What is read of it begins at piece.seq. */
 struct qseg {
@@ -136,6 +137,17 @@ enum session_timer {
 struct syn_options {
 	uint8_t len;
 	uint8_t b[TCP_MAX_OPTIONS_LEN];
+};
+
+/* Who asks about the online server's socket of a session. */
+enum asker { ASKER_HOLE, ASKER_UNSEEN, ASKER_DOUBT, ASKERS };
+
+/* An open question. */
+struct question {
+	uint64_t id;      /* 0: this place is free */
+	uint64_t session; /* its id */
+	uint64_t asked;   /* ns */
+	enum asker by;
 };
 
 struct target {
@@ -219,6 +231,8 @@ struct session {
 	uint16_t client_window; /* raw, newest */
 	uint16_t syn_window;
 	uint16_t ip_id; /* last one emitted */
+	uint16_t question
+		[ASKERS]; /* place of each one's open question in engine.question[], plus 1; 0: none */
 	uint8_t ttl, tos, client_wscale, target_wscale;
 	uint8_t backoff; /* doublings of the RTO */
 	uint8_t dup_acks;
@@ -228,7 +242,7 @@ struct session {
 	bool df : 1, client_ts : 1, client_ws : 1, client_sack : 1;
 	bool ts_ok : 1, ws_ok : 1, sack_ok : 1; /* negotiated with the target */
 	bool ack_now : 1, psh_seen : 1, tlp_armed : 1, tlp_out : 1, syn_resent : 1, has_turn_ack : 1,
-		half_open_counted : 1, watched : 1, has_source : 1;
+		watched : 1, has_source : 1;
 	uint32_t flow_label;
 	struct syn_options *syn; /* of the replicated SYN, until it is answered */
 };
@@ -253,18 +267,25 @@ struct engine {
 	uint64_t captured_until; /* ns, all that was captured before has been processed */
 	bool channel;
 	uint32_t announce_from;  /* next to announce */
-	uint64_t announce_at;    /* ns; UINT64_MAX: all are */
+	bool announcing;         /* not all are */
+	unsigned announce_room;  /* so many may be now */
+	uint64_t announce_at;    /* ns, the next portion; UINT64_MAX: all are, or there is no room */
 	uint64_t announce_since; /* ns */
 	struct piece *limbo;     /* given up, but perhaps emitted and not flushed yet */
 	size_t limbo_bytes;
 	uint64_t trim_at; /* ns, when the pool may give memory back; UINT64_MAX: it has none to give */
 	uint32_t shed_hand;
-	uint32_t sweep_hand;  /* unseen.c: the next to look at */
-	unsigned sweep_round; /* rounds begun since packets were last lost */
-	uint64_t sweep_at;    /* ns, the next portion; UINT64_MAX: none */
-	uint64_t lost_at;     /* ns, when packets were last known to be lost */
-	uint64_t ask_at;      /* ns, not before is a question asked only to learn whether it can be */
+	struct question question[QUESTIONS_MOST];
+	uint64_t question_number; /* the last one's id */
+	uint64_t overdue_at;      /* ns, not later than the time of any open one is over */
+	bool sweeping;            /* unseen.c: a round is under way */
+	uint32_t sweep_hand;      /* the next to look at */
+	unsigned sweep_round;     /* rounds begun since packets were last lost */
+	uint64_t sweep_at;        /* ns, the next portion; UINT64_MAX: none */
+	uint64_t lost_at;         /* ns, when packets were last known to be lost */
+	uint64_t ask_at;          /* ns, not before is a question asked only to learn whether it can be */
 	struct engine_counters n;
+	struct engine_questions questions;
 	struct engine_examples examples;
 };
 
@@ -328,15 +349,35 @@ bool turn_rst_may_go(const struct engine *e, const struct session *s, uint64_t n
 void hole_watch(struct engine *e, struct session *s, uint32_t old_nxt, uint64_t now);
 void hole_close(struct engine *e, struct session *s); /* the session ends: what is missing stays missing */
 void hole_timeout(struct engine *e, struct session *s, uint64_t now);
+void hole_answered(struct engine *e, struct session *s, const struct online_answer *a, uint64_t asked,
+		   uint64_t now);
 /* Has all been processed that was captured before @at? Or that long ago that it does not matter. */
 bool captured_all_before(const struct engine *e, uint64_t at, uint64_t now);
 /* The client's stream ends where it is. @observe: the client goes on, and its next turn is awaited. */
 void hole_cut(struct engine *e, struct session *s, bool observe, uint64_t now);
 
+/* question.c */
+/*
+ * Ask about the online server's socket of @s; the asker's *_answered() follows, once, later than this call, unless
+ * the question is withdrawn. False: it cannot be asked, or not now, and nothing follows.
+ */
+bool question_ask(struct engine *e, struct session *s, enum asker by, uint64_t now);
+void question_withdraw(struct engine *e, struct session *s, enum asker by);
+void question_withdraw_all(struct engine *e, struct session *s);
+void question_overdue(struct engine *e, uint64_t now);
+static inline bool question_is_open(const struct session *s, enum asker by)
+{
+	return s->question[by] != 0;
+}
+/* Does @a tell the server's RCV.NXT? In the client's sequence space; not that of a joined session. */
+bool question_received(const struct session *s, const struct online_answer *a, uint32_t *rcv_nxt);
+
 /* unseen.c */
-void unseen_learn(struct engine *e, const struct session *s, uint64_t now);
+void unseen_learn(struct engine *e, struct session *s, uint64_t now);
 void unseen_sweep(struct engine *e, uint64_t now);
 void unseen_timeout(struct engine *e, struct session *s, uint64_t now);
+void unseen_answered(struct engine *e, struct session *s, const struct online_answer *a, uint64_t asked,
+		     uint64_t now);
 
 /* output.c */
 void session_step(struct engine *e, struct session *s, uint64_t now);
@@ -388,7 +429,9 @@ void refuse_segment(struct engine *e, const struct segment *g, enum refusal why)
 void doubt_put(struct engine *e, struct session *s, const struct segment *g, enum refusal why, uint64_t now);
 void doubt_check(struct engine *e, struct session *s, uint64_t now); /* ask, and decide what can be decided */
 void doubt_drop(struct engine *e, struct session *s);                /* refuse them all */
-enum online_word online_ask(struct engine *e, const struct session *s, bool *counted, uint32_t *received);
+void doubt_timeout(struct engine *e, struct session *s, uint64_t now);
+void doubt_answered(struct engine *e, struct session *s, const struct online_answer *a, uint64_t asked,
+		    uint64_t now);
 
 /* timer.c */
 void timer_set(struct engine *e, struct session *s, enum session_timer t, uint64_t at);

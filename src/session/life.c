@@ -39,6 +39,35 @@ static size_t memory_used(const struct engine *e)
 	return engine_memory(e) - e->limbo_bytes;
 }
 
+enum session_state session_state(uint32_t ev)
+{
+	bool client = ev & (EV_CLIENT_FIN | EV_CLIENT_RST);
+
+	if (!(ev & EV_STARTED))
+		return STATE_WAITING;
+	if (!(ev & EV_ESTABLISHED))
+		return STATE_SYN_SENT;
+	if (ev & EV_TARGET_FIN)
+		return client ? STATE_CLOSING : STATE_TARGET_CLOSED;
+	return client ? STATE_CLIENT_CLOSED : STATE_ESTABLISHED;
+}
+
+/* Counts @s among the sessions of its kind (@one 1), or no longer (-1). */
+static void count(struct engine *e, const struct session *s, int one)
+{
+	const uint32_t ev = s->events;
+
+	if (session_observing(s)) {
+		e->observed += one;
+	} else if (ev & EV_ENDED) {
+		e->lingering += one;
+	} else {
+		e->live += one;
+		e->by_state[session_state(ev)] += one;
+		e->half_open += ev & (EV_CLIENT_ACKED | EV_JOINED) ? 0 : one;
+	}
+}
+
 /* An observing session that the flow table points to; NULL: no memory. */
 struct session *session_new(struct engine *e, const struct flow_key *k, uint64_t now)
 {
@@ -56,7 +85,7 @@ struct session *session_new(struct engine *e, const struct flow_key *k, uint64_t
 	s->key = *k;
 	s->id = (uint64_t)e->generation++ << 32 | i;
 	flow_table_put(e->flows, s);
-	e->observed++;
+	count(e, s, +1);
 	timer_set(e, s, TIMER_LIFE, now + OBSERVE_LIFE);
 	return s;
 }
@@ -67,59 +96,16 @@ static void syn_options_free(struct engine *e, struct session *s)
 	s->syn = NULL;
 }
 
-enum session_state session_state(uint32_t ev)
-{
-	bool client = ev & (EV_CLIENT_FIN | EV_CLIENT_RST);
-
-	if (!(ev & EV_STARTED))
-		return STATE_WAITING;
-	if (!(ev & EV_ESTABLISHED))
-		return STATE_SYN_SENT;
-	if (ev & EV_TARGET_FIN)
-		return client ? STATE_CLOSING : STATE_TARGET_CLOSED;
-	return client ? STATE_CLIENT_CLOSED : STATE_ESTABLISHED;
-}
-
-/*
- * The one mutator of a session's events: records @ev, which must be new, and keeps the counts of sessions
- * by state.
- */
+/* The one mutator of a session's events: records @ev, which must be new. */
 void session_event(struct engine *e, struct session *s, enum session_event ev)
 {
 	assert(!(s->events & (uint32_t)ev));
 	assert(!(s->events & EV_ENDED));
-	if (!session_observing(s))
-		e->by_state[session_state(s->events)]--;
+	count(e, s, -1);
 	s->events |= (uint32_t)ev;
-	if (ev != EV_ENDED)
-		e->by_state[session_state(s->events)]++;
-	switch (ev) {
-	case EV_OPENED:
-		e->observed--;
-		e->live++;
-		e->half_open++;
-		s->half_open_counted = true;
-		break;
-	case EV_JOINED:
-	case EV_CLIENT_ACKED:
-		if (s->half_open_counted)
-			e->half_open--;
-		s->half_open_counted = false;
-		break;
-	case EV_ESTABLISHED:
+	count(e, s, +1);
+	if (ev & (EV_ESTABLISHED | EV_ENDED))
 		syn_options_free(e, s);
-		break;
-	case EV_ENDED:
-		syn_options_free(e, s);
-		if (s->half_open_counted)
-			e->half_open--;
-		s->half_open_counted = false;
-		e->live--;
-		e->lingering++;
-		break;
-	default:
-		break;
-	}
 }
 
 static void unwatch(struct engine *e, struct session *s)
@@ -143,6 +129,7 @@ void session_free(struct engine *e, struct session *s)
 {
 	assert(!s->stream.head && !session_has_hole(s) && !s->rec);
 	timer_off_all(e, s);
+	question_withdraw_all(e, s);
 	unwatch(e, s);
 	loss_backoff_unlink(s);
 	if (s->has_source && e->ops->source_give)
@@ -155,16 +142,7 @@ void session_free(struct engine *e, struct session *s)
 		s->pred->succ = s->succ;
 	if (s->succ)
 		s->succ->pred = s->pred;
-	if (s->half_open_counted)
-		e->half_open--;
-	if (session_observing(s))
-		e->observed--;
-	else if (s->events & EV_ENDED)
-		e->lingering--;
-	else {
-		e->live--;
-		e->by_state[session_state(s->events)]--;
-	}
+	count(e, s, -1);
 	syn_options_free(e, s);
 	slots_give(e->sessions, (uint32_t)s->id);
 }
@@ -298,6 +276,7 @@ void session_end(struct engine *e, struct session *s, enum session_outcome o, ui
 	s->outcome = o;
 	e->n.ended[o]++;
 	e->examples.ended[o] = (struct engine_example){ .key = s->key, .time = now };
+	question_withdraw_all(e, s);
 	hole_close(e, s);
 	doubt_drop(e, s);
 	queue_drop(e, s);
@@ -314,6 +293,11 @@ void session_end(struct engine *e, struct session *s, enum session_outcome o, ui
 		flow_table_remove(e->flows, s);
 }
 
+static void announce_when_room(struct engine *e, uint64_t now)
+{
+	e->announce_at = e->announcing && e->announce_room ? now : UINT64_MAX;
+}
+
 /*
  * The next portion of the sessions that an assistant's new connection has to hear of, in the order
  * of their places. One that starts meanwhile is announced at once, perhaps twice; one that ends is
@@ -323,21 +307,17 @@ void session_announce(struct engine *e, uint64_t now)
 {
 	struct session *s;
 
-	if (e->ops->watch_room && !e->ops->watch_room(e->arg)) {
-		e->announce_at = now + ANNOUNCE_PAUSE;
-		return;
-	}
-	e->announce_at = now;
-	for (unsigned n = 0; n < ANNOUNCE_AT_ONCE; n++) {
+	for (unsigned n = 0; n < ANNOUNCE_AT_ONCE && e->announce_room; n++) {
 		s = slots_from(e->sessions, &e->announce_from);
 		if (!s) {
-			e->announce_at = UINT64_MAX;
-			return;
+			e->announcing = false;
+			break;
 		}
 		e->announce_from++;
 		if (!s->watched)
 			continue;
 		watch(e, s);
+		e->announce_room--;
 		if (s->progress_at >= e->announce_since)
 			continue;     /* it started meanwhile */
 		s->progress_at = now; /* its silence was not the target's */
@@ -345,18 +325,28 @@ void session_announce(struct engine *e, uint64_t now)
 		if (timer_on(s, TIMER_RTX))
 			timer_set(e, s, TIMER_RTX, now + (n % 64) * (NS_PER_MS / 4));
 	}
+	announce_when_room(e, now);
 }
 
-void engine_channel_up(struct engine *e, uint64_t now)
+void engine_channel_up(struct engine *e, unsigned room, uint64_t now)
 {
 	e->channel = true;
+	e->announcing = true;
+	e->announce_room = room;
 	e->announce_since = now;
 	e->announce_from = 0;
 	session_announce(e, now);
 }
 
+void engine_channel_room(struct engine *e, unsigned room, uint64_t now)
+{
+	e->announce_room = room;
+	announce_when_room(e, now);
+}
+
 void engine_channel_down(struct engine *e)
 {
 	e->channel = false;
+	e->announcing = false;
 	e->announce_at = UINT64_MAX;
 }

@@ -8,13 +8,15 @@
 #include "base/hist.h"
 #include "base/pool.h"
 #include "base/siphash.h"
+#include "packet/online.h"
 #include "packet/response.h"
 #include "packet/segment.h"
 
 /*
- * The session engine: (captured segment | response | time) in, actions out. Pure: it makes no
- * system call, reads no clock, logs nothing; memory comes from a pool and from the growth of two
- * tables. One engine belongs to one worker. doc/SESSION.md describes it.
+ * The session engine: (event, now) in, actions out. The events are the engine_*() calls with a @now: a captured
+ * segment, a response, an answer, the time. The actions are struct engine_ops. Pure: it makes no system call, reads
+ * no clock, logs nothing; memory comes from a pool and from the growth of two tables. One engine belongs to one
+ * worker. doc/SESSION.md describes it.
  */
 struct engine;
 struct session;
@@ -49,8 +51,9 @@ const char *session_outcome_name(enum session_outcome o);
 const char *session_outcome_text(enum session_outcome o);
 
 /*
- * Events of a session's life: the only state there is. doc/SESSION.md has the table of what may follow
- * what.
+ * Events of a session's life, each at most once: how far it has come. What it is busy with beside that (a turn that
+ * waits, a hole, a repair, eight timers, an open question) can come and go any number of times, and stands in struct
+ * session. doc/SESSION.md has the table of what may follow what.
  */
 #define SESSION_EVENTS(X)                                                                                    \
 	X(OPENED, "the client's SYN was captured, or the engine decided to join")                            \
@@ -218,12 +221,22 @@ struct engine_examples {
 	struct engine_example ended[OUTCOME_COUNT], declined[DECLINE_COUNT];
 };
 
-/* Does the online server have the socket of a connection? */
-enum online_word {
-	ONLINE_UNKNOWN, /* it cannot be asked, or is no server of this host */
-	ONLINE_THERE,
-	ONLINE_GONE, /* or it was never here: that is to be known otherwise */
+/* Questions about the online server's sockets: what has become of them. One table: field, text. */
+#define ENGINE_QUESTIONS(X)                                                                                  \
+	X(asked, "questions asked")                                                                          \
+	X(answered, "of these, answered in time")                                                            \
+	X(overdue, "of these, not answered in time: \"unknown\"")                                            \
+	X(withdrawn, "of these, of no interest any more: the session ended, or asked anew")                  \
+	X(open, "of these, open")                                                                            \
+	X(refused, "not asked, since too many were open: \"unknown\"")                                       \
+	X(ignored, "answers to questions that were not open")
+
+struct engine_questions {
+#define X(field, text) uint64_t field;
+	ENGINE_QUESTIONS(X)
+#undef X
 };
+#define QUESTIONS_MOST 256 /* open at the same time */
 
 /*
  * What the engine wants done. Called from inside the engine_*() calls; they must not call back into the
@@ -238,23 +251,20 @@ struct engine_ops {
 	 */
 	void (*watch)(void *arg, uint64_t id, const struct tuple *response);
 	void (*unwatch)(void *arg, uint64_t id, const struct tuple *response);
-	/* Is there room to announce old sessions to a new connection? NULL op: always. New sessions
-	 * are announced without asking. */
-	bool (*watch_room)(void *arg);
-	/* Choose the source for a new session; false: none is free. NULL op: the client's own endpoint. */
+	/*
+	 * Choose the source for a new session; false: none is free. NULL op: the client's own endpoint. The one
+	 * action with an answer of its own: the session cannot be opened without, its SYN leaves in the same step, and
+	 * the answer is a look-up in a table of the same worker, which waits for nobody.
+	 */
 	bool (*source_take)(void *arg, const struct flow_key *key, struct endpoint *source);
 	void (*source_give)(void *arg, const struct flow_key *key, const struct endpoint *source);
 	/*
-	 * How many bytes the online server's socket of this connection has received in order;
-	 * false: it cannot be asked. NULL op: it never can. Asked only while captured bytes are
-	 * missing.
+	 * Ask what the online server's socket of this connection says. The answer is engine_online_answer() with
+	 * @question, which is never 0 and never used again: after this call has returned, at any time, in any order,
+	 * or never. NULL op: it cannot be asked. Asked while captured bytes are missing, about once a second, and for
+	 * each quiet session after engine_capture_lost().
 	 */
-	bool (*online_received)(void *arg, const struct flow_key *key, uint64_t *bytes);
-	/*
-	 * Has it this connection's socket? NULL op: unknown. Asked about once a second, and for each quiet
-	 * session after engine_capture_lost().
-	 */
-	enum online_word (*online_there)(void *arg, const struct flow_key *key);
+	void (*online_ask)(void *arg, uint64_t question, const struct flow_key *key);
 	/* A session has its outcome. May be NULL. */
 	void (*ended)(void *arg, const struct session *s, enum session_outcome o);
 };
@@ -294,6 +304,12 @@ void engine_capture_lost(struct engine *e, uint64_t now);
 /* A response record came over the channel. */
 void engine_response(struct engine *e, const struct response *r, uint64_t now);
 
+/*
+ * The answer to a question of ops->online_ask. One that comes too late, for the session has ended or asked anew, or
+ * the time for it is over, changes nothing; neither does any other number.
+ */
+void engine_online_answer(struct engine *e, uint64_t question, const struct online_answer *a, uint64_t now);
+
 /* Fire what is due. Call at engine_next() or earlier. */
 void engine_advance(struct engine *e, uint64_t now);
 uint64_t engine_next(const struct engine *e); /* ns; UINT64_MAX: nothing is due */
@@ -302,11 +318,13 @@ uint64_t engine_next(const struct engine *e); /* ns; UINT64_MAX: nothing is due 
 void engine_flushed(struct engine *e);
 
 /*
- * An assistant came up (its connection is new: all live sessions are announced through ops->watch,
- * in portions, one in this call and one in each engine_advance() while ops->watch_room says so), or
- * all are gone.
+ * An assistant came up, or all are gone. Its connection is new, so all live sessions are announced through
+ * ops->watch, in portions: one in this call, each further one in an engine_advance() that is due at once. @room: so
+ * many of them may be announced; UINT_MAX: all. engine_channel_room() is the event that from now on so many may; it
+ * has to come while engine_announcing(). New sessions are announced whether there is room or not.
  */
-void engine_channel_up(struct engine *e, uint64_t now);
+void engine_channel_up(struct engine *e, unsigned room, uint64_t now);
+void engine_channel_room(struct engine *e, unsigned room, uint64_t now);
 void engine_channel_down(struct engine *e);
 
 /* End every session: RST to the target, outcome SHUTDOWN (or the one it had). */
@@ -314,6 +332,7 @@ void engine_shutdown(struct engine *e, uint64_t now);
 
 const struct engine_counters *engine_counters(const struct engine *e);
 const struct engine_examples *engine_examples(const struct engine *e);
+const struct engine_questions *engine_questions(const struct engine *e);
 unsigned engine_sessions(const struct engine *e);  /* live: opened and without an outcome yet */
 unsigned engine_lingering(const struct engine *e); /* with an outcome, kept briefly */
 unsigned engine_observed(const struct engine *e);  /* connections older than the engine, not joined yet */

@@ -76,7 +76,7 @@ static bool expired(struct engine *e, struct session *s, enum session_timer t, u
 		hole_timeout(e, s, now);
 		return s->events & EV_ENDED;
 	case TIMER_DOUBT:
-		doubt_check(e, s, now);
+		doubt_timeout(e, s, now);
 		return s->events & EV_ENDED;
 	case TIMER_WAIT:
 		/* the predecessor had its time; its end starts this session */
@@ -137,6 +137,7 @@ static void trim(struct engine *e, uint64_t now)
 	X(wheel_next(e->wheel), serve_sessions)                                                              \
 	X(e->announce_at, session_announce)                                                                  \
 	X(e->sweep_at, unseen_sweep)                                                                         \
+	X(e->overdue_at, question_overdue)                                                                   \
 	X(e->trim_at, trim)
 
 static inline uint64_t earlier(uint64_t a, uint64_t b)

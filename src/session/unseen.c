@@ -5,7 +5,7 @@
  * wait for two hours, and its connection stay on the target. So when packets are known to be lost (the
  * kernel's counter of drops has moved, or a hole was proved), all sessions that have been quiet since then
  * are gone through, three times, some of them in each portion: does the online server still have their
- * socket (ops->online_there)?
+ * socket (question.c)?
  *
  * That there is none means an end only where there would be one: not on a host that passes its connections
  * on, to a container for example. So it is believed of an online endpoint that was found to have another
@@ -22,44 +22,43 @@
 #define SWEEP_SECOND (10 * NS_PER_SEC)
 #define SWEEP_THIRD (60 * NS_PER_SEC)
 #define SWEEP_PAUSE (1 * NS_PER_MS) /* between two portions */
-#define SWEEP_ASKS 8                /* in one: a socket's question takes some microseconds */
 #define SWEEP_LOOKS 256
 #define ASK_EVERY (1 * NS_PER_SEC)
 
 static const uint64_t round_after[ROUNDS] = { SWEEP_FIRST, SWEEP_SECOND, SWEEP_THIRD };
 
-static enum online_word ask(struct engine *e, const struct session *s)
+/* The word of @a as far as it is to be believed; and what it tells of the online endpoint of @s. */
+static enum online_word believed(struct engine *e, const struct session *s, const struct online_answer *a)
 {
 	struct target *t = session_target(e, s);
-	enum online_word word = e->ops->online_there(e->arg, &s->key);
 
-	if (word == ONLINE_THERE) {
+	if (a->word == ONLINE_THERE) {
 		t->online_there = s->key.online;
 		t->online_known = true;
 	}
-	if (word == ONLINE_GONE && !(t->online_known && endpoint_eq(&t->online_there, &s->key.online)))
+	if (a->word == ONLINE_GONE && !(t->online_known && endpoint_eq(&t->online_there, &s->key.online)))
 		return ONLINE_UNKNOWN;
-	return word;
+	return a->word;
 }
 
 void engine_capture_lost(struct engine *e, uint64_t now)
 {
-	if (!e->ops->online_there)
+	if (!e->ops->online_ask)
 		return;
 	e->lost_at = now;
 	/* a round under way is not one of them: it has passed sessions that are quiet only since this loss */
 	e->sweep_round = 0;
-	if (!e->sweep_hand)
+	if (!e->sweeping)
 		e->sweep_at = MIN(e->sweep_at, now + SWEEP_FIRST);
 }
 
 /* The client of @s has completed its handshake: is its socket one that can be asked about? */
-void unseen_learn(struct engine *e, const struct session *s, uint64_t now)
+void unseen_learn(struct engine *e, struct session *s, uint64_t now)
 {
-	if (!e->ops->online_there || now < e->ask_at)
+	if (now < e->ask_at)
 		return;
 	e->ask_at = now + ASK_EVERY;
-	ask(e, s);
+	question_ask(e, s, ASKER_UNSEEN, now);
 }
 
 /* Its client goes on, as far as is known, but nothing was captured of it since the loss. */
@@ -83,40 +82,62 @@ void unseen_sweep(struct engine *e, uint64_t now)
 {
 	unsigned asked = 0;
 
-	if (!e->sweep_hand)
+	if (!e->sweeping) {
+		e->sweeping = true;
 		e->sweep_round++;
+		e->sweep_hand = 0;
+	}
+	e->sweep_at = now + SWEEP_PAUSE;
 	for (unsigned looked = 0; looked < SWEEP_LOOKS && asked < SWEEP_ASKS; looked++) {
 		struct session *s = slots_from(e->sessions, &e->sweep_hand);
 
 		if (!s) {
-			e->sweep_hand = 0;
+			e->sweeping = false;
 			e->sweep_at = next_round(e, now);
 			return;
 		}
+		if (is_quiet(e, s)) {
+			if (!question_ask(e, s, ASKER_UNSEEN, now))
+				return; /* too many are open: it has its turn in the next portion */
+			asked++;
+		}
 		e->sweep_hand++;
-		if (!is_quiet(e, s))
-			continue;
-		asked++;
-		if (ask(e, s) != ONLINE_GONE)
-			continue;
+	}
+}
+
+/* Nothing more has come of @s, whose socket was found gone at @since. */
+static bool nothing_came(const struct session *s, uint64_t since)
+{
+	return s->captured_last <= since && !(s->events & (EV_CLIENT_FIN | EV_CLIENT_RST | EV_CUT));
+}
+
+void unseen_answered(struct engine *e, struct session *s, const struct online_answer *a, uint64_t asked,
+		     uint64_t now)
+{
+	bool gone = believed(e, s, a) == ONLINE_GONE;
+	uint64_t since = s->hole_proof;
+
+	(void)asked;
+	if (s->hole_since)
+		return; /* a hole has opened meanwhile, and decides */
+	if (since) {
+		s->hole_proof = 0;
+		if (gone && nothing_came(s, since))
+			hole_cut(e, s, false, now);
+	} else if (gone && is_quiet(e, s)) {
 		s->hole_proof = now;
 		timer_set(e, s, TIMER_HOLE, now + GONE_AGAIN);
 	}
-	e->sweep_at = now + SWEEP_PAUSE;
 }
 
 /* TIMER_HOLE fired, not for a hole: the socket was gone. */
 void unseen_timeout(struct engine *e, struct session *s, uint64_t now)
 {
-	uint64_t since = s->hole_proof;
-
-	if (!captured_all_before(e, since, now)) {
+	if (!captured_all_before(e, s->hole_proof, now)) {
 		timer_set(e, s, TIMER_HOLE, now + GONE_AGAIN);
 		return;
 	}
-	s->hole_proof = 0;
-	if (s->captured_last > since || s->events & (EV_CLIENT_FIN | EV_CLIENT_RST | EV_CUT))
-		return; /* its end was on its way, or it was another connection's answer */
-	if (ask(e, s) == ONLINE_GONE)
-		hole_cut(e, s, false, now);
+	/* else its end was on its way, or it was another connection's answer */
+	if (!nothing_came(s, s->hole_proof) || !question_ask(e, s, ASKER_UNSEEN, now))
+		s->hole_proof = 0;
 }

@@ -10,7 +10,7 @@
  * meanwhile are announced when it is back; only an outage that lasts is told. A connection whose bounded
  * output is full has a stuck connection; a WATCH that it cannot take would make a session deaf for ever, so
  * that connection is given up and begins anew, with all live sessions announced. Those many announcements
- * wait until the output has room (assistants_have_room()), so that they are never the reason for giving up.
+ * wait until the output has room (assistants_room()), so that they are never the reason for giving up.
  */
 #include "tcpcopy/assistants.h"
 
@@ -28,7 +28,8 @@
 #define RETRY_MAX_MS 500
 #define OUTAGE_S 15 /* so long sessions are opened without an assistant, which will hear of them */
 #define NAME_SIZE 200
-#define ROOM_BYTES (256u << 10)
+#define ROOM_BYTES (256u << 10) /* of output, up to which more announcements may be added */
+#define WATCH_BYTES 64          /* more than one of them takes */
 
 /* A connection to one worker of an assistant. */
 struct connection {
@@ -402,16 +403,18 @@ void assistants_unwatch(struct assistants *all, uint64_t id, const struct tuple 
 	tell(all, &m, response);
 }
 
-bool assistants_have_room(const struct assistants *all)
+unsigned assistants_room(const struct assistants *all)
 {
+	size_t most = 0;
+
 	for (unsigned i = 0; i < all->count; i++)
 		for (unsigned w = 0; w < all->assistant[i].spread.workers; w++) {
 			const struct connection *p = &all->assistant[i].connection[w];
 
-			if (p->up && channel_conn_unsent(p->conn) > ROOM_BYTES)
-				return false;
+			if (p->up)
+				most = MAX(most, channel_conn_unsent(p->conn));
 		}
-	return true;
+	return (unsigned)((ROOM_BYTES - MIN(most, ROOM_BYTES)) / WATCH_BYTES);
 }
 
 unsigned assistants_up(const struct assistants *all)

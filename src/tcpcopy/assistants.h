@@ -35,7 +35,8 @@ struct assistants *assistants_new(struct event_base *base, const struct config *
 void assistants_free(struct assistants *p); /* says BYE to all */
 void assistants_watch(struct assistants *p, uint64_t id, const struct tuple *response);
 void assistants_unwatch(struct assistants *p, uint64_t id, const struct tuple *response);
-bool assistants_have_room(const struct assistants *p); /* for what can wait: no output is far behind */
+/* How many assistants_watch() that can wait may follow now: none while an output is far behind. */
+unsigned assistants_room(const struct assistants *p);
 /* assistants that are connected, with all their workers */
 unsigned assistants_up(const struct assistants *p);
 const struct assistants_counters *assistants_counters(const struct assistants *p);

@@ -10,7 +10,7 @@
 
 #define WORTH_IT 3 /* so few segments do not wait for each other */
 
-void batch_run(struct batch *b, struct engine *e, uint64_t now)
+void batch_run(struct batch *b, struct engine *e, struct answers *a, uint64_t now)
 {
 	uint32_t hint[SOURCE_TAKE_MOST];
 
@@ -22,16 +22,18 @@ void batch_run(struct batch *b, struct engine *e, uint64_t now)
 		for (unsigned i = 0; i < b->n; i++)
 			engine_prefetch_timer(e, hint[i]);
 	}
-	for (unsigned i = 0; i < b->n; i++)
+	for (unsigned i = 0; i < b->n; i++) {
 		engine_captured(e, &b->key[i], &b->segment[i], now);
+		answers_give(a, e, now);
+	}
 	b->n = 0;
 }
 
-void batch_add(struct batch *b, struct engine *e, const struct flow_key *k, const struct segment *s,
-	       uint64_t now)
+void batch_add(struct batch *b, struct engine *e, struct answers *a, const struct flow_key *k,
+	       const struct segment *s, uint64_t now)
 {
 	if (b->n == SOURCE_TAKE_MOST) /* several rules for each packet */
-		batch_run(b, e, now);
+		batch_run(b, e, a, now);
 	b->key[b->n] = *k;
 	b->segment[b->n++] = *s;
 }

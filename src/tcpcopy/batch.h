@@ -3,6 +3,7 @@
 
 #include "io/capture/source.h"
 #include "session/session.h"
+#include "tcpcopy/answers.h"
 
 /* Captured segments on their way to the engine; see batch.c. */
 struct batch {
@@ -12,10 +13,10 @@ struct batch {
 };
 
 /* @s is copied, its payload not: that must stay until batch_run(). */
-void batch_add(struct batch *b, struct engine *e, const struct flow_key *k, const struct segment *s,
-	       uint64_t now);
+void batch_add(struct batch *b, struct engine *e, struct answers *a, const struct flow_key *k,
+	       const struct segment *s, uint64_t now);
 
-/* Give all of it to the engine, in order. @now: ns. */
-void batch_run(struct batch *b, struct engine *e, uint64_t now);
+/* Give all of it to the engine, in order; what it asks at one segment is answered before the next. @now: ns. */
+void batch_run(struct batch *b, struct engine *e, struct answers *a, uint64_t now);
 
 #endif

@@ -6,11 +6,13 @@
  *   classify              which rules is it for?
  *   session               what does the client's TCP do towards the target?
  *   inject   (io/sink)    segments -> the kernel, once a batch
- *   assistants                 response records come in; they enter at the session stage, and what they release leaves with their batch
+ *   assistants            response records come in; they enter at the session stage, and what they release
+ *                         leaves with their batch
  *
  * Three things wake the worker: a readable source, a readable channel, the engine's next deadline. Each
- * ends in batch_done(): flush the sink, let the engine have its memory back, set the timer. A source may
- * deliver a bounded number of packets for each wake-up, so the channel is never starved.
+ * ends in batch_done(): give the engine what it waits for, flush the sink, let the engine have its memory
+ * back, set the timer. A source may deliver a bounded number of packets for each wake-up, so the channel is
+ * never starved.
  */
 #include "tcpcopy/pipeline.h"
 
@@ -21,7 +23,7 @@
 
 static void batch_done(struct pipeline *p)
 {
-	uint64_t at = engine_next(p->engine), wait;
+	uint64_t at = pipeline_settle(p), wait;
 	struct timeval tv;
 
 	sink_flush(p->sink);
@@ -56,7 +58,7 @@ static void captured(const struct raw_packet *packet, void *arg)
 			.online = s.tuple.dst,
 			.target = (uint16_t)rule[i],
 		};
-		batch_add(&p->batch, p->engine, &p->last, &s, p->now);
+		batch_add(&p->batch, p->engine, &p->answers, &p->last, &s, p->now);
 	}
 }
 
@@ -67,7 +69,7 @@ static void capture(struct pipeline *p, int fd) /* of one source; -1: all */
 		if (fd >= 0 && p->source[i]->fd != fd)
 			continue;
 		n = source_take(p->source[i], captured, p);
-		batch_run(&p->batch, p->engine, p->now);
+		batch_run(&p->batch, p->engine, &p->answers, p->now);
 		source_release(p->source[i]);
 		pipeline_progress(p, i, n);
 	}
@@ -120,7 +122,7 @@ static void on_up(void *arg)
 	struct pipeline *p = arg;
 
 	p->now = clock_now();
-	engine_channel_up(p->engine, p->now);
+	engine_channel_up(p->engine, assistants_room(p->assistants), p->now);
 	batch_done(p);
 }
 

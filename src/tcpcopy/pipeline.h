@@ -4,11 +4,11 @@
 #include "io/capture/fanout.h"
 #include "io/inject/sink.h"
 #include "io/capture/source.h"
+#include "tcpcopy/answers.h"
 #include "tcpcopy/batch.h"
 #include "tcpcopy/classify.h"
 #include "tcpcopy/config/config.h"
 #include "tcpcopy/mapping.h"
-#include "io/host/online.h"
 #include "tcpcopy/assistants.h"
 #include "session/session.h"
 #include "tcpcopy/stray.h"
@@ -37,7 +37,7 @@ struct pipeline {
 	unsigned mtu_changes;  /* of the sink's, those that the engine knows */
 	struct assistants *assistants;
 	struct mapping *mapping;
-	struct online *online;
+	struct answers answers;  /* to the engine's questions */
 	struct local *local;     /* the host's addresses; NULL: not known, then all are */
 	struct event *addresses; /* they have changed */
 	struct engine *engine;
@@ -72,6 +72,18 @@ void pipeline_close(struct pipeline *p);
 /* pipeline.c: an event, the engine's next deadline has come; and what the assistants say. */
 void pipeline_timer(int fd, short what, void *pipeline);
 extern const struct assistants_handler pipeline_handler;
+
+/*
+ * pipeline_engine.c
+ *
+ * What the engine wants; each @arg is the pipeline.
+ */
+extern const struct engine_ops pipeline_ops;
+/*
+ * After calls of the engine: give it what it waits for, answers and room. Returns when it is to be called next; ns,
+ * UINT64_MAX: not by the time.
+ */
+uint64_t pipeline_settle(struct pipeline *p);
 
 /*
  * pipeline_host.c

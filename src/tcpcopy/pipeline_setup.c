@@ -3,8 +3,6 @@
  *
  * Everything that needs privilege or can be refused is opened before the first packet, so that a start
  * either succeeds whole or fails with a reason. Nothing is put into the event loop until pipeline_start().
- * The engine's wishes (ops) are bound to the stages here: emit to the sink, watch and unwatch to the
- * assistants, source addresses to the mapping.
  */
 #include <event2/event.h>
 #include <stdio.h>
@@ -19,83 +17,6 @@
 #define MAX_HALF_OPEN 65536
 #define MAX_SESSIONS 4000000
 #define DEFAULT_MTU 1500
-
-static void op_emit(void *arg, const struct tx_segment *t)
-{
-	struct pipeline *p = arg;
-
-	sink_send(p->sink, t);
-}
-
-static void op_watch(void *arg, uint64_t id, const struct tuple *response)
-{
-	struct pipeline *p = arg;
-
-	if (p->assistants)
-		assistants_watch(p->assistants, id, response);
-}
-
-static bool op_watch_room(void *arg)
-{
-	const struct pipeline *p = arg;
-
-	return !p->assistants || assistants_have_room(p->assistants);
-}
-
-static void op_unwatch(void *arg, uint64_t id, const struct tuple *response)
-{
-	struct pipeline *p = arg;
-
-	if (p->assistants)
-		assistants_unwatch(p->assistants, id, response);
-}
-
-static bool op_source_take(void *arg, const struct flow_key *key, struct endpoint *source)
-{
-	struct pipeline *p = arg;
-
-	return mapping_take(p->mapping, key, source);
-}
-
-static void op_source_give(void *arg, const struct flow_key *key, const struct endpoint *source)
-{
-	struct pipeline *p = arg;
-
-	mapping_give(p->mapping, key, source);
-}
-
-static bool op_online_received(void *arg, const struct flow_key *key, uint64_t *bytes)
-{
-	struct pipeline *p = arg;
-
-	return p->online && online_received(p->online, &key->client, &key->online, bytes);
-}
-
-static enum online_word op_online_there(void *arg, const struct flow_key *key)
-{
-	struct pipeline *p = arg;
-
-	switch (p->online ? online_there(p->online, &key->client, &key->online) : SOCKET_UNKNOWN) {
-	case SOCKET_THERE:
-		return ONLINE_THERE;
-	case SOCKET_GONE:
-		return ONLINE_GONE;
-	case SOCKET_UNKNOWN:
-		break;
-	}
-	return ONLINE_UNKNOWN;
-}
-
-static const struct engine_ops ops = {
-	.emit = op_emit,
-	.watch = op_watch,
-	.unwatch = op_unwatch,
-	.watch_room = op_watch_room,
-	.source_take = op_source_take,
-	.source_give = op_source_give,
-	.online_received = op_online_received,
-	.online_there = op_online_there,
-};
 
 static int add_targets(struct pipeline *p, char *err, size_t err_size)
 {
@@ -167,14 +88,14 @@ int pipeline_open(struct pipeline *p, const struct config *c, const struct fanou
 		return -1;
 	}
 	p->mapping = mapping_new(c, &p->spread, worker, &ec.key);
-	p->engine = engine_new(&ec, &ops, p, clock_now());
+	p->engine = engine_new(&ec, &pipeline_ops, p, clock_now());
 	if (!p->mapping || !p->engine) {
 		snprintf(err, err_size, "out of memory");
 		return -1;
 	}
 	if (add_targets(p, err, err_size))
 		return -1;
-	p->online = online_open(); /* without it holes are waited out */
+	p->answers.online = online_open(); /* without it holes are waited out */
 	p->local = local_open();
 	return open_sink(p, err, err_size);
 }
@@ -222,7 +143,7 @@ void pipeline_close(struct pipeline *p)
 		event_free(p->second);
 	if (p->sink)
 		sink_close(p->sink);
-	online_close(p->online);
+	online_close(p->answers.online);
 	if (p->addresses)
 		event_free(p->addresses);
 	local_close(p->local);

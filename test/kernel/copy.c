@@ -9,6 +9,7 @@
 #include "copy.h"
 
 #include <assert.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -32,6 +33,8 @@ struct copy {
 	uint64_t id; /* of the session announced last */
 	struct response pending[PENDING_MAX];
 	unsigned n_pending;
+	uint64_t question[QUESTIONS_MOST];
+	unsigned n_questions;
 	uint32_t first, nxt; /* of the stream, as the target sees it */
 	uint8_t stream[STREAM_MAX];
 	size_t n;
@@ -98,42 +101,44 @@ static void op_unwatch(void *arg, uint64_t id, const struct tuple *response)
 	(void)response;
 }
 
-static bool op_online_received(void *arg, const struct flow_key *k, uint64_t *bytes)
+static void op_online_ask(void *arg, uint64_t question, const struct flow_key *k)
 {
-	const struct copy *c = arg;
-	unsigned state;
-	uint32_t window;
+	struct copy *c = arg;
 
 	(void)k;
-	return !c->ask(c->arg, &state, bytes, &window);
-}
-
-static enum online_word op_online_there(void *arg, const struct flow_key *k)
-{
-	const struct copy *c = arg;
-	unsigned state;
-	uint32_t window;
-	uint64_t bytes;
-
-	(void)k;
-	if (c->ask(c->arg, &state, &bytes, &window))
-		return ONLINE_UNKNOWN;
-	return state == 7 ? ONLINE_GONE : ONLINE_THERE; /* TCP_CLOSE */
+	assert(c->n_questions < QUESTIONS_MOST);
+	c->question[c->n_questions++] = question;
 }
 
 static const struct engine_ops ops = {
 	.emit = op_emit,
 	.watch = op_watch,
 	.unwatch = op_unwatch,
-	.online_received = op_online_received,
-	.online_there = op_online_there,
+	.online_ask = op_online_ask,
 };
+
+/* What the server's socket says. */
+static void answer(struct copy *c, uint64_t question)
+{
+	struct online_answer a = { .word = ONLINE_UNKNOWN };
+	unsigned state;
+	uint32_t window;
+
+	if (!c->ask(c->arg, &state, &a.received, &window)) {
+		a.word = state == 7 ? ONLINE_GONE : ONLINE_THERE; /* TCP_CLOSE */
+		a.tcp_state = (uint8_t)state;
+		a.has_received = a.word == ONLINE_THERE;
+	}
+	engine_online_answer(c->engine, question, &a, c->now);
+}
 
 /* Until nothing is left to be answered. */
 static void settle(struct copy *c)
 {
 	struct response r;
 
+	while (c->n_questions)
+		answer(c, c->question[--c->n_questions]);
 	engine_flushed(c->engine);
 	while (c->n_pending) {
 		r = c->pending[0];
@@ -159,7 +164,7 @@ struct copy *copy_new(copy_ask_fn ask, void *arg)
 	c->engine = engine_new(&config, &ops, c, c->now);
 	assert(c->engine);
 	engine_add_target(c->engine, &target, 1500);
-	engine_channel_up(c->engine, c->now);
+	engine_channel_up(c->engine, UINT_MAX, c->now);
 	return c;
 }
 

@@ -224,12 +224,6 @@ static void op_watch(void *arg, uint64_t id, const struct tuple *response)
 	op_order(arg, id, response, true);
 }
 
-/* Announcing the sessions again takes its time. */
-static bool op_watch_room(void *arg)
-{
-	return rng_chance(arg, 500000);
-}
-
 static void op_unwatch(void *arg, uint64_t id, const struct tuple *response)
 {
 	op_order(arg, id, response, false);
@@ -444,33 +438,54 @@ void copy_capture_lost(struct world *w)
 	leave(w);
 }
 
-static enum online_word op_online_there(void *arg, const struct flow_key *key)
+/* --- the online server's sockets --------------------------------------------------------------- */
+
+/* The newest connection of @client. */
+static const struct conn *conn_of(const struct world *w, const struct endpoint *client)
 {
-	struct world *w = arg;
-
-	for (unsigned i = w->n_conns; i-- > 0;) {
-		const struct conn *c = &w->conn[i];
-
-		if (c->started && endpoint_eq(&c->client, &key->client) && c->o.w && c->o.state != T_CLOSED &&
-		    c->o.state != T_TIME_WAIT)
-			return ONLINE_THERE;
-	}
-	return ONLINE_GONE;
+	for (unsigned i = w->n_conns; i-- > 0;)
+		if (w->conn[i].started && endpoint_eq(&w->conn[i].client, client))
+			return &w->conn[i];
+	return NULL;
 }
 
-static bool op_online_received(void *arg, const struct flow_key *key, uint64_t *bytes)
+static void answer_time(struct world *w, void *arg, uint64_t question)
 {
-	struct world *w = arg;
+	const struct endpoint *client = arg;
+	const struct conn *c = conn_of(w, client);
+	struct online_answer a = { .word = ONLINE_GONE };
 
-	for (unsigned i = w->n_conns; i-- > 0;) {
-		const struct conn *c = &w->conn[i];
-
-		if (c->started && endpoint_eq(&c->client, &key->client) && c->o.state >= T_ESTABLISHED) {
-			*bytes = c->o.rcv_nxt - c->o.irs - 1 - c->o.fin_taken;
-			return true;
-		}
+	if (c && c->o.w && c->o.state != T_CLOSED && c->o.state != T_TIME_WAIT)
+		a.word = ONLINE_THERE;
+	if (a.word == ONLINE_THERE && c->o.state == T_SYN_RCVD)
+		a.tcp_state = ONLINE_SYN_RECV;
+	if (a.word == ONLINE_THERE && c->o.state >= T_ESTABLISHED) {
+		a.has_received = true;
+		a.received = c->o.rcv_nxt - c->o.irs - 1 - c->o.fin_taken;
 	}
-	return false;
+	engine_online_answer(w->copy.e, question, &a, w->now);
+	leave(w);
+}
+
+/*
+ * In some worlds answers come at once; in others late, in any order, and some not at all. Not where ports are used
+ * again: what comes of the new connection before the answer about its SYN is judged as the old one's.
+ */
+static void op_online_ask(void *arg, uint64_t question, const struct flow_key *key)
+{
+	static const uint64_t late[4] = { 0, 3 * NS_PER_MS, 200 * NS_PER_MS, 1500 * NS_PER_MS };
+	struct world *w = arg;
+	const struct conn *c = conn_of(w, &key->client);
+	uint64_t most = late[w->seed % ARRAY_SIZE(late)];
+
+	for (unsigned i = 0; i < w->n_conns; i++)
+		if (w->conn[i].reused_by)
+			most = 0;
+	if (!c)
+		abort();
+	if (most >= 200 * NS_PER_MS && rng_chance(w, 50000))
+		return;
+	at(w, w->now + (most ? rng_below(w, most) : 0), answer_time, (void *)(uintptr_t)&c->client, question);
 }
 
 static void op_ended(void *arg, const struct session *s, enum session_outcome o)
@@ -488,16 +503,13 @@ static const struct engine_ops ops_asking = {
 	.emit = op_emit,
 	.watch = op_watch,
 	.unwatch = op_unwatch,
-	.watch_room = op_watch_room,
 	.ended = op_ended,
-	.online_received = op_online_received,
-	.online_there = op_online_there,
+	.online_ask = op_online_ask,
 };
 static const struct engine_ops ops_blind = {
 	.emit = op_emit,
 	.watch = op_watch,
 	.unwatch = op_unwatch,
-	.watch_room = op_watch_room,
 	.ended = op_ended,
 };
 
@@ -530,13 +542,27 @@ void copy_cut_channel(struct world *w)
 	leave(w);
 }
 
+/* Announcing the sessions again takes its time. */
+static void room_time(struct world *w, void *arg, uint64_t epoch)
+{
+	struct copy *k = &w->copy;
+
+	(void)arg;
+	if (epoch != k->channel_epoch || !engine_announcing(k->e))
+		return;
+	engine_channel_room(k->e, (unsigned)rng_below(w, 8), w->now);
+	at(w, w->now + NS_PER_MS, room_time, NULL, epoch);
+	leave(w);
+}
+
 void copy_restore_channel(struct world *w)
 {
 	trace(w, "the channel is up");
 	w->copy.channel_up = true;
 	w->copy.channel_epoch++;
 	w->copy.last_input = w->now;
-	engine_channel_up(w->copy.e, w->now);
+	engine_channel_up(w->copy.e, 0, w->now);
+	room_time(w, NULL, w->copy.channel_epoch);
 	leave(w);
 }
 

@@ -88,6 +88,17 @@ def x_table(name):
 ENGINE_CONSTANTS = constants(f"session/{path.name}" for path in ENGINE)
 
 
+def test_session_calls():
+    """The two tables of calls are what session.h has: every engine_*() that takes the time, every op."""
+    header = source("session/session.h")
+    events = set(re.findall(r"^void (engine_\w+)\([^;]*?(?:now|until)\)", header, re.MULTILINE))
+    events |= {"engine_channel_down", "engine_flushed"}
+    ops = set(re.findall(r"\(\*(\w+)\)\(void \*arg", header))
+    assert len(events) > 8 and len(ops) > 5
+    assert set(re.findall(r"engine_\w+(?=\(\))", str(table(SESSION, "what happens")))) - {"engine_next"} == events
+    assert set(re.findall(r"ops->(\w+)", str(table(SESSION, "what is wanted")))) == ops
+
+
 def test_session_events():
     assert names(SESSION, "event") == [row[0] for row in x_table("SESSION_EVENTS")]
 

@@ -9,6 +9,7 @@
 #include "session_harness.h"
 
 #include <assert.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -116,20 +117,15 @@ static void op_source_give(void *arg, const struct flow_key *k, const struct end
 	h->sources--;
 }
 
-static bool op_online_received(void *arg, const struct flow_key *k, uint64_t *bytes)
+static void op_online_ask(void *arg, uint64_t question, const struct flow_key *k)
 {
 	struct harness *h = arg;
 
-	(void)k;
-	*bytes = h->online_bytes;
-	return h->online_known;
-}
-
-static enum online_word op_online_there(void *arg, const struct flow_key *k)
-{
-	const struct harness *h = arg;
-
-	return endpoint_eq(&k->client, &h->online_gone) ? ONLINE_GONE : h->online;
+	assert(question);
+	for (unsigned i = 0; i < h->n_question; i++)
+		assert(h->question[i].id != question);
+	h->question = grown(h->question, h->n_question + 1, sizeof(*h->question));
+	h->question[h->n_question++] = (struct harness_question){ question, *k, h->now };
 }
 
 static void op_ended(void *arg, const struct session *s, enum session_outcome o)
@@ -146,8 +142,7 @@ static const struct engine_ops ops = {
 	.unwatch = op_unwatch,
 	.source_take = op_source_take,
 	.source_give = op_source_give,
-	.online_received = op_online_received,
-	.online_there = op_online_there,
+	.online_ask = op_online_ask,
 	.ended = op_ended,
 };
 
@@ -169,11 +164,37 @@ void harness_init(struct harness *h)
 	h->last = &h->first;
 }
 
+static struct online_answer answer_to(const struct harness *h, const struct harness_question *q)
+{
+	if (endpoint_eq(&q->key.client, &h->online_gone))
+		return (struct online_answer){ .word = ONLINE_GONE };
+	if (h->online == ONLINE_GONE || !h->online_known)
+		return (struct online_answer){ .word = h->online };
+	return (struct online_answer){
+		.word = ONLINE_THERE,
+		.has_received = true,
+		.received = h->online_bytes,
+	};
+}
+
+/* As a program does that asks its kernel: all is answered when the engine has returned. */
+static void answer_at_once(struct harness *h)
+{
+	while (!h->online_waits && h->n_taken < h->n_question) {
+		const struct harness_question *q = &h->question[h->n_taken++];
+		struct online_answer a = answer_to(h, q);
+
+		engine_online_answer(h->engine, q->id, &a, h->now);
+		engine_check(h->engine);
+	}
+}
+
 static void settle(struct harness *h)
 {
 	struct harness_emission *b;
 
 	engine_check(h->engine);
+	answer_at_once(h);
 	while ((b = h->batch)) {
 		/* free()d memory is found by the sanitizer, reused memory here */
 		assert(!b->t.len || !memcmp(b->payload, b->t.payload, b->t.len));
@@ -194,7 +215,7 @@ void harness_start(struct harness *h, bool channel_up)
 		assert(index == i);
 	}
 	if (channel_up)
-		engine_channel_up(h->engine, h->now);
+		engine_channel_up(h->engine, UINT_MAX, h->now);
 	settle(h);
 }
 
@@ -211,10 +232,16 @@ void harness_response(struct harness *h, const struct response *r)
 	settle(h);
 }
 
+void harness_answer(struct harness *h, uint64_t question, const struct online_answer *a)
+{
+	engine_online_answer(h->engine, question, a, h->now);
+	settle(h);
+}
+
 void harness_channel(struct harness *h, bool up)
 {
 	if (up)
-		engine_channel_up(h->engine, h->now);
+		engine_channel_up(h->engine, UINT_MAX, h->now);
 	else
 		engine_channel_down(h->engine);
 	settle(h);
@@ -254,6 +281,11 @@ struct harness_emission *harness_take(struct harness *h)
 	if (!h->first)
 		h->last = &h->first;
 	return m;
+}
+
+const struct harness_question *harness_take_question(struct harness *h)
+{
+	return h->n_taken < h->n_question ? &h->question[h->n_taken++] : NULL;
 }
 
 void harness_emission_free(struct harness_emission *m)
@@ -310,6 +342,7 @@ const char *harness_finish(struct harness *h)
 	while ((m = harness_take(h)))
 		harness_emission_free(m);
 	free(h->watch);
+	free(h->question);
 	free(h->outcome);
 	return fault;
 }

@@ -25,6 +25,12 @@ struct harness_watch {
 	unsigned watched, unwatched; /* calls */
 };
 
+struct harness_question {
+	uint64_t id;
+	struct flow_key key;
+	uint64_t at; /* ns */
+};
+
 struct harness_outcome {
 	struct flow_key key;
 	enum session_outcome outcome;
@@ -35,12 +41,13 @@ struct harness {
 	struct engine_config config; /* to be changed before harness_start() */
 	struct endpoint target[HARNESS_TARGETS];
 	uint32_t mtu;
-	bool no_source;    /* source_take refuses */
-	bool online_known; /* the online server's sockets can be asked, and have received
-			      online_bytes */
+	bool no_source; /* source_take refuses */
+	/* what is answered to a question about a socket, at once: */
+	bool online_known; /* it has received online_bytes */
 	uint64_t online_bytes;
-	enum online_word online;     /* what it says of its sockets, but of that of ... */
+	enum online_word online;     /* what is said of all sockets, but of that of ... */
 	struct endpoint online_gone; /* ... this client, that it is gone */
+	bool online_waits;           /* nothing is answered at once: the test does it, or not */
 
 	struct engine *engine;
 	uint64_t now;
@@ -48,6 +55,8 @@ struct harness {
 	struct harness_emission *batch; /* emitted since the last flush: a list of copies of their structs */
 	struct harness_watch *watch;
 	unsigned n_watch, watch_calls, unwatch_calls;
+	struct harness_question *question;
+	unsigned n_question, n_taken; /* asked; of these, answered at once, or taken by the test */
 	struct harness_outcome *outcome;
 	unsigned n_outcome;
 	unsigned sources; /* taken and not given back */
@@ -60,6 +69,7 @@ void harness_start(struct harness *h, bool channel_up);
 /* One step each at h->now; the clock goes on with harness_advance() only. */
 void harness_captured(struct harness *h, const struct flow_key *k, const struct segment *s);
 void harness_response(struct harness *h, const struct response *r);
+void harness_answer(struct harness *h, uint64_t question, const struct online_answer *a);
 void harness_channel(struct harness *h, bool up);
 void harness_shutdown(struct harness *h);
 
@@ -70,6 +80,9 @@ bool harness_advance(struct harness *h, uint64_t to);
 /* The oldest emission not taken yet; NULL: none. The caller frees it by harness_emission_free(). */
 struct harness_emission *harness_take(struct harness *h);
 void harness_emission_free(struct harness_emission *m);
+
+/* With online_waits: the oldest question not taken yet, valid until the next step; NULL: none. */
+const struct harness_question *harness_take_question(struct harness *h);
 
 /* Id of the session that was announced @age incarnations ago (0: the newest) for this tuple; 0:
  * none. */

@@ -3,8 +3,8 @@
  *
  * A script is a list of lines; each is one step, run against a harness. Time is told by +DELTA at
  * the front of a line and is counted from the line before. The script has to name everything that
- * the engine emits, in order: before any line that is not about an emission, and at the end, none
- * may be left; and an emission must have happened at the time of its line, give or take one tick of
+ * the engine emits and asks, in order: before any line that is not about such an action, and at the
+ * end, none may be left; and an action must have happened at the time of its line, give or take one tick of
  * the timer wheel.
  *
  * What happened is kept as text for the one who reads a failure.
@@ -114,10 +114,12 @@ bool script_key(struct script *s, const char *name, struct flow_key *k)
 	return true;
 }
 
-bool script_no_more_emissions(struct script *s)
+bool script_all_named(struct script *s)
 {
 	if (s->h.first)
 		return script_fail(s, "the engine emitted something that no line expects");
+	if (s->h.n_taken < s->h.n_question)
+		return script_fail(s, "the engine asked something that no line expects");
 	return true;
 }
 
@@ -211,6 +213,13 @@ static bool number_of(const struct script *s, const char *name, uint64_t *n)
 	}
 	ENGINE_COUNTERS(X)
 #undef X
+#define X(field, text)                                                                                       \
+	if (!strcmp(name, "questions_" #field)) {                                                            \
+		*n = engine_questions(s->h.engine)->field;                                                   \
+		return true;                                                                                 \
+	}
+	ENGINE_QUESTIONS(X)
+#undef X
 	for (int d = 0; d < DECLINE_COUNT; d++) {
 		if (!strncmp(name, "declined_", 9) && !strcmp(name + 9, decline_name((enum decline)d))) {
 			*n = c->declined[d];
@@ -280,30 +289,6 @@ static bool do_mtu(struct script *s, const char *text)
 	return true;
 }
 
-/* What the online server's socket says when it is asked. */
-static bool do_online(struct script *s, const char *text)
-{
-	struct flow_key k;
-
-	if (!strcmp(text, "has all")) {
-		s->h.online = ONLINE_THERE;
-		s->h.online_gone = (struct endpoint){ 0 };
-		return true;
-	}
-	if (!strcmp(text, "has none")) {
-		s->h.online = ONLINE_GONE;
-		return true;
-	}
-	if (!strncmp(text, "lacks ", 6) && script_key(s, text + 6, &k)) {
-		s->h.online_gone = k.client;
-		return true;
-	}
-	if (strncmp(text, "received ", 9) || script_number(text + 9, &s->h.online_bytes))
-		return script_fail(s, "online received BYTES, has all, has none, lacks CLIENT");
-	s->h.online_known = true;
-	return true;
-}
-
 /* Packets were lost before they could be captured. */
 static bool do_capture(struct script *s, const char *text)
 {
@@ -313,13 +298,13 @@ static bool do_capture(struct script *s, const char *text)
 	return true;
 }
 
-static bool advance(struct script *s, uint64_t delta, bool emits)
+static bool advance(struct script *s, uint64_t delta, bool acts)
 {
 	if (!delta)
 		return true; /* the same instant: no timer fires in between */
 	s->at += delta;
-	/* an emission may be a tick late */
-	if (!harness_advance(&s->h, emits ? s->at + WHEEL_TICK_NS : s->at))
+	/* an action may be a tick late */
+	if (!harness_advance(&s->h, acts ? s->at + WHEEL_TICK_NS : s->at))
 		return script_fail(s, "time stands still");
 	return true;
 }
@@ -357,7 +342,7 @@ static bool emits_often(struct script *s, char *text, uint64_t delta)
 		snprintf(line, sizeof(line), "%s", text);
 		if (!script_emits(s, line))
 			return false;
-		if (n && (!script_no_more_emissions(s) || !advance(s, delta, true)))
+		if (n && (!script_all_named(s) || !advance(s, delta, true)))
 			return false;
 	}
 	return true;
@@ -368,7 +353,7 @@ static bool run_line(struct script *s, char *text, const char *path, int depth)
 	char *word, *rest;
 	uint64_t delta;
 	const char *fault;
-	bool emits;
+	bool emits, acts;
 
 	text[strcspn(text, "#\n")] = '\0';
 	for (size_t n = strlen(text); n && (text[n - 1] == ' ' || text[n - 1] == '\t'); n--)
@@ -396,13 +381,16 @@ static bool run_line(struct script *s, char *text, const char *path, int depth)
 		return script_fail(s, "and what then?");
 	rest += strspn(rest, " \t");
 	emits = !strcmp(word, "emits");
-	if ((!emits || delta) && !script_no_more_emissions(s))
+	acts = emits || !strcmp(word, "asks");
+	if ((!acts || delta) && !script_all_named(s))
 		return false;
-	if (!advance(s, delta, emits && strcmp(rest, "nothing")))
+	if (!advance(s, delta, acts && strcmp(rest, "nothing")))
 		return false;
 	if (emits)
 		return emits_often(s, rest, delta);
-	if (!script_no_more_emissions(s))
+	if (acts)
+		return script_asks(s, rest);
+	if (!script_all_named(s))
 		return false;
 	if (!strncmp(word, "client", 6))
 		return script_captured(s, word, rest);
@@ -413,7 +401,9 @@ static bool run_line(struct script *s, char *text, const char *path, int depth)
 	if (!strcmp(word, "mtu"))
 		return do_mtu(s, rest);
 	if (!strcmp(word, "online"))
-		return do_online(s, rest);
+		return script_online(s, rest);
+	if (!strcmp(word, "answer"))
+		return script_answer(s, rest);
 	if (!strcmp(word, "capture"))
 		return do_capture(s, rest);
 	if (!strcmp(word, "shutdown")) {
@@ -452,7 +442,7 @@ static void finish(struct script *s)
 		return;
 	}
 	if (!s->failed)
-		script_no_more_emissions(s);
+		script_all_named(s);
 	for (unsigned i = 0; i < s->h.n_outcome && !s->failed; i++)
 		if (!s->h.outcome[i].taken)
 			script_fail(s, "a session ended by %s, which no line expects",

@@ -3,8 +3,9 @@
 
 /*
  * The inside of the script runner: session_script.c reads lines and tells the time,
- * session_script_segments.c deals with the lines that are about segments. All functions return
- * false when the script has failed.
+ * session_script_segments.c deals with the lines that are about segments, session_script_online.c
+ * with those that are about the online server's sockets. All functions return false when the script
+ * has failed.
  */
 #include "base/util.h"
 #include "session_harness.h"
@@ -13,6 +14,7 @@
 
 #define SCRIPT_LINE 512
 #define SCRIPT_TRACE (256u * 1024)
+#define SCRIPT_QUESTIONS 64
 
 struct script {
 	struct harness h;
@@ -21,6 +23,11 @@ struct script {
 	uint64_t at; /* what the script calls now; the harness may be a tick or two ahead */
 	const char *file;
 	int line;
+	struct {
+		char name[24];
+		uint64_t id;
+	} question[SCRIPT_QUESTIONS]; /* those that were named */
+	unsigned n_questions;
 	char trace[SCRIPT_TRACE];
 	size_t trace_len;
 };
@@ -29,7 +36,8 @@ void PRINTF_LIKE(2, 3) script_note(struct script *s, const char *fmt, ...);
 /* Prints the reason with file and line, and everything that happened. Always false. */
 bool PRINTF_LIKE(2, 3) script_fail(struct script *s, const char *fmt, ...);
 bool script_key(struct script *s, const char *name, struct flow_key *k);
-bool script_no_more_emissions(struct script *s);
+/* Everything that the engine wanted so far was named by a line. */
+bool script_all_named(struct script *s);
 static inline double script_ms(uint64_t at)
 {
 	return (double)(at - HARNESS_START) / 1e6;
@@ -39,5 +47,8 @@ static inline double script_ms(uint64_t at)
 bool script_captured(struct script *s, const char *name, char *text);
 bool script_response(struct script *s, char *text);
 bool script_emits(struct script *s, char *text);
+bool script_online(struct script *s, const char *text);
+bool script_asks(struct script *s, char *text);
+bool script_answer(struct script *s, char *text);
 
 #endif

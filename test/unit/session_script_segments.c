@@ -146,7 +146,7 @@ bool script_emits(struct script *s, char *text)
 	struct flow_key k;
 
 	if (!strncmp(text, "nothing", 7))
-		return script_no_more_emissions(s);
+		return script_all_named(s);
 	snprintf(expected, sizeof(expected), "%s", text);
 	fault = script_segment(text, &w);
 	if (fault)

@@ -6,6 +6,7 @@
  * The engine is driven by engine_next() alone, as in a program that has nothing else to do: what it
  * does not ask to be woken for does not happen.
  */
+#include <limits.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -22,7 +23,6 @@
 struct world {
 	struct engine *e;
 	uint64_t now;
-	bool room;
 	unsigned emitted;
 	unsigned watches;              /* since the connection is up */
 	bool watched[SESSIONS + MORE]; /* what the assistant knows, by port */
@@ -57,16 +57,10 @@ static void on_unwatch(void *arg, uint64_t id, const struct tuple *response)
 	w->watched[index_of(response)] = false;
 }
 
-static bool on_watch_room(void *arg)
-{
-	return ((struct world *)arg)->room;
-}
-
 static const struct engine_ops ops = {
 	.emit = on_emit,
 	.watch = on_watch,
 	.unwatch = on_unwatch,
-	.watch_room = on_watch_room,
 };
 
 static void captured(struct world *w, unsigned i, uint8_t flags)
@@ -121,20 +115,20 @@ static void world_open(struct world *w)
 	};
 	struct endpoint target = { .port = 80 };
 
-	*w = (struct world){ .now = 1000000000, .room = true };
+	*w = (struct world){ .now = 1000000000 };
 	w->e = engine_new(&c, &ops, w, w->now);
 	assert_non_null(w->e);
 	assert_true(addr_parse(&target.addr, "10.0.0.3"));
 	assert_int_equal(engine_add_target(w->e, &target, 1500), 0);
-	engine_channel_up(w->e, w->now);
+	engine_channel_up(w->e, UINT_MAX, w->now);
 }
 
 static void pass(struct world *w, uint64_t ns)
 {
 	uint64_t until = w->now + ns;
 
-	while (step(w, until))
-		;
+	for (unsigned n = 0; step(w, until); n++)
+		assert_true(n < 1000000); /* time does not stand still */
 }
 
 static void signs_of_life(void **state)
@@ -190,7 +184,7 @@ static void idle(void **state)
 	lose_channel(&w);
 	pass(&w, 1000000000);
 	up = w.now;
-	engine_channel_up(w.e, w.now);
+	engine_channel_up(w.e, UINT_MAX, w.now);
 	assert_in_range(w.watches, 1, 128);
 	while (step(&w, up + 1000000))
 		;
@@ -214,24 +208,24 @@ static void portions(void **state)
 	assert_int_equal(engine_sessions(w.e), SESSIONS);
 
 	lose_channel(&w);
-	w.room = false;
-	engine_channel_up(w.e, w.now);
+	engine_channel_up(w.e, 0, w.now);
 	pass(&w, 20000000);
 	assert_int_equal(w.watches, 0); /* there is no room */
-	w.room = true;
-	for (unsigned before = 0; w.watches < SESSIONS - MORE && calls < 1000; calls++, before = w.watches) {
-		assert_true(step(&w, UINT64_MAX));
-		assert_true(w.watches - before <= 128);
-		w.room = calls % 3 != 0;
+	for (; w.watches < SESSIONS - MORE && calls < 1000; calls++) {
+		unsigned room = calls % 3 * 100, before = w.watches, last = before;
+
+		engine_channel_room(w.e, room, w.now);
+		for (; step(&w, w.now); last = w.watches)
+			assert_true(w.watches - last <= 128);
+		assert_int_equal(w.watches - before, room);
 		if (calls == 3) /* some end before they are announced, some after, some begin */
 			for (unsigned i = 0; i < MORE; i++) {
 				close_session(&w, i * 5 + 1);
 				closed++;
-				before++;
 				open_session(&w, SESSIONS + i);
 			}
 	}
-	w.room = true;
+	engine_channel_room(w.e, UINT_MAX, w.now);
 	pass(&w, 3000000000); /* and those that ended are gone */
 	for (unsigned i = 0; i < SESSIONS + MORE; i++) {
 		bool over = i < MORE * 5 && i % 5 == 1;
@@ -243,9 +237,10 @@ static void portions(void **state)
 	engine_check(w.e);
 
 	/* lost again in the middle: nothing more is announced */
-	engine_channel_up(w.e, w.now);
+	engine_channel_up(w.e, UINT_MAX, w.now);
 	engine_channel_down(w.e);
 	w.watches = 0;
+	engine_channel_room(w.e, UINT_MAX, w.now);
 	pass(&w, 20000000);
 	assert_int_equal(w.watches, 0);
 	engine_free(w.e);

@@ -60,39 +60,37 @@ static void put_address(__be32 out[4], const struct addr *a, bool as_v4)
 		memcpy(out, a->b, 16);
 }
 
-struct answer {
-	enum socket_word word;
-	uint64_t *bytes; /* stays as it is where the answer does not say */
-};
-
 /* For a connection that it does not have the kernel finds the listener of its port, or says ENOENT. */
 static int read_answer(const struct nlmsghdr *h, void *arg)
 {
 	const size_t field = offsetof(struct tcp_info, tcpi_bytes_received);
 	const struct inet_diag_msg *m = mnl_nlmsg_get_payload(h);
 	const struct nlattr *a[INET_DIAG_INFO + 1];
-	struct answer *answer = arg;
+	struct online_answer *answer = arg;
 
 	if (h->nlmsg_type != SOCK_DIAG_BY_FAMILY || h->nlmsg_len < NLMSG_LENGTH(sizeof(*m)))
 		return 0;
-	if (m->idiag_state == TIME_WAIT || m->idiag_state == CLOSE || m->idiag_state == LISTEN) {
-		answer->word = SOCKET_GONE;
+	answer->word = ONLINE_GONE;
+	if (m->idiag_state == LISTEN)
 		return 0;
-	}
-	answer->word = SOCKET_THERE;
+	answer->tcp_state = m->idiag_state;
+	if (m->idiag_state == TIME_WAIT || m->idiag_state == CLOSE)
+		return 0;
+	answer->word = ONLINE_THERE;
 	netlink_attributes(a, INET_DIAG_INFO, h, sizeof(*m));
 	if (a[INET_DIAG_INFO] &&
-	    mnl_attr_get_payload_len(a[INET_DIAG_INFO]) >= field + sizeof(*answer->bytes))
-		memcpy(answer->bytes, (const char *)mnl_attr_get_payload(a[INET_DIAG_INFO]) + field,
-		       sizeof(*answer->bytes));
+	    mnl_attr_get_payload_len(a[INET_DIAG_INFO]) >= field + sizeof(answer->received)) {
+		answer->has_received = true;
+		memcpy(&answer->received, (const char *)mnl_attr_get_payload(a[INET_DIAG_INFO]) + field,
+		       sizeof(answer->received));
+	}
 	return 0;
 }
 
-/* *@bytes stays as it is where the answer does not say. */
-static enum socket_word ask(struct online *o, int family, const struct endpoint *client,
-			    const struct endpoint *server, uint64_t *bytes)
+static struct online_answer ask(struct online *o, int family, const struct endpoint *client,
+				const struct endpoint *server)
 {
-	struct answer answer = { SOCKET_UNKNOWN, bytes };
+	struct online_answer answer = { .word = ONLINE_UNKNOWN };
 	struct {
 		struct nlmsghdr h;
 		struct inet_diag_req_v2 r;
@@ -113,32 +111,20 @@ static enum socket_word ask(struct online *o, int family, const struct endpoint 
 	put_address(q.r.id.idiag_dst, &client->addr, family == AF_INET);
 	q.r.id.idiag_cookie[0] = q.r.id.idiag_cookie[1] = INET_DIAG_NOCOOKIE;
 	if (netlink_exchange(o->fd, &q.h, read_answer, &answer))
-		return errno == ENOENT ? SOCKET_GONE : SOCKET_UNKNOWN;
-	return answer.word;
+		return (struct online_answer){ .word = errno == ENOENT ? ONLINE_GONE : ONLINE_UNKNOWN };
+	return answer;
 }
 
-static enum socket_word look(struct online *o, const struct endpoint *client, const struct endpoint *server,
-			     uint64_t *bytes)
+struct online_answer online_look(struct online *o, const struct endpoint *client,
+				 const struct endpoint *server)
 {
-	enum socket_word four;
+	struct online_answer four, six;
 
 	if (!addr_is_v4(&server->addr))
-		return ask(o, AF_INET6, client, server, bytes);
-	four = ask(o, AF_INET, client, server, bytes);
-	return four != SOCKET_THERE && ask(o, AF_INET6, client, server, bytes) == SOCKET_THERE ? SOCKET_THERE
-											       : four;
-}
-
-bool online_received(struct online *o, const struct endpoint *client, const struct endpoint *server,
-		     uint64_t *bytes)
-{
-	*bytes = UINT64_MAX;
-	return look(o, client, server, bytes) == SOCKET_THERE && *bytes != UINT64_MAX;
-}
-
-enum socket_word online_there(struct online *o, const struct endpoint *client, const struct endpoint *server)
-{
-	uint64_t bytes;
-
-	return look(o, client, server, &bytes);
+		return ask(o, AF_INET6, client, server);
+	four = ask(o, AF_INET, client, server);
+	if (four.word == ONLINE_THERE)
+		return four;
+	six = ask(o, AF_INET6, client, server);
+	return six.word == ONLINE_THERE ? six : four;
 }

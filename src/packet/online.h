@@ -1,0 +1,26 @@
+#ifndef PACKET_ONLINE_H
+#define PACKET_ONLINE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/*
+ * What the online server's socket of a connection says: a value, from who can look at sockets (io/host/online) to
+ * the session engine, which asks.
+ */
+enum online_word {
+	ONLINE_UNKNOWN, /* it cannot be looked at, or the server is not on this host */
+	ONLINE_THERE,
+	ONLINE_GONE, /* or it was never here: that is to be known otherwise */
+};
+
+#define ONLINE_SYN_RECV 3 /* tcp_state of a socket whose handshake is not complete */
+
+struct online_answer {
+	enum online_word word;
+	uint8_t tcp_state; /* the kernel's number (net/tcp_states.h); 0: no socket was found */
+	bool has_received; /* with ONLINE_THERE: the next field is valid */
+	uint64_t received; /* bytes of payload, in order (RFC 4898 ThruOctetsReceived); a FIN counts as one */
+};
+
+#endif

@@ -1,0 +1,76 @@
+/*
+ * The pipeline's side of the engine - theory of operation
+ *
+ * What the engine wants done is bound to the other stages here: emit to the sink, watch and unwatch to the
+ * assistants, source addresses to the mapping, questions to those who answer them. And what it waits for is given to
+ * it when it has returned: answers, and word of how much room the assistants' connections have for announcements.
+ */
+#include "base/util.h"
+#include "tcpcopy/pipeline.h"
+
+#define ROOM_AGAIN (1 * NS_PER_MS) /* while the connections have no room: look again */
+
+static void op_emit(void *arg, const struct tx_segment *t)
+{
+	struct pipeline *p = arg;
+
+	sink_send(p->sink, t);
+}
+
+static void op_watch(void *arg, uint64_t id, const struct tuple *response)
+{
+	struct pipeline *p = arg;
+
+	if (p->assistants)
+		assistants_watch(p->assistants, id, response);
+}
+
+static void op_unwatch(void *arg, uint64_t id, const struct tuple *response)
+{
+	struct pipeline *p = arg;
+
+	if (p->assistants)
+		assistants_unwatch(p->assistants, id, response);
+}
+
+static bool op_source_take(void *arg, const struct flow_key *key, struct endpoint *source)
+{
+	struct pipeline *p = arg;
+
+	return mapping_take(p->mapping, key, source);
+}
+
+static void op_source_give(void *arg, const struct flow_key *key, const struct endpoint *source)
+{
+	struct pipeline *p = arg;
+
+	mapping_give(p->mapping, key, source);
+}
+
+static void op_online_ask(void *arg, uint64_t question, const struct flow_key *key)
+{
+	struct pipeline *p = arg;
+
+	answers_ask(&p->answers, question, key);
+}
+
+const struct engine_ops pipeline_ops = {
+	.emit = op_emit,
+	.watch = op_watch,
+	.unwatch = op_unwatch,
+	.source_take = op_source_take,
+	.source_give = op_source_give,
+	.online_ask = op_online_ask,
+};
+
+uint64_t pipeline_settle(struct pipeline *p)
+{
+	unsigned room;
+
+	answers_give(&p->answers, p->engine, p->now);
+	if (!engine_announcing(p->engine))
+		return engine_next(p->engine);
+	room = assistants_room(p->assistants);
+	engine_channel_room(p->engine, room, p->now);
+	return room ? engine_next(p->engine) : MIN(engine_next(p->engine), p->now + ROOM_AGAIN);
+}

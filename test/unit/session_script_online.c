@@ -1,0 +1,100 @@
+/*
+ * Lines of a script about the online server's sockets - theory of operation
+ *
+ * Without "online waits" the harness answers whatever the engine asks by what the lines "online ..." have said, as
+ * soon as the engine has returned, and no line mentions the questions. With it each question has to be named by an
+ * "asks" line, as an emission by an "emits" line, and is answered by a line "answer", later or never.
+ */
+#include <string.h>
+
+#include "base/wheel.h"
+#include "session_script_impl.h"
+
+bool script_online(struct script *s, const char *text)
+{
+	struct flow_key k;
+
+	if (!strcmp(text, "waits")) {
+		s->h.online_waits = true;
+		return true;
+	}
+	if (!strcmp(text, "has all")) {
+		s->h.online = ONLINE_THERE;
+		s->h.online_gone = (struct endpoint){ 0 };
+		return true;
+	}
+	if (!strcmp(text, "has none")) {
+		s->h.online = ONLINE_GONE;
+		return true;
+	}
+	if (!strncmp(text, "lacks ", 6) && script_key(s, text + 6, &k)) {
+		s->h.online_gone = k.client;
+		return true;
+	}
+	if (strncmp(text, "received ", 9) || script_number(text + 9, &s->h.online_bytes))
+		return script_fail(s, "online received BYTES, has all, has none, lacks CLIENT, waits");
+	s->h.online_known = true;
+	return true;
+}
+
+/* asks QUESTION [for CLIENT] */
+bool script_asks(struct script *s, char *text)
+{
+	char *rest, *name = strtok_r(text, " \t", &rest), *by = strtok_r(NULL, " \t", &rest), *who;
+	const struct harness_question *q;
+	struct flow_key k;
+
+	if (name && !strcmp(name, "nothing"))
+		return script_all_named(s);
+	who = by && !strcmp(by, "for") ? strtok_r(NULL, " \t", &rest) : NULL;
+	if (!name || strlen(name) >= sizeof(s->question[0].name) || !script_key(s, who ? who : "client", &k))
+		return script_fail(s, "asks QUESTION [for CLIENT]");
+	if (s->n_questions == SCRIPT_QUESTIONS)
+		return script_fail(s, "too many questions");
+	q = harness_take_question(&s->h);
+	if (!q)
+		return script_fail(s, "question %s expected, nothing was asked", name);
+	if (!endpoint_eq(&q->key.client, &k.client) || q->key.target != k.target || q->key.copy != k.copy)
+		return script_fail(s, "question %s is about another connection", name);
+	if (q->at + WHEEL_TICK_NS < s->at)
+		return script_fail(s, "asked %.3f ms too early: %s", (double)(s->at - q->at) / 1e6, name);
+	s->at = q->at; /* what follows is counted from when it happened */
+	strcpy(s->question[s->n_questions].name, name);
+	s->question[s->n_questions++].id = q->id;
+	script_note(s, "%10.3f   asked    %s\n", script_ms(q->at), name);
+	return true;
+}
+
+/* unknown, there, gone, received BYTES */
+static bool parse_answer(const char *text, struct online_answer *a)
+{
+	*a = (struct online_answer){ .word = ONLINE_UNKNOWN };
+	if (!strcmp(text, "unknown"))
+		return true;
+	if (!strcmp(text, "gone")) {
+		a->word = ONLINE_GONE;
+		return true;
+	}
+	a->word = ONLINE_THERE;
+	if (!strcmp(text, "there"))
+		return true;
+	a->has_received = true;
+	return !strncmp(text, "received ", 9) && !script_number(text + 9, &a->received);
+}
+
+/* answer QUESTION unknown|there|gone|received BYTES */
+bool script_answer(struct script *s, char *text)
+{
+	char *rest, *name = strtok_r(text, " \t", &rest);
+	struct online_answer a;
+
+	if (!name || !parse_answer(rest + strspn(rest, " \t"), &a))
+		return script_fail(s, "answer QUESTION unknown|there|gone|received BYTES");
+	for (unsigned i = 0; i < s->n_questions; i++)
+		if (!strcmp(s->question[i].name, name)) {
+			script_note(s, "%10.3f answer    %s: %s\n", script_ms(s->h.now), name, rest);
+			harness_answer(&s->h, s->question[i].id, &a);
+			return true;
+		}
+	return script_fail(s, "no question is called %s", name);
+}
