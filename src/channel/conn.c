@@ -206,9 +206,9 @@ static void greet(struct channel_conn *c)
 static struct evbuffer *decrypt(struct channel_conn *c, struct evbuffer *in)
 {
 	const char *why = tls_receive(c->tls, in, bufferevent_get_output(c->bev));
-	const struct message bye = { .type = MSG_BYE,
-				     .bye = "a secret is needed here; give both ends the same "
-					    "--secret FILE" };
+	const struct message bye = {
+		.type = MSG_BYE, .bye = "a secret is needed here; give both ends the same --secret FILE"
+	};
 	uint8_t frame[MESSAGE_MAX_LEN];
 
 	if (!c->greeted && !why && tls_is_open(c->tls))
@@ -270,8 +270,8 @@ static size_t take_frames(struct channel_conn *c, const uint8_t *data, size_t le
 		/* Judged by its first byte: a stray HTTP or TLS client is not waited for. */
 		if (!c->up && done < len && data[done] != MSG_HELLO && data[done] != MSG_BYE) {
 			if (!c->tls && data[done] == TLS_RECORD_HANDSHAKE)
-				fault(c, "the peer speaks TLS, so it has a secret, and this end "
-					 "has none; give both the same --secret FILE");
+				fault(c, "the peer has a secret and this end has none; give both the same "
+					 "--secret FILE");
 			else
 				fault(c, "bad frame: the peer does not begin with HELLO");
 			return done;

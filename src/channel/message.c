@@ -202,7 +202,7 @@ static const char *get_hello(struct msg_hello *h, struct reader *in)
 	if (!h->version_min || h->version_min > h->version_max)
 		return "HELLO with an impossible version range";
 	if (h->program[sizeof(h->program) - 1] || h->release[sizeof(h->release) - 1])
-		return "HELLO with a text that does not end";
+		return "HELLO with an unterminated text";
 	clean_text(h->program, sizeof(h->program));
 	clean_text(h->release, sizeof(h->release));
 	h->workers = 0;
@@ -211,7 +211,7 @@ static const char *get_hello(struct msg_hello *h, struct reader *in)
 		h->workers = (uint16_t)get(in, 2);
 		h->seed = (uint32_t)get(in, 4);
 		if (in->failed || !h->workers)
-			return "HELLO with workers, but without their number";
+			return "HELLO without the number of workers";
 	}
 	in->p = in->end; /* what a newer version appended */
 	return NULL;
@@ -287,7 +287,7 @@ static const char *get_findings(struct msg_findings *f, struct reader *in)
 	if (f->prefix > 128)
 		return "FINDINGS with a prefix longer than 128";
 	if (f->interface[sizeof(f->interface) - 1])
-		return "FINDINGS with a text that does not end";
+		return "FINDINGS with an unterminated text";
 	clean_text(f->interface, sizeof(f->interface));
 	return NULL;
 }
@@ -432,6 +432,6 @@ enum message_result message_decode(struct message *m, const uint8_t *in, size_t 
 	body = (struct reader){ header.p, header.p + body_len, false };
 	*why = get_body(m, &body);
 	if (!*why && (body.failed || body.p != body.end))
-		*why = "body of a wrong length for its type";
+		*why = "wrong body length for this type";
 	return *why ? MESSAGE_BAD : MESSAGE_OK;
 }

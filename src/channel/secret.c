@@ -118,7 +118,7 @@ static SSL_CTX *context(struct channel_secret *s)
 	return NULL;
 }
 
-/* The content of the file without line ends at its end; its length, or 0 with words in @err. */
+/* The content of the file without trailing newlines. Returns its length, or 0 with words in @err. */
 static size_t read_file(const char *path, unsigned char content[CHANNEL_SECRET_MAX + 1], char *err,
 			size_t err_size)
 {
@@ -129,14 +129,14 @@ static size_t read_file(const char *path, unsigned char content[CHANNEL_SECRET_M
 	if (fd < 0 || fstat(fd, &st) < 0) {
 		snprintf(err, err_size, "%s", strerror(errno));
 	} else if (!S_ISREG(st.st_mode)) {
-		snprintf(err, err_size, "this is no regular file");
+		snprintf(err, err_size, "this is not a regular file");
 	} else if (st.st_mode & 077) {
 		snprintf(err, err_size,
-			 "its mode is %04o, so others than its owner can get at it; chmod 600 %s",
+			 "its mode is %04o, so others than its owner can access it; chmod 600 %s",
 			 (unsigned)st.st_mode & 07777, path);
 	} else if (st.st_uid && st.st_uid != geteuid()) {
 		snprintf(err, err_size,
-			 "it belongs to user %u, who could change it; chown root %s, or to user %u",
+			 "it belongs to user %u, who could change it; chown root %s (or to user %u)",
 			 (unsigned)st.st_uid, path, (unsigned)geteuid());
 	} else if ((n = read(fd, content, CHANNEL_SECRET_MAX + 1)) < 0) {
 		snprintf(err, err_size, "%s", strerror(errno));
@@ -149,10 +149,11 @@ static size_t read_file(const char *path, unsigned char content[CHANNEL_SECRET_M
 	while (n > 0 && (content[n - 1] == '\n' || content[n - 1] == '\r'))
 		n--;
 	if (n >= 0 && n < CHANNEL_SECRET_MIN)
-		snprintf(err, err_size,
-			 "it has %zd bytes, line ends not counted, and needs at least %d; "
-			 "head -c 32 /dev/urandom | base64 > %s",
-			 n, CHANNEL_SECRET_MIN, path);
+		snprintf(
+			err, err_size,
+			"it has %zd bytes, not counting trailing newlines, but needs at least %d; head -c 32 "
+			"/dev/urandom | base64 > %s",
+			n, CHANNEL_SECRET_MIN, path);
 	return n < CHANNEL_SECRET_MIN ? 0 : (size_t)n;
 }
 
@@ -167,7 +168,7 @@ struct channel_secret *channel_secret_load(const char *path, char *err, size_t e
 		/* The first random byte opens what the generator needs, before a sandbox closes. */
 		if (!s || !(s->ctx = context(s)) || !derive(s, content, len) ||
 		    RAND_bytes(seed, sizeof(seed)) != 1) {
-			snprintf(err, err_size, "the library OpenSSL cannot use it: %s",
+			snprintf(err, err_size, "OpenSSL cannot use it: %s",
 				 OpenSSL_version(OPENSSL_VERSION));
 			channel_secret_free(s);
 			s = NULL;

@@ -56,12 +56,12 @@ static const char *words(struct tls *t)
 			return "the secrets of the two ends differ; give both the same --secret FILE";
 		break;
 	case SSL_R_CERTIFICATE_VERIFY_FAILED:
-		return "the peer speaks TLS, but shows a certificate instead of knowing the secret";
+		return "the peer speaks TLS with a certificate, not with a shared secret";
 	case SSL_R_NO_SHARED_CIPHER:
 	case SSL_R_NO_SUITABLE_SIGNATURE_ALGORITHM:
 	case SSL_R_UNSUPPORTED_PROTOCOL:
 	case SSL_R_UNSUPPORTED_PROTOCOL + SSL_AD_REASON_OFFSET:
-		return "the peer speaks TLS, but not with a secret of this kind";
+		return "the peer speaks TLS, but not with this kind of secret";
 	default:
 		break;
 	}
@@ -176,8 +176,7 @@ static const char *hear(struct tls *t, struct evbuffer *in)
 	t->heard = true;
 	t->plain = first == MSG_HELLO || first == MSG_BYE;
 	if (t->plain)
-		return "this end has a secret and the peer has none; give both the same --secret "
-		       "FILE";
+		return "this end has a secret and the peer has none; give both the same --secret FILE";
 	return t->ssl || make_ssl(t) ? NULL : "out of memory";
 }
 

@@ -79,7 +79,7 @@ int captures_open(struct captures *const all[], const struct fanout *spread, str
 	if (!c->n_interfaces)
 		c->n_interfaces = capture_interfaces(c->interfaces, CONFIG_MAX_INTERFACES, false);
 	if (!c->n_interfaces) {
-		snprintf(err, err_size, "no interface of this host is up; -i names one");
+		snprintf(err, err_size, "no interface of this host is up; name one with -i");
 		return -1;
 	}
 	for (unsigned i = 0; i < c->n_interfaces && rc == 0; i++) {

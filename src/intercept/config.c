@@ -1,10 +1,9 @@
 /*
  * The command line of intercept.
  *
- * In: argv. Out: a struct config whose strings live in argv, or one line on stderr that names the
- * option, the value as typed and what would be accepted. Values are judged here as far as that
- * needs no privilege; what the kernel says to them (the port is in use, no right to capture) comes
- * when they are used.
+ * In: argv. Out: a struct config whose strings live in argv, or one line on stderr that names the option, the
+ * value as typed and what would be accepted. Values are judged here as far as that needs no privilege; what
+ * the kernel says to them (the port is in use, no right to capture) comes when they are used.
  */
 #include "intercept/config.h"
 
@@ -28,7 +27,7 @@ static const char *no_such_interface(const char *name)
 		n += (size_t)snprintf(names + n, sizeof(names) - n, "%s%s", n ? ", " : "", i->if_name);
 	if (list)
 		if_freenameindex(list);
-	return args_wrong("interface %s does not exist; there are: %s", name, names);
+	return args_wrong("interface %s does not exist; available: %s", name, names);
 }
 
 static const char *add_interface(struct config *c, const char *name)
@@ -79,9 +78,9 @@ static const char *set_bind(void *into, const char *value)
 	struct addr a;
 
 	if (!addr_parse(&a, value))
-		return "this is no address";
+		return "this is not an address";
 	if (addr_is_multicast(&a))
-		return "a multicast address";
+		return "this is a multicast address";
 	if (c->n_binds == CONFIG_MAX_BINDS)
 		return args_wrong("more than %d addresses", CONFIG_MAX_BINDS);
 	for (unsigned i = 0; i < c->n_binds; i++)
@@ -114,30 +113,32 @@ static const char *set_allow(void *into, const char *value)
 
 static const struct args_option options[] = {
 	{ 'i', "interface", "NAME[,NAME...]", ARGS_REPEAT,
-	  "capture on these interfaces; without it, on all that are up, loopback excepted",
+	  "capture on these interfaces only [all that are up, except loopback]",
 	  "names of interfaces of this host, separated by commas, or any", set_interface, ARGS_WHOLE },
 	{ 'F', "filter", "FILTER", ARGS_GREEDY,
-	  "what the responses of the target are, e.g. tcp and src port 6379; quotes are not "
-	  "needed. Without it, what the connected tcpcopys announce",
-	  "a filter expression as in pcap-filter(7)", set_filter, ARGS_WHOLE },
-	{ 'b', "bind", "ADDRESS", ARGS_REPEAT,
-	  "listen for tcpcopy on this address of this host; without it, on all of them",
+	  "pcap-filter(7) expression that matches the target's responses, such as tcp and src port 6379; "
+	  "need "
+	  "not be quoted [the targets that tcpcopy announces]",
+	  "a pcap-filter(7) expression", set_filter, ARGS_WHOLE },
+	{ 'b', "bind", "ADDRESS", ARGS_REPEAT, "listen for tcpcopy on this local address [all]",
 	  "an IPv4 or IPv6 address", set_bind, ARGS_WHOLE },
-	{ 'p', "port", "PORT", 0, "listen for tcpcopy on this port; 36524 without it", "1 to 65535",
-	  options_set_port, AT(uint16_t, port) },
-	{ 0, "allow", "PREFIX[,PREFIX...]", ARGS_REPEAT, "let tcpcopy connect from these addresses only",
+	{ 'p', "port", "PORT", 0, "listen for tcpcopy on this port [36524]", "1 to 65535", options_set_port,
+	  AT(uint16_t, port) },
+	{ 0, "allow", "PREFIX[,PREFIX...]", ARGS_REPEAT,
+	  "let tcpcopy connect from these addresses only [all]",
 	  "addresses and prefixes, IPv4 and IPv6, such as 192.0.2.7 or 2001:db8::/32", set_allow,
 	  ARGS_WHOLE },
 	{ 0, "secret", "FILE", 0,
-	  "let only who has the content of this file connect, and encrypt; tcpcopy needs the same",
+	  "encrypt the connection to tcpcopy, which needs the same file; refuse a tcpcopy without it [not "
+	  "encrypted]",
 	  "a file of 16 to 4096 bytes that root or this user owns and nobody else can read",
 	  channel_secret_set, AT(struct channel_secret *, secret) },
 	OPTION_WORKERS("responses"),
 	OPTION_CPUS,
 	OPTION_BUSY_POLL,
 	{ 0, "guard", NULL, 0,
-	  "drop responses that the kernel of this host would forward (nft); for hosts on which IP "
-	  "forwarding cannot be switched off",
+	  "drop the responses that this host's kernel would forward (nftables); for hosts that have to "
+	  "forward",
 	  NULL, args_set_true, AT(bool, guard) },
 	OPTION_CHECK("do nothing but check"),
 	OPTION_USER,
@@ -146,8 +147,8 @@ static const struct args_option options[] = {
 	OPTION_STATS("0"),
 	OPTION_REPORT,
 	{ 0, "state", "FILE", 0,
-	  "keep in FILE what an intercept that is started anew has to know: the connections that "
-	  "killed tcpcopys may have left on targets",
+	  "keep a list in FILE, for the next start, of the connections that killed tcpcopys may have left on "
+	  "targets",
 	  "the path of a file", options_set_path, AT(run_path, state_path) },
 	OPTION_STATUS("intercept"),
 	OPTION_JSON,
@@ -159,9 +160,8 @@ static const struct args_option options[] = {
 static const struct args_program program = {
 	.name = "intercept",
 	.version = VERSION,
-	.summary = "Takes the responses of a target server, hands their headers to tcpcopy and "
-		   "forwards nothing.",
-	.closing = "Example, on the assistant server, with a redis as the target:\n"
+	.summary = "Absorbs the responses of a target server and reports their headers to tcpcopy.",
+	.closing = "Example, on the assistant server, with redis on the target:\n"
 		   "  intercept -i eth0 -F tcp and src port 6379 -d\n",
 	.options = options,
 	.count = ARRAY_SIZE(options),

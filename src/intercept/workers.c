@@ -266,5 +266,5 @@ void workers_announce(struct pipeline *from, const struct endpoint *e, bool use)
 	for (unsigned i = 0; i < w->count; i++)
 		if (i != from->worker &&
 		    !threads_post(w->threads, i, on_announcement, w->pipeline[i], &a, sizeof(a)))
-			log_limited(LOGL_ERROR, "worker %u has too much to do to hear of a target", i);
+			log_limited(LOGL_ERROR, "worker %u is overloaded and has missed a target", i);
 }

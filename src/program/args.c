@@ -187,11 +187,10 @@ static int unknown(const struct parse *p, const char *typed, const char *suggest
 	char wrong[160];
 
 	if (suggestion)
-		snprintf(wrong, sizeof(wrong), "not known; did you mean %s? (%s -h lists all)", suggestion,
+		snprintf(wrong, sizeof(wrong), "unknown; did you mean %s? (%s -h lists all)", suggestion,
 			 p->program->name);
 	else
-		snprintf(wrong, sizeof(wrong), "not known; accepted: those that %s -h lists",
-			 p->program->name);
+		snprintf(wrong, sizeof(wrong), "unknown; accepted: those that %s -h lists", p->program->name);
 	return complain(p->program, typed, NULL, NULL, wrong);
 }
 
@@ -400,13 +399,11 @@ static int stray(const struct parse *p, const char *word)
 
 	if (typographic_dash(word))
 		fprintf(stderr,
-			"%s: argument \"%s\": begins with a typographic dash; "
-			"accepted: \"-\", typed anew\n",
+			"%s: argument \"%s\": begins with a typographic dash; accepted: \"-\", typed again\n",
 			program, word);
 	else
 		fprintf(stderr,
-			"%s: argument \"%s\": belongs to no option; "
-			"accepted: options, %s -h lists them\n",
+			"%s: argument \"%s\": belongs to no option; accepted: options, which %s -h lists\n",
 			program, word, program);
 	return 2;
 }

@@ -209,8 +209,9 @@ static int listen_at(struct control *c, char *err, size_t err_size)
 	umask(before);
 	if (result < 0 || listen(c->fd, MAX_CLIENTS) < 0) {
 		snprintf(err, err_size, "%s: %s", c->at.sun_path,
-			 errno == EADDRINUSE ? "it exists, and is a running program's or no socket"
-					     : strerror(errno));
+			 errno == EADDRINUSE
+				 ? "it exists, and is not a socket or belongs to a running program"
+				 : strerror(errno));
 		if (c->fd >= 0)
 			close(c->fd);
 		c->fd = -1;
@@ -240,8 +241,8 @@ struct control *control_open(struct event_base *base, const char *program, const
 		each_of(program, remove_stale, NULL);
 	}
 	if (!c->at.sun_path[0]) {
-		snprintf(err, err_size, "%s: longer than the %zu characters that a socket's path may have",
-			 path, sizeof(c->at.sun_path) - 1);
+		snprintf(err, err_size, "%s: longer than the %zu characters of a socket's path", path,
+			 sizeof(c->at.sun_path) - 1);
 		control_close(c);
 		return NULL;
 	}
@@ -295,7 +296,7 @@ static bool note(const struct sockaddr_un *at, void *arg)
 	return true;
 }
 
-/* Which one is meant? 0, or 1 after an error. */
+/* Which of the running programs is meant? 0, or 1 after an error. */
 static int choose(const char *program, const char *path, struct sockaddr_un *at)
 {
 	struct found f = { .names = "" };
@@ -306,7 +307,7 @@ static int choose(const char *program, const char *path, struct sockaddr_un *at)
 		if (at->sun_path[0])
 			return 0;
 		fprintf(stderr,
-			"%s: option --control \"%s\": longer than the %zu characters that a socket's path may have\n",
+			"%s: option --control \"%s\": longer than the %zu characters of a socket's path\n",
 			program, path, sizeof(at->sun_path) - 1);
 		return 1;
 	}
@@ -315,13 +316,15 @@ static int choose(const char *program, const char *path, struct sockaddr_un *at)
 	if (n == 1)
 		return 0;
 	if (n)
-		fprintf(stderr, "%s: %u of them run here; choose one by --control: %s\n", program, n,
+		fprintf(stderr, "%s: %u of them are running; choose one with --control: %s\n", program, n,
 			f.names);
+	else if (access(DIRECTORY, R_OK | X_OK) && errno == EACCES)
+		fprintf(stderr, "%s: cannot look into " DIRECTORY ": %s; ask as root\n", program,
+			strerror(errno));
 	else
 		fprintf(stderr,
-			"%s: none runs here that has a socket in " DIRECTORY
-			"; if it was started with --control, say the "
-			"same here\n",
+			"%s: none is running with a socket in " DIRECTORY
+			"; if it was started with --control, repeat that option here\n",
 			program);
 	return 1;
 }
@@ -361,11 +364,11 @@ int control_ask(const char *program, const char *path, bool json)
 		return fflush(stdout) ? 1 : 0;
 	}
 	if (fd < 0 && errno == ENOENT)
-		why = "there is no such socket: none runs with it";
+		why = "there is no such socket";
 	else if (fd < 0 && errno == ECONNREFUSED)
-		why = "nobody listens there any more: the program that made it was killed";
+		why = "nobody is listening there: the program that created it was killed";
 	else if (fd < 0 && errno == EACCES)
-		why = "no permission; ask as root or as the user that runs it";
+		why = "permission denied; ask as root or as the user who runs it";
 	else if (errno == EAGAIN)
 		why = "no answer in time";
 	else

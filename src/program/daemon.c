@@ -171,7 +171,7 @@ static void pid_file_remove(void)
 	/* Before the lock goes: afterwards the file may be another's. In a directory that --user may
 	 * not write to the file stays, and is empty. */
 	if (unlink(pid_file.path) && ftruncate(pid_file.fd, 0))
-		log_warn("pid file %s cannot be removed: %s", pid_file.path, strerror(errno));
+		log_warn("cannot remove the PID file %s: %s", pid_file.path, strerror(errno));
 	close(pid_file.fd);
 	free(pid_file.path);
 	pid_file.path = NULL;

@@ -1,8 +1,8 @@
 /*
  * The options that both programs have: their setters.
  *
- * In: a value as typed. Out: a member of struct run_config, or what is wrong in words. Paths become absolute
- * here, because a daemon works in "/". Nothing is opened.
+ * In: a value as typed. Out: a member of struct run_config, or words that say what is wrong. Paths are made
+ * absolute here, because a daemon works in "/". Nothing is opened.
  */
 #include "program/options.h"
 
@@ -18,16 +18,16 @@ const char *options_set_path(void *into, const char *value)
 	char *path = into;
 
 	if (*value == '\0' || value[strlen(value) - 1] == '/')
-		return "names no file";
+		return "this is not a file name";
 	if (*value != '/') {
 		if (!getcwd(path, RUN_PATH_SIZE))
-			return "the current directory has no name that could stand before it";
+			return "the name of the current directory cannot be determined";
 		len = strlen(path);
 		if (len + 1 < RUN_PATH_SIZE)
 			path[len++] = '/';
 	}
 	if (len + strlen(value) >= RUN_PATH_SIZE)
-		return "longer than a path can be";
+		return "longer than a path may be";
 	strcpy(path + len, value);
 	return NULL;
 }
@@ -87,10 +87,10 @@ const char *options_set_port(void *into, const char *value)
 int options_check(const struct args_program *program, const struct run_config *run)
 {
 	if (run->log_path[0] && !strcmp(run->log_path, run->pid_path))
-		return args_error(program, 'P', run->pid_path, "is the log file, too");
+		return args_error(program, 'P', run->pid_path, "is also the log file");
 	if (run->report_path[0] && !strcmp(run->report_path, run->log_path))
-		return args_error(program, 'l', run->log_path, "is the file of --report, too");
+		return args_error(program, 'l', run->log_path, "is also the file of --report");
 	if (run->report_path[0] && !strcmp(run->report_path, run->pid_path))
-		return args_error(program, 'P', run->pid_path, "is the file of --report, too");
+		return args_error(program, 'P', run->pid_path, "is also the file of --report");
 	return -1;
 }

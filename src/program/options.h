@@ -9,12 +9,12 @@
 #include "program/threads.h"
 
 /*
- * The options that say how a program runs, whatever it does. Each program has them in its `struct config`, as
- * the member `run`, and their rows at the places of its table where they belong.
+ * The options that say how a program runs, whatever it does. Each program has their values in its `struct
+ * config`, as the member `run`, and their rows in its table, wherever they belong there.
  */
 #define RUN_MAX_CPUS 256
 #define RUN_PATH_SIZE 4096
-typedef char run_path[RUN_PATH_SIZE]; /* absolute, for a daemon works in "/"; "" none */
+typedef char run_path[RUN_PATH_SIZE]; /* absolute, because a daemon works in "/"; "": none */
 
 struct run_config {
 	bool daemon;                 /* -d */
@@ -22,21 +22,21 @@ struct run_config {
 	bool log_journal;            /* -l journal */
 	run_path report_path;        /* --report */
 	run_path control_path;       /* --control; "" the default */
-	bool status, status_json;    /* --status, --json: ask one that runs, nothing else */
-	bool check;                  /* --check: look, say, and end */
+	bool status, status_json;    /* --status, --json: ask a running program, and do nothing else */
+	bool check;                  /* --check: check the set-up, and do nothing else */
 	bool verbose;                /* --verbose */
 	uint64_t stats_interval;     /* --stats, ns; 0: none */
 	struct sandbox_user user;    /* --user */
 	bool no_sandbox;             /* --no-sandbox */
 	unsigned workers;            /* --workers; 1 to THREADS_MAX */
-	unsigned cpus[RUN_MAX_CPUS]; /* --cpus: worker i has the i-th, and so round */
+	unsigned cpus[RUN_MAX_CPUS]; /* --cpus: worker i is bound to the (i mod n_cpus)-th */
 	unsigned n_cpus;             /* 0: no pinning */
 	bool busy_poll;              /* --busy-poll: workers never sleep */
 };
 
 /*
- * What contradicts itself in @run, of @program: one file for two things. -1: nothing; else 2, the status to
- * exit with, after a line on stderr.
+ * Does @run contradict itself by naming one file for two things? Returns -1 if not; else prints a line for
+ * @program on stderr and returns 2, the status to exit with.
  */
 int options_check(const struct args_program *program, const struct run_config *run);
 
@@ -56,84 +56,85 @@ const char *options_set_port(void *port, const char *value);         /* uint16_t
 
 #define OPTION_WORKERS(shared)                                                                               \
 	{                                                                                                    \
-		0, "workers", "NUMBER", 0,                                                                   \
-			"threads that share the " shared ", or auto for one on each processor (1)",          \
+		0, "workers", "NUMBER", 0, "threads that share the " shared ", or auto for one per CPU [1]", \
 			"1 to 32, or auto", options_set_workers, OPTION_AT(unsigned, workers)                \
 	}
 #define OPTION_CPUS                                                                                          \
 	{                                                                                                    \
-		0, "cpus", "LIST", 0, "processors of the workers, one each in turn (any)",                   \
-			"numbers and ranges of processors that this process may use, such as 0,2-3",         \
-			options_set_cpus, OPTION_RUN                                                         \
+		0, "cpus", "LIST", 0, "CPUs to bind the workers to, in turn [any]",                          \
+			"CPU numbers and ranges that this process may use, such as 0,2-3", options_set_cpus, \
+			OPTION_RUN                                                                           \
 	}
 #define OPTION_BUSY_POLL                                                                                     \
 	{                                                                                                    \
-		0, "busy-poll", NULL, 0, "never sleep: quickest, but each worker uses a processor up", NULL, \
-			args_set_true, OPTION_AT(bool, busy_poll)                                            \
+		0, "busy-poll", NULL, 0, "never sleep: lowest latency, but each worker uses a whole CPU",    \
+			NULL, args_set_true, OPTION_AT(bool, busy_poll)                                      \
 	}
 #define OPTION_STATS(interval)                                                                               \
 	{                                                                                                    \
-		0, "stats", "DURATION", 0, "between two lines of counters, 0 for none (" interval ")",       \
+		0, "stats", "DURATION", 0, "log a line of counters this often; 0 for never [" interval "]",  \
 			"0, or 100ms to 24h", options_set_interval, OPTION_AT(uint64_t, stats_interval)      \
 	}
 #define OPTION_CHECK(nothing)                                                                                \
 	{                                                                                                    \
 		0, "check", NULL, 0,                                                                         \
 			nothing                                                                              \
-			" what this command line needs, say what is wrong and what to type; exit status 1 "  \
-			"when something is broken",                                                          \
+			" what this command line needs; print what is wrong and what to type; exit status "  \
+			"1 "                                                                                 \
+			"if anything is broken",                                                             \
 			NULL, args_set_true, OPTION_AT(bool, check)                                          \
 	}
 #define OPTION_USER                                                                                          \
 	{                                                                                                    \
 		0, "user", "NAME[:GROUP]", 0,                                                                \
-			"be this user as soon as everything is open (the user who starts it)",               \
+			"switch to this user once everything is open [the current user]",                    \
 			"a user of this host, and a group, by name or number", options_set_user,             \
 			OPTION_AT(struct sandbox_user, user)                                                 \
 	}
 #define OPTION_NO_SANDBOX                                                                                    \
 	{                                                                                                    \
 		0, "no-sandbox", NULL, 0,                                                                    \
-			"keep capabilities, system calls and files that are not needed once it runs", NULL,  \
+			"keep the capabilities, system calls and files that only the start needs", NULL,     \
 			args_set_true, OPTION_AT(bool, no_sandbox)                                           \
 	}
 #define OPTION_DAEMON                                                                                        \
 	{                                                                                                    \
-		'd', "daemon", NULL, 0, "run as a daemon; return once it works", NULL, args_set_true,        \
+		'd', "daemon", NULL, 0, "run as a daemon; return when it is ready", NULL, args_set_true,     \
 			OPTION_AT(bool, daemon)                                                              \
 	}
 #define OPTION_LOG                                                                                           \
 	{                                                                                                    \
 		'l', "log", "FILE", 0,                                                                       \
 			"append the log to FILE, or send it to systemd's journal if FILE is journal "        \
-			"(standard error; with -d: syslog)",                                                 \
+			"[standard error; "                                                                  \
+			"with -d: syslog]",                                                                  \
 			"the path of a file, or journal", options_set_log, OPTION_RUN                        \
 	}
 #define OPTION_REPORT                                                                                        \
 	{                                                                                                    \
 		0, "report", "FILE", 0,                                                                      \
-			"write the account as JSON to FILE: at every line of counters, at SIGUSR1, at "      \
+			"write the account as JSON to FILE: with every line of counters, on SIGUSR1, at "    \
 			"the end",                                                                           \
 			"the path of a file", options_set_path, OPTION_AT(run_path, report_path)             \
 	}
 #define OPTION_PID                                                                                           \
 	{                                                                                                    \
-		'P', "pid", "FILE", 0, "write the process id to FILE and lock it", "the path of a file",     \
+		'P', "pid", "FILE", 0, "write the process ID to FILE and lock it", "the path of a file",     \
 			options_set_path, OPTION_AT(run_path, pid_path)                                      \
 	}
 #define OPTION_STATUS(program)                                                                               \
 	{                                                                                                    \
-		0, "status", NULL, 0, "print how a running " program " does, and exit", NULL, args_set_true, \
-			OPTION_AT(bool, status)                                                              \
+		0, "status", NULL, 0, "print the status of a running " program " and exit", NULL,            \
+			args_set_true, OPTION_AT(bool, status)                                               \
 	}
 #define OPTION_JSON                                                                                          \
 	{                                                                                                    \
-		0, "json", NULL, 0, "the same as JSON", NULL, options_set_json, OPTION_RUN                   \
+		0, "json", NULL, 0, "the same as --status, in JSON", NULL, options_set_json, OPTION_RUN      \
 	}
 #define OPTION_CONTROL(program)                                                                              \
 	{                                                                                                    \
 		0, "control", "PATH", 0,                                                                     \
-			"the socket for --status (" RUNSTATEDIR "/tcpcopy/" program "-PID.sock)",            \
+			"socket for --status [" RUNSTATEDIR "/tcpcopy/" program "-PID.sock]",                \
 			"the path of a socket", options_set_path, OPTION_AT(run_path, control_path)          \
 	}
 #define OPTION_VERBOSE                                                                                       \

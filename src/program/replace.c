@@ -129,10 +129,9 @@ struct replace *replace_open_report(const char *path, char *err, size_t err_size
 	struct replace *r = replace_open(path);
 
 	if (!r)
-		snprintf(
-			err, err_size,
-			"option --report \"%s\": %s; accepted: a file in a directory that exists and may be written",
-			path, strerror(errno));
+		snprintf(err, err_size,
+			 "option --report \"%s\": %s; accepted: a file in an existing, writable directory",
+			 path, strerror(errno));
 	return r;
 }
 
@@ -141,7 +140,7 @@ bool replace_report(const struct replace *r, const char *path, char *text)
 	const bool written = text && !replace_write(r, text, strlen(text));
 
 	if (!written)
-		log_limited(LOGL_WARN, "the report \"%s\" cannot be written: %s; the one before stays", path,
+		log_limited(LOGL_WARN, "cannot write the report \"%s\": %s; keeping the previous one", path,
 			    text ? strerror(errno) : "out of memory");
 	free(text);
 	return written;

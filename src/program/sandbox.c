@@ -133,7 +133,8 @@ const char *sandbox_user_parse(struct sandbox_user *u, const char *text)
 		u->uid = pw->pw_uid;
 		u->gid = pw->pw_gid;
 	} else if (!number(u->name, &u->uid)) {
-		return args_wrong("there is no user %s; useradd --system %s makes one", u->name, u->name);
+		return args_wrong("there is no user %s; to create one: useradd --system %s", u->name,
+				  u->name);
 	} else {
 		pw = getpwuid(u->uid);
 		u->gid = pw ? pw->pw_gid : (gid_t)u->uid;
@@ -161,7 +162,7 @@ static void give_files(const struct sandbox_user *u)
 		if (fd < 0)
 			continue;
 		if (fchown(fd, u->uid, u->gid))
-			log_warn("%s cannot be given to user %s: %s", kept[i].path, u->name, strerror(errno));
+			log_warn("cannot give %s to user %s: %s", kept[i].path, u->name, strerror(errno));
 		close(fd);
 	}
 }
@@ -195,7 +196,7 @@ static int drop_capabilities(char *err, size_t err_size)
 	if (!capng_apply(CAPNG_SELECT_CAPS) && capng_get_caps_process() == 0 &&
 	    capng_have_capabilities(CAPNG_SELECT_CAPS) == CAPNG_NONE)
 		return 0;
-	snprintf(err, err_size, "the capabilities cannot be dropped: %s", strerror(errno));
+	snprintf(err, err_size, "cannot drop the capabilities: %s", strerror(errno));
 	return -1;
 }
 
@@ -341,8 +342,8 @@ int sandbox_enter(const struct sandbox_user *u, bool off, char *err, size_t err_
 
 	if (off || INSTRUMENTED) {
 		if (off)
-			log_warn("no sandbox (--no-sandbox): whoever takes over this process has "
-				 "what it has");
+			log_warn("no sandbox (--no-sandbox): whoever takes over this process has all of its "
+				 "privileges");
 		return change_user(u, err, err_size);
 	}
 	tzset(); /* reads its file, for the log */
@@ -358,15 +359,16 @@ int sandbox_enter(const struct sandbox_user *u, bool off, char *err, size_t err_
 		return -1;
 	error = restrict_calls(all_calls, true);
 	if (error) {
-		snprintf(err, err_size, "the system calls cannot be limited: %s; --no-sandbox does without",
+		snprintf(err, err_size,
+			 "cannot restrict the system calls: %s; --no-sandbox runs without the sandbox",
 			 strerror(-error));
 		return -1;
 	}
-	log_info("sandbox: user %s, no capabilities, system calls limited, %s",
+	log_info("sandbox: user %s, no capabilities, system calls restricted, %s",
 		 u->name[0]  ? u->name
 		 : geteuid() ? "unchanged"
 			     : "root",
-		 files ? "files limited" : "files not limited (this kernel has no Landlock)");
+		 files ? "files restricted" : "files not restricted (this kernel has no Landlock)");
 	return 0;
 }
 

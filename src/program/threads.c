@@ -56,7 +56,7 @@ struct threads *threads_new(const struct threads_options *o, char *err, size_t e
 {
 	struct threads *t = calloc(1, sizeof(*t));
 
-	snprintf(err, err_size, "the event loop cannot be made: out of memory or file descriptors");
+	snprintf(err, err_size, "cannot create the event loop: out of memory or file descriptors");
 	if (!t)
 		return NULL;
 	sem_init(&t->done, 0, 0);
@@ -125,7 +125,7 @@ int threads_start(struct threads *t, char *err, size_t err_size)
 
 		if (!rc)
 			continue;
-		snprintf(err, err_size, "thread of worker %u: %s", i, strerror(rc));
+		snprintf(err, err_size, "cannot start the thread of worker %u: %s", i, strerror(rc));
 		return -1;
 	}
 	return 0;

@@ -1,16 +1,20 @@
 /*
  * Assistants - theory of operation
  *
- * One connection to every worker of every assistant of -s. Which assistant a response comes to is the
- * target's routing, which is not known here, so each session is announced to all of them; but which of its
- * workers sees the response is known, for each says in its HELLO how it spreads them. The first connection
- * is to worker 0, which says how many there are. An assistant that began anew has another spread: that
- * one's connections begin anew, too. A lost connection is made again after a pause that grows from 100 ms
- * to 0.5 s, for ever: losing an assistant never ends the program, and the sessions that are opened
- * meanwhile are announced when it is back; only an outage that lasts is told. A connection whose bounded
- * output is full has a stuck connection; a WATCH that it cannot take would make a session deaf for ever, so
- * that connection is given up and begins anew, with all live sessions announced. Those many announcements
- * wait until the output has room (assistants_room()), so that they are never the reason for giving up.
+ * One connection to every worker of every assistant of -s. The target's routing decides which assistant
+ * receives a response, and that is not known here, so each session is announced to all of them. Which of an
+ * assistant's workers sees the response is known, because each says in its HELLO how it spreads them. The
+ * first connection is to worker 0, which says how many there are. An assistant that was restarted spreads
+ * them differently, so all connections to it start over.
+ *
+ * A lost connection is made again after a pause that grows from 100 ms to 0.5 s, for ever. Losing an
+ * assistant never ends the program: sessions opened in the meantime are announced when it is back, and only
+ * a lasting outage is reported to the engine.
+ *
+ * A connection whose bounded output is full is stuck. A WATCH that it cannot take would leave a session deaf
+ * for ever, so the connection is given up and made again, with all live sessions announced. Those many
+ * announcements wait until the output has room (assistants_room()), so that they are never themselves
+ * the reason for giving up.
  */
 #include "tcpcopy/assistants.h"
 
@@ -26,7 +30,7 @@
 #define CONNECT_TIMEOUT_MS 1500 /* two SYNs; the next attempt comes sooner than a third */
 #define RETRY_MIN_MS 100
 #define RETRY_MAX_MS 500
-#define OUTAGE_S 15 /* so long sessions are opened without an assistant, which will hear of them */
+#define OUTAGE_S 15 /* sessions are opened without an assistant for this long; it will hear of them */
 #define NAME_SIZE 200
 #define ROOM_BYTES (256u << 10) /* of output, up to which more announcements may be added */
 #define WATCH_BYTES 64          /* more than one of them takes */
@@ -93,7 +97,8 @@ static void tried(struct assistant *a, bool reached, const char *failed)
 			 reached ? "no connection to the assistant" : "cannot reach the assistant", failed,
 			 reached || all->config->keep_trying
 				 ? ""
-				 : "; start intercept there first, or use -L to keep trying");
+				 : "; start intercept there first, or use -L to keep trying; --check tells "
+				   "more");
 		all->first_round_over = true;
 		all->h->first_round(text, all->arg);
 		return;
@@ -151,7 +156,7 @@ static void lost(struct connection *p, bool reached, const char *why)
 	char who[NAME_SIZE];
 
 	if (p->up) {
-		log_warn("assistant %s: connection lost: %s; connecting again", name(p, who), why);
+		log_warn("assistant %s: connection lost: %s; reconnecting", name(p, who), why);
 	} else {
 		all->n.attempts_failed++;
 		if (all->first_round_over)
@@ -175,7 +180,7 @@ static bool same_spread(const struct fanout *a, const struct fanout *b)
 	return a->workers == b->workers && a->seed == b->seed;
 }
 
-/* Worker 0 of an assistant says how many there are: begin anew with the others, if that is new. */
+/* Worker 0 of an assistant says how many there are. If that is new, start over with the others. */
 static void adopt(struct assistant *a, const struct fanout *spread)
 {
 	if (same_spread(&a->spread, spread))
@@ -185,7 +190,7 @@ static void adopt(struct assistant *a, const struct fanout *spread)
 		struct connection *p = &a->connection[i];
 
 		if (p->conn)
-			channel_conn_close(p->conn, "the assistant has begun anew");
+			channel_conn_close(p->conn, "the assistant was restarted");
 		gone(p);
 		event_del(p->retry);
 		p->retry_ms = RETRY_MIN_MS;
@@ -203,8 +208,8 @@ static void on_up(struct channel_conn *c, const struct msg_hello *hello, uint16_
 
 	if (spread.workers > FANOUT_MAX_WORKERS || hello->worker != p->number ||
 	    (p->number && !same_spread(&p->of->spread, &spread))) {
-		channel_conn_close(c, "another worker is wanted");
-		lost(p, true, "another worker answered, or there are too many");
+		channel_conn_close(c, "wrong worker");
+		lost(p, true, "the wrong worker answered, or there are too many workers");
 		return;
 	}
 	if (!p->number)
@@ -241,7 +246,7 @@ static void on_loss(struct connection *p, const struct msg_loss *now)
 	sum->records_dropped += d.records_dropped;
 	sum->records_merged += d.records_merged;
 	if (p->of->all->worker)
-		return; /* these are of the assistant's worker, and told to each of ours */
+		return; /* these belong to the assistant's worker, which reports them to each of ours */
 	sum->kernel_drops += d.kernel_drops;
 	sum->unowned += d.unowned;
 }
@@ -293,7 +298,7 @@ static void connect_now(evutil_socket_t fd, short what, void *arg)
 	(void)what;
 	if (p->stuck) {
 		channel_conn_close(p->conn, "too slow");
-		lost(p, true, "it takes no more messages");
+		lost(p, true, "it reads too slowly");
 	}
 	if (p->conn || evtimer_pending(p->retry, NULL))
 		return;
@@ -366,7 +371,7 @@ void assistants_free(struct assistants *all)
 			&all->assistant[i / FANOUT_MAX_WORKERS].connection[i % FANOUT_MAX_WORKERS];
 
 		if (p->conn)
-			channel_conn_close(p->conn, "tcpcopy ends");
+			channel_conn_close(p->conn, "tcpcopy is ending");
 		if (p->retry)
 			event_free(p->retry);
 	}

@@ -28,11 +28,11 @@ static int add_targets(struct pipeline *p, char *err, size_t err_size)
 		struct route_info route;
 
 		if (route_lookup(&route, &r->target.addr) || route.unreachable) {
-			snprintf(
-				err, err_size,
-				"option -x \"%s\": this host has no route to the target %s; add one (ip route add %s via "
-				"GATEWAY), or correct the address",
-				r->text, addr_format(host, sizeof(host), &r->target.addr), host);
+			snprintf(err, err_size,
+				 "option -x \"%s\": this host has no route to the target %s; add one (ip "
+				 "route "
+				 "add %s via GATEWAY), or correct the address",
+				 r->text, addr_format(host, sizeof(host), &r->target.addr), host);
 			return -1;
 		}
 		if (engine_add_target(p->engine, &r->target,
@@ -57,10 +57,10 @@ static int open_sink(struct pipeline *p, char *err, size_t err_size)
 	for (unsigned i = 0; i < c->n_rules && c->inject == INJECT_LINK; i++) {
 		if (sink_link_reaches(p->sink, &c->rules[i].target.addr))
 			continue;
-		snprintf(
-			err, err_size,
-			"option --inject \"link\": the way to the target %s is not Ethernet; accepted: raw, or auto",
-			addr_format(host, sizeof(host), &c->rules[i].target.addr));
+		snprintf(err, err_size,
+			 "option --inject \"link\": the target %s is not reached over Ethernet; accepted: "
+			 "raw, or auto",
+			 addr_format(host, sizeof(host), &c->rules[i].target.addr));
 		return -1;
 	}
 	return 0;
@@ -84,7 +84,7 @@ int pipeline_open(struct pipeline *p, const struct config *c, const struct fanou
 	p->spread = *spread;
 	p->worker = worker;
 	if (getrandom(&ec.key, sizeof(ec.key), 0) != sizeof(ec.key)) {
-		snprintf(err, err_size, "the kernel gives no random bytes");
+		snprintf(err, err_size, "cannot get random bytes from the kernel");
 		return -1;
 	}
 	p->mapping = mapping_new(c, &p->spread, worker, &ec.key);

@@ -226,7 +226,7 @@ def test_a_way_that_is_not_ethernet(lab, replay):
     words = ["-x", f"6379-{target.ip4}:6379", "-s", lab.host("assistant").ip4, "-L"]
     refused = Program(online, "tcpcopy", "--inject=link", *words)
     assert refused.process.wait(timeout=10) == 1
-    assert f'option --inject "link": the way to the target {target.ip4} is not Ethernet; accepted: raw, or auto' \
+    assert f'option --inject "link": the target {target.ip4} is not reached over Ethernet; accepted: raw, or auto' \
         in refused.log
     started = Program(online, "tcpcopy", *words)
     assert wait_until(lambda: "trying again" in started.log)

@@ -389,7 +389,7 @@ BAD_VALUES = [
     (["-p", "99999"], '-p "99999"', "1 to 65535"),
     (["-p", "0"], '-p "0"', "1 to 65535"),
     (["-p", "36x"], '-p "36x"', "1 to 65535"),
-    (["-i", "eth7"], '-i "eth7"', "there are: lo, eth0"),
+    (["-i", "eth7"], '-i "eth7"', "available: lo, eth0"),
     (["-i", "eth0,eth0"], '-i "eth0,eth0"', "twice"),
     (["-i", "eth0,"], '-i "eth0,"', "missing"),
     (["-F", "-d"], "-F", "missing"),
@@ -414,7 +414,7 @@ def test_bad_value(lab, args, option, words):
 
 @pytest.mark.parametrize("daemon", [[], ["-d"]])
 @pytest.mark.parametrize("args, words", [
-    (["-b", "10.1.2.3"], ['option -b "10.1.2.3"', "no address of this host"]),
+    (["-b", "10.1.2.3"], ['option -b "10.1.2.3"', "not an address of this host"]),
     (["-P", "/nonexistent/pid"], ['option -P "/nonexistent/pid"', "No such file"]),
     (["-l", "/nonexistent/log"], ['option -l "/nonexistent/log"', "No such file"]),
 ])

@@ -389,7 +389,7 @@ def test_messages(hosts):
         _, err = p.communicate(timeout=10)
         assert p.returncode == 1
         return err
-    assert "interface nope0 does not exist; there are: lo, a0" in \
+    assert "interface nope0 does not exist; available: lo, a0" in \
         refused(a.tool, "capture", "nope0", "tcp", 1, 1)
     assert "16" not in refused(a.tool, "capture", "x" * 16, "tcp", 1, 1).split("characters")[1]
     assert 'filter "tcp and"' in refused(a.tool, "capture", "a0", "tcp and", 1, 1)

@@ -105,11 +105,11 @@ BAD_VALUES = [
     ("--session-buffer", "1", "64K"),
     ("-m", "1K", "1M"),
     ("--stats", "1ms", "100ms"),
-    ("-l", "", "names no file"),
-    ("-P", "/", "names no file"),
-    ("--report", "", "names no file"),
-    ("--report", "/tmp/", "names no file"),
-    ("--control", "", "names no file"),
+    ("-l", "", "not a file name"),
+    ("-P", "/", "not a file name"),
+    ("--report", "", "not a file name"),
+    ("--report", "/tmp/", "not a file name"),
+    ("--control", "", "not a file name"),
 ]
 
 
@@ -250,17 +250,34 @@ def test_no_route_to_the_target(host):
     assert '"6379-192.0.2.7:6379"' in result.stderr and "no route" in result.stderr
 
 
+def anybodys(tmp_path):
+    """A copy of tcpcopy that every user can start."""
+    for path in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
+        os.chmod(path, 0o755)
+    return shutil.copy(TCPCOPY, tmp_path)
+
+
 @needs_root
 def test_no_permission(host, tmp_path):
     """Everybody may ask for the options, but capturing needs a capability, and the message says which."""
-    program = shutil.copy(TCPCOPY, tmp_path)
-    os.chmod(tmp_path, 0o755)
-    os.chmod(tmp_path.parent, 0o755)
-    os.chmod(tmp_path.parent.parent, 0o755)
+    program = anybodys(tmp_path)
     result = subprocess.run([*host.prefix, "setpriv", f"--reuid={NOBODY}", "--clear-groups", program, "-x", RULE,
                              "-s", ABSENT, "-L"], capture_output=True, text=True, timeout=20)
     assert result.returncode == 1, result.stderr
     assert "CAP_NET_RAW" in result.stderr
+
+
+@needs_root
+def test_no_permission_to_ask(host, tmp_path):
+    """A directory of sockets that may not be read is not an empty one."""
+    program = anybodys(tmp_path)
+    directory = re.search(r"\[(/\S+)/tcpcopy-PID\.sock\]", " ".join(run("-h").stdout.split()))[1]
+    for mode, words in ("0700", "Permission denied; ask as root"), ("0755", "none is running"):
+        command = f"mount -t tmpfs tmpfs {os.path.dirname(directory)} && mkdir -m {mode} {directory} && " \
+                  f"exec setpriv --reuid={NOBODY} --clear-groups {program} --status"
+        result = subprocess.run([*host.prefix, "unshare", "-m", "sh", "-c", command], capture_output=True, text=True,
+                                timeout=20)
+        assert result.returncode == 1 and words in result.stderr, result.stderr
 
 
 @needs_root

@@ -72,7 +72,7 @@ def test_all_that_happens_at_run_time(lab, tmp_path, user):
     copy = Replay(lab, tcpcopy=[*options["tcpcopy"], "--workers", 2], intercept=[*options["intercept"], "--guard"])
     uid = NOBODY if user else 0
     assert holds_nothing(copy.tcpcopy.process, uid) and holds_nothing(copy.intercept.process, uid)
-    assert f"sandbox: user {user or 'root'}, no capabilities, system calls limited, files limited" in copy.tcpcopy.log
+    assert f"sandbox: user {user or 'root'}, no capabilities, system calls restricted, files restricted" in copy.tcpcopy.log
     appends(lab, connections=4, commands=200)
     assert equal(online, target)
     lab.host("online").check_output(["ss", "-K", "dport", "=", ":36524"])

@@ -35,8 +35,8 @@ def counted(log, words):
 
 @pytest.mark.parametrize("program", ["tcpcopy", "intercept"])
 @pytest.mark.parametrize("content, mode, words", [
-    (SECRET, 0o644, "its mode is 0644, so others than its owner can get at it; chmod 600 {path}; accepted: a file of"),
-    ("too short", 0o600, "it has 9 bytes, line ends not counted, and needs at least 16; head -c 32 /dev/urandom"),
+    (SECRET, 0o644, "its mode is 0644, so others than its owner can access it; chmod 600 {path}; accepted: a file of"),
+    ("too short", 0o600, "it has 9 bytes, not counting trailing newlines, but needs at least 16; head -c 32 /dev/urandom"),
     (None, 0, "No such file or directory; accepted: a file of 16 to 4096 bytes that root or this user owns"),
 ])
 def test_bad_secret_file(tmp_path, program, content, mode, words):
@@ -109,7 +109,7 @@ def test_who_has_not_the_secret(lab, tmp_path):
     assert "has no secret (--secret)" in server.log
     status, words = tcpcopy(lab, "--secret", good)
     assert status == 1 and "this end has a secret and the peer has none" in words
-    assert wait_until(lambda: "refused: the peer speaks TLS, so it has a secret" in server.log
+    assert wait_until(lambda: "refused: the peer has a secret" in server.log
                       or "refused: peer closed: a secret is needed here" in server.log)
     server.stop()
 
@@ -132,7 +132,7 @@ def test_who_has_not_the_secret(lab, tmp_path):
     status, words = tcpcopy(lab, "--secret", good)
     thread.join()
     listener.close()
-    assert status == 1 and "shows a certificate instead of knowing the secret" in words
+    assert status == 1 and "with a certificate, not with a shared secret" in words
 
 
 def test_allow(lab):
@@ -144,7 +144,7 @@ def test_allow(lab):
         FakeTcpcopy(lab, v6=v6).settle()
         assert FakeTcpcopy(lab, v6=v6, hello=None, host="client").read() == (None, None)
     log = server.stop()
-    assert f"connection from {client.ip4}:" in log and "refused: --allow does not name it" in log
+    assert f"connection from {client.ip4}:" in log and "refused: not allowed by --allow" in log
     assert counted(log, "connections refused: address not allowed by --allow") == 2
     assert counted(log, "tcpcopy connections") == 2
 

@@ -102,7 +102,7 @@ static void garbage_is_closed_at_once(void **state)
 		const char *bytes, *why;
 	} cases[] = {
 		{ "GET / HTTP/1.1\r\n\r\n", "bad frame: the peer does not begin with HELLO" },
-		{ "\x16\x03\x01", "the peer speaks TLS, so it has a secret, and this end has none; "
+		{ "\x16\x03\x01", "the peer has a secret and this end has none; "
 				  "give both the same --secret FILE" },
 		{ "\x02", "bad frame: the peer does not begin with HELLO" },
 		{ "\x01\x01\xff\xff", "bad frame: frame longer than 512 bytes" },
@@ -142,7 +142,7 @@ static void faults_after_hello(void **state)
 	assert_int_equal(e.messages, 1); /* the unknown one was skipped */
 	assert_int_equal(write(fd, short_watch, sizeof(short_watch)), sizeof(short_watch));
 	run_until(&e.downs, 500);
-	assert_string_equal(e.why, "bad frame: body of a wrong length for its type");
+	assert_string_equal(e.why, "bad frame: wrong body length for this type");
 	close(fd);
 }
 

@@ -184,7 +184,7 @@ static void a_missing_secret_is_told_at_both_ends(void **state)
 	assert_int_equal(a.ups + b.ups, 0);
 	assert_non_null(strstr(a.why, "this end has a secret and the peer has none"));
 	/* Either the ClientHello was read, or the BYE that answered the plain HELLO. */
-	assert_true(strstr(b.why, "the peer speaks TLS") || strstr(b.why, "a secret is needed"));
+	assert_true(strstr(b.why, "the peer has a secret") || strstr(b.why, "a secret is needed"));
 }
 
 static void a_slow_reader_costs_bounded_memory(void **state)
@@ -356,11 +356,11 @@ static void bad_files_are_refused_with_the_cure(void **state)
 
 	(void)state;
 	put_file("0123456789abcdef", 16, 0640);
-	refused("its mode is 0640, so others than its owner can get at it; chmod 600 ");
+	refused("its mode is 0640, so others than its owner can access it; chmod 600 ");
 	put_file("0123456789abcdef", 16, 0602);
 	refused("chmod 600 ");
 	put_file("", 0, 0600);
-	refused("it has 0 bytes, line ends not counted, and needs at least 16; head -c 32 ");
+	refused("it has 0 bytes, not counting trailing newlines, but needs at least 16; head -c 32 ");
 	put_file("0123456789abcde\n", 16, 0600);
 	refused("it has 15 bytes");
 	put_file(big, sizeof(big), 0600);
@@ -370,10 +370,10 @@ static void bad_files_are_refused_with_the_cure(void **state)
 	unlink(path);
 	refused("No such file");
 	mkdir(path, 0700);
-	refused("no regular file");
+	refused("not a regular file");
 	rmdir(path);
 	mkfifo(path, 0600);
-	refused("no regular file"); /* and is not waited for */
+	refused("not a regular file"); /* and is not waited for */
 	unlink(path);
 	put_file("0123456789abcdef", 16, 0600);
 	if (!geteuid() && !chown(path, 12345, 0))

@@ -178,7 +178,7 @@ static void what_is_not_ours_is_left_alone(void **state)
 	for (size_t i = 0; i < ARRAY_SIZE(precious); i++) {
 		put(precious[i], strlen(precious[i]));
 		assert_null(state_open(path, 0, err, sizeof(err)));
-		assert_non_null(strstr(err, "it is no state of intercept"));
+		assert_non_null(strstr(err, "it is not a state file of intercept"));
 		assert_non_null(strstr(err, "accepted: "));
 		o = loaded(1);
 		assert_int_equal(orphans_count(o), 0);

@@ -51,12 +51,12 @@ static void vlan_is_refused_with_the_reason(void **state)
 {
 	(void)state;
 	assert_int_equal(capture_check_filter("vlan 5 and tcp", err, sizeof(err)), -1);
-	assert_non_null(strstr(err, "takes VLAN tags off"));
+	assert_non_null(strstr(err, "removes VLAN tags"));
 	assert_int_equal(capture_check_filter("tcp and (vlan)", err, sizeof(err)), -1);
-	assert_non_null(strstr(err, "takes VLAN tags off"));
+	assert_non_null(strstr(err, "removes VLAN tags"));
 	/* A host whose name has the word in it fails for another reason: it does not exist. */
 	assert_int_equal(capture_check_filter("host vlan-x.invalid", err, sizeof(err)), -1);
-	assert_null(strstr(err, "takes VLAN tags off"));
+	assert_null(strstr(err, "removes VLAN tags"));
 }
 
 static void the_verdict_is_the_snaplen(void **state)

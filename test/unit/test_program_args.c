@@ -217,29 +217,29 @@ static void wrong_values(void **state)
 	bad("-i a --interface b", "option --interface \"b\": given twice; accepted: once");
 	bad("--daemon=yes", "option --daemon \"yes\": takes no value; accepted: the option alone");
 	bad("--daemon=", "option --daemon \"\": takes no value; accepted: the option alone");
-	bad("eth0 -d", "argument \"eth0\": belongs to no option; accepted: options, tcpcopy -h lists them");
+	bad("eth0 -d", "argument \"eth0\": belongs to no option; accepted: options, which tcpcopy -h lists");
 	bad("-i eth0 eth1",
-	    "argument \"eth1\": belongs to no option; accepted: options, tcpcopy -h lists them");
-	bad("-d -- -x", "argument \"-x\": belongs to no option; accepted: options, tcpcopy -h lists them");
-	bad("-", "argument \"-\": belongs to no option; accepted: options, tcpcopy -h lists them");
+	    "argument \"eth1\": belongs to no option; accepted: options, which tcpcopy -h lists");
+	bad("-d -- -x", "argument \"-x\": belongs to no option; accepted: options, which tcpcopy -h lists");
+	bad("-", "argument \"-\": belongs to no option; accepted: options, which tcpcopy -h lists");
 	bad("\xe2\x80\x93x a:b",
-	    "argument \"\xe2\x80\x93x\": begins with a typographic dash; accepted: \"-\", typed anew");
+	    "argument \"\xe2\x80\x93x\": begins with a typographic dash; accepted: \"-\", typed again");
 }
 
 static void unknown(void **state)
 {
 	(void)state;
-	bad("--filtr x", "option --filtr: not known; did you mean --filter? (tcpcopy -h lists all)");
-	bad("--fitler=x", "option --fitler: not known; did you mean --filter? (tcpcopy -h lists all)");
-	bad("--inter eth0", "option --inter: not known; did you mean --interface? (tcpcopy -h lists all)");
-	bad("--hlep", "option --hlep: not known; did you mean --help? (tcpcopy -h lists all)");
-	bad("--zzzzzz", "option --zzzzzz: not known; accepted: those that tcpcopy -h lists");
-	bad("--=3", "option --: not known; accepted: those that tcpcopy -h lists");
-	bad("-filter x", "option -filter: not known; did you mean --filter? (tcpcopy -h lists all)");
-	bad("-rulez x", "option -rulez: not known; did you mean --rules? (tcpcopy -h lists all)");
-	bad("-D", "option -D: not known; did you mean -d? (tcpcopy -h lists all)");
-	bad("-dZ", "option -Z: not known; accepted: those that tcpcopy -h lists");
-	bad("-?", "option -?: not known; accepted: those that tcpcopy -h lists");
+	bad("--filtr x", "option --filtr: unknown; did you mean --filter? (tcpcopy -h lists all)");
+	bad("--fitler=x", "option --fitler: unknown; did you mean --filter? (tcpcopy -h lists all)");
+	bad("--inter eth0", "option --inter: unknown; did you mean --interface? (tcpcopy -h lists all)");
+	bad("--hlep", "option --hlep: unknown; did you mean --help? (tcpcopy -h lists all)");
+	bad("--zzzzzz", "option --zzzzzz: unknown; accepted: those that tcpcopy -h lists");
+	bad("--=3", "option --: unknown; accepted: those that tcpcopy -h lists");
+	bad("-filter x", "option -filter: unknown; did you mean --filter? (tcpcopy -h lists all)");
+	bad("-rulez x", "option -rulez: unknown; did you mean --rules? (tcpcopy -h lists all)");
+	bad("-D", "option -D: unknown; did you mean -d? (tcpcopy -h lists all)");
+	bad("-dZ", "option -Z: unknown; accepted: those that tcpcopy -h lists");
+	bad("-?", "option -?: unknown; accepted: those that tcpcopy -h lists");
 }
 
 static void found_later(void **state)

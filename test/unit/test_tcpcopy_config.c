@@ -432,10 +432,10 @@ static void test_other_bad_values(void **state)
 		{ "--stats", "99ms", "out of range" },
 		{ "--stats", "10", "a unit is missing" },
 		{ "-i", "nosuchdevice0", "there is no such interface; accepted: lo" },
-		{ "-i", "anamethatistoolong0", "is no name of an interface" },
-		{ "-i", "", "is no name of an interface" },
-		{ "-l", "", "names no file" },
-		{ "-P", "/tmp/", "names no file" },
+		{ "-i", "anamethatistoolong0", "is not the name of an interface" },
+		{ "-i", "", "is not the name of an interface" },
+		{ "-l", "", "not a file name" },
+		{ "-P", "/tmp/", "not a file name" },
 	};
 	unsigned i;
 
@@ -448,11 +448,11 @@ static void test_other_bad_values(void **state)
 	assert_refused(PARSE("-x", RULE, "-s", ASSISTANT, "-W", "--hold=1s"), "-W", NULL,
 		       "--hold says how long");
 	assert_refused(PARSE("-x", RULE, "-s", ASSISTANT, "-l", "/tmp/x", "-P", "/tmp/x"), "-P", "/tmp/x",
-		       "is the log file");
+		       "is also the log file");
 	assert_refused(PARSE("-x", "80-[fd90::1]:80", "-s", ASSISTANT, "-M", "1279"), "-M", "1279",
 		       "too small for the IPv6 target");
 	assert_int_equal(PARSE("-x", RULE, "-s", ASSISTANT, "--nonsense"), 2);
-	assert_said("tcpcopy: option --nonsense: not known");
+	assert_said("tcpcopy: option --nonsense: unknown");
 	assert_int_equal(PARSE("-x", RULE, "-s", ASSISTANT, "word"), 2);
 	assert_said("argument \"word\"");
 }

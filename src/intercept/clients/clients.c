@@ -160,12 +160,14 @@ static bool admit(struct clients *all, const struct endpoint *from)
 		return true;
 	endpoint_format(at, sizeof(at), from);
 	if (verdict == ADMISSION_FOREIGN)
-		log_limited(LOGL_WARN, "connection from %s refused: --allow does not name it", at);
+		log_limited(LOGL_WARN, "connection from %s refused: not allowed by --allow", at);
 	else
-		log_limited(LOGL_WARN,
-			    "connection from %s refused: there are %u connections from there, or %u "
-			    "in all",
-			    at, ADMISSION_MAX_PER_ADDRESS, ADMISSION_MAX);
+		log_limited(
+			LOGL_WARN,
+			"connection from %s refused: over the limit of %u connections from one address, or "
+			"%u "
+			"in total",
+			at, ADMISSION_MAX_PER_ADDRESS, ADMISSION_MAX);
 	all->handler->refused(verdict == ADMISSION_FOREIGN, all->arg);
 	return false;
 }
@@ -179,7 +181,7 @@ void clients_serve(struct clients *all, int fd, const struct endpoint *from)
 	else
 		p->conn = channel_accept(all->base, fd, &all->channel, &handler, p);
 	if (!p || !p->conn) {
-		log_limited(LOGL_ERROR, "a connection cannot be served: out of memory");
+		log_limited(LOGL_ERROR, "cannot serve a connection: out of memory");
 		admission_leave(all->admission, &from->addr);
 		free(p);
 		return;
@@ -202,9 +204,7 @@ static void on_arrived(int fd, const struct endpoint *from, unsigned worker, voi
 	if (!worker)
 		clients_serve(all, fd, from);
 	else if (!all->handler->elsewhere(fd, from, worker, all->arg)) {
-		log_limited(LOGL_WARN,
-			    "a connection was refused: there is no worker %u, or it has too "
-			    "much to do",
+		log_limited(LOGL_WARN, "connection refused: there is no worker %u, or it is overloaded",
 			    worker);
 		close(fd);
 		admission_leave(all->admission, &from->addr);
@@ -252,7 +252,7 @@ static void on_acceptable(evutil_socket_t fd, short what, void *arg)
 				close(conn);
 		} else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
 			/* The socket stays readable: without a pause the loop would spin on it. */
-			log_limited(LOGL_ERROR, "a connection cannot be accepted: %s", strerror(errno));
+			log_limited(LOGL_ERROR, "cannot accept a connection: %s", strerror(errno));
 			for (unsigned j = 0; j < all->n_listeners; j++)
 				event_del(all->listeners[j].event);
 			event_add(all->resume, &(struct timeval){ ACCEPT_PAUSE_S, 0 });
@@ -310,18 +310,18 @@ static void words_for(int error, const struct endpoint *e, char *err, size_t err
 	addr_format(addr, sizeof(addr), &e->addr);
 	if (error == EADDRINUSE)
 		snprintf(err, err_size,
-			 "port %u is in use (%s); \"ss -ltnp sport = :%u\" shows by whom; "
-			 "-p chooses another one, which tcpcopy -s must then name",
+			 "port %u is in use (%s): \"ss -ltnp sport = :%u\" shows by which program; choose "
+			 "another port with -p, and name it in tcpcopy -s",
 			 e->port, at, e->port);
 	else if (error == EADDRNOTAVAIL)
 		snprintf(err, err_size,
-			 "option -b \"%s\": this is no address of this host; accepted: "
-			 "those that \"ip address\" shows",
+			 "option -b \"%s\": this is not an address of this host; accepted: those that \"ip "
+			 "address\" shows",
 			 addr);
 	else if (error == EACCES)
-		snprintf(err, err_size, "listening on %s is not permitted: ports below 1024 need root", at);
+		snprintf(err, err_size, "cannot listen on %s: ports below 1024 need root", at);
 	else
-		snprintf(err, err_size, "listening on %s: %s", at, strerror(error));
+		snprintf(err, err_size, "cannot listen on %s: %s", at, strerror(error));
 }
 
 struct clients *clients_new(struct event_base *base, const struct config *c, struct admission *admission,

@@ -45,7 +45,7 @@ static bool leaks(const char *family, const char *conf, const char *name, const 
 	snprintf(why, size,
 		 "this host forwards %s packets that arrive on %s (net.%s.conf.%s.%s is on), so "
 		 "the target's responses would reach the clients, which would reset the "
-		 "replicated connections; either switch forwarding off: \"sysctl -w %s\", or let "
+		 "replicated connections; either disable forwarding: \"sysctl -w %s\", or let "
 		 "intercept drop the responses: --guard",
 		 strcmp(family, "ipv4") ? "IPv6" : "IPv4", interface, family, conf, name, cure);
 	return true;

@@ -91,9 +91,10 @@ struct state *state_open(const char *path, unsigned worker, char *err, size_t er
 	if (s->file)
 		return s;
 	snprintf(err, err_size,
-		 "option --state \"%s\": %s; accepted: a file in a directory that exists and may be "
-		 "written, which is new or was written by intercept",
-		 path, foreign ? "it is no state of intercept" : strerror(errno));
+		 "option --state \"%s\": %s; accepted: a file in an existing, writable directory that is new "
+		 "or "
+		 "was written by intercept",
+		 path, foreign ? "it is not a state file of intercept" : strerror(errno));
 	free(s);
 	return NULL;
 }
@@ -194,7 +195,7 @@ void state_save(struct state *s, struct orphans *o, uint64_t now)
 	w.to = (struct record *)(void *)(data + sizeof(magic));
 	orphans_each(o, add_record, &w);
 	if (replace_write(s->file, data, (size_t)((char *)w.to - data)))
-		log_limited(LOGL_WARN, "the state \"%s\" cannot be written: %s; the one before stays",
-			    s->path, strerror(errno));
+		log_limited(LOGL_WARN, "cannot write the state \"%s\": %s; keeping the previous one", s->path,
+			    strerror(errno));
 	free(data);
 }

@@ -58,7 +58,7 @@ static void on_watch(struct client *client, const struct msg_watch *m, void *arg
 	w = client->n_watches < CLIENT_MAX_WATCHES ? route_add(p->route, client, m->id, &m->response) : NULL;
 	if (!w) {
 		p->stats.refused++;
-		log_limited(LOGL_ERROR, "a session of %s cannot be served: it has %u watches of %u in all",
+		log_limited(LOGL_ERROR, "cannot watch a session for %s: it has %u of %u watches",
 			    client->name, client->n_watches, route_count(p->route));
 		return;
 	}

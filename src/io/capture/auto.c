@@ -104,7 +104,8 @@ static void turn_is_over(struct pair *p)
 	window_begins(p);
 	if (!p->turn.error)
 		return;
-	snprintf(p->source.error, sizeof(p->source.error), "capture on %s stays as it is: %s", p->source.name,
+	snprintf(p->source.error, sizeof(p->source.error),
+		 "capture on %s cannot change its mode any more: %s", p->source.name,
 		 strerror(p->turn.error));
 	p->fixed = true;
 	p->on = p->turn.before;

@@ -73,13 +73,14 @@ static int look_at_interface(struct capture *c, bool incoming_only, char *err, s
 	c->ifindex = (int)if_nametoindex(c->interface);
 	if (!c->ifindex || ioctl(c->source.fd, SIOCGIFHWADDR, &ifr) < 0) {
 		list_interfaces(names, sizeof(names));
-		snprintf(err, err_size, "interface %s does not exist; there are: %s", c->interface, names);
+		snprintf(err, err_size, "interface %s does not exist; available: %s", c->interface, names);
 		return -1;
 	}
 	if (!capture_link_type(ifr.ifr_hwaddr.sa_family, &c->link)) {
 		snprintf(err, err_size,
-			 "interface %s has hardware type %u, which is not supported "
-			 "(Ethernet, loopback and IP tunnels are)",
+			 "interface %s has the unsupported hardware type %u (Ethernet, loopback and IP "
+			 "tunnels "
+			 "are supported)",
 			 c->interface, ifr.ifr_hwaddr.sa_family);
 		return -1;
 	}
@@ -102,10 +103,11 @@ int capture_socket(struct capture *c, const struct capture_options *o, char *err
 	if (c->source.fd < 0) {
 		if (errno == EPERM || errno == EACCES)
 			snprintf(err, err_size,
-				 "capturing needs CAP_NET_RAW: run as root, or give "
-				 "the program this capability (setcap cap_net_raw+ep)");
+				 "capturing needs CAP_NET_RAW: run as root, or give the program this "
+				 "capability "
+				 "(setcap cap_net_raw+ep)");
 		else
-			snprintf(err, err_size, "capture socket: %s", strerror(errno));
+			snprintf(err, err_size, "cannot open a capture socket: %s", strerror(errno));
 		return -1;
 	}
 	if (look_at_interface(c, o->incoming_only, err, err_size) < 0)

@@ -93,11 +93,12 @@ int capture_filter_compile(struct bpf_program *program, const char *text, enum l
 	if (!text)
 		text = "";
 	if (has_word(text, "vlan")) {
-		snprintf(err, err_size,
-			 "filter \"%s\": \"vlan\" cannot be used, because the kernel "
-			 "takes VLAN tags off before capture; leave it out (tagged packets match "
-			 "without it) or name the VLAN's own interface",
-			 text);
+		snprintf(
+			err, err_size,
+			"filter \"%s\": \"vlan\" cannot be used, because the kernel removes VLAN tags before "
+			"capture; omit it (tagged packets match without it) or capture on the VLAN's own "
+			"interface",
+			text);
 		return -1;
 	}
 	dead = pcap_open_dead((int)link, (int)(snaplen ? snaplen : CAPTURE_FILTER_ALL));
@@ -156,7 +157,7 @@ int capture_filter_attach(int fd, const struct bpf_program *program, enum captur
 	unsigned i, n = 0;
 
 	if (program->bf_len + 3 > ARRAY_SIZE(code)) {
-		snprintf(err, err_size, "the filter is too long: %u instructions, the kernel takes %u",
+		snprintf(err, err_size, "the filter is too long: %u instructions; the kernel accepts %u",
 			 program->bf_len, (unsigned)ARRAY_SIZE(code) - 3);
 		return -1;
 	}

@@ -252,7 +252,7 @@ static void give_up_rings(struct opening *s, const char *why)
 		}
 		s->list[kept] = s->list[i];
 		snprintf(s->list[kept]->source.error, sizeof(s->list[kept]->source.error),
-			 "%.120s; going on without a ring", why);
+			 "%.120s; continuing without a ring", why);
 		kept++;
 	}
 	s->n = kept;

@@ -221,8 +221,8 @@ static void size_buffer(struct capture *c, size_t bytes)
 	got /= 2; /* the kernel reports twice what was set */
 	if (got < want)
 		snprintf(c->source.error, sizeof(c->source.error),
-			 "the receive buffer of %s is %d "
-			 "KB instead of %d KB: give CAP_NET_ADMIN or raise net.core.rmem_max",
+			 "the receive buffer of %s is %d KiB instead of %d KiB: grant CAP_NET_ADMIN or raise "
+			 "net.core.rmem_max",
 			 c->interface, got >> 10, want >> 10);
 }
 

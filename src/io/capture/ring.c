@@ -382,7 +382,7 @@ static int make_ring(struct ring *r, size_t wanted)
 	r->blocks = n;
 	if (n * r->block_bytes + r->block_bytes <= wanted)
 		snprintf(r->capture.source.error, sizeof(r->capture.source.error),
-			 "the ring of %s has %zu MB instead of %zu MB: no more memory", r->capture.interface,
+			 "the ring of %s has %zu MiB instead of %zu MiB: out of memory", r->capture.interface,
 			 (n * r->block_bytes) >> 20, wanted >> 20);
 	return 0;
 }

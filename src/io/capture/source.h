@@ -119,7 +119,7 @@ struct capture_options {
 /*
  * Open live capture. Link-layer headers are those of raw_packet.link: Ethernet, or none on tunnels.
  * VLAN tags taken off by the kernel are not there. On failure NULL and a message in @err that says
- * what, why and what to do ("interface eth7 does not exist; there are: lo, eth0", "filter ...",
+ * what, why and what to do ("interface eth7 does not exist; available: lo, eth0", "filter ...",
  * "capturing needs CAP_NET_RAW: run as root or ..."). An interface that is down, or goes down, is
  * an error counted later; its packets come when it is up.
  */
@@ -147,8 +147,8 @@ int capture_set_filter(struct source *s, const char *filter, char *err, size_t e
  */
 int capture_check_filter(const char *filter, char *err, size_t err_size);
 /*
- * The same for the setter of an option: NULL, or what is wrong in words of args_wrong(), without the filter,
- * which the message about an option names anyway.
+ * The same for the setter of an option: returns NULL, or what is wrong, in the memory of args_wrong(). The words
+ * do not repeat the filter, because the message about an option names it anyway.
  */
 const char *capture_filter_wrong(const char *filter);
 

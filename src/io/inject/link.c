@@ -258,7 +258,7 @@ struct sink *sink_link_open(char *err, size_t err_size)
 		goto fail;
 	sink_batch_init(&l->batch, open_packet_socket());
 	if (l->batch.fd < 0 || next_hops_open(&l->hops) < 0) {
-		snprintf(err, err_size, "injection at the link layer: %s", strerror(errno));
+		snprintf(err, err_size, "cannot set up injection at the link layer: %s", strerror(errno));
 		goto fail;
 	}
 	return &l->sink;

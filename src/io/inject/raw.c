@@ -139,12 +139,13 @@ struct sink *sink_raw_open(char *err, size_t err_size)
 	sink_batch_init(&r->v6, open_family(AF_INET6));
 	if (r->v4.fd < 0 && r->v6.fd < 0) {
 		if (errno == EPERM || errno == EACCES)
-			snprintf(err, err_size,
-				 "sending packets with the clients' addresses needs "
-				 "CAP_NET_RAW: run as root, or give the program this capability "
-				 "(setcap cap_net_raw+ep)");
+			snprintf(
+				err, err_size,
+				"sending packets with the clients' addresses needs CAP_NET_RAW: run as root, "
+				"or give "
+				"the program this capability (setcap cap_net_raw+ep)");
 		else
-			snprintf(err, err_size, "raw socket: %s", strerror(errno));
+			snprintf(err, err_size, "cannot open a raw socket: %s", strerror(errno));
 		sink_raw_close(&r->sink);
 		return NULL;
 	}

@@ -1,11 +1,11 @@
 /*
  * The command line of tcpcopy.
  *
- * In comes argv, out goes a struct config in which nothing is left to parse. It happens in two
- * passes, because options may stand in any order: first program/args takes every option, and its
- * setter judges it alone; then what depends on others is filled in (-p for assistants without a
- * port) and check.c judges the whole. Nothing is opened here and no privilege is needed, so
- * every refusal comes before the program has changed anything.
+ * In: argv. Out: a struct config in which nothing is left to parse. There are two passes, because options
+ * may come in any order. First program/args takes every option, and its setter judges it alone. Then what
+ * depends on other options is filled in (-p for assistants without a port), and check.c judges the whole.
+ * Nothing is opened here and no privilege is needed, so every refusal comes before the program has changed
+ * anything.
  */
 #include <string.h>
 
@@ -54,7 +54,7 @@ static const char *set_interfaces(void *into, const char *value)
 		size_t len = strcspn(p, ",");
 
 		if (len == 0 || len >= sizeof(c->interfaces[0]))
-			return args_wrong("\"%.*s\" is no name of an interface", (int)len, p);
+			return args_wrong("\"%.*s\" is not the name of an interface", (int)len, p);
 		for (i = 0; i < c->n_interfaces; i++)
 			if (strlen(c->interfaces[i]) == len && memcmp(c->interfaces[i], p, len) == 0)
 				break;
@@ -107,7 +107,7 @@ static const char *set_inject(void *into, const char *value)
 	enum config_inject *inject = into;
 
 	*inject = (enum config_inject)place(names, INJECT_COUNT, value);
-	return *inject == INJECT_COUNT ? "no such way to send" : NULL;
+	return *inject == INJECT_COUNT ? "no such method" : NULL;
 }
 
 static const char *set_capture(void *into, const char *value)
@@ -120,7 +120,7 @@ static const char *set_capture(void *into, const char *value)
 	enum capture_mode *mode = into;
 
 	*mode = (enum capture_mode)place(names, CAPTURE_MODE_COUNT, value);
-	return *mode == CAPTURE_MODE_COUNT ? "no such way to capture" : NULL;
+	return *mode == CAPTURE_MODE_COUNT ? "no such mode" : NULL;
 }
 
 static const char *set_ring(void *into, const char *value)
@@ -156,61 +156,61 @@ static const char *set_probe_from(void *into, const char *value)
 
 static const struct args_option options[] = {
 	{ 'x', "transfer", "RULE,...", ARGS_REPEAT,
-	  "replicate the requests to a port to a target (required)\n"
-	  "RULE: [online-address:]online-port-target-address:target-port",
+	  "replicate by these rules (required); a RULE is\n"
+	  "[online-address:]online-port-target-address:target-port",
 	  "[online-address:]online-port-target-address:target-port, such as 6379-192.0.2.7:6379 or "
 	  "[2001:db8::1]:80-[2001:db8::2]:8080",
 	  set_rules, ARGS_WHOLE },
-	{ 's', "assistant", "HOST[:PORT],...", ARGS_REPEAT, "where intercept runs (required)",
+	{ 's', "assistant", "HOST[:PORT],...", ARGS_REPEAT, "hosts on which intercept runs (required)",
 	  "HOST, HOST:PORT, [IPV6] or [IPV6]:PORT, such as 192.0.2.8 or [2001:db8::8]:36524", set_assistants,
 	  ARGS_WHOLE },
-	{ 'p', "port", "PORT", 0, "of assistants that are given without one (36524)", "1 to 65535",
-	  options_set_port, AT(uint16_t, assistant_port) },
+	{ 'p', "port", "PORT", 0, "default port of assistants [36524]", "1 to 65535", options_set_port,
+	  AT(uint16_t, assistant_port) },
 	{ 0, "secret", "FILE", 0,
-	  "encrypt what goes between here and intercept, which needs the same file (plain)",
+	  "encrypt the connection to intercept, which needs the same file [not encrypted]",
 	  "a file of 16 to 4096 bytes that root or this user owns and nobody else can read",
 	  channel_secret_set, AT(struct channel_secret *, secret) },
 	{ 'L', "keep-trying", NULL, 0, "start even if an assistant cannot be reached", NULL, args_set_true,
 	  AT(bool, keep_trying) },
 	{ 'c', "client-pool", "ADDRESS,...", ARGS_REPEAT,
-	  "use these addresses instead of the clients': 10.1.2.3, 10.1.2.0/24, 10.1.2.x, "
+	  "use these source addresses instead of the clients' own: 10.1.2.3, 10.1.2.0/24, 10.1.2.x, "
 	  "10.1.2.5-9",
-	  "addresses and prefixes such as 192.0.2.9, 198.51.100.0/24, 198.51.100.x, "
-	  "198.51.100.10-20 or "
+	  "addresses and prefixes such as 192.0.2.9, 198.51.100.0/24, 198.51.100.x, 198.51.100.10-20 or "
 	  "2001:db8:1::/64",
 	  set_pool, ARGS_WHOLE },
-	{ 'i', "interface", "NAME,...", ARGS_REPEAT, "capture on these only (every one that is up)",
+	{ 'i', "interface", "NAME,...", ARGS_REPEAT, "capture on these interfaces only [all that are up]",
 	  "names of interfaces, as \"ip link\" shows them", set_interfaces, ARGS_WHOLE },
 	{ 'F', "filter", "FILTER", ARGS_GREEDY,
-	  "replicate only what this pcap-filter(7) lets pass, too; need not be quoted",
-	  "a filter in the words of pcap-filter(7), such as src net 192.0.2.0/24", set_filter, ARGS_WHOLE },
-	{ 0, "capture", "WAY", 0, "packet (quick), ring (cheap), or auto for what suits the rate (auto)",
+	  "replicate only packets that also match this pcap-filter(7) expression; need not be quoted",
+	  "a pcap-filter(7) expression, such as src net 192.0.2.0/24", set_filter, ARGS_WHOLE },
+	{ 0, "capture", "MODE", 0,
+	  "capture mode: packet (lowest latency), ring (least CPU), or auto, by the rate [auto]",
 	  "auto, ring or packet", set_capture, AT(enum capture_mode, capture) },
-	{ 'B', "ring", "SIZE", 0, "memory for packets that are captured but not yet read (64M)", "1M to 4G",
-	  set_ring, AT(uint64_t, ring) },
-	{ 'M', "mtu", "BYTES", 0, "of the way to the targets (the route's)", "576 to 65535", set_mtu,
-	  AT(uint32_t, mtu) },
-	{ 0, "inject", "WAY", 0, "how packets are sent: link, raw, or auto for what is possible (auto)",
+	{ 'B', "ring", "SIZE", 0, "memory for packets captured but not yet read [64M]", "1M to 4G", set_ring,
+	  AT(uint64_t, ring) },
+	{ 'M', "mtu", "BYTES", 0, "send no larger packets to a target [the route's MTU]", "576 to 65535",
+	  set_mtu, AT(uint32_t, mtu) },
+	{ 0, "inject", "METHOD", 0,
+	  "injection method: link (Ethernet), raw (IP sockets), or auto, link where possible [auto]",
 	  "link, raw or auto", set_inject, AT(enum config_inject, inject) },
 	OPTION_WORKERS("connections"),
 	OPTION_CPUS,
 	OPTION_BUSY_POLL,
-	{ 'O', "no-join", NULL, 0, "leave out connections that are older than tcpcopy", NULL, args_set_true,
+	{ 'O', "no-join", NULL, 0, "do not replicate connections older than tcpcopy", NULL, args_set_true,
 	  AT(bool, no_join) },
-	{ 0, "hold", "DURATION", 0, "longest wait for the target's answer to the request before (3s)",
+	{ 0, "hold", "DURATION", 0, "longest wait for the target's response to the previous request [3s]",
 	  "0 to 10m, with the unit us, ms, s or m", set_hold, AT(uint64_t, hold) },
-	{ 'W', NULL, NULL, 0, "never wait, as --hold=0", "one of the two, or --hold=0", args_set_true,
-	  AT(bool, never_hold) },
-	{ 0, "session-buffer", "SIZE", 0, "the most that a session may hold for its target (64M)",
+	{ 'W', NULL, NULL, 0, "never wait; the same as --hold=0", "one of the two, or --hold=0",
+	  args_set_true, AT(bool, never_hold) },
+	{ 0, "session-buffer", "SIZE", 0, "the most that one session may hold for its target [64M]",
 	  "64K to 1G", set_session_buffer, AT(uint64_t, session_buffer) },
-	{ 'm', "memory", "SIZE", 0, "the most that all sessions may hold together (160M)", "1M to 1T",
+	{ 'm', "memory", "SIZE", 0, "the most that all sessions together may hold [160M]", "1M to 1T",
 	  set_memory, AT(uint64_t, memory) },
 	OPTION_STATS("10s"),
-	OPTION_CHECK("replicate nothing: check"),
+	OPTION_CHECK("replicate nothing, but check"),
 	{ 0, "probe-from", "ADDRESS[:PORT]", 0,
-	  "the client that the probe of --check speaks for (one of -c, or one that is captured)",
-	  "the address of a client, with or without a port: 192.0.2.9, 192.0.2.9:7000 or "
-	  "[2001:db8::9]:7000",
+	  "source of the probe of --check [one of -c, or a client that is captured]",
+	  "the address of a client, with or without a port: 192.0.2.9, 192.0.2.9:7000 or [2001:db8::9]:7000",
 	  set_probe_from, ARGS_WHOLE },
 	OPTION_USER,
 	OPTION_NO_SANDBOX,
@@ -227,9 +227,8 @@ static const struct args_option options[] = {
 static const struct args_program program = {
 	.name = "tcpcopy",
 	.version = VERSION,
-	.summary = "Replicates the live TCP requests of this host to a target server. intercept, "
-		   "on an assistant "
-		   "server, returns the headers of the target's answers.",
+	.summary = "Replicates the live TCP requests of this host to a target server. intercept, on an "
+		   "assistant server, returns the headers of the target's responses.",
 	.closing = "Example: tcpcopy -x 6379-10.90.109.143:6379 -s 10.90.110.143 -d\n"
 		   "IPv6:    tcpcopy -x '6379-[fd90::109:143]:6379' -s '[fd90::110:143]'\n"
 		   "More:    man 8 tcpcopy\n",
