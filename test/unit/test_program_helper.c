@@ -86,6 +86,10 @@ static void lengths(void **state)
 
 static void kinds_tables_and_counts(void **state)
 {
+	struct {
+		struct helper_request r;
+		struct nft_element element;
+	} one_more;
 	struct helper_request r;
 
 	(void)state;
@@ -102,8 +106,10 @@ static void kinds_tables_and_counts(void **state)
 		r.table = (uint8_t)table;
 		assert_int_equal(valid(&r), table == NFT_GUARD);
 	}
-	r = request(HELPER_ADD, NFT_ELEMENTS_MAX + 1);
-	assert_false(helper_request_valid(&r, HEAD + r.count * ELEMENT));
+	one_more.r = request(HELPER_ADD, NFT_ELEMENTS_MAX + 1);
+	one_more.element = v4(10);
+	assert_false(helper_request_valid(&one_more, HEAD + one_more.r.count * ELEMENT));
+	r = request(HELPER_ADD, 0);
 	r.count = 0xffff; /* the length that it would have wraps in sixteen bits */
 	for (size_t len = 0; len <= sizeof(r); len++)
 		assert_false(helper_request_valid(&r, len));
@@ -201,6 +207,7 @@ static int ask(struct helper_request r, struct helper_answer *a)
 
 static void it_refuses_what_is_no_request(void **state)
 {
+	const struct helper_request whole = request(HELPER_ADD, NFT_ELEMENTS_MAX);
 	static char junk[4096];
 	struct helper_answer a;
 	struct pollfd p = { .fd = helper_fd(h), .events = POLLIN };
@@ -218,8 +225,30 @@ static void it_refuses_what_is_no_request(void **state)
 		assert_int_equal(helper_receive(h, &a), 1);
 		assert_int_equal(a.error, -EINVAL);
 	}
+	/* A whole request, and more. */
+	memcpy(junk, &whole, sizeof(whole));
+	assert_int_equal(send(helper_fd(h), junk, sizeof(whole) + 1, 0), sizeof(whole) + 1);
+	assert_int_equal(poll(&p, 1, 10000), 1);
+	assert_int_equal(helper_receive(h, &a), 1);
+	assert_int_equal(a.error, -EINVAL);
 	assert_int_equal(ask(request(HELPER_COUNT, 0), &a), -ENOENT); /* it goes on */
 	assert_int_equal(helper_receive(h, &a), 0);
+}
+
+/* A program asks at its end, while an earlier answer may be on its way. */
+static void answers_of_earlier_requests(void **state)
+{
+	struct helper_answer earlier = { .id = 0, .error = -EINVAL }, a = { .id = 1, .error = -EPERM };
+	int pair[2];
+
+	(void)state;
+	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair), 0);
+	h = helper_of(pair[0]);
+	assert_int_equal(send(pair[1], &earlier, sizeof(earlier), 0), sizeof(earlier));
+	assert_int_equal(send(pair[1], &a, sizeof(a), 0), sizeof(a));
+	assert_int_equal(ask(request(HELPER_COUNT, 0), &a), -EPERM);
+	close(pair[1]);
+	helper_close(h);
 }
 
 static void signals_of_the_program_do_not_end_it(void **state)
@@ -347,6 +376,7 @@ int main(void)
 						close_helper),
 		cmocka_unit_test_setup_teardown(its_end_is_seen, open_helper, close_helper),
 		cmocka_unit_test_setup_teardown(sending_never_waits, open_helper, close_helper),
+		cmocka_unit_test(answers_of_earlier_requests),
 		cmocka_unit_test(it_dies_with_its_program),
 	};
 

@@ -164,6 +164,8 @@ static void assert_batch(const uint16_t *types, unsigned count, uint32_t first_s
 		assert_int_equal(h->nlmsg_type, MESSAGE(types[i]));
 		assert_int_equal(h->nlmsg_seq, first_seq + 1 + i);
 		assert_int_equal(!!(h->nlmsg_flags & NLM_F_ACK), i + 1 == count);
+		/* A table of somebody else that was made meanwhile is not added to. */
+		assert_int_equal(!!(h->nlmsg_flags & NLM_F_EXCL), types[i] == NFT_MSG_NEWTABLE);
 		assert_string_equal(mnl_attr_get_str(attribute(h, 1)), NFT_GUARD_NAME); /* everywhere 1 */
 		assert_int_equal(((const struct nfgenmsg *)mnl_nlmsg_get_payload(h))->nfgen_family,
 				 NFPROTO_INET);

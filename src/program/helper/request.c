@@ -46,8 +46,7 @@ bool helper_request_valid(const void *data, size_t len)
 	if (r->kind < HELPER_CREATE || r->kind >= HELPER_KINDS || r->table >= NFT_TABLES)
 		return false;
 	has_elements = r->kind == HELPER_ADD || r->kind == HELPER_REMOVE;
-	if (r->count > NFT_ELEMENTS_MAX || has_elements != (r->count > 0) ||
-	    len != head + r->count * sizeof(r->element[0]))
+	if (has_elements != (r->count > 0) || len != head + r->count * sizeof(r->element[0]))
 		return false;
 	for (unsigned i = 0; i < r->count; i++)
 		if (!nft_element_valid(&r->element[i]))
