@@ -20,6 +20,8 @@
 #include "program/log.h"
 #include "build/config.h"
 #include "intercept/check/check.h"
+#include "intercept/pipeline.h"
+#include "intercept/pipelines.h"
 #include "intercept/report/report.h"
 
 #define NAME "intercept"
@@ -28,6 +30,7 @@ struct program {
 	struct config config;
 	struct frame frame;
 	struct workers *workers;
+	struct pipelines *pipelines;
 };
 
 static void log_facts(const struct config *c, const char *where)
@@ -74,8 +77,11 @@ int main(int argc, char **argv)
 		return check_main(c, argv);
 
 	frame_begin(&p.frame, NAME, &c->run);
-	p.workers = workers_open(c, where, sizeof(where), err, sizeof(err));
+	p.workers = workers_new(&c->run, pipeline_idle, err, sizeof(err));
 	if (!p.workers)
+		daemon_fail(1, "%s", err);
+	p.pipelines = pipelines_open(c, p.workers, where, sizeof(where), err, sizeof(err));
+	if (!p.pipelines)
 		daemon_fail(1, "%s", err);
 	log_facts(c, where);
 	frame_report(&p.frame, report_new(p.workers));
@@ -89,7 +95,8 @@ int main(int argc, char **argv)
 
 	workers_stop(p.workers);
 	frame_account(&p.frame);
-	workers_close(p.workers);
+	pipelines_close(p.pipelines);
+	workers_free(p.workers);
 	channel_secret_free(c->secret);
 	args_free();
 	frame_end(&p.frame);

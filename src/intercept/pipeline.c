@@ -20,7 +20,7 @@
 #include "program/clock.h"
 #include "program/log.h"
 #include "intercept/hole/blackhole.h"
-#include "intercept/workers.h"
+#include "intercept/pipelines.h"
 #include "packet/parse.h"
 
 #define TICK_S 1
@@ -58,8 +58,13 @@ static void on_packet(const struct raw_packet *raw, void *arg)
 	enum parse_reason reason = parse_strict(parse_packet(&s, raw), &s);
 
 	p->stats.parse[reason]++;
-	if (reason == PARSE_OK && !workers_hand_over(p, &s, raw))
+	if (reason == PARSE_OK && !pipelines_hand_over(p, &s, raw))
 		pipeline_segment(p, &s, raw->ifindex, raw->pkttype);
+}
+
+void pipeline_idle(void *pipeline)
+{
+	captures_poll(((struct pipeline *)pipeline)->captures);
 }
 
 static void on_tick(evutil_socket_t fd, short what, void *arg)

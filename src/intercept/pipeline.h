@@ -17,13 +17,13 @@
 
 struct event_base;
 struct event;
-struct workers;
+struct pipelines;
 
 /* Everything that a running intercept has. pipeline.c says in which order its parts are called. */
 struct pipeline {
 	const struct config *config;
-	struct workers *workers; /* all, and ... */
-	unsigned worker;         /* ... which one this is */
+	struct pipelines *all; /* of all workers, and ... */
+	unsigned worker;       /* ... whose this one is */
 	struct siphash_key key;
 	struct stats stats;
 	struct captures *captures;
@@ -50,6 +50,8 @@ void watch_given_up(const struct tuple *t, const struct response *r, void *pipel
 struct pipeline *pipeline_new(struct event_base *base, const struct config *c, struct admission *admission);
 /* A segment that another worker captured; see struct raw_packet for the last two. */
 void pipeline_segment(struct pipeline *p, const struct segment *s, int ifindex, uint8_t pkttype);
+/* Take what is captured: what a worker that never sleeps does between the turns of its loop. */
+void pipeline_idle(void *pipeline);
 void pipeline_close(struct pipeline *p);
 
 #endif

@@ -51,7 +51,7 @@ const char *options_set_json(void *into, const char *value)
 
 const char *options_set_workers(void *n, const char *value)
 {
-	return cpus_parse_workers(value, THREADS_MAX, n);
+	return cpus_parse_workers(value, RUN_MAX_WORKERS, n);
 }
 
 const char *options_set_cpus(void *into, const char *value)

@@ -6,12 +6,12 @@
 
 #include "program/args.h"
 #include "program/sandbox.h"
-#include "program/threads.h"
 
 /*
  * The options that say how a program runs, whatever it does. Each program has their values in its `struct
  * config`, as the member `run`, and their rows in its table, wherever they belong there.
  */
+#define RUN_MAX_WORKERS 32
 #define RUN_MAX_CPUS 256
 #define RUN_PATH_SIZE 4096
 typedef char run_path[RUN_PATH_SIZE]; /* absolute, because a daemon works in "/"; "": none */
@@ -28,7 +28,7 @@ struct run_config {
 	uint64_t stats_interval;     /* --stats, ns; 0: none */
 	struct sandbox_user user;    /* --user */
 	bool no_sandbox;             /* --no-sandbox */
-	unsigned workers;            /* --workers; 1 to THREADS_MAX */
+	unsigned workers;            /* --workers; 1 to RUN_MAX_WORKERS */
 	unsigned cpus[RUN_MAX_CPUS]; /* --cpus: worker i is bound to the (i mod n_cpus)-th */
 	unsigned n_cpus;             /* 0: no pinning */
 	bool busy_poll;              /* --busy-poll: workers never sleep */

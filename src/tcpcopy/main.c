@@ -23,6 +23,7 @@
 #include "tcpcopy/check/check.h"
 #include "tcpcopy/check/diagnosis.h"
 #include "tcpcopy/config/lock.h"
+#include "tcpcopy/pipelines.h"
 #include "tcpcopy/report/report.h"
 
 #define NAME "tcpcopy"
@@ -31,6 +32,7 @@ struct program {
 	struct config config;
 	struct frame frame;
 	struct workers *workers;
+	struct pipelines pipelines;
 	struct diagnosis *diagnosis;
 };
 
@@ -66,8 +68,8 @@ int main(int argc, char **argv)
 	frame_begin(&p.frame, NAME, &c->run);
 	if (lock_rules(c, err, sizeof(err)))
 		daemon_fail(1, "%s", err);
-	p.workers = workers_open(c, err, sizeof(err));
-	if (!p.workers)
+	p.workers = workers_new(&c->run, pipeline_idle, err, sizeof(err));
+	if (!p.workers || pipelines_open(&p.pipelines, c, p.workers, err, sizeof(err)))
 		daemon_fail(1, "%s", err);
 	p.diagnosis = diagnosis_open(c, p.workers, p.frame.base);
 	config_log_facts(c);
@@ -75,14 +77,15 @@ int main(int argc, char **argv)
 	sandbox_keep_readable("/proc/net");
 	sandbox_keep_readable("/proc/sys/net");
 	frame_confine(&p.frame);
-	if (workers_start(p.workers, p.frame.base, on_started, &p, err, sizeof(err)))
+	if (pipelines_start(&p.pipelines, p.frame.base, on_started, &p, err, sizeof(err)))
 		daemon_fail(1, "%s", err);
 	frame_run(&p.frame);
 
 	diagnosis_close(p.diagnosis);
-	workers_stop(p.workers);
+	pipelines_stop(&p.pipelines);
 	frame_account(&p.frame);
-	workers_close(p.workers);
+	pipelines_close(&p.pipelines);
+	workers_free(p.workers);
 	channel_secret_free(c->secret);
 	frame_end(&p.frame);
 	return 0;

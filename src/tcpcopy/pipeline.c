@@ -82,6 +82,11 @@ void pipeline_readable(int fd, short what, void *arg)
 	batch_done(arg);
 }
 
+void pipeline_idle(void *p)
+{
+	pipeline_readable(-1, 0, p);
+}
+
 void pipeline_timer(evutil_socket_t fd, short what, void *arg)
 {
 	struct pipeline *p = arg;

@@ -62,6 +62,8 @@ int pipeline_open(struct pipeline *p, const struct config *c, const struct fanou
 int pipeline_start(struct pipeline *p);
 /* An event: take what the source with descriptor @fd has; -1: what any has. */
 void pipeline_readable(int fd, short what, void *pipeline);
+/* Take what all sources have: what a worker that never sleeps does between the turns of its loop. */
+void pipeline_idle(void *pipeline);
 /* Take nothing more, reset what is open on the targets. The counters stay readable. */
 void pipeline_stop(struct pipeline *p);
 /* Say BYE to the assistants, close everything. */

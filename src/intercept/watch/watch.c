@@ -10,7 +10,7 @@
 
 #include "program/clock.h"
 #include "program/log.h"
-#include "intercept/workers.h"
+#include "intercept/pipelines.h"
 
 static void forget(struct pipeline *p, struct watch *w)
 {
@@ -94,7 +94,7 @@ static void on_target(struct client *client, const struct endpoint *e, void *arg
 	client->targets[client->n_targets++] = *e;
 	announce_use(&p->announce, e);
 	if (!client->spreads)
-		workers_announce(p, e, true);
+		pipelines_announce(p, e, true);
 }
 
 static void on_probe(struct client *client, const struct msg_watch *m, void *arg)
@@ -117,7 +117,7 @@ static void on_up(struct client *client, void *arg)
 	p->stats.connections++;
 	client->up_at = clock_now();
 	if (!client->spreads)
-		workers_count_plain(p, 1);
+		pipelines_count_plain(p, 1);
 	client->kernel_drops_before = captures_counters(p->captures).kernel_drops;
 	client->unowned_before = p->stats.unowned;
 }
@@ -180,7 +180,7 @@ void watch_release_all(struct pipeline *p, struct client *client)
 
 		announce_release(&p->announce, e, clock_now());
 		if (!client->spreads)
-			workers_announce(p, e, false);
+			pipelines_announce(p, e, false);
 	}
 }
 
@@ -192,12 +192,12 @@ static void on_down(struct client *client, void *arg)
 	watch_release_all(arg, client);
 	probe_end(((struct pipeline *)arg)->probe, client);
 	if (!client->spreads)
-		workers_count_plain(arg, -1);
+		pipelines_count_plain(arg, -1);
 }
 
 static bool on_elsewhere(int fd, const struct endpoint *from, unsigned worker, void *arg)
 {
-	return workers_hand_connection(arg, worker, fd, from);
+	return pipelines_hand_connection(arg, worker, fd, from);
 }
 
 static void on_refused(bool foreign, void *arg)

@@ -21,6 +21,7 @@
 
 #include <linux/if_packet.h>
 #include <netinet/in.h>
+#include <sys/random.h>
 
 #define GOLDEN 0x9e3779b1u /* 2^32 / phi, made odd */
 
@@ -41,6 +42,12 @@ static uint32_t fold(const struct addr *a)
 	for (unsigned i = 0; i < sizeof(a->b); i++)
 		sum ^= (uint32_t)a->b[i] << (24 - i % 4 * 8);
 	return sum;
+}
+
+int fanout_init(struct fanout *f, unsigned workers, bool source_port_only)
+{
+	*f = (struct fanout){ .workers = workers, .source_port_only = source_port_only };
+	return getrandom(&f->seed, sizeof(f->seed), 0) == sizeof(f->seed) ? 0 : -1;
 }
 
 unsigned fanout_worker(const struct fanout *f, const struct tuple *t)

@@ -33,6 +33,9 @@ struct fanout {
 	bool source_port_only;
 };
 
+/* For @workers, with a new random seed. 0; -1: the kernel gives no random bytes. */
+int fanout_init(struct fanout *f, unsigned workers, bool source_port_only);
+
 unsigned fanout_worker(const struct fanout *f, const struct tuple *t);
 /* With source_port_only. @port in host byte order, as all ports here. */
 unsigned fanout_port_worker(const struct fanout *f, uint16_t port);

@@ -17,6 +17,7 @@
 #include "io/inject/route.h"
 #include "tcpcopy/check/parts.h"
 #include "tcpcopy/check/probe.h"
+#include "tcpcopy/pipeline.h"
 
 #define LOOK_S 1
 #define PATIENCE (5 * NS_PER_SEC) /* with sessions, and without a response */

@@ -1,7 +1,8 @@
 #ifndef TCPCOPY_CHECK_DIAGNOSIS_H
 #define TCPCOPY_CHECK_DIAGNOSIS_H
 
-#include "tcpcopy/workers.h"
+#include "program/workers.h"
+#include "tcpcopy/config/config.h"
 
 /*
  * A tcpcopy that replicates and never hears an answer says once in the log which hop is broken. On

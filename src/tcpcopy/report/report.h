@@ -3,7 +3,7 @@
 
 #include "program/reporter.h"
 #include "tcpcopy/report/account.h"
-#include "tcpcopy/workers.h"
+#include "program/workers.h"
 
 /* What tcpcopy says of itself while it works. @c and @w must outlive it. NULL: out of memory. */
 struct reporter *report_new(const struct config *c, struct workers *w);
