@@ -10,10 +10,10 @@
  *     guard.c -- helper_send() --> request --> helper_request_valid() -> nft.c --> kernel
  *             <-- event at helper_fd() --- answer <----------------------'
  *
- * An attacker who controls the program can make these requests and no others. A request carries no names, rules
- * or text, only the number of a table, and endpoints; request.c checks every byte. An attacker who controls the
- * helper has one capability in this network namespace, two sockets and seven system calls. None of
- * these opens a file, starts a program or makes a socket.
+ * An attacker who controls the program can make these requests and no others. A request carries no names,
+ * rules or text, only the number of a table, and endpoints; request.c checks every byte. An attacker who
+ * controls the helper has one capability in this network namespace, two sockets, and three system calls:
+ * to receive, to send and to end.
  *
  * The helper ends when the program closes its socket, and when the thread that forked it ends
  * (PR_SET_PDEATHSIG), even while it is stopped. It ignores the signals that end the program, because the
@@ -55,9 +55,8 @@ struct helper {
 
 static const int ignored[] = { SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGPIPE };
 
-/* All that it calls. */
-static const char *const calls[] = { "recvfrom",   "sendto",       "close",           "exit",
-				     "exit_group", "rt_sigreturn", "restart_syscall", NULL };
+/* All that it calls once it serves. */
+static const char *const calls[] = { "recvfrom", "sendto", "exit_group", NULL };
 
 struct service {
 	struct nft nft;
