@@ -61,9 +61,12 @@ help:
 	@echo 'check              unit, layers'
 	@echo 'sim                run the session engine in simulated worlds; SEEDS=1-2000 DAYS=1-60'
 	@echo 'oracle             give the same segments to the kernel and to the engine, as root; CASES=10000'
+	@echo 'gates              layers, format, spelling, scripts, manuals, lint: what can be said of the text alone'
 	@echo 'layers             do includes go one way, and is the core pure?'
-	@echo 'lint               cppcheck and clang-tidy, where they are installed'
-	@echo 'fuzz               build fuzz/fuzz_*.c (clang) below build/'
+	@echo 'format spelling    clang-format, codespell'
+	@echo 'scripts manuals    shellcheck and pyflakes, mandoc'
+	@echo 'lint               cppcheck and clang-tidy'
+	@echo 'fuzz               build fuzz/fuzz_*.c (clang) below build/; fuzz-run also runs each, FUZZ_SECONDS=5'
 	@echo 'bench              what single operations cost: name, value and unit, with tabs between them'
 	@echo 'bench-all          also whole programs in the lab, as root; bench/run -h for parts of it'
 	@echo 'lab/relay          the wire with faults that the lab uses'
@@ -194,19 +197,49 @@ oracle: build/test/oracle
 layers: $(call archives,packet stream session,build)
 	$(SRCDIR)/test/layers $(SRCDIR) $(if $(INSTRUMENT),,build)
 
-lint_sources = $(foreach f,$(folders),$(call sources,$f) $(wildcard $(SRCDIR)/src/$f/main.c)) $(wildcard $(SRCDIR)/lab/*.c)
-lint: config.mk
-	@status=0; \
-	if command -v cppcheck >/dev/null; then \
-		cppcheck -q --std=c11 -D_GNU_SOURCE -D__linux__ $(includes) --inline-suppr --error-exitcode=1 \
-			--enable=warning,performance,portability --suppress=missingIncludeSystem \
-			$(lint_sources) || status=1; \
-	else echo 'lint: no cppcheck (apt-get install cppcheck)'; fi; \
-	if command -v clang-tidy >/dev/null; then \
-		clang-tidy --quiet --warnings-as-errors='*' $(lint_sources) -- \
-			$(language) $(includes) $(package_cflags) || status=1; \
-	else echo 'lint: no clang-tidy (apt-get install clang-tidy)'; fi; \
-	exit $$status
+# Each of these fails when its tool is not there: lab/install-packages installs them all.
+gates: layers format spelling scripts manuals lint
+
+c_files = $(shell find $(addprefix $(SRCDIR)/,src test fuzz bench lab) -name '*.[ch]')
+format:
+	clang-format -n -Werror $(c_files)
+
+# .codespellrc has the words that are right all the same.
+spelling:
+	cd $(SRCDIR) && codespell README.md .ci check configure demo bench dist doc fuzz lab man src test Makefile
+
+# What the first line says of a file, not its name: some have no suffix.
+scripts_in = $(shell grep -rIlE '^\#! ?/(usr/)?bin/(env )?$1' $(addprefix $(SRCDIR)/,.ci check configure demo bench lab test))
+scripts:
+	shellcheck $(call scripts_in,(ba|da)?sh)
+	pyflakes3 $(sort $(call scripts_in,python3) $(shell find $(addprefix $(SRCDIR)/,bench lab test) -name '*.py'))
+
+# Which other manuals are installed is no matter of ours.
+manuals:
+	! mandoc -Tlint $(manuals) 2>&1 | grep -v -e 'referenced manual not found' -e 'outdated mandoc.db'
+
+lint: cppcheck tidy
+cppcheck: config.mk
+	@mkdir -p build/lint/cppcheck
+	cppcheck -q -j2 --cppcheck-build-dir=build/lint/cppcheck --std=c11 -D_GNU_SOURCE -D__linux__ $(includes) \
+		-I$(SRCDIR)/test/unit -I$(SRCDIR)/test/sim --inline-suppr --error-exitcode=1 \
+		--enable=warning,performance,portability --suppress=missingIncludeSystem \
+		$(filter %.c,$(c_files))
+
+# The analyzer takes a second for a file, so it looks again only at what was compiled again; make -j has it look
+# at several at once. What it says on stderr is how much it does not say.
+tidy_file = $(call step,TIDY,$<) mkdir -p $(@D) && clang-tidy --quiet --warnings-as-errors='*' $< -- $(language) $(includes) \
+	$(package_cflags) $(test_includes) -I$(SRCDIR)/test/sim -DTEST_DIR='""' -isystem /usr/include/lwip \
+	2>$@.stderr && touch $@
+build/lint/%.tidy: $(SRCDIR)/src/%.c build/obj/%.o $(SRCDIR)/.clang-tidy
+	$(tidy_file)
+build/lint/%.tidy: $(SRCDIR)/%.c $(filter %.h,$(c_files)) $(SRCDIR)/.clang-tidy
+	$(tidy_file)
+tidy: $(patsubst build/obj/%.o,build/lint/%.tidy,$(foreach f,$(folders),$(call objects,$f,build/obj)) \
+	$(foreach p,$(programs),build/obj/$p/main.o)) build/lint/lab/relay.tidy
+
+# Also what does not ship.
+tidy-all: tidy $(patsubst $(SRCDIR)/%.c,build/lint/%.tidy,$(wildcard $(addprefix $(SRCDIR)/,test/*/*.c fuzz/*.c bench/*.c)))
 
 # --- fuzzers and benchmarks -----------------------------------------------------------------------------------------
 FUZZ_CC ?= clang
@@ -236,6 +269,15 @@ build/fuzz/$1: build/fuzz/$1.o $(call archives,$(call uses,$1),build/fuzz)
 endef
 $(foreach t,$(fuzz_names),$(eval $(call fuzz_program,$t)))
 fuzz: $(addprefix build/fuzz/,$(fuzz_names))
+
+# Each for so many seconds, from nothing; what it finds is left below build/fuzz.
+FUZZ_SECONDS ?= 5
+fuzz-run: $(addprefix fuzz-run-,$(fuzz_names))
+fuzz-run-%: build/fuzz/%
+	@rm -rf $<.corpus && mkdir $<.corpus
+	@$< -max_total_time=$(FUZZ_SECONDS) -print_final_stats=1 -artifact_prefix=$<. $<.corpus >$<.log 2>&1 || \
+		{ tail -n 40 $<.log; exit 1; }
+	@echo "$*: $$(sed -n 's/^stat::number_of_executed_units: //p' $<.log) executions"
 
 bench_names := $(patsubst $(SRCDIR)/bench/%.c,%,$(wildcard $(SRCDIR)/bench/bench_*.c))
 build/bench/%.o: $(SRCDIR)/bench/%.c config.mk
@@ -292,13 +334,13 @@ uninstall:
 	-[ ! -d $(DESTDIR)$(docdir) ] || rmdir $(DESTDIR)$(docdir)
 
 clean:
-	rm -rf build/obj build/sim build/test build/tools build/fuzz build/bench build/man build/dist build/*.a build/*.list tcpcopy intercept lab/relay
+	rm -rf build/obj build/sim build/test build/tools build/fuzz build/bench build/lint build/man build/dist build/*.a build/*.list tcpcopy intercept lab/relay
 
 distclean: clean
 	rm -rf build config.mk
 	$(if $(filter-out .,$(SRCDIR)),rm -f Makefile)
 
-.PHONY: all help install uninstall unit sim oracle cmocka check layers lint fuzz bench bench-tools bench-all clean distclean always
+.PHONY: all help install uninstall unit sim oracle cmocka check gates layers format spelling scripts manuals lint cppcheck tidy tidy-all fuzz fuzz-run $(addprefix fuzz-run-,$(fuzz_names)) bench bench-tools bench-all clean distclean always
 .SECONDARY:
 
 -include $(wildcard build/obj/*/*.d build/obj/*/*/*.d build/test/*.d build/sim/*.d build/kernel/*.d build/tools/*.d build/fuzz/*.d build/fuzz/obj/*/*.d build/fuzz/obj/*/*/*.d build/bench/*.d build/tools/*.d)

@@ -97,6 +97,7 @@ static struct endpoint get_endpoint(struct reader *r)
 {
 	struct endpoint e;
 
+	/* cppcheck-suppress uninitvar ; it is what get_bytes() fills */
 	get_bytes(r, e.addr.b, sizeof(e.addr.b));
 	e.port = (uint16_t)get(r, 2);
 	return e;

@@ -14,8 +14,8 @@
  * (type, length of the body), then the body, all big-endian.
  */
 #define CHANNEL_PORT 36524
-#define CHANNEL_VERSION_MIN 1
-#define CHANNEL_VERSION_MAX 1
+#define CHANNEL_VERSION_MIN 1u
+#define CHANNEL_VERSION_MAX 1u
 #define MESSAGE_MAX_LEN                                                                                      \
 	512 /* largest frame of version 1, header included; a longer one is a protocol error */
 #define MESSAGE_HEADER_LEN 4

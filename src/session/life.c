@@ -217,10 +217,10 @@ void session_start(struct engine *e, struct session *s, uint64_t now)
 {
 	/* it ended while it waited: what it waited for, we wait for */
 	while (s->pred && s->pred->events & EV_ENDED && s->pred->pred) {
-		struct session *skipped = s->pred;
+		struct session *skipped = s->pred, *before = skipped->pred;
 
-		s->pred = skipped->pred;
-		s->pred->succ = s;
+		s->pred = before;
+		before->succ = s;
 		skipped->pred = skipped->succ = NULL;
 	}
 	if (s->pred && !(s->pred->events & EV_ENDED)) {
@@ -256,7 +256,7 @@ struct session *session_observe_again(struct engine *e, struct session *s, bool 
 	o->captured_last = s->captured_last;
 	o->rejoins = (uint8_t)MIN(s->rejoins + 1, 10);
 	o->rejoin_after =
-		at_once && !s->rejoins ? now : now + MIN(REJOIN_FIRST << (o->rejoins - 1), REJOIN_MAX);
+		at_once && !s->rejoins ? now : now + MIN(REJOIN_FIRST << MIN(s->rejoins, 9), REJOIN_MAX);
 	return o;
 }
 

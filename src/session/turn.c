@@ -66,24 +66,22 @@ static bool answer_may_pause(const struct session *s, uint64_t *quiet)
 	return s->answered_any && s->psh_seen && s->snd_una == s->turn_end;
 }
 
-/*
- * May what waited with @expect and capture time @at go now? Names the counter of the way it goes by; NULL:
- * it waits.
- */
-static uint64_t *way_out(struct engine *e, const struct session *s, uint32_t expect, uint64_t at,
-			 uint64_t now)
+/* May what waited with @expect and capture time @at go now? Counts it by the way it goes. */
+static bool may_go(struct engine *e, const struct session *s, uint32_t expect, uint64_t at, uint64_t now)
 {
 	uint64_t quiet;
 
 	if (s->answered >= expect)
-		return &e->n.released_on_answer;
-	if (s->events & EV_TARGET_FIN)
-		return &e->n.released_on_close;
-	if (now >= at + e->cfg.hold)
-		return &e->n.released_on_deadline;
-	if (answer_may_pause(s, &quiet) && now >= s->answer_last + quiet)
-		return &e->n.released_on_pause;
-	return NULL;
+		e->n.released_on_answer++;
+	else if (s->events & EV_TARGET_FIN)
+		e->n.released_on_close++;
+	else if (now >= at + e->cfg.hold)
+		e->n.released_on_deadline++;
+	else if (answer_may_pause(s, &quiet) && now >= s->answer_last + quiet)
+		e->n.released_on_pause++;
+	else
+		return false;
+	return true;
 }
 
 static void release(struct session *s)
@@ -123,13 +121,10 @@ static uint64_t rst_deadline(const struct engine *e, const struct session *s)
 void turn_check(struct engine *e, struct session *s, uint64_t now)
 {
 	while (s->hold) {
-		uint64_t *way = way_out(e, s, s->hold->expect, s->hold->captured_at, now);
-
-		if (!way) {
+		if (!may_go(e, s, s->hold->expect, s->hold->captured_at, now)) {
 			arm(e, s, s->hold->captured_at + e->cfg.hold);
 			return;
 		}
-		(*way)++;
 		e->turns_waiting--;
 		release(s);
 	}

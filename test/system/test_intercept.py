@@ -19,7 +19,7 @@ import subprocess
 import time
 
 import pytest
-from conftest import BIN, TOP, Echo, Program, wait_until
+from conftest import BIN, TOP, Program, wait_until
 
 INTERCEPT = BIN / "intercept"
 CHANNEL_PORT = 36524

@@ -74,6 +74,8 @@ static void print_pid(void)
 
 	if (f && fscanf(f, "%ld", &pid) == 1)
 		printf("%ld\n", pid);
+	if (f)
+		fclose(f);
 }
 
 int main(void)

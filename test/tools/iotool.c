@@ -307,11 +307,13 @@ static int run_send(char **argv)
 	uint64_t cpu;
 
 	t.len = (uint32_t)strtoul(argv[4], NULL, 10);
-	payload = malloc(t.len + 1);
-	if (!payload || !addr_parse(&t.tuple.src.addr, argv[0]) || !addr_parse(&to[0], argv[2]))
+	if (!addr_parse(&t.tuple.src.addr, argv[0]) || !addr_parse(&to[0], argv[2]))
 		return usage();
 	to[1] = to[0];
 	if (also && !addr_parse(&to[1], also))
+		return usage();
+	payload = malloc(t.len + 1);
+	if (!payload)
 		return usage();
 	t.payload = payload;
 	t.tuple.src.port = (uint16_t)atoi(argv[1]);

@@ -146,7 +146,9 @@ void arrivals_free(struct arrivals *a)
 {
 	if (!a)
 		return;
-	while (a->first)
-		close(unlink_arrival(a->first));
+	for (struct arrival *x = a->first, *next; x; x = next) {
+		next = x->next;
+		close(unlink_arrival(x));
+	}
 	free(a);
 }

@@ -390,9 +390,10 @@ void clients_close(struct clients *all, const char *why)
 {
 	if (!all)
 		return;
-	while (all->first) {
-		channel_conn_close(all->first->conn, why);
-		drop(all->first);
+	for (struct client *p = all->first, *next; p; p = next) {
+		next = p->next;
+		channel_conn_close(p->conn, why);
+		drop(p);
 	}
 	for (unsigned i = 0; i < all->n_listeners; i++) {
 		event_free(all->listeners[i].event);

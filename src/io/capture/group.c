@@ -156,7 +156,7 @@ static bool take_turns(struct capture_group *g, struct capture_turn *taken[FANOU
 
 static void *run(void *arg)
 {
-	struct capture_turn *taken[FANOUT_MAX_WORKERS];
+	struct capture_turn *taken[FANOUT_MAX_WORKERS] = { NULL };
 	struct capture_group *g = arg;
 	struct fanout_members m;
 	int error;

@@ -66,6 +66,7 @@ struct ring {
 
 static struct tpacket_block_desc *block(const struct ring *r, unsigned i)
 {
+	/* NOLINTNEXTLINE(clang-analyzer-core.DivideZero): a ring has BLOCKS_LEAST blocks or more */
 	return (void *)(r->map + (size_t)(i % r->blocks) * r->block_bytes);
 }
 
