@@ -134,14 +134,8 @@ struct source_counters captures_counters(struct captures *all)
 		struct one *o = &all->list[i];
 		struct source_counters c;
 
-		o->source->ops->counters(o->source, &c);
-		sum.packets += c.packets;
-		sum.bytes += c.bytes;
-		sum.truncated += c.truncated;
-		sum.kernel_drops += c.kernel_drops;
-		sum.let_in += c.let_in;
-		sum.outdated += c.outdated;
-		sum.errors += c.errors;
+		source_counters(o->source, &c);
+		source_counters_add(&sum, &c);
 		if (c.errors != o->errors)
 			log_err("%s", o->source->error);
 		o->errors = c.errors;

@@ -100,11 +100,11 @@ struct pipeline *pipeline_new(struct event_base *base, const struct config *c, s
 	p->early = early_new(&p->key, watch_given_up, p);
 	p->orphans = orphans_new(&p->key);
 	p->relay = relay_new(&p->stats);
-	p->probe = probe_new(base, c, &p->announce);
+	p->findings = findings_new(base, c, &p->announce);
 	p->captures = p->announce.captures = captures_new(base, on_packet, p);
 	p->clients = clients_new(base, c, admission, &watch_handler, p);
 	p->tick = event_new(base, -1, EV_PERSIST, on_tick, p);
-	if (p->route && p->early && p->orphans && p->relay && p->probe && p->captures && p->clients &&
+	if (p->route && p->early && p->orphans && p->relay && p->findings && p->captures && p->clients &&
 	    p->tick && !event_add(p->tick, &(struct timeval){ TICK_S, 0 }))
 		return p;
 failed:
@@ -127,7 +127,7 @@ void pipeline_close(struct pipeline *p)
 	orphans_free(p->orphans);
 	relay_free(p->relay);
 	route_free(p->route);
-	probe_free(p->probe);
+	findings_free(p->findings);
 	if (p->tick)
 		event_free(p->tick);
 	free(p);

@@ -34,7 +34,7 @@ struct pipeline {
 	struct relay *relay;
 	struct clients *clients;
 	struct guard *guard; /* of all workers; not owned */
-	struct probe *probe;
+	struct findings *findings;
 	struct announce announce;
 	struct event *tick;
 	bool leaks; /* the kernel was found forwarding; said once */

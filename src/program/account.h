@@ -38,6 +38,11 @@ struct account_table {
 	size_t n_equations;
 };
 
+/* The rows of the log, which is the process's and not a worker's: see log_lines_suppressed(). */
+#define ACCOUNT_LOG(X)                                                                                       \
+	X(suppressed, "log lines suppressed because too many were alike")                                    \
+	X(dropped, "log lines that could not be written")
+
 /* The sum that @terms names; *@unknown, if not NULL, says whether a name was not in the table. */
 uint64_t account_sum(const struct account_table *t, const uint64_t *value, const char *terms, bool *unknown);
 

@@ -32,7 +32,7 @@ void reporter_free(struct reporter *r)
 	if (!r)
 		return;
 	replace_close(r->file);
-	r->ops->free(r);
+	free(r);
 }
 
 char *reporter_time(const struct reporter *r, uint64_t at, char out[ACCOUNT_TIME_LEN])

@@ -12,7 +12,8 @@
 /*
  * A running program's reports of itself: the line of --stats, the account in the log, the file of --report,
  * the screen of --status. When they are made and where they go is the same for every program; what they say
- * is the program's, in a struct that has a struct reporter in it. All of it belongs to the main thread.
+ * is the program's, in a
+ * struct from the heap whose first member is a struct reporter. All of it belongs to the main thread.
  */
 struct reporter;
 struct replace;
@@ -28,7 +29,6 @@ struct reporter_ops {
 	void (*screen)(struct reporter *r, FILE *to);
 	/* Add to @all, which has the name of the program, its age and such. 0, or -1: out of memory. */
 	int (*json)(struct reporter *r, struct json_t *all);
-	void (*free)(struct reporter *r);
 };
 
 #define REPORTER_LEAST (NS_PER_SEC / 2) /* between the counts that a rate is made of */

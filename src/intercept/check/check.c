@@ -25,7 +25,7 @@
 #include "intercept/hole/blackhole.h"
 #include "intercept/hole/guard.h"
 #include "io/capture/filter.h"
-#include "io/host/host.h"
+#include "io/host/checks.h"
 #include "io/host/offloads.h"
 #include "io/capture/source.h"
 #include "packet/build.h"
@@ -52,19 +52,13 @@ static void check_interfaces(struct check_report *report, void *arg)
 	if (!c->n_interfaces)
 		check_note(report, CHECK_BROKEN, "no interface but loopback is up: nothing can be captured");
 	for (unsigned i = 0; i < c->n_interfaces; i++) {
-		struct check_result r = { 0 };
 		char on[200];
 
-		if (host_interface_is_up(c->interfaces[i])) {
-			offloads_text(on, sizeof(on), c->interfaces[i]);
-			check_note(report, CHECK_OK,
-				   "%s is up; nothing depends on its offloads (enabled: %s)",
-				   c->interfaces[i], on[0] ? on : "none");
+		if (!host_check_interface(report, c->interfaces[i]))
 			continue;
-		}
-		check_text(&r, CHECK_BROKEN, "%s is down: nothing is captured there", c->interfaces[i]);
-		check_cure(&r, "this host", "ip link set %s up", c->interfaces[i]);
-		check_say(report, &r);
+		offloads_text(on, sizeof(on), c->interfaces[i]);
+		check_note(report, CHECK_OK, "%s is up; nothing depends on its offloads (enabled: %s)",
+			   c->interfaces[i], on[0] ? on : "none");
 	}
 }
 
@@ -127,24 +121,13 @@ static void check_filter(struct check_report *report, void *arg)
 
 static void check_kernel(struct check_report *report, void *arg)
 {
-	const struct checking *k = arg;
-	struct capture_options o = { .interface = k->config->interfaces[0],
-				     .filter = "tcp",
-				     .ring_bytes = 1u << 20 };
-	char err[512];
-	struct source *s;
+	const struct config *c = ((const struct checking *)arg)->config;
+	const struct capture_options o = { .interface = c->interfaces[0],
+					   .filter = "tcp",
+					   .ring_bytes = 1u << 20 };
 
-	if (!host_has_capability(HOST_CAP_NET_RAW) || !k->config->n_interfaces)
-		return;
-	s = capture_open(&o, err, sizeof(err));
-	if (!s)
-		check_note(report, CHECK_BROKEN, "%s", err);
-	else if (s->error[0])
-		check_note(report, CHECK_WARNING, "%s", s->error);
-	else
-		check_note(report, CHECK_OK, "capturing with TPACKET_V3, PACKET_VNET_HDR, PACKET_FANOUT");
-	if (s)
-		source_close(s);
+	if (c->n_interfaces)
+		host_check_capture(report, &o);
 }
 
 static void check_forwarding(struct check_report *report, void *arg)

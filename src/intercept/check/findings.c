@@ -29,6 +29,7 @@
 #include "intercept/hole/blackhole.h"
 #include "intercept/check/check.h"
 #include "io/capture/filter.h"
+#include "io/host/host.h"
 #include "io/inject/route.h"
 #include "packet/parse.h"
 
@@ -38,7 +39,7 @@ SANDBOX_CALLS("bind", "setsockopt", "recvfrom");
 #define LOOK_S 60
 #define PACKETS_AT_ONCE 64
 
-struct probe {
+struct findings {
 	const struct config *config;
 	const struct announce *announce;
 	int fd; /* -1: none */
@@ -48,14 +49,14 @@ struct probe {
 	struct msg_findings found;
 };
 
-static bool listen_to(struct probe *p, unsigned short protocol)
+static bool listen_to(struct findings *p, unsigned short protocol)
 {
 	struct sockaddr_ll ll = { .sll_family = AF_PACKET, .sll_protocol = htons(protocol) };
 
 	return p->fd >= 0 && !bind(p->fd, (struct sockaddr *)&ll, sizeof(ll));
 }
 
-static void stop(struct probe *p)
+static void stop(struct findings *p)
 {
 	p->client = NULL;
 	listen_to(p, ETH_P_LOOP);
@@ -71,15 +72,7 @@ static void on_end(evutil_socket_t fd, short what, void *arg)
 	stop(arg);
 }
 
-static bool is_captured(const struct config *c, const char *interface)
-{
-	for (unsigned i = 0; i < c->n_interfaces; i++)
-		if (!strcmp(c->interfaces[i], interface))
-			return true;
-	return false;
-}
-
-static void count(struct probe *p, const struct segment *s, const struct sockaddr_ll *from)
+static void count(struct findings *p, const struct segment *s, const struct sockaddr_ll *from)
 {
 	struct msg_findings *f = &p->found;
 	bool out = from->sll_pkttype == PACKET_OUTGOING;
@@ -97,14 +90,14 @@ static void count(struct probe *p, const struct segment *s, const struct sockadd
 		return;
 	f->arrived++;
 	if_indextoname((unsigned)from->sll_ifindex, interface);
-	f->captured += is_captured(p->config, interface);
+	f->captured += host_interface_among(p->config->interfaces, p->config->n_interfaces, interface);
 	if (!(f->facts & FINDING_CLIENT_HERE))
 		snprintf(f->interface, sizeof(f->interface), "%s", interface);
 }
 
 static void on_readable(evutil_socket_t fd, short what, void *arg)
 {
-	struct probe *p = arg;
+	struct findings *p = arg;
 	uint8_t packet[128];
 
 	(void)what;
@@ -147,7 +140,7 @@ static void find_address(struct msg_findings *f, const struct addr *a)
 }
 
 /* What is so without waiting for any packet. */
-static void learn(struct probe *p)
+static void learn(struct findings *p)
 {
 	const struct config *c = p->config;
 	struct msg_findings *f = &p->found;
@@ -159,7 +152,7 @@ static void learn(struct probe *p)
 		snprintf(f->interface, sizeof(f->interface), "%.15s", route.interface);
 		if (route.has_source)
 			f->address = route.source;
-		if (!route.local && !is_captured(c, route.interface))
+		if (!route.local && !host_interface_among(c->interfaces, c->n_interfaces, route.interface))
 			f->facts |= FINDING_UNCAPTURED;
 	}
 	if (route_is_local(source))
@@ -176,7 +169,7 @@ static void learn(struct probe *p)
 }
 
 /* The kernel lets nothing else of this host into the socket. */
-static bool narrow(struct probe *p)
+static bool narrow(struct findings *p)
 {
 	char filter[600], a[ADDR_TEXT_LEN], b[ADDR_TEXT_LEN], err[256];
 	struct bpf_program program;
@@ -195,7 +188,7 @@ static bool narrow(struct probe *p)
 	return done;
 }
 
-void probe_ask(struct probe *p, struct client *client, const struct msg_watch *m)
+void findings_ask(struct findings *p, struct client *client, const struct msg_watch *m)
 {
 	const struct timeval later = { LOOK_S, 0 };
 	struct message answer = { .type = MSG_FINDINGS };
@@ -215,15 +208,15 @@ void probe_ask(struct probe *p, struct client *client, const struct msg_watch *m
 	channel_conn_send(client->conn, &answer);
 }
 
-void probe_end(struct probe *p, const struct client *client)
+void findings_end(struct findings *p, const struct client *client)
 {
 	if (p->client == client)
 		stop(p);
 }
 
-struct probe *probe_new(struct event_base *base, const struct config *c, const struct announce *a)
+struct findings *findings_new(struct event_base *base, const struct config *c, const struct announce *a)
 {
-	struct probe *p = calloc(1, sizeof(*p));
+	struct findings *p = calloc(1, sizeof(*p));
 
 	if (!p)
 		return NULL;
@@ -234,13 +227,13 @@ struct probe *probe_new(struct event_base *base, const struct config *c, const s
 	if (p->fd >= 0)
 		p->readable = event_new(base, p->fd, EV_READ | EV_PERSIST, on_readable, p);
 	if (!p->end) {
-		probe_free(p);
+		findings_free(p);
 		return NULL;
 	}
 	return p;
 }
 
-void probe_free(struct probe *p)
+void findings_free(struct findings *p)
 {
 	if (!p)
 		return;

@@ -6,15 +6,15 @@
 #include "intercept/clients/clients.h"
 
 struct event_base;
-struct probe;
+struct findings;
 
 /* What becomes of one tuple on this host (doc/PROTOCOL.md, PROBE). NULL: no memory. */
-struct probe *probe_new(struct event_base *base, const struct config *c, const struct announce *a);
-void probe_free(struct probe *p);
+struct findings *findings_new(struct event_base *base, const struct config *c, const struct announce *a);
+void findings_free(struct findings *p);
 
 /* @client asks; it is answered at once. */
-void probe_ask(struct probe *p, struct client *client, const struct msg_watch *m);
+void findings_ask(struct findings *p, struct client *client, const struct msg_watch *m);
 /* @client goes. */
-void probe_end(struct probe *p, const struct client *client);
+void findings_end(struct findings *p, const struct client *client);
 
 #endif

@@ -8,7 +8,6 @@
  */
 #include "intercept/report/account.h"
 
-#include "program/log.h"
 #include "base/util.h"
 #include "intercept/captures.h"
 
@@ -70,13 +69,12 @@ void account_collect(void *pipeline, void *sum)
 	const struct source_counters c = captures_counters(p->captures);
 	const struct stats *s = &p->stats;
 	uint64_t *row = sum;
-	const uint64_t seen = c.packets + c.kernel_drops + c.outdated;
 
 	row[ROW_CAPTURE_let_in] += c.let_in;
 	row[ROW_CAPTURE_packets] += c.packets;
 	row[ROW_CAPTURE_kernel_drops] += c.kernel_drops;
 	row[ROW_CAPTURE_outdated] += c.outdated;
-	row[ROW_CAPTURE_unread] += c.let_in > seen ? c.let_in - seen : 0;
+	row[ROW_CAPTURE_unread] += source_unread(&c);
 	row[ROW_CAPTURE_errors] += c.errors;
 	for (int i = 0; i < PARSE_REASON_COUNT; i++)
 		row[ROW_PARSE_OK + i] += s->parse[i];
@@ -94,10 +92,4 @@ void account_collect(void *pipeline, void *sum)
 	row[ROW_WAITING_watches] += route_count(p->route);
 	for (struct client *client = NULL; (client = clients_next(p->clients, client));)
 		row[ROW_WAITING_peers]++;
-}
-
-void account_collect_process(uint64_t *row)
-{
-	row[ROW_LOG_suppressed] += log_lines_suppressed();
-	row[ROW_LOG_dropped] += log_lines_dropped();
 }

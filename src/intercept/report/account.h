@@ -23,10 +23,6 @@
 	X(watches, "live watches")                                                                           \
 	X(peers, "open tcpcopy connections")
 
-#define ACCOUNT_LOG(X)                                                                                       \
-	X(suppressed, "log lines suppressed because too many were alike")                                    \
-	X(dropped, "log lines that could not be written")
-
 /* clang-format off */
 enum account_row_id {
 #define X(key, text) ROW_CAPTURE_##key,
@@ -61,7 +57,5 @@ extern const struct account_table account_table;
  * thread; see workers_collect().
  */
 void account_collect(void *pipeline, void *sum);
-/* What the process counts, not a worker. Once for each report. */
-void account_collect_process(uint64_t *row);
 
 #endif

@@ -11,6 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "program/log.h"
 #include "intercept/report/account.h"
 
 typedef unsigned long long ull;
@@ -34,7 +35,8 @@ static void collect(struct reporter *reporter, bool keep)
 		memcpy(r->since, r->now, sizeof(r->since));
 	memset(r->now, 0, sizeof(r->now));
 	workers_collect(r->workers, account_collect, r->now);
-	account_collect_process(r->now);
+	r->now[ROW_LOG_suppressed] = log_lines_suppressed();
+	r->now[ROW_LOG_dropped] = log_lines_dropped();
 }
 
 /* ns that rates are counted over */
@@ -92,22 +94,17 @@ static void print_screen(struct reporter *reporter, FILE *to)
 	account_print(&account_table, report_of(reporter)->now, to);
 }
 
-static void free_report(struct reporter *reporter)
-{
-	free(report_of(reporter));
-}
+static const struct reporter_ops ops = {
+	.program = "intercept",
+	.collect = collect,
+	.line = print_line,
+	.account = print_account,
+	.screen = print_screen,
+	.json = add_json,
+};
 
 struct reporter *report_new(struct workers *w)
 {
-	static const struct reporter_ops ops = {
-		.program = "intercept",
-		.collect = collect,
-		.line = print_line,
-		.account = print_account,
-		.screen = print_screen,
-		.json = add_json,
-		.free = free_report,
-	};
 	struct report *r = calloc(1, sizeof(*r));
 
 	if (!r)

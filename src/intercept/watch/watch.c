@@ -102,7 +102,7 @@ static void on_probe(struct client *client, const struct msg_watch *m, void *arg
 	struct pipeline *p = arg;
 
 	announce_apply(&p->announce); /* a WATCH before it may be the first of its target */
-	probe_ask(p->probe, client, m);
+	findings_ask(p->findings, client, m);
 }
 
 static void on_batch_end(void *arg)
@@ -190,7 +190,7 @@ static void on_down(struct client *client, void *arg)
 		log_warn("%s read too slowly: %llu records merged, %llu dropped", client->name,
 			 (unsigned long long)client->merged, (unsigned long long)client->dropped);
 	watch_release_all(arg, client);
-	probe_end(((struct pipeline *)arg)->probe, client);
+	findings_end(((struct pipeline *)arg)->findings, client);
 	if (!client->spreads)
 		pipelines_count_plain(arg, -1);
 }

@@ -181,3 +181,20 @@ int capture_set_filter(struct source *s, const char *filter, char *err, size_t e
 {
 	return s->ops->set_filter(s, filter, err, err_size);
 }
+
+void source_counters_add(struct source_counters *to, const struct source_counters *n)
+{
+	to->packets += n->packets;
+	to->bytes += n->bytes;
+	to->truncated += n->truncated;
+	to->kernel_drops += n->kernel_drops;
+	to->let_in += n->let_in;
+	to->outdated += n->outdated;
+	to->errors += n->errors;
+	to->ring_bytes += n->ring_bytes;
+	to->ring_used += n->ring_used;
+	to->ring_most += n->ring_most;
+	to->ring_freezes += n->ring_freezes;
+	to->ring_aside += n->ring_aside;
+	to->turns += n->turns;
+}

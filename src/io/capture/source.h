@@ -30,6 +30,17 @@ struct source_counters {
 	uint64_t turns;        /* from the ring to a wake-up for each packet, or back */
 };
 
+/* Add each of @n's counters to @to's. */
+void source_counters_add(struct source_counters *to, const struct source_counters *n);
+
+/* Let in by the filter, and not yet read or left behind. */
+static inline uint64_t source_unread(const struct source_counters *n)
+{
+	const uint64_t seen = n->packets + n->kernel_drops + n->outdated;
+
+	return n->let_in > seen ? n->let_in - seen : 0;
+}
+
 typedef void (*source_fn)(const struct raw_packet *p, void *arg);
 
 struct source_ops {

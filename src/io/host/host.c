@@ -55,6 +55,14 @@ bool host_interface_is_up(const char *interface)
 	return up;
 }
 
+bool host_interface_among(const char (*names)[16], unsigned n, const char *interface)
+{
+	for (unsigned i = 0; i < n; i++)
+		if (!strcmp(names[i], interface))
+			return true;
+	return false;
+}
+
 unsigned long long host_memory_available(void)
 {
 	char line[256];
@@ -67,19 +75,4 @@ unsigned long long host_memory_available(void)
 	if (f)
 		fclose(f);
 	return kib << 10;
-}
-
-void host_check_capability(struct check_report *report, const char *otherwise, char *const *argv)
-{
-	struct check_result r = { 0 };
-	char command[700];
-
-	if (host_has_capability(HOST_CAP_NET_RAW)) {
-		check_note(report, CHECK_OK, "CAP_NET_RAW%s",
-			   host_has_capability(HOST_CAP_NET_ADMIN) ? ", CAP_NET_ADMIN" : "");
-		return;
-	}
-	check_text(&r, CHECK_BROKEN, "%s", otherwise);
-	check_cure(&r, "this host", "sudo %s", check_command(command, sizeof(command), argv, NULL, NULL));
-	check_say(report, &r);
 }

@@ -3,8 +3,6 @@
 
 #include <stdbool.h>
 
-#include "program/check.h"
-
 /* Small questions about this host, answered by its kernel's files. None needs privilege. */
 
 #define HOST_CAP_NET_ADMIN 12u /* capabilities(7) */
@@ -13,13 +11,13 @@
 /* Is this capability of the process in force? */
 bool host_has_capability(unsigned number);
 
-/* The check of it for --check: ok, or @otherwise and the command line @argv with sudo. */
-void host_check_capability(struct check_report *report, const char *otherwise, char *const *argv);
-
 /* The number that a file such as /proc/sys/net/ipv4/ip_forward begins with; -1: there is none. */
 long long host_number(const char *path);
 
 bool host_interface_is_up(const char *interface);
+
+/* Is @interface one of the @n @names? */
+bool host_interface_among(const char (*names)[16], unsigned n, const char *interface);
 
 /* Bytes of memory that new work may take without swapping; 0: not known. */
 unsigned long long host_memory_available(void);

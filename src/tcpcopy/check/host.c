@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/resource.h>
 
+#include "io/host/checks.h"
 #include "io/host/host.h"
 #include "io/host/offloads.h"
 #include "io/inject/sink.h"
@@ -36,18 +37,10 @@ void check_interfaces(struct check_report *report, void *arg)
 		check_cure(&none, "this host", "ip link show");
 		check_say(report, &none);
 	}
-	for (unsigned i = 0; i < k->n_interfaces; i++) {
-		struct check_result r = { 0 };
-
-		if (host_interface_is_up(k->interfaces[i])) {
+	for (unsigned i = 0; i < k->n_interfaces; i++)
+		if (host_check_interface(report, k->interfaces[i]))
 			n += (size_t)snprintf(list + n, sizeof(list) - n, "%s%s", n ? ", " : "",
 					      k->interfaces[i]);
-			continue;
-		}
-		check_text(&r, CHECK_BROKEN, "%s is down: nothing is captured there", k->interfaces[i]);
-		check_cure(&r, "this host", "ip link set %s up", k->interfaces[i]);
-		check_say(report, &r);
-	}
 	if (n)
 		check_note(report, CHECK_OK, "%s", list);
 }
@@ -62,24 +55,13 @@ void check_kernel(struct check_report *report, void *arg)
 		.mode = k->config->capture,
 		.ring_bytes = 1u << 20,
 	};
-	struct source *s;
 	struct sink *sink;
 
 	if (!host_has_capability(HOST_CAP_NET_RAW) || !k->n_interfaces)
 		return;
 	config_capture_filter(k->config, filter, sizeof(filter));
 	o.interface = k->interfaces[0];
-	s = capture_open(&o, err, sizeof(err));
-	if (!s)
-		check_note(report, CHECK_BROKEN, "%s", err);
-	else if (s->error[0])
-		check_note(report, CHECK_WARNING, "%s", s->error);
-	else
-		check_note(report, CHECK_OK, "capturing with %s",
-			   o.mode == CAPTURE_PACKET ? "PACKET_VNET_HDR"
-						    : "TPACKET_V3, PACKET_VNET_HDR, PACKET_FANOUT");
-	if (s)
-		source_close(s);
+	host_check_capture(report, &o);
 	sink = k->config->inject == INJECT_RAW ? sink_raw_open(err, sizeof(err))
 					       : sink_link_open(err, sizeof(err));
 	if (!sink)

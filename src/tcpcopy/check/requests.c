@@ -16,6 +16,7 @@
 
 #include "program/clock.h"
 #include "io/inject/route.h"
+#include "io/host/host.h"
 #include "io/host/sockets.h"
 #include "io/capture/source.h"
 #include "tcpcopy/check/parts.h"
@@ -90,14 +91,6 @@ static void on_packet(const struct raw_packet *packet, void *arg)
 	}
 }
 
-static bool is_captured(const struct checking *k, const char *interface)
-{
-	for (unsigned i = 0; i < k->n_interfaces; i++)
-		if (!strcmp(k->interfaces[i], interface))
-			return true;
-	return false;
-}
-
 /* Capture on @n interfaces until a client is known. */
 static void look(struct looking *l, char names[][16], unsigned n)
 {
@@ -106,9 +99,10 @@ static void look(struct looking *l, char names[][16], unsigned n)
 	struct pollfd fds[2 * CONFIG_MAX_INTERFACES];
 	uint64_t now = clock_now(), end = now + LISTEN;
 	struct capture_options o = { .filter = filter, .incoming_only = true, .mode = CAPTURE_PACKET };
+	const struct checking *k = l->k;
 	unsigned opened = 0;
 
-	config_capture_filter(l->k->config, filter, sizeof(filter));
+	config_capture_filter(k->config, filter, sizeof(filter));
 	for (unsigned i = 0; i < n; i++) {
 		o.interface = names[i];
 		source[opened] = capture_open(&o, err, sizeof(err));
@@ -121,7 +115,7 @@ static void look(struct looking *l, char names[][16], unsigned n)
 		poll(fds, opened, (int)((end - now) / NS_PER_MS + 1));
 		for (unsigned i = 0; i < opened; i++) {
 			l->interface = source[i]->name;
-			l->captured = is_captured(l->k, l->interface);
+			l->captured = host_interface_among(k->interfaces, k->n_interfaces, l->interface);
 			source_poll(source[i], 64, on_packet, l);
 		}
 		now = clock_now();

@@ -10,8 +10,6 @@
 
 #include <string.h>
 
-#include "program/log.h"
-
 /* clang-format off */
 static const struct account_row rows[ACCOUNT_ROWS] = {
 #define X(key, text) [ROW_CAPTURE_##key] = { "capture", #key, text },
@@ -133,31 +131,17 @@ void account_init(struct account *a)
 
 static void add_source(struct account *a, const char *name, const struct source_counters *n)
 {
-	struct source_counters *to;
 	unsigned i = 0;
 
 	while (i < a->n_sources && strcmp(a->source[i].name, name))
 		i++;
 	if (i == CONFIG_MAX_INTERFACES)
 		return;
-	to = &a->source[i].n;
 	if (i == a->n_sources) {
 		a->n_sources++;
 		memcpy(a->source[i].name, name, sizeof(a->source[i].name));
 	}
-	to->packets += n->packets;
-	to->bytes += n->bytes;
-	to->truncated += n->truncated;
-	to->kernel_drops += n->kernel_drops;
-	to->let_in += n->let_in;
-	to->outdated += n->outdated;
-	to->errors += n->errors;
-	to->ring_bytes += n->ring_bytes;
-	to->ring_used += n->ring_used;
-	to->ring_most += n->ring_most;
-	to->ring_freezes += n->ring_freezes;
-	to->ring_aside += n->ring_aside;
-	to->turns += n->turns;
+	source_counters_add(&a->source[i].n, n);
 }
 
 static void collect_capture(struct account *a, struct pipeline *p)
@@ -166,15 +150,13 @@ static void collect_capture(struct account *a, struct pipeline *p)
 
 	for (unsigned i = 0; i < p->n_sources; i++) {
 		struct source_counters n;
-		uint64_t seen;
 
 		source_counters(p->source[i], &n);
 		add_source(a, p->source[i]->name, &n);
-		seen = n.packets + n.kernel_drops + n.outdated;
 		row[ROW_CAPTURE_let_in] += n.let_in;
 		row[ROW_CAPTURE_packets] += n.packets;
 		row[ROW_CAPTURE_kernel_drops] += n.kernel_drops;
-		row[ROW_CAPTURE_unread] += n.let_in > seen ? n.let_in - seen : 0;
+		row[ROW_CAPTURE_unread] += source_unread(&n);
 		row[ROW_CAPTURE_truncated] += n.truncated;
 		row[ROW_CAPTURE_errors] += n.errors;
 		row[ROW_CAPTURE_ring_freezes] += n.ring_freezes;
@@ -283,12 +265,6 @@ void account_add(struct account *sum, const struct account *one)
 	sum->workers += one->workers;
 	for (unsigned i = 0; i < FANOUT_MAX_WORKERS; i++)
 		sum->taken[i] += one->taken[i];
-}
-
-void account_collect_process(struct account *sum)
-{
-	sum->row[ROW_LOG_suppressed] += log_lines_suppressed();
-	sum->row[ROW_LOG_dropped] += log_lines_dropped();
 }
 
 struct account_loss account_loss(const struct account *a)

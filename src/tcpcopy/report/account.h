@@ -54,10 +54,6 @@
 	X(refused,                                                                                           \
 	  "stray responses left unanswered: not from a target, sessions not announced yet, or too many")
 
-#define ACCOUNT_LOG(X)                                                                                       \
-	X(suppressed, "log lines suppressed because too many were alike")                                    \
-	X(dropped, "log lines that could not be written")
-
 /* clang-format off */
 enum account_row_id {
 #define X(key, text) ROW_CAPTURE_##key,
@@ -141,8 +137,6 @@ void account_init(struct account *a);
  */
 void account_collect(void *pipeline, void *sum);
 void account_add(struct account *sum, const struct account *one);
-/* What the process counts, not a worker: lines of the log. Once for each report. */
-void account_collect_process(struct account *sum);
 
 /*
  * What the kernel's counters of drops do not show: bytes that were not captured although the client sent

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "program/log.h"
 #include "tcpcopy/report/impl.h"
 
 typedef unsigned long long ull;
@@ -22,7 +23,8 @@ static void collect(struct reporter *reporter, bool keep)
 		r->since = r->now;
 	account_init(&r->now);
 	workers_collect(r->workers, account_collect, &r->now);
-	account_collect_process(&r->now);
+	r->now.row[ROW_LOG_suppressed] = log_lines_suppressed();
+	r->now.row[ROW_LOG_dropped] = log_lines_dropped();
 }
 
 void report_rates(const struct report *r, struct report_rates *out)
@@ -256,22 +258,17 @@ static void print_screen(struct reporter *reporter, FILE *to)
 	print_reasons(r, 8, to);
 }
 
-static void free_report(struct reporter *reporter)
-{
-	free(report_of(reporter));
-}
+static const struct reporter_ops ops = {
+	.program = "tcpcopy",
+	.collect = collect,
+	.line = print_line,
+	.account = print_account,
+	.screen = print_screen,
+	.json = report_json,
+};
 
 struct reporter *report_new(const struct config *c, struct workers *w)
 {
-	static const struct reporter_ops ops = {
-		.program = "tcpcopy",
-		.collect = collect,
-		.line = print_line,
-		.account = print_account,
-		.screen = print_screen,
-		.json = report_json,
-		.free = free_report,
-	};
 	struct report *r = calloc(1, sizeof(*r));
 
 	if (!r)
