@@ -1,6 +1,7 @@
 /*
  * What sessions cost by their number: look-ups in the flow table, sources of a pool, a step of the engine,
- * memory, and the worst single step while a million of them are opened. See bench.h for the form of the output.
+ * memory, and the worst single step while a million of them are opened. See bench.h for the form of the
+ * output.
  *
  * A cycle of the engine is what one request makes of it: the client's data is captured and sent on,
  * the target's answer comes, the client's ACK is captured; and the timers that follow from it.

@@ -122,8 +122,8 @@ void table_free(struct table *t)
 }
 
 /*
- * Which places have @tag? The top bit of byte i says so of place i. Seldom one is said to have it that has not, never
- * the other way round.
+ * Which places have @tag? The top bit of byte i says so of place i. Seldom one is said to have it that has
+ * not, never the other way round.
  */
 static inline uint64_t same_tags(const struct bucket *b, uint8_t tag)
 {

@@ -1,10 +1,10 @@
 /*
  * Treap - theory of operation
  *
- * A binary search tree by the caller's order that is a heap by random priorities, so its shape is that of a tree
- * built in random order: about 2 ln n deep. Insertion goes down to where the priority belongs and splits what is
- * there; removal merges the two subtrees of what goes. Both work top down on links, without recursion and
- * without a way back up, so a node needs no parent.
+ * A binary search tree by the caller's order that is a heap by random priorities, so its shape is that of a
+ * tree built in random order: about 2 ln n deep. Insertion goes down to where the priority belongs and splits
+ * what is there; removal merges the two subtrees of what goes. Both work top down on links, without recursion
+ * and without a way back up, so a node needs no parent.
  */
 #include "base/tree.h"
 

@@ -40,8 +40,8 @@ struct tree_node *tree_first(const struct tree *t);
 struct tree_node *tree_last(const struct tree *t);
 
 /*
- * The neighbours of @key, which need not be in: the last one that is not behind it (NULL: none), and the first
- * one that is behind it.
+ * The neighbours of @key, which need not be in: the last one that is not behind it (NULL: none), and the
+ * first one that is behind it.
  */
 struct tree_node *tree_floor(const struct tree *t, struct tree_node *key, tree_before_fn before);
 struct tree_node *tree_above(const struct tree *t, struct tree_node *key, tree_before_fn before);

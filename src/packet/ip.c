@@ -8,7 +8,7 @@
  * fragment of UDP is "not TCP", a fragment of TCP is lost work and has its own count.
  */
 #include "packet/bytes.h"
-#include "packet/parse_internal.h"
+#include "packet/parse_impl.h"
 #include "packet/checksum.h"
 
 #include <netinet/in.h>

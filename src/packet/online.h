@@ -5,8 +5,8 @@
 #include <stdint.h>
 
 /*
- * What the online server's socket of a connection says: a value, from who can look at sockets (io/host/online) to
- * the session engine, which asks.
+ * What the online server's socket of a connection says: a value, from who can look at sockets
+ * (io/host/online) to the session engine, which asks.
  */
 enum online_word {
 	ONLINE_UNKNOWN, /* it cannot be looked at, or the server is not on this host */

@@ -9,7 +9,7 @@
 #include "packet/parse.h"
 
 #include "packet/bytes.h"
-#include "packet/parse_internal.h"
+#include "packet/parse_impl.h"
 
 #define ETHER_LEN 14
 #define COOKED_LEN 16

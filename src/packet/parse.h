@@ -48,8 +48,8 @@ struct raw_packet {
 enum parse_reason parse_packet(struct segment *s, const struct raw_packet *p);
 
 /*
- * A client's malformed option costs it the options behind it, as in Linux; a target has no business to send one.
- * @r, and for a segment with one PARSE_TCP_OPTIONS.
+ * A client's malformed option costs it the options behind it, as in Linux; a target has no business to send
+ * one. @r, and for a segment with one PARSE_TCP_OPTIONS.
  */
 static inline enum parse_reason parse_strict(enum parse_reason r, const struct segment *s)
 {

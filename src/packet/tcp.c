@@ -8,7 +8,7 @@
 #include "packet/bytes.h"
 #include "packet/checksum.h"
 #include "packet/options.h"
-#include "packet/parse_internal.h"
+#include "packet/parse_impl.h"
 
 #define TCP_LEN 20u
 

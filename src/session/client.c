@@ -89,8 +89,8 @@ static void open_by_syn(struct engine *e, struct session *s, const struct segmen
 }
 
 /*
- * A SYN inside a connection changes nothing on the server, except where its socket has gone (RFC 5961 4.2): that has
- * to be known first. @again: it is.
+ * A SYN inside a connection changes nothing on the server, except where its socket has gone (RFC 5961 4.2):
+ * that has to be known first. @again: it is.
  */
 static void client_syn(struct engine *e, struct session *s, const struct flow_key *k, const struct segment *g,
 		       bool again, uint64_t now)
@@ -174,9 +174,9 @@ static bool join(struct engine *e, struct session *s, const struct segment *g, e
 }
 
 /*
- * A segment of a connection that has no session: is it the beginning of a turn? stream.nxt is where the stream
- * has come to: a segment below it was sent again, one above it follows bytes that were not captured, and
- * neither begins anything.
+ * A segment of a connection that has no session: is it the beginning of a turn? stream.nxt is where the
+ * stream has come to: a segment below it was sent again, one above it follows bytes that were not captured,
+ * and neither begins anything.
  */
 void client_observe(struct engine *e, struct session *s, const struct segment *g, uint64_t now)
 {
@@ -301,8 +301,8 @@ void client_taken(struct engine *e, struct session *s, const struct segment *g, 
 }
 
 /*
- * All of @g was there. The client's clock is followed also by its keep-alives, one below RCV.NXT (RFC 9293 3.8.4):
- * a connection that is only kept alive would fall behind it.
+ * All of @g was there. The client's clock is followed also by its keep-alives, one below RCV.NXT (RFC 9293
+ * 3.8.4): a connection that is only kept alive would fall behind it.
  */
 static void client_old(struct session *s, const struct segment *g)
 {

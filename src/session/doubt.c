@@ -1,19 +1,19 @@
 /*
  * Session engine: segments in doubt - theory of operation
  *
- * A segment that the judge would refuse may have been taken by the server all the same: capture may have lost what
- * came before it, or several capture sockets may have handed over what the server saw in another order, or the
- * server's window was smaller than it can be. Such a segment is put aside, a few a session and for DOUBT_LIFE at
- * most, until it is known:
+ * A segment that the judge would refuse may have been taken by the server all the same: capture may have lost
+ * what came before it, or several capture sockets may have handed over what the server saw in another order,
+ * or the server's window was smaller than it can be. Such a segment is put aside, a few a session and for
+ * DOUBT_LIFE at most, until it is known:
  *
- * - The server's socket is asked how many bytes it has received in order. A segment whose last byte is among them,
- *   while nobody else has brought that byte, was taken. A socket that is gone took the RST.
+ * - The server's socket is asked how many bytes it has received in order. A segment whose last byte is among
+ *   them, while nobody else has brought that byte, was taken. A socket that is gone took the RST.
  * - A RST that capture's progress makes exact was taken.
- * - Where the socket cannot be asked, data that fills the hole at RCV.NXT, with more of the client behind it, was
- *   taken: a client that the server has not heard would send it again first.
+ * - Where the socket cannot be asked, data that fills the hole at RCV.NXT, with more of the client behind it,
+ *   was taken: a client that the server has not heard would send it again first.
  *
- * What is still in doubt then is refused. A client that wrongs itself gets what the server gave it; one that lies
- * about somebody else's connection gets nothing.
+ * What is still in doubt then is refused. A client that wrongs itself gets what the server gave it; one that
+ * lies about somebody else's connection gets nothing.
  */
 #include "session/impl.h"
 
@@ -130,7 +130,10 @@ static enum decision decide(const struct session *s, const struct doubt *d, cons
 	return seq_le(d->g.seq, s->stream.nxt) && session_has_hole(s) ? TAKE : REFUSE;
 }
 
-/* Decide what can be decided by @a, and when to ask again. NULL: no answer has come; the time of some may be over. */
+/*
+ * Decide what can be decided by @a, and when to ask again. NULL: no answer has come; the time of some may be
+ * over.
+ */
 static void settle(struct engine *e, struct session *s, const struct online_answer *a, uint64_t asked,
 		   uint64_t now)
 {
@@ -145,7 +148,10 @@ static void settle(struct engine *e, struct session *s, const struct online_answ
 			decision = decide(s, d, a ? a : &unknown, asked, now);
 		switch (decision) {
 		case TAKE:
-			/* out of the list first: what it lets through may end the session, which drops the list */
+			/*
+			 * out of the list first: what it lets through may end the session, which drops the
+			 * list
+			 */
 			*at = d->next;
 			s->n_doubts--;
 			e->doubt_bytes -= d->g.captured;

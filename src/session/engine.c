@@ -1,9 +1,9 @@
 /*
  * Session engine: the engine as its caller sees it - theory of operation
  *
- * Setting up and taking down, targets, shutdown, hints for the cache, and what can be read: counters, examples,
- * sessions by state. No decision about a session is made here. This is the only file of the engine that
- * allocates by itself: the engine and its list of targets, both outside of the packet path.
+ * Setting up and taking down, targets, shutdown, hints for the cache, and what can be read: counters,
+ * examples, sessions by state. No decision about a session is made here. This is the only file of the engine
+ * that allocates by itself: the engine and its list of targets, both outside of the packet path.
  */
 #include "session/impl.h"
 

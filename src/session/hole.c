@@ -1,11 +1,11 @@
 /*
  * Session holes - theory of operation
  *
- * Captured bytes are missing. Either the client's packet was lost before it came here: then the client
- * sends it again, and waiting is right. Or capture lost it: then the online server has it, nobody sends it
- * again, and waiting for ever was what made other tools grow in memory and fall behind. The two are told
- * apart without capturing answers: the online server's socket is asked how many bytes it has received in
- * order (question.c). If that is past the hole, the bytes were there. Nothing is decided while a question is open.
+ * Captured bytes are missing. Either the client's packet was lost before it came here: then the client sends
+ * it again, and waiting is right. Or capture lost it: then the online server has it, nobody sends it again,
+ * and waiting for ever was what made other tools grow in memory and fall behind. The two are told apart
+ * without capturing answers: the online server's socket is asked how many bytes it has received in order
+ * (question.c). If that is past the hole, the bytes were there. Nothing is decided while a question is open.
  *
  * The server may know more than we because the refill is still on its way through the capture buffer. So a
  * proof counts only once all that was captured before the question has been processed, or ten seconds have

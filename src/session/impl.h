@@ -176,7 +176,9 @@ struct session {
 	uint32_t events;                  /* EV_, changed by session_event() only */
 	enum session_outcome outcome : 8; /* valid with EV_ENDED */
 
-	/* the client's stream: in order from SND.UNA on (its head may be partly acknowledged) to stream.nxt */
+	/*
+	 * the client's stream: in order from SND.UNA on (its head may be partly acknowledged) to stream.nxt
+	 */
 	struct stream stream;
 	struct qseg *next;    /* holds SND.NXT: the next to send; NULL: all sent */
 	struct qseg *sent;    /* the last one that was sent whole; NULL: it is acknowledged */
@@ -358,8 +360,8 @@ void hole_cut(struct engine *e, struct session *s, bool observe, uint64_t now);
 
 /* question.c */
 /*
- * Ask about the online server's socket of @s; the asker's *_answered() follows, once, later than this call, unless
- * the question is withdrawn. False: it cannot be asked, or not now, and nothing follows.
+ * Ask about the online server's socket of @s; the asker's *_answered() follows, once, later than this call,
+ * unless the question is withdrawn. False: it cannot be asked, or not now, and nothing follows.
  */
 bool question_ask(struct engine *e, struct session *s, enum asker by, uint64_t now);
 void question_withdraw(struct engine *e, struct session *s, enum asker by);

@@ -1,9 +1,9 @@
 /*
  * Session engine: what the online server's TCP makes of a segment - theory of operation
  *
- * The target shall execute what the online server took, not what somebody sent to it. So every captured segment
- * of a known connection is judged as the server's TCP judges it (RFC 9293 3.10.7.4, RFC 5961, RFC 7323), from
- * what capture and the client's own acknowledgments tell:
+ * The target shall execute what the online server took, not what somebody sent to it. So every captured
+ * segment of a known connection is judged as the server's TCP judges it (RFC 9293 3.10.7.4, RFC 5961, RFC
+ * 7323), from what capture and the client's own acknowledgments tell:
  *
  *   RCV.NXT     stream.nxt: what was captured in order. The server may be ahead, where capture has a hole.
  *   window      at most judge.window bytes: the largest that the server can have offered.
@@ -11,9 +11,9 @@
  *   SND.NXT     at most judge.edge: the server cannot have sent beyond a window that the client offered.
  *   TS.Recent   judge.ts_recent: TSval of the newest segment that lay at or below RCV.NXT (RFC 7323 4.3).
  *
- * The verdict: taken, as nearly always. Old: all of it has come before. Abort: the server resets the connection. Refused: no server takes it. Doubtful: the
- * server refused it if it saw what we saw, but it may have seen more, or in another order; then its socket decides,
- * see doubt.c.
+ * The verdict: taken, as nearly always. Old: all of it has come before. Abort: the server resets the
+ * connection. Refused: no server takes it. Doubtful: the server refused it if it saw what we saw, but it may
+ * have seen more, or in another order; then its socket decides, see doubt.c.
  */
 #include "session/impl.h"
 
@@ -71,8 +71,8 @@ static bool ack_too_old(const struct session *s, uint32_t ack)
 }
 
 /*
- * RFC 5961 3.2, with Linux's two extensions: the highest edge that the server has SACKed, and one below RCV.NXT
- * after a FIN, which is what an orphaned socket sends.
+ * RFC 5961 3.2, with Linux's two extensions: the highest edge that the server has SACKed, and one below
+ * RCV.NXT after a FIN, which is what an orphaned socket sends.
  */
 bool judge_rst_is_exact(const struct session *s, uint32_t seq)
 {
@@ -133,7 +133,10 @@ void judge_taken(struct session *s, const struct segment *g)
 	j->max_window = MAX(j->max_window, window);
 	if (seq_gt(g->ack + window, j->edge))
 		j->edge = g->ack + window;
-	/* the server took it, so an older one is that of a connection that was idle for 24 days, or one tick late */
+	/*
+	 * the server took it, so an older one is that of a connection that was idle for 24 days, or one tick
+	 * late
+	 */
 	if (g->opt.has_ts && seq_le(g->seq, s->stream.nxt) && j->ts_recent - g->opt.tsval != 1) {
 		j->ts_recent = g->opt.tsval;
 		j->ts_recent_at = g->time;

@@ -8,11 +8,14 @@
  * State is a set of events (SESSION_EVENTS), each of which happens once; session_event() is the only place
  * that records one. "States" are derived:
  *
- *   no event              observing: a connection older than the engine (or given up on), waiting for its next turn
+ *   no event              observing: a connection older than the engine (or given up on), waiting for its
+ *                         next turn
  *   OPENED                waiting for its predecessor on the same port, or about to start
  *   OPENED STARTED        SYN-SENT
- *   ... ESTABLISHED       data flows; CLIENT_FIN, FIN_SENT, FIN_ACKED, TARGET_FIN say how far either half is closed
- *   ... ENDED             has its outcome and no memory of data; answers stray segments of the target for LINGER, then is freed
+ *   ... ESTABLISHED       data flows; CLIENT_FIN, FIN_SENT, FIN_ACKED, TARGET_FIN say how far either half
+ *                         is closed
+ *   ... ENDED             has its outcome and no memory of data; answers stray segments of the target for
+ *                         LINGER, then is freed
  *
  * The flow table knows the newest session of a key. An older one of the same key (its client closed and
  * used the port again) is its pred: the newer one starts when the older one is done, so that requests still

@@ -1,18 +1,19 @@
 /*
  * Session engine: questions about the online server's sockets - theory of operation
  *
- * A question is an action, ops->online_ask, and its answer is an event, engine_online_answer(). The answer may come
- * before the next packet or a second later, in any order, or never; the engine goes on meanwhile, and what follows
- * from an answer is decided by what the session is by then.
+ * A question is an action, ops->online_ask, and its answer is an event, engine_online_answer(). The answer
+ * may come before the next packet or a second later, in any order, or never; the engine goes on meanwhile,
+ * and what follows from an answer is decided by what the session is by then.
  *
- * Three parts of the engine ask: hole.c, unseen.c and doubt.c. Each may have one open question about a session: a new
- * one withdraws the one before, and the end of the session withdraws them all. Ids count all questions, so none is
- * ever used again; the low bits of an id are the question's place in the table of the open ones, which knows the
- * session. An answer whose id is not in its place has come too late, and is ignored.
+ * Three parts of the engine ask: hole.c, unseen.c and doubt.c. Each may have one open question about a
+ * session: a new one withdraws the one before, and the end of the session withdraws them all. Ids count all
+ * questions, so none is ever used again; the low bits of an id are the question's place in the table of the
+ * open ones, which knows the session. An answer whose id is not in its place has come too late, and is
+ * ignored.
  *
- * The answer to a question that has been open for ANSWER_WITHIN is "unknown". The table is bounded: while it is full
- * nothing is asked, and who wanted to ask goes by "unknown" at once. It has room for all that one call of the engine
- * can ask, so that cannot happen to a caller who answers before its next call.
+ * The answer to a question that has been open for ANSWER_WITHIN is "unknown". The table is bounded: while it
+ * is full nothing is asked, and who wanted to ask goes by "unknown" at once. It has room for all that one
+ * call of the engine can ask, so that cannot happen to a caller who answers before its next call.
  */
 #include "session/impl.h"
 
@@ -113,7 +114,9 @@ bool question_received(const struct session *s, const struct online_answer *a, u
 	return a->word == ONLINE_THERE && a->has_received && !(s->events & EV_JOINED);
 }
 
-/* What is overdue is found by a look at the whole table: who answers at all hardly ever lets it come to that. */
+/*
+ * What is overdue is found by a look at the whole table: who answers at all hardly ever lets it come to that.
+ */
 void question_overdue(struct engine *e, uint64_t now)
 {
 	uint64_t next = UINT64_MAX;

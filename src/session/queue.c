@@ -1,9 +1,9 @@
 /*
  * Session queue - theory of operation
  *
- * The client's stream, each byte once, in order: a stream of pieces (stream/stream.h), each with what the engine
- * has to know of the segment that brought it. Those in order are contiguous from SND.UNA to stream.nxt; what lies
- * behind a hole waits apart and is never sent.
+ * The client's stream, each byte once, in order: a stream of pieces (stream/stream.h), each with what the
+ * engine has to know of the segment that brought it. Those in order are contiguous from SND.UNA to
+ * stream.nxt; what lies behind a hole waits apart and is never sent.
  *
  * Bytes stay until the target acknowledges them (queue_acked) or the session is given up (queue_drop). A
  * capture that was cut short counts as a segment of what is there; the rest is a hole.

@@ -13,10 +13,10 @@
 #include "packet/segment.h"
 
 /*
- * The session engine: (event, now) in, actions out. The events are the engine_*() calls with a @now: a captured
- * segment, a response, an answer, the time. The actions are struct engine_ops. Pure: it makes no system call, reads
- * no clock, logs nothing; memory comes from a pool and from the growth of two tables. One engine belongs to one
- * worker. doc/SESSION.md describes it.
+ * The session engine: (event, now) in, actions out. The events are the engine_*() calls with a @now: a
+ * captured segment, a response, an answer, the time. The actions are struct engine_ops. Pure: it makes no
+ * system call, reads no clock, logs nothing; memory comes from a pool and from the growth of two tables. One
+ * engine belongs to one worker. doc/SESSION.md describes it.
  */
 struct engine;
 struct session;
@@ -51,9 +51,9 @@ const char *session_outcome_name(enum session_outcome o);
 const char *session_outcome_text(enum session_outcome o);
 
 /*
- * Events of a session's life, each at most once: how far it has come. What it is busy with beside that (a turn that
- * waits, a hole, a repair, eight timers, an open question) can come and go any number of times, and stands in struct
- * session. doc/SESSION.md has the table of what may follow what.
+ * Events of a session's life, each at most once: how far it has come. What it is busy with beside that (a
+ * turn that waits, a hole, a repair, eight timers, an open question) can come and go any number of times, and
+ * stands in struct session. doc/SESSION.md has the table of what may follow what.
  */
 #define SESSION_EVENTS(X)                                                                                    \
 	X(OPENED, "the client's SYN was captured, or the engine decided to join")                            \
@@ -146,7 +146,10 @@ enum decline {
 const char *decline_name(enum decline d);
 const char *decline_text(enum decline d);
 
-/* Why the online server did not take a captured segment, so that it is not replicated. One table: enum, name, text. */
+/*
+ * Why the online server did not take a captured segment, so that it is not replicated. One table: enum, name,
+ * text.
+ */
 #define REFUSALS(X)                                                                                          \
 	X(SEQUENCE, sequence, "outside of the window that the server can have offered")                      \
 	X(NO_ACK, no_ack, "no ACK flag")                                                                     \
@@ -252,17 +255,17 @@ struct engine_ops {
 	void (*watch)(void *arg, uint64_t id, const struct tuple *response);
 	void (*unwatch)(void *arg, uint64_t id, const struct tuple *response);
 	/*
-	 * Choose the source for a new session; false: none is free. NULL op: the client's own endpoint. The one
-	 * action with an answer of its own: the session cannot be opened without, its SYN leaves in the same step, and
-	 * the answer is a look-up in a table of the same worker, which waits for nobody.
+	 * Choose the source for a new session; false: none is free. NULL op: the client's own endpoint. The
+	 * one action with an answer of its own: the session cannot be opened without, its SYN leaves in the
+	 * same step, and the answer is a look-up in a table of the same worker, which waits for nobody.
 	 */
 	bool (*source_take)(void *arg, const struct flow_key *key, struct endpoint *source);
 	void (*source_give)(void *arg, const struct flow_key *key, const struct endpoint *source);
 	/*
-	 * Ask what the online server's socket of this connection says. The answer is engine_online_answer() with
-	 * @question, which is never 0 and never used again: after this call has returned, at any time, in any order,
-	 * or never. NULL op: it cannot be asked. Asked while captured bytes are missing, about once a second, and for
-	 * each quiet session after engine_capture_lost().
+	 * Ask what the online server's socket of this connection says. The answer is engine_online_answer()
+	 * with @question, which is never 0 and never used again: after this call has returned, at any time,
+	 * in any order, or never. NULL op: it cannot be asked. Asked while captured bytes are missing, about
+	 * once a second, and for each quiet session after engine_capture_lost().
 	 */
 	void (*online_ask)(void *arg, uint64_t question, const struct flow_key *key);
 	/* A session has its outcome. May be NULL. */
@@ -305,8 +308,8 @@ void engine_capture_lost(struct engine *e, uint64_t now);
 void engine_response(struct engine *e, const struct response *r, uint64_t now);
 
 /*
- * The answer to a question of ops->online_ask. One that comes too late, for the session has ended or asked anew, or
- * the time for it is over, changes nothing; neither does any other number.
+ * The answer to a question of ops->online_ask. One that comes too late, for the session has ended or asked
+ * anew, or the time for it is over, changes nothing; neither does any other number.
  */
 void engine_online_answer(struct engine *e, uint64_t question, const struct online_answer *a, uint64_t now);
 
@@ -319,9 +322,10 @@ void engine_flushed(struct engine *e);
 
 /*
  * An assistant came up, or all are gone. Its connection is new, so all live sessions are announced through
- * ops->watch, in portions: one in this call, each further one in an engine_advance() that is due at once. @room: so
- * many of them may be announced; UINT_MAX: all. engine_channel_room() is the event that from now on so many may; it
- * has to come while engine_announcing(). New sessions are announced whether there is room or not.
+ * ops->watch, in portions: one in this call, each further one in an engine_advance() that is due at once.
+ * @room: so many of them may be announced; UINT_MAX: all. engine_channel_room() is the event that from now on
+ * so many may; it has to come while engine_announcing(). New sessions are announced whether there is room or
+ * not.
  */
 void engine_channel_up(struct engine *e, unsigned room, uint64_t now);
 void engine_channel_room(struct engine *e, unsigned room, uint64_t now);

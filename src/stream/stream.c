@@ -1,20 +1,20 @@
 /*
  * Ordered bytes - theory of operation
  *
- * Which of two copies of a byte counts is decided as Linux decides it, or a test server would execute something
- * else than the online server did whenever a client sends a byte twice with different contents:
+ * Which of two copies of a byte counts is decided as Linux decides it, or a test server would execute
+ * something else than the online server did whenever a client sends a byte twice with different contents:
  *
  * - What is below nxt has been read, perhaps: a later copy of it is cut away (tcp_data_queue()).
- * - A segment at nxt is taken whole, also where it lies over pieces that wait behind the hole (tcp_ofo_queue()
- *   then cuts those).
- * - Behind a hole a segment that begins where a run of others ends becomes part of it (tcp_try_coalesce(); nearly
- *   always, for it depends on how the network card's driver stores packets). Otherwise it is dropped if one run has
- *   all of it already, unless both begin at the same place and it is longer. It replaces the runs that it covers
- *   whole. Where it overlaps a run in part both are kept, and when they come in order the bytes of the one that
- *   begins first count (tcp_data_queue_ofo()).
+ * - A segment at nxt is taken whole, also where it lies over pieces that wait behind the hole
+ *   (tcp_ofo_queue() then cuts those).
+ * - Behind a hole a segment that begins where a run of others ends becomes part of it (tcp_try_coalesce();
+ *   nearly always, for it depends on how the network card's driver stores packets). Otherwise it is dropped
+ *   if one run has all of it already, unless both begin at the same place and it is longer. It replaces the
+ *   runs that it covers whole. Where it overlaps a run in part both are kept, and when they come in order the
+ *   bytes of the one that begins first count (tcp_data_queue_ofo()).
  *
- * Behind a hole runs stand in a tree. The usual case, one loss in a long upload, extends the last one: `last` makes
- * that one comparison. No operation walks over pieces, except over those that it takes out.
+ * Behind a hole runs stand in a tree. The usual case, one loss in a long upload, extends the last one: `last`
+ * makes that one comparison. No operation walks over pieces, except over those that it takes out.
  */
 #include "stream/stream.h"
 

@@ -19,7 +19,10 @@ struct chunk {
 	uint8_t data[];
 };
 
-/* A stretch of the stream. All sequence numbers in host byte order; a FIN takes the place behind the last byte. */
+/*
+ * A stretch of the stream. All sequence numbers in host byte order; a FIN takes the place behind the last
+ * byte.
+ */
 struct piece {
 	struct piece *next;    /* in order; in a run behind a hole; in lists of pieces that are given back */
 	struct piece *tail;    /* behind a hole, of the first piece of a run: the last one */
@@ -58,9 +61,9 @@ enum stream_result {
 };
 
 /*
- * Take piece @p, a segment as it came: untrimmed, with at least one byte or a FIN, and at most 2^30 ahead of nxt.
- * Pieces that it makes superfluous, and those that turn out to be so, are put in front of the list *given_back;
- * *trimmed grows by the bytes cut from pieces that stay. A stream that has ended takes nothing.
+ * Take piece @p, a segment as it came: untrimmed, with at least one byte or a FIN, and at most 2^30 ahead of
+ * nxt. Pieces that it makes superfluous, and those that turn out to be so, are put in front of the list
+ * *given_back; *trimmed grows by the bytes cut from pieces that stay. A stream that has ended takes nothing.
  */
 enum stream_result stream_put(struct stream *s, struct piece *p, struct piece **given_back,
 			      uint64_t *trimmed);
@@ -69,8 +72,8 @@ enum stream_result stream_put(struct stream *s, struct piece *p, struct piece **
 struct piece *stream_cut_behind(struct stream *s);
 
 /*
- * The runs behind the hole by their first pieces, in order: the first run, and the one after the run of @p (in
- * logarithmic time); NULL: none. A run is a list of pieces without a gap, and ends at stream_run_end().
+ * The runs behind the hole by their first pieces, in order: the first run, and the one after the run of @p
+ * (in logarithmic time); NULL: none. A run is a list of pieces without a gap, and ends at stream_run_end().
  */
 struct piece *stream_first_run(const struct stream *s);
 struct piece *stream_next_run(const struct stream *s, struct piece *p);

@@ -1,9 +1,9 @@
 /*
  * Answers to the engine's questions - theory of operation
  *
- * The engine must not be called from inside its own actions, so its questions are collected here while it runs and
- * answered when it has returned, before it is given the next packet. The kernel answers at once, so no question
- * outlives the turn of the loop in which it was asked.
+ * The engine must not be called from inside its own actions, so its questions are collected here while it
+ * runs and answered when it has returned, before it is given the next packet. The kernel answers at once, so
+ * no question outlives the turn of the loop in which it was asked.
  */
 #include "tcpcopy/answers.h"
 

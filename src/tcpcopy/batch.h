@@ -16,7 +16,9 @@ struct batch {
 void batch_add(struct batch *b, struct engine *e, struct answers *a, const struct flow_key *k,
 	       const struct segment *s, uint64_t now);
 
-/* Give all of it to the engine, in order; what it asks at one segment is answered before the next. @now: ns. */
+/*
+ * Give all of it to the engine, in order; what it asks at one segment is answered before the next. @now: ns.
+ */
 void batch_run(struct batch *b, struct engine *e, struct answers *a, uint64_t now);
 
 #endif

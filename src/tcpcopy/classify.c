@@ -2,10 +2,10 @@
  * Classification - theory of operation
  *
  * The kernel's filter has let in what goes to an online port; here each segment finds the rules that it is
- * for. A rule with an online address wants that address, whoever's it is. One without wants an address of this
- * host, because what the host only forwards is somebody else's: a request of a container to a service outside is
- * none of ours, and its payload is for a third party. And it wants its target's address family, since a client's
- * address is kept and so the family cannot change.
+ * for. A rule with an online address wants that address, whoever's it is. One without wants an address of
+ * this host, because what the host only forwards is somebody else's: a request of a container to a service
+ * outside is none of ours, and its payload is for a third party. And it wants its target's address family,
+ * since a client's address is kept and so the family cannot change.
  */
 #include "tcpcopy/classify.h"
 

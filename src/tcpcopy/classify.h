@@ -23,7 +23,8 @@ struct classify_counters {
 
 /*
  * The rules that segment @s (client -> online) is for: their indices into @rule, at most CONFIG_MAX_RULES.
- * @local: the host's addresses; NULL: all count as such. @now: ns. Returns how many; reasons for none are counted.
+ * @local: the host's addresses; NULL: all count as such. @now: ns. Returns how many; reasons for none are
+ * counted.
  */
 unsigned classify(const struct config *c, struct local *local, struct classify_counters *n,
 		  const struct segment *s, uint64_t now, unsigned rule[CONFIG_MAX_RULES]);

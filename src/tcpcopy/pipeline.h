@@ -82,8 +82,8 @@ extern const struct assistants_handler pipeline_handler;
  */
 extern const struct engine_ops pipeline_ops;
 /*
- * After calls of the engine: give it what it waits for, answers and room. Returns when it is to be called next; ns,
- * UINT64_MAX: not by the time.
+ * After calls of the engine: give it what it waits for, answers and room. Returns when it is to be called
+ * next; ns, UINT64_MAX: not by the time.
  */
 uint64_t pipeline_settle(struct pipeline *p);
 

@@ -2,8 +2,9 @@
  * The pipeline's side of the engine - theory of operation
  *
  * What the engine wants done is bound to the other stages here: emit to the sink, watch and unwatch to the
- * assistants, source addresses to the mapping, questions to those who answer them. And what it waits for is given to
- * it when it has returned: answers, and word of how much room the assistants' connections have for announcements.
+ * assistants, source addresses to the mapping, questions to those who answer them. And what it waits for is
+ * given to it when it has returned: answers, and word of how much room the assistants' connections have for
+ * announcements.
  */
 #include "base/util.h"
 #include "tcpcopy/pipeline.h"

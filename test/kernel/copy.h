@@ -23,7 +23,9 @@ struct copy_state {
 	bool accepted;        /* the handshake was completed: its application has a connection */
 };
 
-/* What the online server says of its socket when it is asked; see struct kernel_info. -1: it cannot be asked. */
+/*
+ * What the online server says of its socket when it is asked; see struct kernel_info. -1: it cannot be asked.
+ */
 typedef int (*copy_ask_fn)(void *arg, unsigned *state, uint64_t *bytes_received, uint32_t *rcv_wnd);
 
 struct copy *copy_new(copy_ask_fn ask, void *arg);
@@ -31,7 +33,9 @@ void copy_free(struct copy *c);
 
 /* A packet of the client, as captured. */
 void copy_captured(struct copy *c, const uint8_t *packet, size_t len);
-/* A packet of the server, as captured on its way out (the engine is given what the proof socket would see). */
+/*
+ * A packet of the server, as captured on its way out (the engine is given what the proof socket would see).
+ */
 void copy_sent_by_server(struct copy *c, const uint8_t *packet, size_t len);
 /* Let virtual time pass. */
 void copy_advance(struct copy *c, uint64_t ns);

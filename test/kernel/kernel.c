@@ -5,8 +5,9 @@
  * and all of it goes with the process. A packet written to the TAP device is worked off by the kernel's
  * receive path before write(2) returns; what it sends waits in the device's queue to be read.
  *
- * The device is TAP and not TUN because its packets lie in page fragments, as a network card's do: then the kernel
- * merges neighbours behind a hole, which it does not with TUN's, and that decides which copy of a byte counts.
+ * The device is TAP and not TUN because its packets lie in page fragments, as a network card's do: then the
+ * kernel merges neighbours behind a hole, which it does not with TUN's, and that decides which copy of a byte
+ * counts.
  *
  * Settings of the namespace: no limit for challenge ACKs, so that the kernel says each time what it thinks.
  */
@@ -169,7 +170,10 @@ size_t kernel_read(int fd, uint8_t *to, size_t size, enum kernel_end *end)
 	size_t all = 0;
 	ssize_t n = 0;
 
-	/* without delayed ACKs: what is acknowledged is what was received, or it would take more of old segments */
+	/*
+	 * without delayed ACKs: what is acknowledged is what was received, or it would take more of old
+	 * segments
+	 */
 	setsockopt(fd, IPPROTO_TCP, TCP_QUICKACK, &(int){ 1 }, sizeof(int));
 
 	while (all < size && (n = recv(fd, to + all, size - all, 0)) > 0)

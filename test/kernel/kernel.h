@@ -16,7 +16,10 @@
 
 struct kernel_socket; /* what accept() gave */
 
-/* Move the process to a new network namespace with the device and the listener. Ends it with words on failure. */
+/*
+ * Move the process to a new network namespace with the device and the listener. Ends it with words on
+ * failure.
+ */
 void kernel_open(void);
 
 /* One IPv4 packet to the server, headers first. */

@@ -6,9 +6,9 @@
  * the copy's target got, byte for byte: not less and not more. Every byte of a segment tells its place in the
  * stream and the segment that brought it, so that the wrong one of two overlapping copies is seen.
  *
- * One thing is not imitated: a segment behind a hole that begins where a run of others ends may be merged with it
- * or not where a third one lies over that place, by the shape of the kernel's tree. Such cases differ in contents
- * only; they are counted apart, and at most 1 % of all.
+ * One thing is not imitated: a segment behind a hole that begins where a run of others ends may be merged
+ * with it or not where a third one lies over that place, by the shape of the kernel's tree. Such cases differ
+ * in contents only; they are counted apart, and at most 1 % of all.
  *
  *	oracle [--cases N] [--seed S] [--verbose]
  *

@@ -468,8 +468,8 @@ static void answer_time(struct world *w, void *arg, uint64_t question)
 }
 
 /*
- * In some worlds answers come at once; in others late, in any order, and some not at all. Not where ports are used
- * again: what comes of the new connection before the answer about its SYN is judged as the old one's.
+ * In some worlds answers come at once; in others late, in any order, and some not at all. Not where ports are
+ * used again: what comes of the new connection before the answer about its SYN is judged as the old one's.
  */
 static void op_online_ask(void *arg, uint64_t question, const struct flow_key *key)
 {

@@ -1,6 +1,6 @@
 /*
- * The privileged helper at the command line, for the system tests. Prints the helper's pid, then reads commands, a
- * line each, and prints what is answered: "ok", or the error in words.
+ * The privileged helper at the command line, for the system tests. Prints the helper's pid, then reads
+ * commands, a line each, and prints what is answered: "ok", or the error in words.
  *
  *   create | delete                   the guard's table; "ok replaced", "ok owning"
  *   add | remove ADDRESS PORT [ADDRESS PORT]...

@@ -6,19 +6,19 @@
  *   capture INTERFACE FILTER PACKETS SECONDS [incoming] [snaplen=N] [buffer=N] [stall=MS]
  *           [refilter=FILTER] [quiet] [age] [mode=auto|ring|packet|alternate] [ring=BYTES] [budget=N]
  *           [pause=MS] [workers=N [seed=N] [byport]]
- *       Prints "ready", then a line for each packet, then the counters. PACKETS 0: no limit.
- *       "stall" sleeps before reading, "pause" after each poll; "refilter" replaces the filter after that; "quiet" prints
- *       only the counters. Of a payload byte that is not its sequence number mod 251, as "send"
- *       makes them, it says "wrong". "age" adds to "quiet" the time from capture to delivery and the
- *       number of packets whose sequence number is not above that of the one before.
- *       "workers" opens the sources of so many, reads them in turn, and counts what came by each, and
- *       what came by another than fanout_worker() says.
+ *       Prints "ready", then a line for each packet, then the counters. PACKETS 0: no limit. "stall" sleeps
+ *       before reading, "pause" after each poll; "refilter" replaces the filter after that; "quiet" prints
+ *       only the counters. Of a payload byte that is not its sequence number mod 251, as "send" makes them,
+ *       it says "wrong". "age" adds to "quiet" the time from capture to delivery and the number of packets
+ *       whose sequence number is not above that of the one before. "workers" opens the sources of so many,
+ *       reads them in turn, and counts what came by each, and what came by another than fanout_worker() says.
  *   read FILE FILTER
  *       The same from a pcap file.
  *   send FROM PORT TO PORT LEN [gso=N] [ttl=N] [id=N] [tos=N] [seq=N] [nodf] [count=N] [batch=N]
  *        [interval=MS] [rate=N] [also=TO2] [file=FILE] [link]
- *       "count" segments of LEN bytes, flushed after each "batch", with a pause then, and at the
- *       end the counters. "rate": so many a second, evenly. Every second segment goes to TO2. "link": by the link layer.
+ *       "count" segments of LEN bytes, flushed after each "batch", with a pause then, and at the end the
+ *       counters. "rate": so many a second, evenly. Every second segment goes to TO2. "link": by the link
+ *       layer.
  *   route ADDRESS...
  *       What the routing says.
  *   interfaces

@@ -1,9 +1,10 @@
 /*
  * Lines of a script about the online server's sockets - theory of operation
  *
- * Without "online waits" the harness answers whatever the engine asks by what the lines "online ..." have said, as
- * soon as the engine has returned, and no line mentions the questions. With it each question has to be named by an
- * "asks" line, as an emission by an "emits" line, and is answered by a line "answer", later or never.
+ * Without "online waits" the harness answers whatever the engine asks by what the lines "online ..." have
+ * said, as soon as the engine has returned, and no line mentions the questions. With it each question has to
+ * be named by an "asks" line, as an emission by an "emits" line, and is answered by a line "answer", later or
+ * never.
  */
 #include <string.h>
 

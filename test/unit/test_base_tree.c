@@ -1,6 +1,6 @@
 /*
- * The treap against a plain array: the same order after any insertions and removals, and no deeper than chance
- * makes it, also when keys come in ascending order.
+ * The treap against a plain array: the same order after any insertions and removals, and no deeper than
+ * chance makes it, also when keys come in ascending order.
  */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,6 +1,6 @@
 /*
- * The guard's queue: which targets the helper is asked for, when, and what becomes of those that it refuses. The
- * helper is played over a pair of sockets.
+ * The guard's queue: which targets the helper is asked for, when, and what becomes of those that it refuses.
+ * The helper is played over a pair of sockets.
  */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,6 +1,6 @@
 /*
- * The writer of nf_tables: what it sends, and what it makes of answers that a kernel at hand does not give: one
- * without owners of tables, errors in the midst of a batch, lists that change while they are read. The
+ * The writer of nf_tables: what it sends, and what it makes of answers that a kernel at hand does not give:
+ * one without owners of tables, errors in the midst of a batch, lists that change while they are read. The
  * kernel's part is played over a pair of sockets; its answers are queued before the question.
  */
 #include <setjmp.h>
@@ -282,7 +282,9 @@ static void a_table_of_somebody_else(void **state)
 	assert_false(replaced);
 }
 
-/* The commit itself: the kernel names the batch's first message, and acknowledges the last one all the same. */
+/*
+ * The commit itself: the kernel names the batch's first message, and acknowledges the last one all the same.
+ */
 static void a_batch_that_cannot_be_carried_out(void **state)
 {
 	(void)state;

@@ -1,6 +1,6 @@
 /*
- * The ordered bytes of one side. Segments are written "SEQ:BYTES" with "F" for a FIN behind them; what has come in
- * order is compared as text, so the byte that counts is seen.
+ * The ordered bytes of one side. Segments are written "SEQ:BYTES" with "F" for a FIN behind them; what has
+ * come in order is compared as text, so the byte that counts is seen.
  */
 #include <setjmp.h>
 #include <stdarg.h>

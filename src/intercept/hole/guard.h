@@ -31,8 +31,9 @@ struct guard *guard_open(struct event_base *base, bool no_sandbox, char *err, si
 struct guard *guard_new(struct event_base *base, struct helper *helper, bool owning);
 
 /*
- * Drop what @e sends. The rule comes into force a moment later; the guard repeats a request that fails. May be
- * called from any thread and never waits. False: the queue is full or the helper has ended; offer @e again.
+ * Drop what @e sends. The rule comes into force a moment later; the guard repeats a request that fails. May
+ * be called from any thread and never waits. False: the queue is full or the helper has ended; offer @e
+ * again.
  */
 bool guard_add(struct guard *g, const struct endpoint *e);
 /* Is the guard in force? False if its helper has ended, or @g is NULL. May be called from any thread. */

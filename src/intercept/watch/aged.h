@@ -9,8 +9,8 @@
 #include "packet/addr.h"
 
 /*
- * A bounded number of entries, each with a tuple and the time of its arrival. The oldest of all is found at once, and
- * so is the oldest of a tuple. The owner's structure begins with a struct aged_entry.
+ * A bounded number of entries, each with a tuple and the time of its arrival. The oldest of all is found at
+ * once, and so is the oldest of a tuple. The owner's structure begins with a struct aged_entry.
  */
 struct aged_entry {
 	struct tuple tuple;
@@ -24,8 +24,8 @@ struct aged_entry {
 struct aged;
 
 /*
- * Returns a structure for at most @most entries of @size bytes (of the owner's structure), or NULL if memory ran out.
- * @key must stay valid. All the memory for entries is taken here.
+ * Returns a structure for at most @most entries of @size bytes (of the owner's structure), or NULL if memory
+ * ran out. @key must stay valid. All the memory for entries is taken here.
  */
 struct aged *aged_new(const struct siphash_key *key, unsigned most, size_t size);
 void aged_free(struct aged *a); /* @a may be NULL */
@@ -37,15 +37,16 @@ uint32_t aged_hash(const struct aged *a, const struct tuple *t);
 struct aged_entry *aged_find(const struct aged *a, uint32_t hash, const struct tuple *t);
 
 /*
- * Adds an entry for @t as the youngest of all and returns it; what the owner has behind the struct aged_entry is not
- * cleared. @first: what aged_find() returns for @t at this moment. @now: ns. The structure must not be full.
+ * Adds an entry for @t as the youngest of all and returns it; what the owner has behind the struct aged_entry
+ * is not cleared. @first: what aged_find() returns for @t at this moment. @now: ns. The structure must not be
+ * full.
  */
 struct aged_entry *aged_add(struct aged *a, struct aged_entry *first, uint32_t hash, const struct tuple *t,
 			    uint64_t now);
 
 /*
- * Takes @e out, which must be the oldest of its tuple. It may be read until the next aged_add(), except for its
- * `same`.
+ * Takes @e out, which must be the oldest of its tuple. It may be read until the next aged_add(), except for
+ * its `same`.
  */
 void aged_remove(struct aged *a, struct aged_entry *e);
 

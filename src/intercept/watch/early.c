@@ -1,9 +1,10 @@
 /*
  * Responses that are here before their WATCH - theory of operation
  *
- * A WATCH goes over TCP to this host, the SYN that it announces over another way to the target: either may be first.
- * In: segments without an owner. Out: the same as records, in order, when their WATCH comes; or a call that says that
- * one was given up, because it waited too long or because there was no room. Each segment that comes in goes out once.
+ * A WATCH goes over TCP to this host, the SYN that it announces over another way to the target: either may be
+ * first. In: segments without an owner. Out: the same as records, in order, when their WATCH comes; or a call
+ * that says that one was given up, because it waited too long or because there was no room. Each segment that
+ * comes in goes out once.
  */
 #include "intercept/watch/early.h"
 

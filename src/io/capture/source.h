@@ -158,8 +158,8 @@ int capture_set_filter(struct source *s, const char *filter, char *err, size_t e
  */
 int capture_check_filter(const char *filter, char *err, size_t err_size);
 /*
- * The same for the setter of an option: returns NULL, or what is wrong, in the memory of args_wrong(). The words
- * do not repeat the filter, because the message about an option names it anyway.
+ * The same for the setter of an option: returns NULL, or what is wrong, in the memory of args_wrong(). The
+ * words do not repeat the filter, because the message about an option names it anyway.
  */
 const char *capture_filter_wrong(const char *filter);
 

@@ -7,8 +7,8 @@
 #include "packet/addr.h"
 
 /*
- * Which addresses are this host's own: those to which the kernel delivers packets itself instead of forwarding
- * them. Needs no privilege. One object belongs to one thread.
+ * Which addresses are this host's own: those to which the kernel delivers packets itself instead of
+ * forwarding them. Needs no privilege. One object belongs to one thread.
  */
 struct local;
 

@@ -13,8 +13,8 @@ struct online *online_open(void); /* NULL with errno */
 void online_close(struct online *o);
 
 /*
- * Look at the socket of connection client -> server on this host. ONLINE_GONE is also the word where only TIME-WAIT
- * is left of it, and where there never was one. Does not block.
+ * Look at the socket of connection client -> server on this host. ONLINE_GONE is also the word where only
+ * TIME-WAIT is left of it, and where there never was one. Does not block.
  */
 struct online_answer online_look(struct online *o, const struct endpoint *client,
 				 const struct endpoint *server);

@@ -44,8 +44,8 @@ bool helper_request_valid(const void *data, size_t len);
 struct helper;
 
 /*
- * Fork the helper. Call this before the program starts threads or enters its sandbox, on a thread that lives as
- * long as the program: the helper ends with that thread. @name is what ps(1) shows, at most 15 bytes. With
+ * Fork the helper. Call this before the program starts threads or enters its sandbox, on a thread that lives
+ * as long as the program: the helper ends with that thread. @name is what ps(1) shows, at most 15 bytes. With
  * @no_sandbox the helper only limits its capabilities. Returns NULL with errno on failure.
  */
 struct helper *helper_open(const char *name, bool no_sandbox);
@@ -62,8 +62,8 @@ bool helper_send(struct helper *h, struct helper_request *r);
 int helper_receive(struct helper *h, struct helper_answer *a);
 
 /*
- * Send a request and wait up to 10 s for its answer: for the start and the end of a program. Without an answer,
- * a->error is -EPIPE (the helper has ended) or -ETIMEDOUT. Returns a->error.
+ * Send a request and wait up to 10 s for its answer: for the start and the end of a program. Without an
+ * answer, a->error is -EPIPE (the helper has ended) or -ETIMEDOUT. Returns a->error.
  */
 int helper_ask(struct helper *h, struct helper_request *r, struct helper_answer *a);
 

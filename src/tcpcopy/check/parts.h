@@ -5,8 +5,7 @@
 #include "channel/conn.h"
 #include "tcpcopy/config/config.h"
 
-/* The parts of check_main(), of which the self-diagnosis (diagnosis.c) has some; nobody else
- * includes this. */
+/* The parts of check_main(), of which the self-diagnosis (diagnosis.c) has some; for this folder alone. */
 
 struct event;
 struct event_base;

@@ -13,7 +13,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "tcpcopy/config/parts.h"
 #include "tcpcopy/check/probe.h"
 
 struct names {

@@ -21,7 +21,6 @@
 #include "io/capture/source.h"
 #include "tcpcopy/check/parts.h"
 #include "tcpcopy/classify.h"
-#include "tcpcopy/config/parts.h"
 
 #define LISTEN (2 * NS_PER_SEC) /* for a request to come */
 #define MAX_CLIENTS (1u << 20)

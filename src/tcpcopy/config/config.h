@@ -92,6 +92,10 @@ int config_parse(struct config *c, int argc, char **argv);
  * (CONFIG_FILTER_SIZE never is). */
 int config_capture_filter(const struct config *c, char *out, size_t size);
 
+/* Writes @p as it is typed, 192.0.2.0/24 or 2001:db8::/64, into @buf. Returns @buf. */
+#define PREFIX_TEXT_LEN (ADDR_TEXT_LEN + 4)
+char *config_prefix_format(char *buf, size_t size, const struct prefix *p);
+
 /* Print the block of facts of the start to the log. */
 void config_log_facts(const struct config *c);
 

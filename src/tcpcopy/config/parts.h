@@ -4,7 +4,7 @@
 #include "base/util.h"
 #include "tcpcopy/config/config.h"
 
-/* The parts of config_parse(); nobody else includes this. */
+/* The parts of config_parse(), for this folder alone; the fuzzer calls them one by one. */
 
 /*
  * The three lists. @list is the value as typed, its elements are appended to *c; may be called
@@ -22,9 +22,5 @@ const char *config_parse_endpoint(struct endpoint *e, const char *text);
 /* Does the configuration make sense as a whole, and on this host? 0; or 2 (usage error), and stderr
  * says why. */
 int config_check(const struct config *c);
-
-/* As typed: 192.0.2.0/24, 2001:db8::/64. Returns @buf. */
-#define PREFIX_TEXT_LEN (ADDR_TEXT_LEN + 4)
-char *config_prefix_format(char *buf, size_t size, const struct prefix *p);
 
 #endif

@@ -1,5 +1,5 @@
-#ifndef PACKET_PARSE_INTERNAL_H
-#define PACKET_PARSE_INTERNAL_H
+#ifndef PACKET_PARSE_IMPL_H
+#define PACKET_PARSE_IMPL_H
 
 #include "packet/parse.h"
 
