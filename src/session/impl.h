@@ -24,6 +24,7 @@
 #include "stream/stream.h"
 
 #define RTO_INITIAL (1000 * NS_PER_MS)   /* RFC 6298 2.1 */
+#define RTO_AFTER_SYN (3000 * NS_PER_MS) /* RFC 6298 5.7: of the first data, where the SYN timed out */
 #define RTO_FLOOR (200 * NS_PER_MS)      /* Linux's, below RFC 6298's 1 s */
 #define RTO_CAP_ALIVE (1000 * NS_PER_MS) /* while anything of the target answers */
 #define RTO_CAP_DEAD (8000 * NS_PER_MS)  /* while it is silent: cut short at its first sign of life */
@@ -98,14 +99,15 @@ static inline uint32_t qseg_end(const struct qseg *q)
 
 /* Exists only while something is being repaired: RFC 5681, 6582, 6675. */
 struct recovery {
-	bool active; /* between the detection of a loss and the acknowledgment of `point` */
-	bool by_rto; /* everything not SACKed counts as lost */
+	bool active;   /* between the detection of a loss and the acknowledgment of `point` */
+	bool by_rto;   /* everything not SACKed counts as lost */
+	bool by_probe; /* everything below the SACK of a tail loss probe does */
 	uint8_t n_sacked;
-	uint32_t point;          /* SND.NXT when the loss was found */
-	uint32_t rtx_nxt;        /* retransmitted up to here */
-	struct qseg *again;      /* holds what was retransmitted last; NULL: unknown */
-	uint32_t cwnd, ssthresh; /* bytes */
-	uint32_t undo_acked;     /* bytes acknowledged since the last growth in congestion avoidance */
+	uint32_t point;                       /* SND.NXT when the loss was found */
+	uint32_t rtx_nxt;                     /* retransmitted up to here */
+	struct qseg *again;                   /* holds what was retransmitted last; NULL: unknown */
+	uint32_t cwnd, ssthresh;              /* bytes */
+	uint32_t bytes_acked;                 /* since the last growth in congestion avoidance (RFC 3465) */
 	struct sack_block sacked[MAX_SACKED]; /* ascending, disjoint, above SND.UNA */
 };
 
@@ -243,8 +245,8 @@ struct session {
 	uint8_t leftover_resets; /* since the last SYN time-out */
 	bool df : 1, client_ts : 1, client_ws : 1, client_sack : 1;
 	bool ts_ok : 1, ws_ok : 1, sack_ok : 1; /* negotiated with the target */
-	bool ack_now : 1, psh_seen : 1, tlp_armed : 1, tlp_out : 1, syn_resent : 1, has_turn_ack : 1,
-		watched : 1, has_source : 1;
+	bool ack_now : 1, psh_seen : 1, tlp_armed : 1, tlp_out : 1, syn_resent : 1, syn_timed_out : 1,
+		has_turn_ack : 1, watched : 1, has_source : 1;
 	uint32_t flow_label;
 	struct syn_options *syn; /* of the replicated SYN, until it is answered */
 };
@@ -390,12 +392,11 @@ void output_window_probe(struct engine *e, struct session *s, uint64_t now);
 /* (Re)send up to @max payload bytes from @seq on (below SND.NXT). Returns sequence space sent. */
 uint32_t output_resend(struct engine *e, struct session *s, uint32_t seq, uint32_t max, uint64_t now);
 void output_negotiated(struct engine *e, struct session *s); /* MSS from options, MTU and SYN-ACK */
-bool output_may_send_new(const struct session *s);
 
 /* loss.c */
 void loss_rtt_sample(struct session *s, uint64_t rtt);
 void loss_acked(struct engine *e, struct session *s, uint32_t old_una, uint64_t now);
-void loss_sack(struct engine *e, struct session *s, const struct response *r, uint64_t now);
+bool loss_sack(struct engine *e, struct session *s, const struct response *r, uint64_t now);
 void loss_dup_ack(struct engine *e, struct session *s, unsigned n, uint64_t now);
 void loss_timeout(struct engine *e, struct session *s, uint64_t now); /* TIMER_RTX fired */
 void loss_send(struct engine *e, struct session *s, uint64_t now);    /* retransmit what recovery allows */

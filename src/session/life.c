@@ -287,6 +287,7 @@ void session_end(struct engine *e, struct session *s, enum session_outcome o, ui
 	loss_free(e, s);
 	timer_off_all(e, s);
 	timer_set(e, s, TIMER_LIFE, now + (s->events & EV_STARTED ? LINGER : 0));
+	e->trim_at = MIN(e->trim_at, now + TRIM_PERIOD);
 	if (e->ops->ended)
 		e->ops->ended(e->arg, s, o);
 	if (s->succ && (s->succ->events & EV_OPENED) && !(s->succ->events & EV_ENDED))

@@ -10,8 +10,8 @@
  * A loss is found by three duplicate ACKs or by more than two segments' worth of SACKed bytes above a hole
  * (RFC 5681, 6675), or by time-out. One mechanism repairs: rtx_nxt walks over what is not SACKed, from
  * SND.UNA to the highest byte that counts as lost: up to SND.NXT of the moment after a time-out; with SACK
- * up to the highest SACKed edge less two segments; without SACK one segment for each partial acknowledgment
- * (RFC 6582).
+ * up to where more than two segments' worth or three ranges are SACKed above; without SACK one segment for
+ * each partial acknowledgment (RFC 6582).
  *
  * Before the first loss no congestion window limits the session: the client's own did that. After one, cwnd
  * holds (slow start, congestion avoidance) until everything sent is acknowledged and nothing waits; then
@@ -90,7 +90,9 @@ static uint64_t rto(const struct engine *e, struct session *s, uint64_t now)
 {
 	struct target *t = session_target(e, s);
 	bool alive = t->last_heard && now - t->last_heard < ALIVE_WITHIN;
-	uint64_t base = s->srtt ? rto_base(s) : RTO_INITIAL;
+	uint64_t base = s->srtt                                          ? rto_base(s)
+			: s->syn_timed_out && s->events & EV_ESTABLISHED ? RTO_AFTER_SYN
+									 : RTO_INITIAL;
 	uint64_t cap = MAX(base, alive ? RTO_CAP_ALIVE : RTO_CAP_DEAD);
 	uint64_t value = MIN(base << MIN(s->backoff, 10), cap);
 
@@ -158,24 +160,25 @@ static uint32_t sacked_below(const struct recovery *r, uint32_t edge)
 	return sum;
 }
 
-static uint32_t highest_sacked(const struct session *s)
-{
-	return s->rec->n_sacked ? s->rec->sacked[s->rec->n_sacked - 1].end : s->snd_una;
-}
-
-/* Up to where unSACKed bytes count as lost. */
+/*
+ * Up to where unSACKed bytes count as lost. With SACK: below more than two segments' worth of SACKed bytes,
+ * or below three SACKed ranges (RFC 6675 4, IsLost); the SACK of a tail loss probe tells of all below it. The
+ * first segment is lost in any case, or there would be no recovery.
+ */
 static uint32_t lost_edge(const struct session *s)
 {
 	const struct recovery *r = s->rec;
-	uint32_t high = highest_sacked(s), first = s->snd_una + s->mss;
+	uint32_t first = seq_min(s->snd_una + s->mss, r->point), above = 0;
 
 	if (r->by_rto)
 		return r->point;
-	if (!r->n_sacked)
-		return seq_min(first, r->point); /* NewReno: the first segment */
-	if (high - s->snd_una > (DUP_THRESH - 1u) * s->mss)
-		high -= (DUP_THRESH - 1u) * s->mss;
-	return seq_max(high, seq_min(first, r->sacked[0].start));
+	for (int i = r->n_sacked; i-- > 0;) {
+		first = seq_min(first, r->sacked[i].start);
+		above += r->sacked[i].end - r->sacked[i].start;
+		if (above > (DUP_THRESH - 1u) * s->mss || r->n_sacked - i == DUP_THRESH || r->by_probe)
+			return seq_max(r->sacked[i].start, s->snd_una);
+	}
+	return first;
 }
 
 /* Bytes believed to be in the network (RFC 6675 "pipe"). */
@@ -213,9 +216,11 @@ static void enter(struct engine *e, struct session *s, bool by_rto, uint64_t now
 	if (!r)
 		return; /* the next time-out tries again */
 	r->ssthresh = MAX(flight / 2, 2u * s->mss);
-	r->cwnd = by_rto ? s->mss : MAX(r->ssthresh, (DUP_THRESH + 1u) * s->mss);
+	r->cwnd = by_rto ? s->mss : r->ssthresh;
 	r->active = true;
 	r->by_rto = by_rto;
+	r->by_probe = s->tlp_out;
+	r->bytes_acked = 0;
 	r->point = s->snd_nxt;
 	r->rtx_nxt = s->snd_una;
 	if (by_rto)
@@ -281,18 +286,18 @@ void loss_acked(struct engine *e, struct session *s, uint32_t old_una, uint64_t 
 	if (r->active && seq_ge(s->snd_una, r->point)) {
 		r->active = false;
 		if (!r->by_rto)
-			r->cwnd = r->ssthresh;
+			acked = 0; /* RFC 6582 3.2 (3): cwnd is ssthresh, and grows from here on */
 	} else if (r->active && !r->by_rto) {
 		if (!r->n_sacked)
 			r->rtx_nxt = s->snd_una; /* partial acknowledgment: the next hole begins here */
 		return;
 	}
 	if (r->cwnd && r->cwnd < r->ssthresh) {
-		r->cwnd += MIN(acked, 2u * s->mss);
+		r->cwnd += MIN(acked, s->mss); /* not more after a time-out: RFC 3465 2.3 */
 	} else if (r->cwnd) {
-		r->undo_acked += acked;
-		if (r->undo_acked >= r->cwnd) {
-			r->undo_acked -= r->cwnd;
+		r->bytes_acked += acked;
+		if (r->bytes_acked >= r->cwnd) {
+			r->bytes_acked -= r->cwnd;
 			r->cwnd += s->mss;
 		}
 	}
@@ -326,10 +331,14 @@ static void sack_add(struct recovery *r, struct sack_block b)
 	r->sacked[i] = b;
 }
 
-/* SACK blocks of @r; its ack has not been taken yet. */
-void loss_sack(struct engine *e, struct session *s, const struct response *r, uint64_t now)
+/*
+ * SACK blocks of @r; its ack has not been taken yet. True: they tell of bytes that were not known to have
+ * arrived, which makes @r a duplicate ACK (RFC 6675 2).
+ */
+bool loss_sack(struct engine *e, struct session *s, const struct response *r, uint64_t now)
 {
-	uint32_t una = seq_max(s->snd_una, r->ack);
+	uint32_t una = seq_max(s->snd_una, r->ack), before = s->rec ? sacked_below(s->rec, s->snd_nxt) : 0,
+		 after;
 
 	for (int i = 0; i < r->opt.n_sack; i++) {
 		struct sack_block b = r->opt.sack[i];
@@ -338,13 +347,15 @@ void loss_sack(struct engine *e, struct session *s, const struct response *r, ui
 		if (!seq_gt(b.start, una) || !seq_lt(b.start, b.end) || seq_gt(b.end, s->snd_nxt))
 			continue;
 		if (!recovery_get(e, s))
-			return;
+			return false;
 		sack_add(s->rec, b);
 	}
-	if (!s->rec || s->rec->active || !s->rec->n_sacked)
-		return;
-	if (s->tlp_out || sacked_below(s->rec, s->snd_nxt) > (DUP_THRESH - 1u) * s->mss)
+	if (!s->rec || !s->rec->n_sacked)
+		return false;
+	after = sacked_below(s->rec, s->snd_nxt);
+	if (!s->rec->active && (s->tlp_out || after > (DUP_THRESH - 1u) * s->mss))
 		enter(e, s, false, now);
+	return after > before;
 }
 
 void loss_dup_ack(struct engine *e, struct session *s, unsigned n, uint64_t now)
@@ -379,7 +390,7 @@ static void syn_timeout(struct engine *e, struct session *s, uint64_t now)
 	}
 	e->n.rto_fired++;
 	e->n.retransmitted_segments++;
-	s->syn_resent = true;
+	s->syn_resent = s->syn_timed_out = true;
 	s->leftover_resets = 0;
 	if (s->backoff < 10)
 		s->backoff++;

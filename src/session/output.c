@@ -143,7 +143,7 @@ static void emit_data(struct engine *e, struct session *s, struct qseg *q, uint3
 	if (window_bytes(s, raw) < 2u * s->rcv_mss)
 		raw = s->client_window;
 	t = segment_start(s, flags, q->piece.seq + off, raw, again || !q->tsval ? s->ts_emitted : q->tsval);
-	if (q->urg && seq_gt(q->urgent_end, t.seq) && q->urgent_end - t.seq <= 65535) {
+	if (q->urg && seq_gt(q->urgent_end, t.seq)) {
 		t.flags |= TCPF_URG;
 		t.urgent = (uint16_t)(q->urgent_end - t.seq);
 	}

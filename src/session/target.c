@@ -116,12 +116,24 @@ static void take_window(struct session *s, const struct response *r)
 	}
 }
 
+/*
+ * How many duplicate ACKs @r is or was merged from (RFC 5681 2); with SACK (RFC 6675 2) that depends on
+ * @news: it has SACKed something new.
+ */
+static unsigned duplicates(const struct session *s, const struct response *r, bool news)
+{
+	if (s->sack_ok)
+		return news ? 1u + r->dup_acks : 0;
+	return r->dup_acks + (!r->len && !(r->flags & TCPF_FIN) && r->ack == s->snd_una &&
+			      (uint32_t)r->window << s->target_wscale == s->snd_wnd);
+}
+
 static void take_ack(struct engine *e, struct session *s, const struct response *r, uint64_t now)
 {
-	uint32_t window = (uint32_t)r->window << s->target_wscale, old = s->snd_una;
+	bool news = r->opt.n_sack && s->sack_ok && loss_sack(e, s, r, now);
+	unsigned dups = duplicates(s, r, news);
+	uint32_t old = s->snd_una;
 
-	if (r->opt.n_sack && s->sack_ok)
-		loss_sack(e, s, r, now);
 	if (seq_gt(r->ack, old)) {
 		queue_acked(e, s, r->ack, now);
 		s->snd_una = r->ack;
@@ -132,14 +144,9 @@ static void take_ack(struct engine *e, struct session *s, const struct response 
 		}
 		loss_acked(e, s, old, now);
 		loss_rearm(e, s, now);
-		if (r->dup_acks && s->snd_nxt != s->snd_una)
-			loss_dup_ack(e, s, r->dup_acks, now); /* merged behind the advance */
-	} else if (!r->len && !(r->flags & TCPF_FIN) && s->snd_nxt != s->snd_una &&
-		   (window == s->snd_wnd || r->opt.n_sack)) {
-		loss_dup_ack(e, s, 1u + r->dup_acks, now);
-	} else if (r->dup_acks && s->snd_nxt != s->snd_una) {
-		loss_dup_ack(e, s, r->dup_acks, now); /* merged into a record with data */
 	}
+	if (dups && s->snd_nxt != s->snd_una)
+		loss_dup_ack(e, s, dups, now);
 	take_window(s, r);
 }
 
@@ -261,6 +268,7 @@ void engine_response(struct engine *e, const struct response *r, uint64_t now)
 	struct session *s = session_by_id(e, r->id);
 	struct target *t;
 
+	e->trim_at = MIN(e->trim_at, now + TRIM_PERIOD);
 	e->n.responses++;
 	e->n.responses_merged += r->merged;
 	if (!s || !(s->events & EV_STARTED)) {
