@@ -12,9 +12,9 @@ import socket
 import time
 
 import pytest
-from conftest import BIN, SANITIZED, wait_until
+from conftest import BIN, SANITIZED, Replay, wait_until
 from faults import FAULTS, World, descriptors
-from workload import Trouble, ask, closed, connect
+from workload import Trouble, ask, closed, connect, pair
 
 def unchanged(world, before):
     """Neither descriptors nor memory have grown with the fault."""
@@ -66,6 +66,25 @@ def test_what_a_killed_tcpcopy_leaves_is_reset_when_the_target_speaks(lab, both)
     account = world.replay.stop()
     assert account["strays.reset"] >= 5, account.log
     assert "segments without a WATCH, reported as strays" in world.replay.intercept_log
+
+
+def test_idle_connections_are_announced_again(lab):
+    """Nothing else wakes tcpcopy: it announces more of them than one portion holds to the new intercept."""
+    pair(lab)
+    replay = Replay(lab)
+    idle = [connect(lab) for _ in range(400)]
+    for connection in idle:
+        ask(connection, "get nothing")
+
+    def watches():
+        return replay.intercept.status()["account"]["waiting"]["watches"]
+    assert wait_until(lambda: watches() == len(idle))
+    replay.restart("intercept")
+    assert wait_until(lambda: watches() == len(idle)), replay.tcpcopy.log
+    for connection in idle:
+        connection.close()
+    assert closed(lab)
+    assert replay.stop().outcomes() == {"complete": len(idle)}
 
 
 def test_cuts(lab):

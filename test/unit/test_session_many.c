@@ -1,7 +1,8 @@
 /*
  * Many sessions: what has to happen to all of them happens in portions. A new connection to an
  * assistant: they are announced while there is room, all of them, and rightly those that end and
- * begin meanwhile. A target that speaks again after a silence: its signs of life help all.
+ * begin meanwhile. A target that speaks again after a silence: its signs of life help all. Packets
+ * that were lost: all quiet sessions are asked about, as fast as there are answers.
  *
  * The engine is driven by engine_next() alone, as in a program that has nothing else to do: what it
  * does not ask to be woken for does not happen.
@@ -27,6 +28,9 @@ struct world {
 	unsigned watches;              /* since the connection is up */
 	bool watched[SESSIONS + MORE]; /* what the assistant knows, by port */
 	uint64_t id[SESSIONS + MORE];
+	uint64_t question[SESSIONS]; /* not answered yet */
+	unsigned n_questions;
+	unsigned asked[SESSIONS + MORE]; /* times */
 };
 
 static unsigned index_of(const struct tuple *response)
@@ -57,7 +61,17 @@ static void on_unwatch(void *arg, uint64_t id, const struct tuple *response)
 	w->watched[index_of(response)] = false;
 }
 
+static void on_ask(void *arg, uint64_t question, const struct flow_key *key)
+{
+	struct world *w = arg;
+
+	assert_true(w->n_questions < SESSIONS);
+	w->question[w->n_questions++] = question;
+	w->asked[key->client.port - 1024u]++;
+}
+
 static const struct engine_ops ops = {
+	.online_ask = on_ask,
 	.emit = on_emit,
 	.watch = on_watch,
 	.unwatch = on_unwatch,
@@ -246,11 +260,63 @@ static void portions(void **state)
 	engine_free(w.e);
 }
 
+/* The last one first. */
+static void answer_all(struct world *w)
+{
+	while (w->n_questions)
+		engine_online_answer(w->e, w->question[--w->n_questions],
+				     &(struct online_answer){ .word = ONLINE_THERE }, w->now);
+}
+
+static void questions(void **state)
+{
+	const struct engine_questions *n;
+	static struct world w;
+	const unsigned sessions = 1000;
+	unsigned turns = 0;
+
+	(void)state;
+	world_open(&w);
+	for (unsigned i = 0; i < sessions; i++)
+		open_session(&w, i);
+	answer_all(&w);
+	pass(&w, 1000000000);
+	n = engine_questions(w.e);
+	memset(w.asked, 0, sizeof(w.asked));
+
+	/* a second after the loss, 8 in each millisecond: as many as can be open, then as many as are answered */
+	engine_capture_lost(w.e, w.now);
+	pass(&w, 1000000000);
+	for (; turns < 5; turns++) {
+		pass(&w, 100000000);
+		assert_int_equal(w.n_questions, turns < 3 ? 256 : turns == 3 ? 1000 - 3 * 256 : 0);
+		assert_int_equal(n->open, w.n_questions);
+		engine_check(w.e);
+		answer_all(&w);
+		assert_int_equal(n->open, 0);
+	}
+	assert_true(n->refused > 0 && !n->overdue);
+	for (unsigned i = 0; i < sessions; i++)
+		assert_int_equal(w.asked[i], 1);
+
+	/* 10 s after it nobody answers, and each has its second time all the same */
+	pass(&w, 30000000000);
+	assert_int_equal(n->overdue, sessions);
+	for (unsigned i = 0; i < sessions; i++)
+		assert_int_equal(w.asked[i], 2);
+	answer_all(&w);
+	assert_int_equal(n->ignored, sessions);
+	assert_int_equal(engine_sessions(w.e), sessions);
+	engine_check(w.e);
+	engine_free(w.e);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(idle),
 		cmocka_unit_test(portions),
+		cmocka_unit_test(questions),
 		cmocka_unit_test(signs_of_life),
 	};
 
