@@ -66,7 +66,7 @@ bool script_asks(struct script *s, char *text)
 	return true;
 }
 
-/* unknown, there, gone, received BYTES */
+/* unknown, there, syn-recv, gone, received BYTES */
 static bool parse_answer(const char *text, struct online_answer *a)
 {
 	*a = (struct online_answer){ .word = ONLINE_UNKNOWN };
@@ -79,18 +79,22 @@ static bool parse_answer(const char *text, struct online_answer *a)
 	a->word = ONLINE_THERE;
 	if (!strcmp(text, "there"))
 		return true;
+	if (!strcmp(text, "syn-recv")) {
+		a->tcp_state = ONLINE_SYN_RECV;
+		return true;
+	}
 	a->has_received = true;
 	return !strncmp(text, "received ", 9) && !script_number(text + 9, &a->received);
 }
 
-/* answer QUESTION unknown|there|gone|received BYTES */
+/* answer QUESTION unknown|there|syn-recv|gone|received BYTES */
 bool script_answer(struct script *s, char *text)
 {
 	char *rest, *name = strtok_r(text, " \t", &rest);
 	struct online_answer a;
 
 	if (!name || !parse_answer(rest + strspn(rest, " \t"), &a))
-		return script_fail(s, "answer QUESTION unknown|there|gone|received BYTES");
+		return script_fail(s, "answer QUESTION unknown|there|syn-recv|gone|received BYTES");
 	for (unsigned i = 0; i < s->n_questions; i++)
 		if (!strcmp(s->question[i].name, name)) {
 			script_note(s, "%10.3f answer    %s: %s\n", script_ms(s->h.now), name, rest);

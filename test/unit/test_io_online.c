@@ -1,5 +1,5 @@
 /*
- * What the kernel says of connections of this host: of one that lives, that is half closed, that is gone, and of one
+ * What the kernel says of connections of this host: of one that begins, that lives, that is half closed, that is gone, and of one
  * that never was, by IPv4, by IPv6, and by IPv4 to a listener of both.
  */
 #include <setjmp.h>
@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include <arpa/inet.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -40,7 +41,8 @@ static struct endpoint endpoint_of(const struct sockaddr_storage *s)
 	return e;
 }
 
-static struct pair pair_open(const char *listen_at, const char *connect_to)
+/* @deferred: the server's handshake is not complete before data comes. */
+static struct pair pair_open(const char *listen_at, const char *connect_to, bool deferred)
 {
 	struct sockaddr_storage s = { 0 };
 	struct sockaddr_in *four = (void *)&s;
@@ -57,6 +59,9 @@ static struct pair pair_open(const char *listen_at, const char *connect_to)
 	assert_true(p.listener >= 0);
 	assert_int_equal(bind(p.listener, (void *)&s, s.ss_family == AF_INET6 ? sizeof(*six) : sizeof(*four)),
 			 0);
+	if (deferred)
+		assert_int_equal(
+			setsockopt(p.listener, IPPROTO_TCP, TCP_DEFER_ACCEPT, &(int){ 10 }, sizeof(int)), 0);
 	assert_int_equal(listen(p.listener, 1), 0);
 	assert_int_equal(getsockname(p.listener, (void *)&s, &len), 0);
 	port = s.ss_family == AF_INET6 ? six->sin6_port : four->sin_port;
@@ -75,8 +80,8 @@ static struct pair pair_open(const char *listen_at, const char *connect_to)
 	len = sizeof(s);
 	assert_int_equal(getsockname(p.client, (void *)&s, &len), 0);
 	p.client_at = endpoint_of(&s);
-	p.server = accept(p.listener, NULL, NULL);
-	assert_true(p.server >= 0);
+	p.server = deferred ? -1 : accept(p.listener, NULL, NULL);
+	assert_true(deferred || p.server >= 0);
 	return p;
 }
 
@@ -93,7 +98,7 @@ static void wait_for(const struct pair *p, int bytes, bool fin)
 
 static void life(const char *listen_at, const char *connect_to)
 {
-	struct pair p = pair_open(listen_at, connect_to);
+	struct pair p = pair_open(listen_at, connect_to, false);
 	struct online *o = online_open();
 	const uint8_t bytes[BYTES] = { 0 };
 	struct online_answer a;
@@ -151,12 +156,30 @@ static void ipv4_to_a_listener_of_both(void **state)
 	life("::", "127.0.0.1");
 }
 
+static void handshake(void **state)
+{
+	struct pair p = pair_open("127.0.0.1", "127.0.0.1", true);
+	struct online *o = online_open();
+	struct online_answer a;
+
+	(void)state;
+	assert_non_null(o);
+	a = online_look(o, &p.client_at, &p.server_at);
+	assert_int_equal(a.word, ONLINE_THERE);
+	assert_int_equal(a.tcp_state, ONLINE_SYN_RECV);
+	assert_false(a.has_received);
+	close(p.client);
+	close(p.listener);
+	online_close(o);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(ipv4),
 		cmocka_unit_test(ipv6),
 		cmocka_unit_test(ipv4_to_a_listener_of_both),
+		cmocka_unit_test(handshake),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -4,8 +4,7 @@
  * One netlink socket, opened before privileges and namespaces change. A question names the 4-tuple as the
  * server sees it (its own address first) and costs two system calls, some 1 us, neither of which waits
  * (netlink_exchange). For a connection that it does not have the kernel answers with the listener of its
- * port, or with an error. IPv4 connections of an IPv6 wildcard listener have sockets of family AF_INET6
- * with mapped addresses, so for IPv4 both are tried.
+ * port, or with an error. A question for family AF_INET also finds an IPv4 connection of an IPv6 listener.
  */
 #include "io/host/online.h"
 
@@ -87,9 +86,10 @@ static int read_answer(const struct nlmsghdr *h, void *arg)
 	return 0;
 }
 
-static struct online_answer ask(struct online *o, int family, const struct endpoint *client,
-				const struct endpoint *server)
+struct online_answer online_look(struct online *o, const struct endpoint *client,
+				 const struct endpoint *server)
 {
+	const bool v4 = addr_is_v4(&server->addr);
 	struct online_answer answer = { .word = ONLINE_UNKNOWN };
 	struct {
 		struct nlmsghdr h;
@@ -99,7 +99,7 @@ static struct online_answer ask(struct online *o, int family, const struct endpo
 		       .nlmsg_type = SOCK_DIAG_BY_FAMILY,
 		       .nlmsg_flags = NLM_F_REQUEST,
 		       .nlmsg_seq = ++o->seq },
-		.r = { .sdiag_family = (__u8)family,
+		.r = { .sdiag_family = v4 ? AF_INET : AF_INET6,
 		       .sdiag_protocol = IPPROTO_TCP,
 		       .idiag_ext = 1 << (INET_DIAG_INFO - 1),
 		       .idiag_states = ~0u },
@@ -107,24 +107,10 @@ static struct online_answer ask(struct online *o, int family, const struct endpo
 
 	q.r.id.idiag_sport = htons(server->port);
 	q.r.id.idiag_dport = htons(client->port);
-	put_address(q.r.id.idiag_src, &server->addr, family == AF_INET);
-	put_address(q.r.id.idiag_dst, &client->addr, family == AF_INET);
+	put_address(q.r.id.idiag_src, &server->addr, v4);
+	put_address(q.r.id.idiag_dst, &client->addr, v4);
 	q.r.id.idiag_cookie[0] = q.r.id.idiag_cookie[1] = INET_DIAG_NOCOOKIE;
 	if (netlink_exchange(o->fd, &q.h, read_answer, &answer))
 		return (struct online_answer){ .word = errno == ENOENT ? ONLINE_GONE : ONLINE_UNKNOWN };
 	return answer;
-}
-
-struct online_answer online_look(struct online *o, const struct endpoint *client,
-				 const struct endpoint *server)
-{
-	struct online_answer four, six;
-
-	if (!addr_is_v4(&server->addr))
-		return ask(o, AF_INET6, client, server);
-	four = ask(o, AF_INET, client, server);
-	if (four.word == ONLINE_THERE)
-		return four;
-	six = ask(o, AF_INET6, client, server);
-	return six.word == ONLINE_THERE ? six : four;
 }
