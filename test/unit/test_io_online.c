@@ -1,6 +1,6 @@
 /*
- * What the kernel says of connections of this host: of one that begins, that lives, that is half closed, that is gone, and of one
- * that never was, by IPv4, by IPv6, and by IPv4 to a listener of both.
+ * What the kernel says of connections of this host: of one that begins, that lives, that is half closed, that
+ * is gone, and of one that never was, by IPv4, by IPv6, and by IPv4 to a listener of both.
  */
 #include <setjmp.h>
 #include <stdarg.h>

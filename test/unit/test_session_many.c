@@ -284,7 +284,7 @@ static void questions(void **state)
 	n = engine_questions(w.e);
 	memset(w.asked, 0, sizeof(w.asked));
 
-	/* a second after the loss, 8 in each millisecond: as many as can be open, then as many as are answered */
+	/* a second after the loss, 8 in a millisecond: as many as can be open, then as answers come */
 	engine_capture_lost(w.e, w.now);
 	pass(&w, 1005000000);
 	assert_in_range(w.n_questions, 8, 6 * 8);
