@@ -6,7 +6,7 @@
 /*
  * Strict parsers of what people type. Each takes the whole of @text: no blanks, signs or rest are
  * let through. They return NULL and set *@out, or say in words what is wrong and leave *@out alone.
- * The words are in static memory of the thread and hold until its next call of one of these.
+ * The words are in static memory of the thread, and hold until one of these is called there again.
  */
 
 /* A decimal number from @min to @max. */

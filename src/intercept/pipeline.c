@@ -21,6 +21,7 @@
 #include "program/log.h"
 #include "intercept/hole/blackhole.h"
 #include "intercept/pipelines.h"
+#include "intercept/watch/watch.h"
 #include "packet/parse.h"
 
 #define TICK_S 1

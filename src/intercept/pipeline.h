@@ -40,12 +40,6 @@ struct pipeline {
 	bool leaks; /* the kernel was found forwarding; said once */
 };
 
-/* watch.c: the connections' messages, as clients.h has them; @arg is the pipeline. */
-extern const struct clients_handler watch_handler;
-void watch_release_all(struct pipeline *p, struct client *client);
-/* No owner came for the segment @r of @t. */
-void watch_given_up(const struct tuple *t, const struct response *r, void *pipeline);
-
 /* The stages of one worker in @base, with captures that have no source yet. NULL: no memory. */
 struct pipeline *pipeline_new(struct event_base *base, const struct config *c, struct admission *admission);
 /* A segment that another worker captured; see struct raw_packet for the last two. */

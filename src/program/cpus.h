@@ -1,7 +1,7 @@
 #ifndef PROGRAM_CPUS_H
 #define PROGRAM_CPUS_H
 
-/* Option values about processors. Each returns NULL, or words for what is wrong with @value. */
+/* Option values about CPUs. Each returns NULL, or what is wrong in words, which may be args_wrong()'s. */
 
 /*
  * A number of workers from 1 to @max, or "auto": as many as there are processors that this process may use,

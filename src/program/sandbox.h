@@ -48,7 +48,7 @@ struct sandbox_user {
 	char name[64]; /* empty: stay who we are */
 };
 
-/* NULL, or what is wrong in words, as args_option.set() has them. Reads the user data base. */
+/* NULL, or what is wrong in words, which may be args_wrong()'s. Reads the user data base. */
 const char *sandbox_user_parse(struct sandbox_user *u, const char *text);
 
 /*

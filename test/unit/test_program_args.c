@@ -226,6 +226,13 @@ static void wrong_values(void **state)
 	    "argument \"\xe2\x80\x93x\": begins with a typographic dash; accepted: \"-\", typed again");
 }
 
+/* A setter that calls another one puts its words into its own. */
+static void words_of_words(void **state)
+{
+	(void)state;
+	assert_string_equal(args_wrong("in %s: %s", "b", args_wrong("no %s", "a")), "in b: no a");
+}
+
 static void unknown(void **state)
 {
 	(void)state;
@@ -285,9 +292,10 @@ static void usage(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(forms),        cmocka_unit_test(greedy),  cmocka_unit_test(missing_values),
-		cmocka_unit_test(wrong_values), cmocka_unit_test(unknown), cmocka_unit_test(found_later),
-		cmocka_unit_test(usage),
+		cmocka_unit_test(forms),          cmocka_unit_test(greedy),
+		cmocka_unit_test(missing_values), cmocka_unit_test(wrong_values),
+		cmocka_unit_test(words_of_words), cmocka_unit_test(unknown),
+		cmocka_unit_test(found_later),    cmocka_unit_test(usage),
 	};
 	int failed = cmocka_run_group_tests(tests, NULL, NULL);
 

@@ -6,10 +6,11 @@
  * in its connection's list: forget() takes it out of all of them, and is the only way out. Watches
  * that go because their connection is lost are remembered for a while (orphans.c).
  */
-#include "intercept/pipeline.h"
+#include "intercept/watch/watch.h"
 
 #include "program/clock.h"
 #include "program/log.h"
+#include "intercept/pipeline.h"
 #include "intercept/pipelines.h"
 
 static void forget(struct pipeline *p, struct watch *w)

@@ -32,7 +32,7 @@ static const char *each_element(struct config *c, const char *list, element_fn *
 	for (;;) {
 		size_t len = strcspn(p, ",");
 		const char *next = p[len] ? p + len + 1 : NULL;
-		char element[ELEMENT_SIZE], why[400];
+		char element[ELEMENT_SIZE];
 
 		while (len && (*p == ' ' || *p == '\t')) {
 			p++;
@@ -47,12 +47,8 @@ static const char *each_element(struct config *c, const char *list, element_fn *
 		memcpy(element, p, len);
 		element[len] = '\0';
 		wrong = fn(c, element);
-		if (wrong && !strchr(list, ','))
-			return wrong;
-		if (wrong) { /* may be args_wrong()'s own memory */
-			snprintf(why, sizeof(why), "%s", wrong);
-			return args_wrong("in \"%s\", %s", element, why);
-		}
+		if (wrong)
+			return strchr(list, ',') ? args_wrong("in \"%s\", %s", element, wrong) : wrong;
 		if (!next)
 			return NULL;
 		p = next;
