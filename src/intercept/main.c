@@ -1,16 +1,16 @@
 /*
  * intercept: the black hole for the responses of replicated requests - theory of operation
  *
- * main() is the order of the start: command line, the frame of any program (program/frame.h), then everything
- * that may fail for reasons of this host, then the sandbox and the workers' threads. Until it is ready all of
- * it fails in the foreground. Afterwards signals are all that ends the program.
+ * main() is the order of the start: command line, the frame of any program (program/frame.h), everything that
+ * may fail for reasons of this host, the sandbox, the workers' threads. Until the program is ready, every
+ * failure is reported in the foreground. Afterwards only a signal ends it.
  *
- *   SIGTERM, SIGINT  end: tcpcopys are told, the account is printed
+ *   SIGTERM, SIGINT  end: say goodbye to the connected tcpcopys, print the account
  *   SIGUSR1          print the account now, and write the file of --report
  *   SIGHUP           reopen the log file
  *
- * What the sandbox lets pass is not listed here: each module that makes system calls after the start names
- * them by SANDBOX_CALLS (program/sandbox.h), in a constructor that runs before main().
+ * What the sandbox allows is not listed here: each module that makes system calls after the start names them
+ * with SANDBOX_CALLS (program/sandbox.h), in a constructor that runs before main().
  */
 #include <stdio.h>
 
@@ -44,21 +44,20 @@ static void log_facts(const struct config *c, const char *where)
 				      c->interfaces[i]);
 	for (unsigned i = 0; i < c->n_binds; i++)
 		open |= !addr_is_loopback(&c->binds[i]);
-	log_info("intercept " VERSION " captures %s on %s, listens for tcpcopy on %s, %s",
-		 c->filter ? c->filter : "what tcpcopy announces", interfaces, where,
-		 c->guard ? "drops what the kernel would forward" : "forwards nothing");
+	log_info("intercept " VERSION ": capturing %s on %s, listening for tcpcopy on %s, %s",
+		 c->filter ? c->filter : "the responses of announced targets", interfaces, where,
+		 c->guard ? "dropping responses that the kernel would forward" : "forwarding nothing");
 	log_info("workers: %u%s", c->run.workers,
-		 c->run.busy_poll
-			 ? ", busy polling: each uses a whole processor, also when there is nothing to do"
-			 : "");
+		 c->run.busy_poll ? ", busy polling: each uses a whole CPU even when it is idle" : "");
 	if (c->n_allow)
-		log_info("connections are accepted from %u prefixes only (--allow)", c->n_allow);
+		log_info("accepting connections from %u prefix%s only (--allow)", c->n_allow,
+			 c->n_allow == 1 ? "" : "es");
 	if (c->secret)
-		log_info("the channel is encrypted, with a secret that tcpcopy must have, too");
+		log_info("the channel is encrypted (--secret)");
 	else if (open)
-		log_warn("the channel has no secret (--secret): whoever%s reaches %s can ask for "
-			 "headers of responses, and they can be read on the way",
-			 c->n_allow ? " is in --allow and" : "", where);
+		log_warn("the channel has no secret (--secret): anyone%s who can reach %s can request the "
+			 "headers of responses, and they are sent unencrypted",
+			 c->n_allow ? " in --allow" : "", where);
 }
 
 int main(int argc, char **argv)

@@ -1,12 +1,13 @@
 /*
  * The frame of a program - theory of operation
  *
- * In: the options that all programs have. Out: a process that starts whole or says why not, answers signals,
- * and ends in order. Until it is ready everything that fails is said in the foreground, also with -d.
- * Afterwards signals are all that ends it.
+ * In: the options that all programs have. Out: a process that starts completely or says why it cannot,
+ * answers signals, and ends in order. Until it is ready, every failure is reported in the foreground, also
+ * with -d. Afterwards only a signal ends it.
  *
- * The order of the steps matters: the daemon is another process, so it comes before the pid file; the log
- * before what may warn; the manager's socket before the sandbox, which lets none be opened.
+ * The order of the steps matters. The daemon is another process, so it comes before the PID file; the log
+ * comes before anything that may warn; the manager's socket comes before the sandbox, which allows none to be
+ * opened.
  */
 #include "program/frame.h"
 
@@ -20,7 +21,7 @@
 #include "program/log.h"
 #include "program/notify.h"
 
-#define DIRECTORY " a directory that exists and may be written"
+#define DIRECTORY " an existing, writable directory"
 #define WRITABLE "a file in" DIRECTORY
 
 static void on_signal(evutil_socket_t number, short what, void *arg)
@@ -35,10 +36,10 @@ static void on_signal(evutil_socket_t number, short what, void *arg)
 		break;
 	case SIGHUP:
 		if (log_reopen())
-			log_warn("cannot reopen the log \"%s\": %s; the old one is kept", f->run->log_path,
+			log_warn("cannot reopen the log \"%s\": %s; keeping the old file", f->run->log_path,
 				 strerror(errno));
 		else if (f->run->log_path[0])
-			log_info("log opened again");
+			log_info("log reopened");
 		break;
 	default:
 		log_info("%s: ending", number == SIGTERM ? "SIGTERM" : "SIGINT");
@@ -63,7 +64,7 @@ static char *on_question(bool json, void *arg)
 	return reporter_status(f->reporter, json);
 }
 
-/* With -d standard error ends when it is ready. */
+/* Does the log go elsewhere than to standard error, which with -d ends when the program is ready? */
 static bool log_is_elsewhere(const struct run_config *run)
 {
 	return run->log_path[0] || run->log_journal;
@@ -114,11 +115,10 @@ void frame_begin(struct frame *f, const char *name, const struct run_config *run
 	open_log(run);
 	take_pid_file(run->pid_path);
 	if (notify_open())
-		log_warn("the service manager will not hear how the start goes: NOTIFY_SOCKET: %s",
-			 strerror(errno));
+		log_warn("cannot report to the service manager: NOTIFY_SOCKET: %s", strerror(errno));
 	f->base = event_base_new();
 	if (!f->base)
-		daemon_fail(1, "the event loop cannot be made: out of memory or file descriptors");
+		daemon_fail(1, "cannot create the event loop: out of memory or file descriptors");
 	catch_signals(f);
 }
 
@@ -133,7 +133,7 @@ static void open_control(struct frame *f)
 	if (f->control)
 		log_info("status: %s --status --control %s", f->name, control_path(f->control));
 	else
-		log_info("no --status: %s; --control names another path", err);
+		log_info("no --status: %s; choose another path with --control", err);
 }
 
 void frame_report(struct frame *f, struct reporter *r)

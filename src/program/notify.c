@@ -2,10 +2,10 @@
  * Telling the service manager - theory of operation
  *
  * In: a line. Out: one datagram to the socket that the manager named in the environment, from the process
- * that it started, which is how it knows whose word it is. The address is a path, or, behind an "@", an
- * abstract name (unix(7)). The socket is connected at the start and kept: by the time that there is something
- * to say the program may have another user, other files, and no right to open a socket. write() is all that
- * it needs then.
+ * that the manager started, which is how it identifies the sender. The address is a path or, after an "@", an
+ * abstract name (unix(7)). The socket is connected at the start and kept, because by the time there is
+ * something to say the program may have another user, other files, and no right to open a socket. All it
+ * needs then is write().
  */
 #include "program/notify.h"
 
@@ -35,7 +35,7 @@ static socklen_t address(struct sockaddr_un *at, const char *name)
 	memcpy(at->sun_path, name, len);
 	if (*name == '/')
 		return sizeof(*at);
-	at->sun_path[0] = '\0'; /* and an abstract name has no end but that of the address */
+	at->sun_path[0] = '\0'; /* an abstract name ends where the address ends, without a zero */
 	return (socklen_t)(offsetof(struct sockaddr_un, sun_path) + len);
 }
 
@@ -78,7 +78,7 @@ void notify_manager(const char *state)
 		sent = write(manager, state, strlen(state));
 	while (sent < 0 && errno == EINTR);
 	if (sent < 0)
-		log_warn("the service manager does not hear \"%s\": %s", state, strerror(errno));
+		log_warn("cannot send \"%s\" to the service manager: %s", state, strerror(errno));
 }
 
 void notify_close(void)

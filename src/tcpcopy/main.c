@@ -1,20 +1,20 @@
 /*
  * tcpcopy - theory of operation
  *
- * main() is the order of the start, in which every failure is said in the foreground: command line, the frame
- * of any program (program/frame.h), claim of the rules, privileged sockets, sandbox, connections to the
- * assistants. Only when all of that stands does -d return to the shell. From then on nothing but a signal
- * ends the program.
+ * main() is the order of the start: command line, the frame of any program (program/frame.h), claim of the
+ * rules, privileged sockets, sandbox, connections to the assistants. Every failure of these is reported in
+ * the foreground; only when all have succeeded does -d return to the shell. From then on only a signal ends
+ * the program.
  *
- *   SIGTERM, SIGINT  end: sessions still open on the target are reset, the account is printed
+ *   SIGTERM, SIGINT  end: reset the sessions that are still open on the target, print the account
  *   SIGUSR1          print the account now, and write the file of --report
  *   SIGHUP           reopen the log file
  *
- * --status asks a program that runs, at its control socket, and --check looks at what a start would need;
+ * --status asks a running program through its control socket, and --check looks at what a start would need;
  * neither starts anything.
  *
- * What the sandbox lets pass is not listed here: each module that makes system calls after the start names
- * them by SANDBOX_CALLS (program/sandbox.h), in a constructor that runs before main().
+ * What the sandbox allows is not listed here: each module that makes system calls after the start names them
+ * with SANDBOX_CALLS (program/sandbox.h), in a constructor that runs before main().
  */
 #include "program/control.h"
 #include "program/daemon.h"

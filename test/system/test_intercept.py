@@ -471,10 +471,10 @@ def test_daemon_without_log_says_where_it_goes(lab):
 
 def test_facts_and_the_plain_channel(lab):
     log = start(lab, *FILTER).stop()
-    assert "captures tcp and src port 6379 on eth0" in log and "0.0.0.0:36524" in log and "[::]:36524" in log
+    assert "capturing tcp and src port 6379 on eth0" in log and "0.0.0.0:36524" in log and "[::]:36524" in log
     assert "the channel has no secret" in log
     log = start(lab, "-b", "127.0.0.1", "-b", "::1", "-p", "40000").stop()
-    assert "listens for tcpcopy on 127.0.0.1:40000, [::1]:40000" in log
+    assert "listening for tcpcopy on 127.0.0.1:40000, [::1]:40000" in log
     assert "secret" not in log
 
 

@@ -107,7 +107,7 @@ def test_log_rotation(lab, user):
     assert wait_until(lambda: path.exists() and "ready" in path.read_text())
     os.rename(path, f"{path}.1")
     process.send_signal(signal.SIGHUP)
-    assert wait_until(lambda: path.exists() and "log opened again" in path.read_text())
+    assert wait_until(lambda: path.exists() and "log reopened" in path.read_text())
     assert path.stat().st_uid == (NOBODY if user else 0)
     process.terminate()
     assert process.wait(20) == 0

@@ -136,7 +136,7 @@ static void manager_ends(void **state)
 	close(manager);
 	capture_begin(STDERR_FILENO);
 	notify_manager("READY=1");
-	assert_non_null(strstr(capture_end(), "the service manager does not hear \"READY=1\": "));
+	assert_non_null(strstr(capture_end(), "cannot send \"READY=1\" to the service manager: "));
 }
 
 int main(void)

@@ -30,7 +30,7 @@ void announce_use(struct announce *a, const struct endpoint *e)
 	if (targets_use(&a->targets, e)) {
 		a->stale = a->unguarded = true;
 	} else if (a->targets.refused != refused) {
-		log_limited(LOGL_ERROR, "more than %u targets were announced; further ones are not served",
+		log_limited(LOGL_ERROR, "more than %u targets were announced; ignoring the others",
 			    TARGETS_MAX);
 	}
 }
@@ -52,9 +52,9 @@ void announce_apply(struct announce *a)
 		return;
 	targets_filter(&a->targets, filter);
 	if (captures_set_filter(a->captures, filter, err, sizeof(err)))
-		log_err("the capture filter could not be changed to \"%s\": %s", filter, err);
+		log_err("cannot change the capture filter to \"%s\": %s", filter, err);
 	else if (!a->silent)
-		log_info("captures %s", a->targets.count ? filter : "nothing: no target is announced");
+		log_info("capturing %s", a->targets.count ? filter : "nothing: no target is announced");
 }
 
 void announce_expire(struct announce *a, uint64_t now)
