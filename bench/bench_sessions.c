@@ -7,7 +7,8 @@
  * the target's answer comes, the client's ACK is captured; and the timers that follow from it.
  * Sessions are taken in random order, so that each is as cold as can be; and each has its turn
  * about once in three seconds of virtual time, however many there are, so that its timers do the
- * same. "batch" is the same with the engine's prefetching in batches of eight.
+ * same. "batch" is the same with the engine's prefetching in batches of eight. "answer" is one answer that
+ * comes when 4096 other sessions have been dealt with since the request: its own is cold again.
  */
 #include "bench.h"
 
@@ -298,6 +299,62 @@ static void do_cycle_batch(void *arg, unsigned n)
 	cycles(arg, n, BATCH, true);
 }
 
+/* --- answers that come late --- */
+#define LATE 4096
+
+/* Requests of LATE sessions, which are not measured, and then their answers, which are. */
+static double answer_round(struct world *w, unsigned *next, bool ahead)
+{
+	static unsigned i[LATE];
+	uint64_t start;
+
+	for (unsigned j = 0; j < LATE; j++) {
+		struct flow_key k;
+
+		*next = (*next + 7919) % w->n; /* prime to the counts: each has its turn */
+		i[j] = *next;
+		k = flow(i[j]);
+		captured(w, i[j], &k, TCPF_ACK | TCPF_PSH, sizeof(payload));
+		w->now += w->pace;
+		batch_end(w);
+	}
+	start = bench_now();
+	for (unsigned j = 0; j < LATE; j += BATCH) {
+		for (unsigned b = 0; b < BATCH; b++)
+			__builtin_prefetch(&w->c[i[j + b]]);
+		for (unsigned b = 0; ahead && b < BATCH; b++)
+			engine_prefetch_response(w->e, w->c[i[j + b]].id);
+		for (unsigned b = 0; b < BATCH; b++)
+			answered(w, i[j + b], TCPF_ACK | TCPF_PSH, 200);
+		batch_end(w);
+	}
+	return (double)(bench_now() - start) / LATE;
+}
+
+static void answers(struct world *w, bool ahead)
+{
+	double ns[BENCH_RUNS * 8];
+	unsigned next = 0;
+	char name[64];
+
+	for (unsigned run = 0; run < ARRAY_SIZE(ns); run++)
+		ns[run] = answer_round(w, &next, ahead);
+	snprintf(name, sizeof(name), ahead ? "engine.answer-8-batch.%u" : "engine.answer-8.%u", w->n);
+	bench_print(name, bench_median(ns, ARRAY_SIZE(ns)), "ns");
+}
+
+static void late(unsigned n)
+{
+	struct world w;
+
+	world_open(&w, n);
+	for (unsigned i = 0; i < n; i++)
+		open_session(&w, i);
+	answers(&w, false);
+	answers(&w, true);
+	world_close(&w);
+}
+
 static void engine(unsigned n)
 {
 	struct world w;
@@ -424,6 +481,9 @@ int main(int argc, char **argv)
 		apart("mapping", sources, counts[i]);
 	for (size_t i = 0; i < ARRAY_SIZE(counts); i++)
 		apart("engine.cycle", engine, counts[i]);
+	for (size_t i = 0; i < ARRAY_SIZE(counts); i++)
+		if (counts[i] > LATE)
+			apart("engine.answer", late, counts[i]);
 	for (size_t i = 0; i < ARRAY_SIZE(counts); i++)
 		apart("memory", memory, counts[i]);
 	apart("engine.open", worst, 1000000);

@@ -1,10 +1,11 @@
 /*
- * Batches of captured segments - theory of operation
+ * Batches of captured segments and of responses - theory of operation
  *
  * With many sessions each segment finds the memory of its session cold: hash bucket, session and timer lie
  * in three places, and each waits for the one before. So segments are collected, and the memory of all of
  * them is asked for, one step of the chain after the other, before the first one is handed to the engine:
- * the waits of a batch overlap. Their order stays as it was.
+ * the waits of a batch overlap. A response finds its session by number, which lies cold as well. The order of
+ * segments stays as it was, and so does that of responses.
  */
 #include "tcpcopy/batch.h"
 
@@ -36,4 +37,21 @@ void batch_add(struct batch *b, struct engine *e, struct answers *a, const struc
 		batch_run(b, e, a, now);
 	b->key[b->n] = *k;
 	b->segment[b->n++] = *s;
+}
+
+void batch_run_responses(struct batch *b, struct engine *e, struct answers *a, uint64_t now)
+{
+	for (unsigned i = 0; i < b->n_responses && b->n_responses >= WORTH_IT; i++)
+		engine_prefetch_response(e, b->response[i].id);
+	for (unsigned i = 0; i < b->n_responses; i++) {
+		engine_response(e, &b->response[i], now);
+		answers_give(a, e, now);
+	}
+	b->n_responses = 0;
+}
+
+bool batch_add_response(struct batch *b, const struct response *r)
+{
+	b->response[b->n_responses++] = *r;
+	return b->n_responses == RESPONSES_MOST;
 }

@@ -103,8 +103,8 @@ static void on_response(const struct response *r, void *arg)
 {
 	struct pipeline *p = arg;
 
-	p->now = clock_now();
-	engine_response(p->engine, r, p->now);
+	if (batch_add_response(&p->batch, r))
+		pipeline_give_responses(p);
 }
 
 static void on_stray(const struct msg_stray *m, void *arg)

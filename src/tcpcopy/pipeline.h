@@ -81,9 +81,11 @@ extern const struct assistants_handler pipeline_handler;
  * What the engine wants; each @arg is the pipeline.
  */
 extern const struct engine_ops pipeline_ops;
+/* Give the engine the responses that were collected, at the time of now. */
+void pipeline_give_responses(struct pipeline *p);
 /*
- * After calls of the engine: give it what it waits for, answers and room. Returns when it is to be called
- * next; ns, UINT64_MAX: not by the time.
+ * At the end of a batch: give the engine the responses, and what it waits for: answers and room. Returns when
+ * it is to be called next; ns, UINT64_MAX: not by the time.
  */
 uint64_t pipeline_settle(struct pipeline *p);
 

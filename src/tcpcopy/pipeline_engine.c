@@ -7,6 +7,7 @@
  * announcements.
  */
 #include "base/util.h"
+#include "program/clock.h"
 #include "tcpcopy/pipeline.h"
 
 #define ROOM_AGAIN (1 * NS_PER_MS) /* while the connections have no room: look again */
@@ -64,10 +65,19 @@ const struct engine_ops pipeline_ops = {
 	.online_ask = op_online_ask,
 };
 
+void pipeline_give_responses(struct pipeline *p)
+{
+	if (!p->batch.n_responses)
+		return;
+	p->now = clock_now();
+	batch_run_responses(&p->batch, p->engine, &p->answers, p->now);
+}
+
 uint64_t pipeline_settle(struct pipeline *p)
 {
 	unsigned room;
 
+	pipeline_give_responses(p);
 	answers_give(&p->answers, p->engine, p->now);
 	if (!engine_announcing(p->engine))
 		return engine_next(p->engine);
