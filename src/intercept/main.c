@@ -3,7 +3,8 @@
  *
  * main() is the order of the start: command line, the frame of any program (program/frame.h), everything that
  * may fail for reasons of this host, the sandbox, the workers' threads. Until the program is ready, every
- * failure is reported in the foreground. Afterwards only a signal ends it.
+ * failure is reported in the foreground. Afterwards only a signal ends it, or the loss of
+ * the guard.
  *
  *   SIGTERM, SIGINT  end: say goodbye to the connected tcpcopys, print the account
  *   SIGUSR1          print the account now, and write the file of --report
@@ -79,7 +80,7 @@ int main(int argc, char **argv)
 	p.workers = workers_new(&c->run, pipeline_idle, err, sizeof(err));
 	if (!p.workers)
 		daemon_fail(1, "%s", err);
-	p.pipelines = pipelines_open(c, p.workers, where, sizeof(where), err, sizeof(err));
+	p.pipelines = pipelines_open(c, p.workers, p.frame.base, where, sizeof(where), err, sizeof(err));
 	if (!p.pipelines)
 		daemon_fail(1, "%s", err);
 	log_facts(c, where);
@@ -94,10 +95,11 @@ int main(int argc, char **argv)
 
 	workers_stop(p.workers);
 	frame_account(&p.frame);
+	status = pipelines_failed(p.pipelines);
 	pipelines_close(p.pipelines);
 	workers_free(p.workers);
 	channel_secret_free(c->secret);
 	args_free();
 	frame_end(&p.frame);
-	return 0;
+	return status;
 }

@@ -19,7 +19,6 @@
 
 #include "program/clock.h"
 #include "program/log.h"
-#include "intercept/hole/blackhole.h"
 #include "intercept/pipelines.h"
 #include "intercept/watch/watch.h"
 #include "packet/parse.h"
@@ -78,15 +77,11 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
 	(void)what;
 	early_expire(p->early, now);
 	orphans_expire(p->orphans, now);
-	if (p->state)
-		state_save(p->state, p->orphans, now);
 	announce_expire(&p->announce, now);
 	route_trim(p->route);
 	relay_trim(p->relay);
 	for (struct client *client = NULL; (client = clients_next(p->clients, client));)
 		relay_report_loss(client, counters.kernel_drops, p->stats.unowned);
-	if (!p->worker && !guard_holds(p->guard))
-		blackhole_watch(p->config, &p->leaks);
 }
 
 struct pipeline *pipeline_new(struct event_base *base, const struct config *c, struct admission *admission)

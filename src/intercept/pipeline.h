@@ -33,11 +33,9 @@ struct pipeline {
 	struct state *state; /* NULL: none is kept */
 	struct relay *relay;
 	struct clients *clients;
-	struct guard *guard; /* of all workers; not owned */
 	struct findings *findings;
 	struct announce announce;
 	struct event *tick;
-	bool leaks; /* the kernel was found forwarding; said once */
 };
 
 /* The stages of one worker in @base, with captures that have no source yet. NULL: no memory. */

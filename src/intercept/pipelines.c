@@ -15,12 +15,17 @@
  *   - everything for connections that know nothing of workers: they are worker 0's, the other
  *     workers hand over to it what they have no watch for, and it tells them their targets. What
  *     worker 0 has no watch for either goes back, and waits for its WATCH where it belongs.
+ *
+ * Workers must not wait for anything but packets, so the main thread does what may take long: it writes the
+ * files of --state, looks whether the kernel forwards, and talks to the guard's helper.
  */
 #include "intercept/pipelines.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
+
+#include <event2/event.h>
 
 #include "program/clock.h"
 #include "program/log.h"
@@ -29,8 +34,15 @@
 
 _Static_assert(RUN_MAX_WORKERS == FANOUT_MAX_WORKERS, "each worker has a pipeline");
 
+#define TICK_S 1
+
 struct pipelines {
+	const struct config *config;
 	struct workers *workers;
+	struct event_base *base; /* the main thread's loop */
+	struct event *tick;      /* in it */
+	bool leaks;              /* the kernel forwards, and the log says so */
+	bool failed;
 	struct fanout spread;
 	struct admission *admission;
 	struct guard *guard;
@@ -75,6 +87,49 @@ static int open_state(struct pipelines *all, const char *path, char *err, size_t
 	return 0;
 }
 
+/* --- what the main thread does --- */
+
+static void take_state(void *pipeline, void *sum)
+{
+	struct pipeline *p = pipeline;
+
+	(void)sum;
+	state_take(p->state, p->orphans, clock_now());
+}
+
+static void on_tick(evutil_socket_t fd, short what, void *arg)
+{
+	struct pipelines *all = arg;
+
+	(void)fd;
+	(void)what;
+	if (all->config->state_path[0]) {
+		workers_collect(all->workers, take_state, NULL);
+		for (unsigned i = 0; i < all->count; i++)
+			state_write(all->pipeline[i]->state);
+	}
+	if (!guard_holds(all->guard))
+		blackhole_watch(all->config, &all->leaks);
+}
+
+/* Without the table the clients would get the target's responses. Without an intercept there are none,
+ * because tcpcopy copies nothing. */
+static void on_guard_lost(void *arg)
+{
+	struct pipelines *all = arg;
+
+	all->failed = true;
+	event_base_loopbreak(all->base);
+}
+
+static int begin_ticks(struct pipelines *all)
+{
+	all->tick = event_new(all->base, -1, EV_PERSIST, on_tick, all);
+	return all->tick ? event_add(all->tick, &(struct timeval){ TICK_S, 0 }) : -1;
+}
+
+/* --- open and close --- */
+
 static int open_all(struct pipelines *all, struct config *c, char *where, size_t where_size, char *err,
 		    size_t err_size)
 {
@@ -103,18 +158,19 @@ static int open_all(struct pipelines *all, struct config *c, char *where, size_t
 		return -1;
 	/* Its helper process must not have the captures' sockets. */
 	if (c->guard &&
-	    !(all->guard = guard_open(workers_base(all->workers, 0), c->run.no_sandbox, err, err_size)))
+	    !(all->guard = guard_open(all->base, c->run.no_sandbox, on_guard_lost, all, err, err_size)))
 		return -1;
 	if (open_captures(all, c, err, err_size) || (!c->guard && blackhole_leaks(c, err, err_size)) ||
 	    clients_listen(all->pipeline[0]->clients, c, where, where_size, err, err_size))
 		return -1;
 	for (unsigned i = 0; i < all->count; i++)
-		all->pipeline[i]->announce.guard = all->pipeline[i]->guard = all->guard;
-	return 0;
+		all->pipeline[i]->announce.guard = all->guard;
+	snprintf(err, err_size, "out of memory");
+	return begin_ticks(all);
 }
 
-struct pipelines *pipelines_open(struct config *c, struct workers *workers, char *where, size_t where_size,
-				 char *err, size_t err_size)
+struct pipelines *pipelines_open(struct config *c, struct workers *workers, struct event_base *base,
+				 char *where, size_t where_size, char *err, size_t err_size)
 {
 	struct pipelines *all = calloc(1, sizeof(*all));
 
@@ -122,17 +178,26 @@ struct pipelines *pipelines_open(struct config *c, struct workers *workers, char
 		snprintf(err, err_size, "out of memory");
 		return NULL;
 	}
+	all->config = c;
 	all->workers = workers;
+	all->base = base;
 	if (open_all(all, c, where, where_size, err, err_size) == 0)
 		return all;
 	pipelines_close(all);
 	return NULL;
 }
 
+bool pipelines_failed(const struct pipelines *all)
+{
+	return all->failed;
+}
+
 void pipelines_close(struct pipelines *all)
 {
 	if (!all)
 		return;
+	if (all->tick)
+		event_free(all->tick);
 	for (unsigned i = 0; i < all->count; i++)
 		pipeline_close(all->pipeline[i]);
 	guard_close(all->guard);

@@ -7,17 +7,21 @@
 #include "packet/segment.h"
 
 /* The pipelines of all workers, opened and closed together, and what they tell each other. */
+struct event_base;
 struct pipelines;
 struct pipeline;
 struct raw_packet;
 
 /*
- * Open everything, with a pipeline for each of @w, which has not been started. Both must outlive them;
+ * Open everything, with a pipeline for each of @w, which has not been started. Work that may wait for the
+ * kernel or the disk goes to the main thread's loop, @base. All three must outlive the pipelines;
  * interfaces that @c leaves open are filled in. @where says where the channel listens. NULL with words in
  * @err.
  */
-struct pipelines *pipelines_open(struct config *c, struct workers *w, char *where, size_t where_size,
-				 char *err, size_t err_size);
+struct pipelines *pipelines_open(struct config *c, struct workers *w, struct event_base *base, char *where,
+				 size_t where_size, char *err, size_t err_size);
+/* Did @base's loop end because intercept cannot go on? The log says why. */
+bool pipelines_failed(const struct pipelines *p);
 void pipelines_close(struct pipelines *p); /* stopped; NULL: nothing */
 
 /*

@@ -122,7 +122,7 @@ def test_no_descriptors_left(lab):
     limits = resource.prlimit(pid, resource.RLIMIT_NOFILE)
     resource.prlimit(pid, resource.RLIMIT_NOFILE, (descriptors(intercept), limits[1]))
     with connect_channel(lab) as waiting:
-        assert wait_until(lambda: "cannot be accepted" in intercept.log)
+        assert wait_until(lambda: "cannot accept a connection" in intercept.log)
         world.recovered()
         resource.prlimit(pid, resource.RLIMIT_NOFILE, limits)
         waiting.settimeout(10)

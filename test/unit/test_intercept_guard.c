@@ -28,6 +28,13 @@ static struct event_base *base;
 static struct guard *guard;
 static int played; /* the helper's end */
 static struct helper_request asked;
+static unsigned lost;
+
+static void on_lost(void *arg)
+{
+	assert_ptr_equal(arg, &lost);
+	lost++;
+}
 
 static int set_up(void **state)
 {
@@ -38,7 +45,8 @@ static int set_up(void **state)
 		return -1;
 	played = pair[1];
 	base = event_base_new();
-	guard = guard_new(base, helper_of(pair[0]), true);
+	guard = guard_new(base, helper_of(pair[0]), true, on_lost, &lost);
+	lost = 0;
 	return !guard;
 }
 
@@ -238,10 +246,13 @@ static void the_helper_ends(void **state)
 	assert_true(guard_holds(guard));
 	assert_false(guard_holds(NULL));
 	assert_true(add(1));
+	assert_int_equal(lost, 0);
 	shutdown(played, SHUT_RDWR);
 	event_base_loop(base, EVLOOP_ONCE);
 	assert_false(guard_holds(guard));
 	assert_false(add(2));
+	event_base_loop(base, EVLOOP_NONBLOCK);
+	assert_int_equal(lost, 1);
 }
 
 int main(void)

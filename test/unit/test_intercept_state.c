@@ -161,6 +161,35 @@ static void written_when_something_changed(void **state)
 	orphans_free(o);
 }
 
+/* The thread that reads packets only takes; a disk may make the other one wait. */
+static void taking_touches_no_file(void **state)
+{
+	struct orphans *o = orphans_of(1, 3, 1);
+	struct state *s = state_open(path, 0, err, sizeof(err));
+	struct tuple t = tuple_of(1);
+	off_t two;
+
+	(void)state;
+	state_save(s, o, 1);
+	two = size_of(path);
+	unlink(path);
+	state_take(s, o, 2);
+	state_write(s); /* nothing has changed */
+	assert_int_equal(size_of(path), -1);
+	orphans_forget(o, &t);
+	state_take(s, o, 3);
+	orphans_add(o, &t, &(struct addr){ 0 }, 3);
+	state_take(s, o, 3); /* instead of what was not written yet */
+	assert_int_equal(size_of(path), -1);
+	state_write(s);
+	assert_int_equal(size_of(path), two);
+	unlink(path);
+	state_write(s); /* once */
+	assert_int_equal(size_of(path), -1);
+	state_close(s);
+	orphans_free(o);
+}
+
 static void put(const char *bytes, size_t len)
 {
 	FILE *f = fopen(path, "w");
@@ -209,11 +238,9 @@ int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, make_directory, remove_directory)
 	const struct CMUnitTest tests[] = {
-		TEST(who_is_started_anew_knows),
-		TEST(what_is_an_hour_old_is_left_out),
-		TEST(written_when_something_changed),
-		TEST(what_is_not_ours_is_left_alone),
-		TEST(cut_short),
+		TEST(who_is_started_anew_knows),      TEST(what_is_an_hour_old_is_left_out),
+		TEST(written_when_something_changed), TEST(taking_touches_no_file),
+		TEST(what_is_not_ours_is_left_alone), TEST(cut_short),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

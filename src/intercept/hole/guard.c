@@ -21,7 +21,7 @@
  *                  '--- 1 s -------'
  *
  * Where the kernel can do so, the table belongs to the helper and ends with it. The kernel then forwards
- * again, and the log says so.
+ * again, so the program must end.
  *
  * One intercept per network namespace: it listens on an abstract unix socket, which ends with the process.
  * A table that nobody owns while that socket is free is left over from a crash.
@@ -55,6 +55,8 @@ struct guard {
 	int lock; /* the abstract socket */
 	struct helper *helper;
 	struct event *answer, *tick;
+	void (*on_lost)(void *arg);
+	void *arg;
 	bool owning;           /* the table ends with the helper */
 	pthread_mutex_t mutex; /* protects what follows: every worker calls guard_add() */
 	bool lost;             /* the helper has ended */
@@ -136,7 +138,8 @@ static int create(struct helper *h, struct helper_answer *a)
 	return a->error;
 }
 
-struct guard *guard_open(struct event_base *base, bool no_sandbox, char *err, size_t err_size)
+struct guard *guard_open(struct event_base *base, bool no_sandbox, void (*lost)(void *arg), void *arg,
+			 char *err, size_t err_size)
 {
 	struct helper_answer a = { .error = -ENOMEM };
 	struct helper *helper;
@@ -161,7 +164,7 @@ struct guard *guard_open(struct event_base *base, bool no_sandbox, char *err, si
 		close(lock);
 		return NULL;
 	}
-	g = create(helper, &a) ? NULL : guard_new(base, helper, a.owning);
+	g = create(helper, &a) ? NULL : guard_new(base, helper, a.owning, lost, arg);
 	if (!g) {
 		snprintf(err, err_size, "--guard: %s",
 			 a.error ? nft_words(a.error, a.refused, why, sizeof(why)) : "out of memory");
@@ -227,9 +230,8 @@ static void lose(struct guard *g)
 	g->lost = true;
 	event_del(g->answer);
 	event_del(g->tick);
-	log_err("the guard's helper process has ended, %s; restart intercept",
-		g->owning ? "and its nft table with it: the clients get the responses of all targets"
-			  : "so the clients get the responses of new targets");
+	log_err("the guard's helper process has ended%s; ending, because the clients would get the responses of %s",
+		g->owning ? ", and its nft table with it" : "", g->owning ? "all targets" : "new targets");
 }
 
 /* --- events --- */
@@ -248,6 +250,8 @@ static void on_answer(evutil_socket_t fd, short what, void *arg)
 	if (got < 0)
 		lose(g);
 	pthread_mutex_unlock(&g->mutex);
+	if (got < 0)
+		g->on_lost(g->arg);
 }
 
 static void on_tick(evutil_socket_t fd, short what, void *arg)
@@ -264,7 +268,8 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
 	pthread_mutex_unlock(&g->mutex);
 }
 
-struct guard *guard_new(struct event_base *base, struct helper *helper, bool owning)
+struct guard *guard_new(struct event_base *base, struct helper *helper, bool owning, void (*lost)(void *arg),
+			void *arg)
 {
 	struct guard *g = calloc(1, sizeof(*g));
 
@@ -273,6 +278,8 @@ struct guard *guard_new(struct event_base *base, struct helper *helper, bool own
 	g->lock = -1;
 	g->helper = helper;
 	g->owning = owning;
+	g->on_lost = lost;
+	g->arg = arg;
 	pthread_mutex_init(&g->mutex, NULL);
 	g->answer = event_new(base, helper_fd(helper), EV_READ | EV_PERSIST, on_answer, g);
 	g->tick = event_new(base, -1, EV_PERSIST, on_tick, g);

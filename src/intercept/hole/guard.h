@@ -23,12 +23,15 @@ bool guard_possible(char *why, size_t size);
 
 /*
  * Create the table and wait for it. Call this before the program starts threads or enters its sandbox. From
- * then on @base's loop maintains the guard. Returns NULL with words in @err: no nf_tables, no permission, or
- * another intercept has a guard. Replaces a table that a crash left behind, and logs a warning.
+ * then on @base's loop maintains the guard, and calls @lost with @arg if the helper ends. Returns NULL with
+ * words in @err: no nf_tables, no permission, or another intercept has a guard. Replaces a table that a crash
+ * left behind, and logs a warning.
  */
-struct guard *guard_open(struct event_base *base, bool no_sandbox, char *err, size_t err_size);
+struct guard *guard_open(struct event_base *base, bool no_sandbox, void (*lost)(void *arg), void *arg,
+			 char *err, size_t err_size);
 /* A guard whose table @helper has created, for tests; guard_close() closes @helper. NULL: no memory. */
-struct guard *guard_new(struct event_base *base, struct helper *helper, bool owning);
+struct guard *guard_new(struct event_base *base, struct helper *helper, bool owning, void (*lost)(void *arg),
+			void *arg);
 
 /*
  * Drop what @e sends. The rule comes into force a moment later; the guard repeats a request that fails. May

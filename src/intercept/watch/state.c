@@ -1,7 +1,8 @@
 /*
  * The file of --state.
  *
- * In: the orphans of a worker, once a second if they have changed, and at the end. Out: the same,
+ * In: the orphans of a worker, once a second if they have changed, and at the end. The worker only copies
+ * them; the main thread writes, because a disk may take any time. Out: the same,
  * to an intercept that is started later, be it that this one was ended, killed, or the host
  * restarted. Without it, a connection that a killed tcpcopy left on a target stays there for as
  * long as the target keeps it, if intercept is started anew before the target speaks.
@@ -43,6 +44,8 @@ struct record {
 
 struct state {
 	struct replace *file;
+	char *taken; /* to be written; NULL: nothing */
+	size_t len;
 	char path[NAME_SIZE];
 };
 
@@ -104,6 +107,7 @@ void state_close(struct state *s)
 	if (!s)
 		return;
 	replace_close(s->file);
+	free(s->taken);
 	free(s);
 }
 
@@ -180,22 +184,34 @@ static void add_record(const struct orphan *x, void *arg)
 	r->lost_at = w->wall - (w->now - x->since);
 }
 
-void state_save(struct state *s, struct orphans *o, uint64_t now)
+void state_take(struct state *s, struct orphans *o, uint64_t now)
 {
 	size_t most = sizeof(magic) + orphans_count(o) * sizeof(struct record);
 	struct writing w = { .wall = clock_wall(), .now = now };
-	char *data;
 
 	if (!orphans_changed(o))
 		return;
-	data = malloc(most);
-	if (!data)
+	free(s->taken);
+	s->taken = malloc(most);
+	if (!s->taken)
 		return;
-	memcpy(data, magic, sizeof(magic));
-	w.to = (struct record *)(void *)(data + sizeof(magic));
+	memcpy(s->taken, magic, sizeof(magic));
+	w.to = (struct record *)(void *)(s->taken + sizeof(magic));
 	orphans_each(o, add_record, &w);
-	if (replace_write(s->file, data, (size_t)((char *)w.to - data)))
+	s->len = (size_t)((char *)w.to - s->taken);
+}
+
+void state_write(struct state *s)
+{
+	if (s->taken && replace_write(s->file, s->taken, s->len))
 		log_limited(LOGL_WARN, "cannot write the state \"%s\": %s; keeping the previous one", s->path,
 			    strerror(errno));
-	free(data);
+	free(s->taken);
+	s->taken = NULL;
+}
+
+void state_save(struct state *s, struct orphans *o, uint64_t now)
+{
+	state_take(s, o, now);
+	state_write(s);
 }

@@ -24,7 +24,14 @@ void state_load(const char *path, uint64_t now, void (*fn)(const struct orphan *
 /* The files of workers from the @count-th on, which there were before, are not needed any more. */
 void state_remove_others(const char *path, unsigned count);
 
-/* Write @o anew if it has changed since. What fails is logged, now and then. */
+/*
+ * Save @o if it has changed since the last time, in two steps. state_take() copies it, up to 4 MiB, and never
+ * waits: it is for the thread that @o belongs to. state_write() replaces the file and may wait for the disk;
+ * it logs a failure now and then. The two must not run at the same time.
+ */
+void state_take(struct state *s, struct orphans *o, uint64_t now);
+void state_write(struct state *s);
+/* Both steps, while the worker does not run. */
 void state_save(struct state *s, struct orphans *o, uint64_t now);
 
 #endif
