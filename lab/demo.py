@@ -119,14 +119,14 @@ def walk_through(lab, screen):
     if not wait_for(lambda: all("OK" in lines for lines in monitors.values())):
         raise Failure("redis-cli monitor does not start")
 
-    screen.title("The target's responses to the client are to go to the assistant.")
+    screen.title("The target routes its responses to the client to the assistant.")
     target.type("sudo route add -host 10.90.114.82 gw 10.90.110.143")
-    screen.title("The assistant takes their headers, and is a black hole for the rest.")
+    screen.title("The assistant reports their headers and is a black hole for the rest.")
     assistant.type("./intercept -i eth0 -F tcp and src port 6379 -d")
     screen.title("The online server copies what arrives at its port 6379 to the target.")
     online.type("./tcpcopy -x 6379-10.90.109.143:6379 -s 10.90.110.143 -d")
 
-    screen.title("A client sets a key on the online server, and knows of nothing else.")
+    screen.title("A client sets a key on the online server and notices nothing else.")
     captures = {name: host.capture(f"tcp port {PORT}") for name, host in lab.hosts.items()}
     client.type('./redis-cli -h 10.90.111.142 set date $(date +"%m-%d-%Y")')
     executed = {name: lambda name=name: [line for line in monitors[name] if '"date"' in line]
@@ -238,7 +238,7 @@ def compare(lab, packets):
         rewritten("timestamp echo (TSecr)", hexadecimal("tcp.options.timestamp.tsecr", 8),
                   in_hex(target_clock), "rewritten: the target's clock"),
         kept("payload", lambda p: readable(p["tcp.payload"])),
-        ("IP and TCP checksums", "-", " and ".join("right" if each else "wrong" for each in good),
+        ("IP and TCP checksums", "-", " and ".join("correct" if each else "wrong" for each in good),
          "recomputed" if all(good) else "WRONG", all(good)),
     ]
     return rows, original, replicas
@@ -266,12 +266,12 @@ def judge_answers(lab, packets, replicas):
     edge = f"0x{end_of(replica):08x}"
     return [(f"copies of the request that arrived at the target: {len(replicas)}",
              len(replicas) == 1),
-            (f"the target answers +OK to the copy (ack {edge})", bool(answers("target"))),
-            ("that answer arrives at the assistant", bool(answers("assistant"))),
+            (f"the target responds +OK to the copy (ack {edge})", bool(answers("target"))),
+            ("that response arrives at the assistant", bool(answers("assistant"))),
             (f"packets from the target that arrive at the client: {strays}", strays == 0),
             (f"bad checksums counted by the target's kernel: {target.nstat()['TcpInCsumErrors']}",
              target.nstat()["TcpInCsumErrors"] == 0),
-            ("packets from the online server arrive at the client",
+            ("the online server's own packets arrive at the client",
              any(packet["ip.src"] == lab.host("online").ip4 for packet in packets["client"])
              and client.nstat()["TcpInErrs"] == 0)]
 
@@ -341,7 +341,7 @@ def main():
         return 1
     except KeyboardInterrupt:
         return 130
-    screen.say(f"\nEverything as it should be ({time.monotonic() - started:.0f} s)."
+    screen.say(f"\nEverything is as it should be ({time.monotonic() - started:.0f} s)."
                + ("" if keep else " The hosts are gone again."))
     return 0
 
