@@ -255,7 +255,7 @@ def test_several_instances_are_listed(lab):
     running = [Program(lab.host("assistant"), "intercept", "-i", "eth0", "-F", "tcp", "-p", port).wait_ready()
                for port in (7001, 7002)]
     said = subprocess.run([BIN / "intercept", "--status"], capture_output=True, text=True, check=False, timeout=20)
-    assert said.returncode == 1 and "choose one by --control" in said.stderr
+    assert said.returncode == 1 and "choose one with --control" in said.stderr
     for program in running:
         path = pathlib.Path(f"/run/tcpcopy/intercept-{program.process.pid}.sock")
         assert str(path) in said.stderr
