@@ -19,12 +19,21 @@ def descriptors(program):
     return len(os.listdir(f"/proc/{program.process.pid}/fd"))
 
 
-def resident(program):
+def resident(program, row="VmRSS"):
     """MB."""
     for line in pathlib.Path(f"/proc/{program.process.pid}/status").read_text().splitlines():
-        if line.startswith("VmRSS:"):
+        if line.startswith(f"{row}:"):
             return int(line.split()[1]) / 1024
     return 0
+
+
+def peak(program):
+    """MB, the most that was resident since forget_peak()."""
+    return resident(program, "VmHWM")
+
+
+def forget_peak(program):
+    pathlib.Path(f"/proc/{program.process.pid}/clear_refs").write_text("5")
 
 
 class World:

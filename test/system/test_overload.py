@@ -8,52 +8,61 @@ import subprocess
 import threading
 import time
 
+import pytest
 from conftest import SANITIZED, wait_until
-from faults import World, resident
+from faults import World, forget_peak, peak, resident
 from workload import connect
 
 MB = 1 << 20
 
 
 def flood(lab, connections, size):
-    """Each connection sends one large value. All are written at once, and none waits for an answer."""
-    opened = [connect(lab) for _ in range(connections)]
-    value = b"x" * size
+    """Each connection sends one large value; all are written at once. The online server has them all when this ends."""
+    opened = [connect(lab, timeout=60) for _ in range(connections)]
+    value, answers = b"x" * size, []
 
     def send(connection, number):
         connection.sendall(b"*3\r\n$3\r\nset\r\n$%d\r\n%s\r\n$%d\r\n" %
                            (len(b"flood%d" % number), b"flood%d" % number, size) + value + b"\r\n")
+        answers.append(connection.recv(100))
     threads = [threading.Thread(target=send, args=(c, n)) for n, c in enumerate(opened)]
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join()
+    assert answers == [b"+OK\r\n"] * connections
     return opened
 
 
-def test_memory_ceiling(lab):
-    """The target stands still: new sessions are declined, the slowest are shed, the memory comes back."""
-    world = World(lab, tcpcopy=["-m", "8M"])
-    tcpcopy = world.replay.tcpcopy
-    before, most = resident(tcpcopy), 0
+@pytest.mark.parametrize("segments", ["of one MSS", "super-packets"])
+def test_memory_ceiling(lab, segments):
+    """The target stands still: new sessions are declined, the slowest are shed, the memory comes back.
+
+    How super-packets are cut depends on who is faster. Many of their sizes need many slabs, which may reach the ceiling
+    before the sessions do. So they say only that it holds.
+    """
+    lab.offload("online", segments == "super-packets")
+    world = World(lab, tcpcopy=["-m", "8M", "-B", "64M"])
+    tcpcopy, limit, aside, rest = world.replay.tcpcopy, 8 * 1.25, 64 / 4, 64 if SANITIZED else 4
+    before = resident(tcpcopy)
+    forget_peak(tcpcopy)
     os.kill(world.target.pid, signal.SIGSTOP)
     opened = flood(lab, 60, MB)
-    for _ in range(10):
-        most = max(most, resident(tcpcopy))
-        time.sleep(0.05)
-    # more of them than the rest of the memory holds: near its end new ones are declined, and hold nothing
-    late = [flood(lab, 1, MB // 4)[0] for _ in range(40)]
-    most = max(most, resident(tcpcopy))
-    assert most < before + 8 * 1.25 + (64 if SANITIZED else 4)
+    # Each takes less than the eighth of the memory that is not for new ones, and all of it is captured before the next
+    # SYN is. So one of them finds less than that eighth, however fast anybody is.
+    while len(opened) < 300 and not tcpcopy.status()["account"]["declined"]["memory"]:
+        opened += flood(lab, 1, MB // 4)
+    most = peak(tcpcopy)
+    assert most < before + limit + aside + rest
     os.kill(world.target.pid, signal.SIGCONT)
     world.recovered()
-    for connection in opened + late:
+    for connection in opened:
         connection.close()
-    rest = 64 if SANITIZED else 4
-    assert wait_until(lambda: resident(tcpcopy) < before + rest), (before, most, resident(tcpcopy))
+    assert wait_until(lambda: resident(tcpcopy) < before + (limit if segments == "super-packets" else 0) + rest), \
+        (before, most, resident(tcpcopy))
     account = world.finish()
     assert account.outcomes().get("no-memory", 0) > 0, account.log
-    assert account["declined.memory"] > 0, account.log
+    assert account["declined.memory"] > 0 or segments == "super-packets", account.log
     assert account["engine.lost_bytes"] + account["engine.unjoined_bytes"] > 0
 
 
