@@ -26,6 +26,7 @@
 #include "base/util.h"
 #include "build/config.h"
 #include "io/capture/fanout.h"
+#include "tcpcopy/returns.h"
 
 #define CONNECT_TIMEOUT_MS 1500 /* two SYNs; the next attempt comes sooner than a third */
 #define RETRY_MIN_MS 100
@@ -58,8 +59,7 @@ struct assistants {
 	struct event_base *base;
 	const struct config *config;
 	unsigned worker;
-	const struct assistants_handler *h;
-	void *arg;
+	struct pipeline *pipeline;
 	struct assistants_counters n;
 	unsigned count, up; /* assistants; connections */
 	bool first_round_over;
@@ -100,14 +100,14 @@ static void tried(struct assistant *a, bool reached, const char *failed)
 				 : "; start intercept there first, or use -L to keep trying; --check tells "
 				   "more");
 		all->first_round_over = true;
-		all->h->first_round(text, all->arg);
+		returns_tried(all->pipeline, text);
 		return;
 	}
 	for (unsigned i = 0; i < all->count; i++)
 		if (!all->assistant[i].tried)
 			return;
 	all->first_round_over = true;
-	all->h->first_round(NULL, all->arg);
+	returns_tried(all->pipeline, NULL);
 }
 
 static void retry_in(struct connection *p, unsigned ms)
@@ -223,7 +223,7 @@ static void on_up(struct channel_conn *c, const struct msg_hello *hello, uint16_
 	all->n.connects++;
 	log_info("assistant %s: connected (%s %s, protocol %u)", name(p, who), hello->program, hello->release,
 		 version);
-	all->h->up(all->arg);
+	returns_up(all->pipeline);
 	tried(p->of, true, NULL);
 }
 
@@ -257,11 +257,11 @@ static void on_message(struct channel_conn *c, const struct message *m, void *ar
 
 	(void)c;
 	if (m->type == MSG_RESPONSE)
-		p->of->all->h->response(&m->response, p->of->all->arg);
+		returns_response(p->of->all->pipeline, &m->response);
 	else if (m->type == MSG_LOSS)
 		on_loss(p, &m->loss);
 	else if (m->type == MSG_STRAY)
-		p->of->all->h->stray(&m->stray, p->of->all->arg);
+		returns_stray(p->of->all->pipeline, &m->stray);
 }
 
 static void on_batch_end(struct channel_conn *c, void *arg)
@@ -269,7 +269,7 @@ static void on_batch_end(struct channel_conn *c, void *arg)
 	struct connection *p = arg;
 
 	(void)c;
-	p->of->all->h->batch_end(p->of->all->arg);
+	returns_batch_end(p->of->all->pipeline);
 }
 
 static const struct channel_handler handler = {
@@ -334,11 +334,11 @@ static void on_outage(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
-	all->h->all_down(all->arg);
+	returns_down(all->pipeline);
 }
 
 struct assistants *assistants_new(struct event_base *base, const struct config *c, unsigned worker,
-				  const struct assistants_handler *h, void *arg)
+				  struct pipeline *p)
 {
 	struct assistants *all = calloc(1, sizeof(*all));
 
@@ -347,8 +347,7 @@ struct assistants *assistants_new(struct event_base *base, const struct config *
 	all->base = base;
 	all->config = c;
 	all->worker = worker;
-	all->h = h;
-	all->arg = arg;
+	all->pipeline = p;
 	all->outage = evtimer_new(base, on_outage, all);
 	if (!all->outage) {
 		free(all);

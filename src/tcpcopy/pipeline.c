@@ -6,8 +6,8 @@
  *   classify              which rules is it for?
  *   session               what does the client's TCP do towards the target?
  *   inject   (io/sink)    segments -> the kernel, once a batch
- *   assistants            response records come in; they enter at the session stage, and what they release
- *                         leaves with their batch
+ *   returns               response records come in by the assistants; they enter at the session stage, and
+ *                         what they release leaves with their batch
  *
  * Three things wake the worker: a readable source, a readable channel, the engine's next deadline. Each
  * ends in batch_done(): give the engine what it waits for, flush the sink, let the engine have its memory
@@ -20,6 +20,7 @@
 
 #include "base/util.h"
 #include "program/clock.h"
+#include "tcpcopy/returns.h"
 
 static void batch_done(struct pipeline *p)
 {
@@ -99,55 +100,38 @@ void pipeline_timer(evutil_socket_t fd, short what, void *arg)
 	batch_done(p);
 }
 
-static void on_response(const struct response *r, void *arg)
+void returns_response(struct pipeline *p, const struct response *r)
 {
-	struct pipeline *p = arg;
-
 	if (batch_add_response(&p->batch, r))
 		pipeline_give_responses(p);
 }
 
-static void on_stray(const struct msg_stray *m, void *arg)
+void returns_stray(struct pipeline *p, const struct msg_stray *m)
 {
-	struct pipeline *p = arg;
-
 	if (engine_announcing(p->engine))
 		p->strays.refused++; /* it may be one of ours */
 	else
 		stray_answer(p->config, &p->strays, p->sink, m, clock_now());
 }
 
-static void on_batch_end(void *arg)
+void returns_batch_end(struct pipeline *p)
 {
-	batch_done(arg);
+	batch_done(p);
 }
 
-static void on_up(void *arg)
+void returns_up(struct pipeline *p)
 {
-	struct pipeline *p = arg;
-
 	p->now = clock_now();
 	engine_channel_up(p->engine, assistants_room(p->assistants), p->now);
 	batch_done(p);
 }
 
-static void on_all_down(void *arg)
+void returns_down(struct pipeline *p)
 {
-	engine_channel_down(((struct pipeline *)arg)->engine);
+	engine_channel_down(p->engine);
 }
 
-static void on_first_round(const char *failed, void *arg)
+void returns_tried(struct pipeline *p, const char *failed)
 {
-	const struct pipeline *p = arg;
-
 	p->started(failed, p->started_arg);
 }
-
-const struct assistants_handler pipeline_handler = {
-	.up = on_up,
-	.all_down = on_all_down,
-	.first_round = on_first_round,
-	.response = on_response,
-	.stray = on_stray,
-	.batch_end = on_batch_end,
-};

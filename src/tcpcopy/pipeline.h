@@ -71,9 +71,8 @@ void pipeline_close(struct pipeline *p);
 
 /* Between the files of the pipeline. */
 
-/* pipeline.c: an event, the engine's next deadline has come; and what the assistants say. */
+/* pipeline.c, which also has the functions of returns.h: an event, the engine's next deadline has come. */
 void pipeline_timer(int fd, short what, void *pipeline);
-extern const struct assistants_handler pipeline_handler;
 
 /*
  * pipeline_engine.c

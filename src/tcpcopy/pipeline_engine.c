@@ -31,7 +31,7 @@ static void op_unwatch(void *arg, uint64_t id, const struct tuple *response)
 {
 	struct pipeline *p = arg;
 
-	if (p->assistants)
+	if (p->assistants) /* they go before the engine does */
 		assistants_unwatch(p->assistants, id, response);
 }
 

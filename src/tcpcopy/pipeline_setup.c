@@ -112,7 +112,7 @@ int pipeline_start(struct pipeline *p)
 		if (!p->readable[i] || event_add(p->readable[i], NULL))
 			return -1;
 	}
-	p->assistants = assistants_new(p->base, p->config, p->worker, &pipeline_handler, p);
+	p->assistants = assistants_new(p->base, p->config, p->worker, p);
 	return p->assistants ? pipeline_watch_host(p) : -1;
 }
 
