@@ -14,7 +14,7 @@
 #define CONFIG_MAX_ALLOW 256
 
 struct config {
-	struct run_config run; /* what tcpcopy has, too */
+	struct run_config run; /* the options that both programs have */
 	char interfaces[CONFIG_MAX_INTERFACES][16];
 	unsigned n_interfaces;
 	const char *filter;                  /* of -F; NULL: what tcpcopy announces */

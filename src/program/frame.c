@@ -141,13 +141,11 @@ void frame_report(struct frame *f, struct reporter *r)
 	const uint64_t ns = f->run->stats_interval;
 	const struct timeval tv = { .tv_sec = (time_t)(ns / NS_PER_SEC),
 				    .tv_usec = (suseconds_t)(ns % NS_PER_SEC / NS_PER_US) };
-	char err[512];
+	char err[512] = "out of memory";
 
-	if (!r)
-		daemon_fail(1, "out of memory");
-	f->reporter = r;
-	if (reporter_open(r, f->run->report_path, err, sizeof(err)))
+	if (!r || reporter_open(r, f->run->report_path, err, sizeof(err)))
 		daemon_fail(1, "%s", err);
+	f->reporter = r;
 	open_control(f);
 	if (!ns)
 		return;

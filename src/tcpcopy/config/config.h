@@ -52,7 +52,7 @@ struct assistant_address {
 };
 
 struct config {
-	struct run_config run; /* what intercept has, too */
+	struct run_config run; /* the options that both programs have */
 	struct rule rules[CONFIG_MAX_RULES];
 	unsigned n_rules;
 	struct assistant_address assistants[CONFIG_MAX_ASSISTANTS];
