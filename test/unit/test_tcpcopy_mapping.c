@@ -1,0 +1,259 @@
+/*
+ * The sources of sessions: the client's own, or one of the pool that nobody else has towards that target.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include "base/util.h"
+#include "tcpcopy/mapping.h"
+
+static const struct siphash_key key = { 3, 5 };
+static const struct fanout alone = { .workers = 1, .source_port_only = true };
+
+static struct config config_with(const char *pool)
+{
+	struct config c = { 0 };
+
+	if (pool) {
+		assert_true(prefix_parse(&c.pool[0], pool));
+		c.n_pool = 1;
+	}
+	return c;
+}
+
+static struct flow_key client(const char *addr, uint16_t port, uint16_t target)
+{
+	struct flow_key k = { .client.port = port, .target = target };
+
+	assert_true(addr_parse(&k.client.addr, addr));
+	return k;
+}
+
+static bool take(struct mapping *m, const char *addr, uint16_t port, uint16_t target, struct endpoint *source)
+{
+	const struct flow_key k = client(addr, port, target);
+
+	return mapping_take(m, &k, source);
+}
+
+static void the_clients_own(void **state)
+{
+	const struct config c = config_with(NULL);
+	struct mapping *m = mapping_new(&c, &alone, 0, &key);
+	const struct flow_key k = client("10.0.0.1", 40000, 0);
+	struct endpoint source;
+
+	(void)state;
+	for (int i = 0; i < 2; i++) {
+		assert_true(mapping_take(m, &k, &source));
+		assert_true(endpoint_eq(&source, &k.client));
+	}
+	mapping_give(m, &k, &source);
+	mapping_free(m);
+}
+
+static void a_client_stays_one_client(void **state)
+{
+	const struct config c = config_with("192.0.2.0/24");
+	struct mapping *m = mapping_new(&c, &alone, 0, &key);
+	struct endpoint first, source;
+	unsigned addresses = 1;
+
+	(void)state;
+	for (unsigned host = 1; host <= 50; host++) {
+		char text[ADDR_TEXT_LEN];
+		struct addr before = first.addr;
+
+		snprintf(text, sizeof(text), "10.0.0.%u", host);
+		for (uint16_t port = 40000; port < 40020; port++) {
+			const struct flow_key k = client(text, (uint16_t)(port + host * 100), 0);
+
+			assert_true(mapping_take(m, &k, &source));
+			assert_true(prefix_contains(&c.pool[0], &source.addr));
+			assert_int_equal(source.port, k.client.port);
+			if (port == 40000)
+				first = source;
+			assert_true(addr_eq(&source.addr, &first.addr));
+		}
+		addresses += host > 1 && !addr_eq(&before, &first.addr);
+	}
+	assert_true(addresses > 25); /* and they are spread */
+	mapping_free(m);
+}
+
+/* One address: a port that is taken is avoided, but not where another target has it. */
+static void taken_for_each_target(void **state)
+{
+	const struct config c = config_with("192.0.2.9/32");
+	struct mapping *m = mapping_new(&c, &alone, 0, &key);
+	const struct flow_key a = client("10.0.0.1", 40000, 0), b = client("10.0.0.2", 40000, 0),
+			      other = client("10.0.0.2", 40000, 1);
+	struct endpoint first, source;
+
+	(void)state;
+	assert_true(mapping_take(m, &a, &first));
+	assert_int_equal(first.port, 40000);
+	assert_true(mapping_take(m, &b, &source));
+	assert_int_not_equal(source.port, 40000);
+	mapping_give(m, &b, &source);
+	assert_true(mapping_take(m, &other, &source));
+	assert_true(endpoint_eq(&source, &first));
+	/* given back for one target, it is still taken for the other one */
+	mapping_give(m, &a, &first);
+	assert_true(mapping_take(m, &b, &source));
+	assert_true(endpoint_eq(&source, &first));
+	assert_true(take(m, "10.0.0.3", 40000, 1, &source));
+	assert_int_not_equal(source.port, 40000);
+	mapping_free(m);
+}
+
+static void network_and_broadcast_are_no_hosts(void **state)
+{
+	const struct config c = config_with("192.0.2.4/30");
+	struct mapping *m = mapping_new(&c, &alone, 0, &key);
+	struct endpoint source;
+	unsigned seen[2] = { 0 };
+
+	(void)state;
+	for (unsigned i = 0; i < 200; i++) {
+		char text[ADDR_TEXT_LEN];
+		unsigned last;
+
+		snprintf(text, sizeof(text), "10.0.0.%u", i);
+		assert_true(take(m, text, (uint16_t)(50000 + i), 0, &source));
+		last = source.addr.b[15];
+		assert_true(last == 5 || last == 6);
+		seen[last - 5]++;
+	}
+	assert_true(seen[0] && seen[1]);
+	mapping_free(m);
+}
+
+static void out_of_ports_and_back(void **state)
+{
+	const struct config c = config_with("192.0.2.9/32");
+	struct mapping *m = mapping_new(&c, &alone, 0, &key);
+	const struct flow_key k = client("10.0.0.1", 40000, 0);
+	struct endpoint source, some = { 0 }, again;
+	unsigned n = 0;
+
+	(void)state;
+	for (; n < 5000 && mapping_take(m, &k, &source); n++)
+		if (n == 100)
+			some = source;
+	assert_in_range(n, 500, 4999);
+	assert_false(mapping_take(m, &k, &source));
+	mapping_give(m, &k, &some);
+	assert_true(mapping_take(m, &k, &again));
+	assert_true(endpoint_eq(&again, &some));
+	assert_false(mapping_take(m, &k, &source));
+	mapping_free(m);
+}
+
+static void only_of_the_clients_family(void **state)
+{
+	const struct config v6 = config_with("2001:db8::/64"), v4 = config_with("192.0.2.0/24");
+	struct mapping *m = mapping_new(&v6, &alone, 0, &key);
+	struct endpoint source;
+
+	(void)state;
+	assert_false(take(m, "10.0.0.1", 40000, 0, &source));
+	assert_true(take(m, "fd00::1", 40000, 0, &source));
+	assert_true(prefix_contains(&v6.pool[0], &source.addr));
+	mapping_free(m);
+	m = mapping_new(&v4, &alone, 0, &key);
+	assert_false(take(m, "fd00::1", 40000, 0, &source));
+	mapping_free(m);
+}
+
+/* Workers share the pool: none takes what another one may. */
+static void a_worker_keeps_to_its_ports(void **state)
+{
+	static const struct fanout spread = { .workers = 3, .seed = 77, .source_port_only = true };
+	const struct config c = config_with("192.0.2.9/32");
+
+	(void)state;
+	for (unsigned w = 0; w < spread.workers; w++) {
+		struct mapping *m = mapping_new(&c, &spread, w, &key);
+		struct endpoint source;
+
+		for (unsigned i = 0; i < 200; i++) {
+			assert_true(take(m, "10.0.0.1", 40000, 0, &source));
+			assert_int_equal(fanout_port_worker(&spread, source.port), w);
+		}
+		mapping_free(m);
+	}
+}
+
+/* Sessions come and go by chance; what is taken is known here as well. */
+#define SESSIONS 20000u
+static void many_come_and_go(void **state)
+{
+	static struct {
+		struct flow_key k;
+		struct endpoint source;
+		bool lives;
+	} session[SESSIONS];
+	static uint8_t taken[2][2][65536]; /* address, target, port */
+	const struct config c = config_with("192.0.2.4/30");
+	struct mapping *m = mapping_new(&c, &alone, 0, &key);
+	unsigned live = 0;
+	uint32_t x = 1;
+
+	(void)state;
+	for (unsigned round = 0; round < 400000; round++) {
+		unsigned i;
+		uint8_t *t;
+
+		x = x * 1664525u + 1013904223u;
+		i = (x >> 8) % SESSIONS;
+		if (!session[i].lives) {
+			/* few ports for many clients: most of them are taken when they are wanted */
+			session[i].k = client(i % 2 ? "10.0.0.1" : "10.0.0.2", (uint16_t)(40000 + i % 5000),
+					      (uint16_t)(i / 5000 % 2));
+			assert_true(mapping_take(m, &session[i].k, &session[i].source));
+		}
+		assert_in_range(session[i].source.addr.b[15], 5, 6);
+		t = &taken[session[i].source.addr.b[15] - 5][session[i].k.target][session[i].source.port];
+		assert_int_equal(*t, session[i].lives);
+		if (session[i].lives)
+			mapping_give(m, &session[i].k, &session[i].source);
+		session[i].lives = !session[i].lives;
+		*t = session[i].lives;
+		live += session[i].lives ? 1u : -1u;
+		if (round % 1000 == 0)
+			mapping_trim(m);
+	}
+	assert_true(live > SESSIONS / 3);
+	for (unsigned i = 0; i < SESSIONS; i++)
+		if (session[i].lives)
+			mapping_give(m, &session[i].k, &session[i].source);
+	/* all are free: everybody gets the port that is his */
+	for (unsigned i = 0; i < 5000; i++) {
+		assert_true(mapping_take(m, &session[i].k, &session[i].source));
+		assert_int_equal(session[i].source.port, session[i].k.client.port);
+	}
+	mapping_free(m);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(the_clients_own),
+		cmocka_unit_test(a_client_stays_one_client),
+		cmocka_unit_test(taken_for_each_target),
+		cmocka_unit_test(network_and_broadcast_are_no_hosts),
+		cmocka_unit_test(out_of_ports_and_back),
+		cmocka_unit_test(only_of_the_clients_family),
+		cmocka_unit_test(a_worker_keeps_to_its_ports),
+		cmocka_unit_test(many_come_and_go),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
