@@ -4,19 +4,24 @@
 #include <stdint.h>
 
 /*
- * Strict parsers of what people type. Each takes the whole of @text: no blanks, signs or rest are
- * let through. They return NULL and set *@out, or say in words what is wrong and leave *@out alone.
- * The words are in static memory of the thread, and hold until one of these is called there again.
+ * Strict parsers of what people type. Each parses the whole of @text: blanks, signs and trailing characters
+ * are wrong. They return NULL and set *@out, or return words that say what is wrong and leave *@out alone.
+ * The words are in static memory of the thread and hold until one of these functions is called there again.
  */
 
-/* A decimal number from @min to @max. */
+/* Parse a decimal number from @min to @max, both included, without a unit. */
 const char *number_parse(const char *text, uint64_t min, uint64_t max, uint64_t *out);
 
-/* Bytes: a number, or one with K, M, G or T (powers of 1024): 65536, 64K, 1.5G. */
+/*
+ * Parse a size in bytes, from @min to @max bytes: a number alone, or with the unit K, M, G or T (powers of
+ * 1024), such as 65536, 64K or 1.5G.
+ */
 const char *number_parse_size(const char *text, uint64_t min, uint64_t max, uint64_t *out);
 
-/* A time in ns: a number with ns, us, ms, s, m or h: 3s, 200ms, 1.5s; 0 needs no unit. @min and
- * @max in ns. */
+/*
+ * Parse a duration into ns, from @min to @max ns: a number with the unit ns, us, ms, s, m or h, such as 3s,
+ * 200ms or 1.5s. 0 needs no unit.
+ */
 const char *number_parse_duration(const char *text, uint64_t min, uint64_t max, uint64_t *out);
 
 #endif

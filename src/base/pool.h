@@ -15,27 +15,34 @@
 
 struct pool;
 
-/* limit: most bytes of slabs that the pool may hold; 0 = no limit. NULL when out of memory. */
+/* A new pool, which may hold at most @limit bytes of slabs; 0 means no limit. NULL if out of memory. */
 struct pool *pool_new(size_t limit);
-void pool_free(struct pool *p); /* blocks still handed out are gone with it */
 
-/* A block of at least @size bytes (not cleared, 16-byte aligned), or NULL: limit reached, no
- * memory, or size > POOL_MAX. */
+/* Free the pool and all of its memory, including blocks that are still handed out. @p may be NULL. */
+void pool_free(struct pool *p);
+
+/*
+ * A block of at least @size bytes, not cleared, aligned to 16 bytes. NULL if the limit is reached, memory ran
+ * out, or @size exceeds POOL_MAX.
+ */
 void *pool_get(struct pool *p, size_t size);
 
-/* @size: what was asked of pool_get(), any value of the same class. @block may be NULL. */
+/* Return @block, which may be NULL. @size is what pool_get() was asked for, or any size of the same class. */
 void pool_put(struct pool *p, void *block, size_t size);
 
 /*
- * Give back to the kernel what was not needed since the call before. To be called about once a second
- * while it returns true: there is more to give. One call gives 8 MB back at most.
+ * Return to the kernel what was not needed since the previous call, at most 8 MiB. Returns true if there is
+ * more to return; then call it again in about a second.
  */
 bool pool_trim(struct pool *p);
 
-/* Bytes of the size class that a block of @size occupies (for accounts of memory really held). */
+/* The bytes that a block of @size bytes really occupies: those of its size class. */
 size_t pool_class_size(size_t size);
 
-size_t pool_bytes_used(const struct pool *p); /* bytes in blocks handed out */
-size_t pool_bytes_held(const struct pool *p); /* bytes of slabs held from the kernel */
+/* The bytes in blocks that are handed out, counted by their size classes. */
+size_t pool_bytes_used(const struct pool *p);
+
+/* The bytes of all slabs that the pool has from the kernel, used or not. */
+size_t pool_bytes_held(const struct pool *p);
 
 #endif

@@ -6,9 +6,9 @@
 #include <stdint.h>
 
 /*
- * An ordered set whose nodes are part of what they order: a treap. Nothing is allocated. The cost of each
- * operation is logarithmic in the number of nodes, whatever their order: the priorities that balance it are
- * random to whoever chooses the keys, as long as @seed is.
+ * An ordered set whose nodes are embedded in what they order: a treap. Nothing is allocated. Each operation
+ * takes logarithmic time in the number of nodes, whatever their order: as long as @seed is secret, nobody who
+ * chooses the keys can predict the priorities that balance the tree.
  */
 struct tree_node {
 	struct tree_node *left, *right;
@@ -20,30 +20,32 @@ struct tree {
 	uint32_t random;
 };
 
-/* Is @a before @b? */
+/* Does @a come before @b? */
 typedef bool (*tree_before_fn)(struct tree_node *a, struct tree_node *b);
 
+/* Make *t empty. @seed: the start of its random priorities, any value. */
 static inline void tree_init(struct tree *t, uint32_t seed)
 {
 	t->root = NULL;
 	t->random = seed;
 }
 
-/* Put @n in. Among equals it comes last. */
+/* Insert @n, which must not be in a tree. Among equals it comes last. */
 void tree_insert(struct tree *t, struct tree_node *n, tree_before_fn before);
 
-/* Take @n out, which must be in. */
+/* Remove @n, which must be in this tree. */
 void tree_remove(struct tree *t, struct tree_node *n, tree_before_fn before);
 
-/* The first one; NULL: it is empty. */
+/* The first node in order, or NULL if the tree is empty. */
 struct tree_node *tree_first(const struct tree *t);
+
+/* The last node in order, or NULL if the tree is empty. */
 struct tree_node *tree_last(const struct tree *t);
 
-/*
- * The neighbours of @key, which need not be in: the last one that is not behind it (NULL: none), and the
- * first one that is behind it.
- */
+/* The last node that does not come after @key, which need not be in the tree. NULL if there is none. */
 struct tree_node *tree_floor(const struct tree *t, struct tree_node *key, tree_before_fn before);
+
+/* The first node that comes after @key, which need not be in the tree. NULL if there is none. */
 struct tree_node *tree_above(const struct tree *t, struct tree_node *key, tree_before_fn before);
 
 #endif

@@ -16,8 +16,7 @@
 #define CHANNEL_PORT 36524
 #define CHANNEL_VERSION_MIN 1u
 #define CHANNEL_VERSION_MAX 1u
-#define MESSAGE_MAX_LEN                                                                                      \
-	512 /* largest frame of version 1, header included; a longer one is a protocol error */
+#define MESSAGE_MAX_LEN 512 /* bytes of the largest frame, header included; a longer one is a fault */
 #define MESSAGE_HEADER_LEN 4
 
 enum message_type {
@@ -28,15 +27,15 @@ enum message_type {
 	MSG_LOSS = 5,
 	MSG_PING = 6,
 	MSG_PONG = 7,
-	MSG_BYE = 8,       /* a reason in words, before the sender closes */
-	MSG_TARGET = 9,    /* an endpoint whose responses will be watched: intercept adds it to its
-			   filter and guard before the first WATCH */
-	MSG_STRAY = 10,    /* a response of a connection that was watched from the receiver's host and
-			   is nobody's now */
+	MSG_BYE = 8, /* a reason in words, before the sender closes */
+	/* an endpoint whose responses will be watched: intercept adds it to its filter and guard */
+	MSG_TARGET = 9,
+	/* a response on a connection that was watched from the receiver's host and now belongs to nobody */
+	MSG_STRAY = 10,
 	MSG_PROBE = 11,    /* what does the assistant see of this tuple? */
-	MSG_FINDINGS = 12, /* the answer */
-	MSG_PLACE = 13,    /* before all else, and never encrypted: which worker of intercept this
-			      connection is for */
+	MSG_FINDINGS = 12, /* the answer to PROBE */
+	/* which worker of intercept this connection is for; before everything else, and never encrypted */
+	MSG_PLACE = 13,
 };
 
 /* Features of HELLO. */
@@ -53,21 +52,23 @@ struct msg_hello {
 	uint32_t seed;    /* of the spread of responses over them */
 };
 
-/* Session ids are chosen by tcpcopy and opaque to intercept; an id is never used for two
- * incarnations of a session. */
+/*
+ * tcpcopy chooses the ids of sessions, which mean nothing to intercept. No id is ever used for two
+ * incarnations of a session.
+ */
 struct msg_watch {
 	uint64_t id;
 	struct tuple response; /* src: the target; dst: the (mapped) client */
 };
 
-/* The header of a response that nobody wants any more. */
+/* The header of a response on a connection that belongs to nobody any more. */
 struct msg_stray {
 	struct tuple response; /* as in WATCH */
 	uint32_t seq, ack;
 	uint8_t flags; /* TCPF_ */
 };
 
-/* What the sender had to drop (cumulative since the connection came up). */
+/* What the sender could not deliver; sums since the connection came up. */
 struct msg_loss {
 	uint64_t records_dropped; /* bounded output full */
 	uint64_t records_merged;
@@ -76,8 +77,8 @@ struct msg_loss {
 };
 
 /* What an assistant knows and has seen of the tuple of a PROBE. */
-#define FINDING_LOOKS 0x01u       /* it looks at all its interfaces: the counts below mean something */
-#define FINDING_FORWARDS 0x02u    /* its kernel forwards, and no guard is in the way */
+#define FINDING_LOOKS 0x01u       /* it looks at all its interfaces, so the counts below are meaningful */
+#define FINDING_FORWARDS 0x02u    /* its kernel forwards, and no guard drops the packets */
 #define FINDING_SOURCE_HERE 0x04u /* the source (the target) is an address of the assistant */
 #define FINDING_CLIENT_HERE 0x08u /* the destination (the client) is one */
 #define FINDING_FILTERED 0x10u    /* its capture filter does not let the tuple pass */
@@ -85,13 +86,15 @@ struct msg_loss {
 struct msg_findings {
 	uint64_t id;
 	uint32_t facts;      /* FINDING_ */
-	uint32_t arrived;    /* packets of the tuple that came in, on whatever interface, since the PROBE */
+	uint32_t arrived;    /* packets of the tuple that arrived on any interface since the PROBE */
 	uint32_t captured;   /* of these, on interfaces that are captured on */
 	uint32_t forwarded;  /* packets of the tuple that this host sent on */
 	uint32_t answered;   /* resets in the opposite direction that this host sent */
 	struct addr address; /* the assistant's, as the source reaches it; unspecified: not known */
 	uint8_t prefix;      /* FINDING_CLIENT_HERE: length of that address's prefix */
-	/* that of CLIENT_HERE, or where a packet arrived, or of the route to the source */
+	/*
+	 * the one of CLIENT_HERE, else the one where a packet arrived, else that of the route to the source
+	 */
 	char interface[16];
 };
 
@@ -111,15 +114,19 @@ struct message {
 	};
 };
 
-/* Frame @m into @out (MESSAGE_MAX_LEN bytes). Returns the length. @m must be valid by
- * doc/PROTOCOL.md (asserted where it matters). */
+/*
+ * Encode *m as a frame into @out. Returns the length of the frame in bytes. *m must be valid by
+ * doc/PROTOCOL.md; where that matters, it is asserted.
+ */
 size_t message_encode(uint8_t out[MESSAGE_MAX_LEN], const struct message *m);
 
 enum message_result { MESSAGE_OK, MESSAGE_MORE, MESSAGE_BAD, MESSAGE_UNKNOWN };
 /*
- * Take one frame from the @len bytes at @in. MESSAGE_OK: *m filled, *used bytes consumed.
- * MESSAGE_MORE: no whole frame yet. MESSAGE_UNKNOWN: a well-formed frame of a type from a newer
- * version: skip *used bytes. MESSAGE_BAD: close the connection, *why says what was wrong.
+ * Decode the first frame of the @len bytes at @in. Returns
+ *   MESSAGE_OK       and fills *m and *used, the bytes that the frame takes;
+ *   MESSAGE_MORE     if the frame is not complete yet;
+ *   MESSAGE_UNKNOWN  if its type is unknown: skip *used bytes;
+ *   MESSAGE_BAD      if it is a fault: close the connection, for the reason *why, in static memory.
  */
 enum message_result message_decode(struct message *m, const uint8_t *in, size_t len, size_t *used,
 				   const char **why);

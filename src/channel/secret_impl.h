@@ -5,7 +5,7 @@
 
 #define SECRET_KEY_LEN 32u /* bytes: of SHA-256, the hash of both cipher suites */
 
-/* For tls.c. */
+/* The inside of a secret, for secret.c and tls.c. */
 struct channel_secret {
 	SSL_CTX *ctx; /* for either side */
 	unsigned char key[SECRET_KEY_LEN];
