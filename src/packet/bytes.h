@@ -5,7 +5,7 @@
 #include <stdint.h>
 #include <string.h>
 
-/* Big-endian fields at any alignment. Values in host byte order. */
+/* Read and write big-endian fields at any alignment. The values are in host byte order. */
 static inline uint16_t get_be16(const void *p)
 {
 	uint16_t v;

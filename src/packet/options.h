@@ -22,39 +22,46 @@ enum {
 };
 
 /*
- * A checked walk over option bytes. kind and body are valid after a true return; end-of-
- * list and no-op are skipped over.
+ * A checked walk over option bytes. kind, len and body are valid after tcp_option_next() has returned true.
+ * End-of-list and no-op are skipped.
  */
 struct tcp_option_iter {
 	const uint8_t *p, *end;
-	bool malformed;    /* set when the walk ended at an impossible length */
+	bool malformed;    /* the walk ended at an impossible length */
 	uint8_t kind, len; /* len: of the body, without kind and length bytes */
 	const uint8_t *body;
 };
+/* Begin a walk over the @len bytes at @options, which must stay until it is over. */
 void tcp_option_begin(struct tcp_option_iter *it, const uint8_t *options, size_t len);
+
+/* Go to the next option. Returns false at the end, or at a malformed length (it->malformed). */
 bool tcp_option_next(struct tcp_option_iter *it);
 
-/* All known options into *o; false when malformed (o then holds those before the fault). */
+/*
+ * Parse all known options of the @len bytes at @options into *o. Returns false if they are malformed; *o then
+ * has those before the fault.
+ */
 bool tcp_options_parse(struct tcp_options *o, const uint8_t *options, size_t len);
 
 /*
- * The option bytes of a SYN as the client sent them, in its order and places, with what may not be
- * replicated (TFO, MPTCP, AccECN, MD5, AO, SACK blocks, unknown kinds) replaced by no-ops, tsval
- * put in if there is a timestamp option and its tsecr set to 0. mss_limit > 0 lowers an MSS option
- * above it. Behind an end-of-list or a malformed length all is zero. Returns the length (a multiple
- * of 4, at most 40).
+ * Copy the option bytes of a client's SYN to @out, in their order and places, except that no-ops replace what
+ * must not be replicated (TFO, MPTCP, AccECN, MD5, AO, SACK blocks, unknown kinds). If there is a timestamp
+ * option, its value becomes @tsval and its echo 0. An MSS above @mss_limit is lowered to it; 0 means no
+ * limit. After an end-of-list or a malformed length everything is zero. Returns the length in bytes, a
+ * multiple of 4 and at most 40. All values are in host byte order.
  */
 uint8_t tcp_options_syn_filter(uint8_t out[TCP_MAX_OPTIONS_LEN], const uint8_t *options, size_t len,
 			       uint32_t tsval, uint16_t mss_limit);
 
 /*
- * A SYN's options from values, in Linux's order: MSS, SACK permitted + TS (or padding),
- * no-op + window scale. mss 0: none; wscale < 0: none. Returns the length.
+ * Build the options of a SYN in Linux's order: MSS, SACK permitted and timestamp (or padding), no-op and
+ * window scale. @mss 0 and @wscale below 0 mean that the option is absent; the echo is 0. Returns the length
+ * in bytes. All values are in host byte order.
  */
 uint8_t tcp_options_syn_build(uint8_t out[TCP_MAX_OPTIONS_LEN], uint16_t mss, int wscale, bool sack_permitted,
 			      bool has_ts, uint32_t tsval);
 
-/* No-op, no-op, timestamps: the 12 bytes that Linux puts in every segment. Returns 12. */
+/* Build no-op, no-op, timestamps: the 12 bytes that Linux puts into every segment. Returns 12. */
 uint8_t tcp_options_ts_build(uint8_t out[TCP_MAX_OPTIONS_LEN], uint32_t tsval, uint32_t tsecr);
 
 #endif

@@ -33,30 +33,34 @@ struct raw_packet {
 	uint32_t len;        /* bytes on the wire; >= captured */
 	enum link_type link;
 	enum checksum_state checksum;
-	uint16_t gso_size; /* from virtio_net_hdr; 0: none */
+	uint16_t gso_size; /* bytes, from virtio_net_hdr; 0: none */
 	uint64_t time;     /* ns, CLOCK_MONOTONIC */
 	uint8_t pkttype;   /* PACKET_HOST, PACKET_OUTGOING, ... of linux/if_packet.h; files: HOST */
 	int ifindex;       /* 0 for files */
 };
 
 /*
- * Parse down to TCP. On PARSE_OK *s is filled; otherwise *s is undefined. Every length is checked;
- * a packet cut short by the capture parses as long as its headers are whole (s->captured < s->len).
- * IP length 0 with a packet over 65535 is BIG TCP: the length is the ring's. Trailing Ethernet
- * padding is cut by the IP length. IPv6 extension headers: at most 8 are skipped.
+ * Parse the packet *p down to TCP. Returns PARSE_OK and fills *s, whose pointers point into the packet; or
+ * returns the reason why it cannot be parsed, and leaves *s undefined. Every length is checked. A packet that
+ * the capture truncated parses as long as its headers are complete; then s->captured < s->len. An IP length
+ * of 0 in a packet over 65535 bytes is BIG TCP, and p->len applies. The IP length cuts off Ethernet padding.
+ * At most 8 IPv6 extension headers are skipped.
  */
 enum parse_reason parse_packet(struct segment *s, const struct raw_packet *p);
 
 /*
- * A client's malformed option costs it the options behind it, as in Linux; a target has no business to send
- * one. @r, and for a segment with one PARSE_TCP_OPTIONS.
+ * Returns @r, or PARSE_TCP_OPTIONS if *s parsed but has a malformed option. A client's malformed option costs
+ * it only the options after it, as in Linux; a target has no business to send one.
  */
 static inline enum parse_reason parse_strict(enum parse_reason r, const struct segment *s)
 {
 	return r == PARSE_OK && s->opt.malformed ? PARSE_TCP_OPTIONS : r;
 }
 
-/* The same from the IP header on. s->time and s->gso_size are 0: only a source knows them. */
+/*
+ * The same for a packet of @len bytes that begins with its IP header, of which the first @captured are at
+ * @data. s->time and s->gso_size are 0, because only a source knows them.
+ */
 enum parse_reason parse_ip(struct segment *s, const uint8_t *data, uint32_t captured, uint32_t len,
 			   enum checksum_state sum);
 

@@ -7,27 +7,30 @@
 #include "packet/segment.h"
 
 /*
- * The header of one response segment, or of several merged into one under pressure: then seq + len
- * is the highest edge seen, the other fields are the newest, dup_acks how many duplicate ACKs it
- * stands for, flags the OR of PSH and ECE (a record with SYN, FIN or RST is never merged).
+ * The header of one response segment, or of several that were merged into one under pressure. Of several,
+ * seq + len is the highest edge, dup_acks counts the duplicate ACKs that they stand for, flags is the OR of
+ * ACK, PSH and ECE, and the other fields are the newest. A record with SYN, FIN or RST is never merged. All
+ * fields are in host byte order.
  */
 struct response {
 	uint64_t id;
 	uint32_t seq, ack;
-	uint32_t len;           /* payload bytes; 32 bits: super-packets */
-	uint16_t window;        /* raw */
-	uint8_t flags;          /* TCPF_ */
-	uint8_t dup_acks;       /* further duplicate ACKs merged into this record */
-	uint16_t merged;        /* further records merged into this record */
-	struct tcp_options opt; /* MSS, window scale, SACK permitted in SYN records; timestamps and
-				   SACK blocks in all */
+	uint32_t len;     /* payload bytes; 32 bits: super-packets */
+	uint16_t window;  /* raw */
+	uint8_t flags;    /* TCPF_ */
+	uint8_t dup_acks; /* further duplicate ACKs merged into this record */
+	uint16_t merged;  /* further records merged into this record */
+	struct tcp_options
+		opt; /* timestamps and SACK blocks; of a SYN also MSS, window scale, SACK permitted */
 };
 
-/* May @b (newer) be folded into @a, and do so: see struct response. False when the rules forbid it.
+/*
+ * Fold the newer record *b into *a, by the rules of doc/PROTOCOL.md, "Merging". Returns false, and changes
+ * nothing, if they forbid it.
  */
 bool response_merge(struct response *a, const struct response *b);
 
-/* Header fields of a captured segment as a record. */
+/* The header fields of the captured segment *s as a record with the id @id. */
 struct response response_from_segment(uint64_t id, const struct segment *s);
 
 #endif

@@ -5,9 +5,8 @@
 #include "packet/parse.h"
 
 /*
- * In-place change of an IP packet's endpoints, ack, and TSecr with checksums kept right:
- * incrementally (RFC 1624) where the packet's checksums are full, pseudo-header only where they are
- * partial. @packet starts with the IP header and was accepted by parse_ip().
+ * What to change in an IP packet in place: its endpoints, ack and TSecr. The checksums are kept correct: full
+ * ones incrementally (RFC 1624), partial ones as far as the pseudo-header changes.
  */
 struct rewrite {
 	const struct endpoint *src, *dst; /* NULL: keep. Same family as the packet */
@@ -15,8 +14,8 @@ struct rewrite {
 	uint32_t ack, tsecr; /* host byte order */
 };
 /*
- * False when the packet is not what parse_ip() accepts or the families differ; the packet
- * is then unchanged.
+ * Change the packet of @len bytes that begins with its IP header at @packet. Returns false, and changes
+ * nothing, if parse_ip() does not accept it or the address families differ.
  */
 bool rewrite_packet(uint8_t *packet, size_t len, const struct rewrite *r, enum checksum_state sum);
 

@@ -5,9 +5,9 @@
 #include <stdint.h>
 
 /*
- * Sequence numbers (RFC 9293 3.4) and timestamp values (RFC 7323 5.2) are compared modulo 2^32.
- * These helpers are the only place where that is done. All values in host byte order. The order of
- * two values 2^31 apart is not defined.
+ * Sequence numbers (RFC 9293 3.4) and timestamp values (RFC 7323 5.2) are compared modulo 2^32, and only
+ * here: less than, at most, greater than, at least, the later and the earlier of two. All values are in host
+ * byte order. The order of two values that are 2^31 apart is undefined.
  */
 static inline bool seq_lt(uint32_t a, uint32_t b)
 {
@@ -33,7 +33,7 @@ static inline uint32_t seq_min(uint32_t a, uint32_t b)
 {
 	return seq_le(a, b) ? a : b;
 }
-/* lo <= x <= hi on the circle; hi - lo must be under 2^31 */
+/* Does @x lie in [@lo, @hi] on the circle? The distance from @lo to @hi must be below 2^31. */
 static inline bool seq_between(uint32_t lo, uint32_t x, uint32_t hi)
 {
 	return x - lo <= hi - lo;
