@@ -178,7 +178,7 @@ static bool join(struct engine *e, struct session *s, const struct segment *g, e
  * stream has come to: a segment below it was sent again, one above it follows bytes that were not captured,
  * and neither begins anything.
  */
-void client_observe(struct engine *e, struct session *s, const struct segment *g, uint64_t now)
+static void client_observe(struct engine *e, struct session *s, const struct segment *g, uint64_t now)
 {
 	uint64_t quiet_since = MAX(s->captured_last, e->started_at);
 	bool next = !s->has_turn_ack || g->seq == s->stream.nxt;

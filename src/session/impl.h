@@ -409,7 +409,6 @@ void loss_free(struct engine *e, struct session *s);
 /* client.c */
 /* Segment @g of a session that goes on, taken by the online server. */
 void client_taken(struct engine *e, struct session *s, const struct segment *g, uint64_t now);
-void client_observe(struct engine *e, struct session *s, const struct segment *g, uint64_t now);
 
 /* judge.c */
 enum verdict {

@@ -31,17 +31,6 @@ const char *refusal_name(enum refusal r)
 	return name[r];
 }
 
-const char *refusal_text(enum refusal r)
-{
-	static const char *const text[] = {
-#define X(id, name, text) text,
-		REFUSALS(X)
-#undef X
-	};
-
-	return text[r];
-}
-
 void judge_begin(struct session *s, const struct segment *first, uint32_t window)
 {
 	s->judge = (struct judge){ .window = window, .has_auth = first->opt.has_auth };

@@ -166,7 +166,6 @@ enum refusal {
 		REFUSAL_COUNT
 };
 const char *refusal_name(enum refusal r);
-const char *refusal_text(enum refusal r);
 
 /* What the live sessions do, by their events. One table: enum, name, text. */
 #define SESSION_STATES(X)                                                                                    \
