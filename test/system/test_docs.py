@@ -1,6 +1,6 @@
 #!/usr/bin/python3
-"""doc/SESSION.md, doc/PROTOCOL.md, the manuals and the pages of the folders say what the sources say: names, numbers
-and tables, in both directions.
+"""doc/SESSION.md, doc/PROTOCOL.md, doc/ARCHITECTURE.md, the manuals and the pages of the folders say what the sources
+say: names, numbers and tables, in both directions.
 
 Pure text, apart from -h of the two programs (TCPCOPY_BIN_DIR, or the top of the tree). That every option of -h is in its
 manual is tested where the options are.
@@ -248,6 +248,52 @@ def test_protocol_numbers():
     limits = {row[0]: row[1] for row in table(PROTOCOL, "what")}
     most, patience = limits["early responses"].split(", ")[:2]
     assert (value(most), value(patience)) == (early["EARLY_MAX"], early["EARLY_NS"])
+
+
+# --- doc/ARCHITECTURE.md --------------------------------------------------------------------------------------------
+
+ARCHITECTURE = (TOP / "doc/ARCHITECTURE.md").read_text(encoding="utf-8")
+SOURCES = {str(path.relative_to(TOP)): source(path.relative_to(TOP / "src"))
+           for path in sorted((TOP / "src").rglob("*.[ch]"))}
+
+
+def defines(text, function):
+    """Does @text define @function? Where it is only declared or called, a semicolon follows."""
+    head = re.search(rf"^(?!#)[a-z_][^;{{}}()=]*\b{function}\([^;{{}}]*\)\s*\{{", text, re.MULTILINE)
+    return head is not None
+
+
+def test_architecture_is_one_page():
+    assert ARCHITECTURE.count("\n") < 150
+
+
+def test_architecture_functions():
+    """Each function exists, and where a table says a file, it is defined there."""
+    named = set(re.findall(r"`(\w+)\(\)`", ARCHITECTURE))
+    assert len(named) > 30
+    missing = {name for name in named if not any(defines(text, name) for text in SOURCES.values())}
+    assert not missing
+    ways = [rows for head, rows in tables(ARCHITECTURE) if head[0] == "function"]
+    assert len(ways) == 2
+    for function, file, _ in [row for rows in ways for row in rows]:
+        assert defines(SOURCES[file], function.removesuffix("()")), f"{function} is not in {file}"
+
+
+def test_architecture_files():
+    named = set(re.findall(r"`([\w.]+/[\w./]+|Makefile)`", ARCHITECTURE))
+    assert len(named) > 30
+    missing = {name for name in named if not (TOP / name).exists()}
+    assert not missing
+
+
+def test_architecture_names():
+    """Structures and tables exist; the picture has every folder of src."""
+    everything = "\n".join(SOURCES.values())
+    for name in set(re.findall(r"`struct (\w+)`", ARCHITECTURE)):
+        assert re.search(rf"^struct {name} \{{", everything, re.MULTILINE), name
+    for name in set(re.findall(r"\b([A-Z]+_[A-Z_]+[A-Z]|DECLINES|SNAPLEN)\b", ARCHITECTURE)):
+        assert re.search(rf"^#define {name}\b", everything, re.MULTILINE), name
+    assert set(re.findall(r"src/(\w+)", ARCHITECTURE)) == {path.parts[1] for path in map(pathlib.Path, SOURCES)}
 
 
 # --- src/*/README.md --------------------------------------------------------------------------------------------------
