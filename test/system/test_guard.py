@@ -333,3 +333,7 @@ def test_without_the_capability(lab, helpertool):
     assert helper("create") == "nf_tables needs CAP_NET_ADMIN: run as root"
     done = lab.host("assistant").run([*without, INTERCEPT, "-i", "eth0", "--guard"], timeout=10)
     assert done.returncode == 1 and "--guard: nf_tables needs CAP_NET_ADMIN: run as root" in done.stderr
+    lab.host("assistant").sysctl(net__ipv4__ip_forward=1)
+    done = lab.host("assistant").run([*without, INTERCEPT, "-i", "eth0", "--guard", "--check"], timeout=10)
+    assert done.returncode == 1
+    assert "--guard cannot work: nf_tables needs CAP_NET_ADMIN: run as root" in done.stdout
