@@ -3,23 +3,24 @@
 
 #include <stdbool.h>
 
-/* Small questions about this host, answered by its kernel's files. None needs privilege. */
+/* Small questions about this host, which files of its kernel answer. None needs privilege. */
 
 #define HOST_CAP_NET_ADMIN 12u /* capabilities(7) */
 #define HOST_CAP_NET_RAW 13u
 
-/* Is this capability of the process in force? */
+/* Is the capability @number (HOST_CAP_) in the effective set of this process? */
 bool host_has_capability(unsigned number);
 
-/* The number that a file such as /proc/sys/net/ipv4/ip_forward begins with; -1: there is none. */
+/* The number at the beginning of a file such as /proc/sys/net/ipv4/ip_forward; -1 if there is none. */
 long long host_number(const char *path);
 
+/* Does @interface exist, and is it up? */
 bool host_interface_is_up(const char *interface);
 
-/* Is @interface one of the @n @names? */
+/* Is @interface one of the first @n names in @names? */
 bool host_interface_among(const char (*names)[16], unsigned n, const char *interface);
 
-/* Bytes of memory that new work may take without swapping; 0: not known. */
+/* How many bytes of memory are available without swapping; 0 if that is not known. */
 unsigned long long host_memory_available(void);
 
 #endif

@@ -9,44 +9,56 @@
 
 #include "packet/addr.h"
 
-/* Called for each message of the answer. A return value other than 0 ends the reading. */
+/* Called for each message of an answer. If it returns another value than 0, the reading ends. */
 typedef int (*netlink_fn)(const struct nlmsghdr *h, void *arg);
 
 /*
- * One rtnetlink question and its whole answer (RFC 3549): sends @request, gives each message of
- * the answer to @fn until the last one. Opens and closes its own socket: it serves questions asked
- * at start and rarely after. Needs no privilege. 0, what @fn returned if not 0, or -1 with errno:
- * that of the system call that failed, or the one the kernel answered.
+ * Ask rtnetlink one question (RFC 3549): send @request and give each message of the whole answer to @fn. It
+ * opens and closes a socket of its own, so it is meant for questions at the start, and rare ones later. Needs
+ * no privilege. Returns 0, or what @fn returned if that was not 0, or -1 with errno: that of the system call
+ * that failed, or the one that the kernel answered.
  */
 int netlink_ask(struct nlmsghdr *request, netlink_fn fn, void *arg);
-/* The same of another netlink family, such as NETLINK_SOCK_DIAG. */
+
+/* The same for another netlink family, such as NETLINK_SOCK_DIAG. */
 int netlink_ask_family(int family, struct nlmsghdr *request, netlink_fn fn, void *arg);
+
 /*
- * The same on @fd, a netlink socket of the caller's: for questions that are asked often and answered by
- * one message (no dumps). Each has a nlmsg_seq of its own; answers with another one are skipped. The kernel
- * queues the answer before it returns from the question, so @fd need not block; EAGAIN: none came.
+ * The same on @fd, a netlink socket of the caller, for questions that are asked often and answered with one
+ * message (no dumps). Each has a nlmsg_seq of its own; answers with another one are skipped. The kernel
+ * queues the answer before it returns from the question, so @fd may be non-blocking; EAGAIN means that there
+ * was none.
  */
 int netlink_exchange(int fd, struct nlmsghdr *request, netlink_fn fn, void *arg);
 
 /*
- * A socket that hears of changes, does not block, and is to be read when it is readable: @groups is
- * a mask of RTMGRP_. -1 with errno. The reading gives each message that waits to @fn (whose answer
- * is ignored); 0, or -1 when the kernel had to drop messages, so that everything is to be asked
- * anew.
+ * A non-blocking socket on which the kernel reports changes: @groups is a mask of RTMGRP_. Read it with
+ * netlink_changes() when it is readable. Returns -1 with errno on failure.
  */
 int netlink_subscribe(uint32_t groups);
+
+/*
+ * Give each message that waits at @fd to @fn, whose result is ignored. Returns 0, or -1 if the kernel had to
+ * drop messages, so that everything has to be asked again.
+ */
 int netlink_changes(int fd, netlink_fn fn, void *arg);
 
-/* Fill @table (of @max + 1 entries, NULL: absent) with the attributes of @h behind the family's own
- * header of @header bytes; checks every length. */
+/*
+ * Fill @table, which has @max + 1 entries, with the attributes of @h that follow the family's own header of
+ * @header bytes. NULL means absent. Every length is checked.
+ */
 void netlink_attributes(const struct nlattr *table[], unsigned max, const struct nlmsghdr *h, size_t header);
-/* The same with the attributes in attribute @nest. */
+
+/* The same with the attributes inside the attribute @nest. */
 void netlink_nested(const struct nlattr *table[], unsigned max, const struct nlattr *nest);
 
-/* An address as attributes hold it; false when @len or @family (AF_) does not fit. */
+/*
+ * Fill *a from the @len bytes of an attribute, in network byte order. Returns false if @len does not fit
+ * @family (AF_).
+ */
 bool netlink_addr(struct addr *a, int family, const void *bytes, size_t len);
 
-/* The attribute's value as u32 (host byte order); 0 when it is absent or too short. */
+/* The value of the attribute, a u32 in host byte order; 0 if it is absent (NULL) or too short. */
 unsigned netlink_u32(const struct nlattr *a);
 
 #endif

@@ -4,8 +4,9 @@
 #include <stddef.h>
 
 /*
- * The offloads of an interface that join or cut segments and are on: "rx-gro tx-tcp-segmentation".
- * Empty: none, or the device does not say. Needs no privilege. Returns @buf.
+ * Write the offloads of @interface that merge or split segments and are enabled into @buf, such as "rx-gro
+ * tx-tcp-segmentation". It is empty if there are none or the device does not say. Needs no privilege. Returns
+ * @buf.
  */
 char *offloads_text(char *buf, size_t size, const char *interface);
 

@@ -5,16 +5,20 @@
 #include "packet/online.h"
 
 /*
- * What the online server's own sockets say (sock_diag(7), INET_DIAG_INFO). Needs no privilege.
+ * What the online server's own sockets say (sock_diag(7), INET_DIAG_INFO). Needs no privilege. One object
+ * belongs to one thread.
  */
 struct online;
 
-struct online *online_open(void); /* NULL with errno */
+/* Returns NULL with errno on failure. */
+struct online *online_open(void);
+
+/* Close it. @o may be NULL. */
 void online_close(struct online *o);
 
 /*
- * Look at the socket of connection client -> server on this host. ONLINE_GONE is also the word where only
- * TIME-WAIT is left of it, and where there never was one. Does not block.
+ * Look at this host's socket of the connection @client -> @server. It is ONLINE_GONE also if only TIME-WAIT
+ * is left of it, or if there never was one. Does not block.
  */
 struct online_answer online_look(struct online *o, const struct endpoint *client,
 				 const struct endpoint *server);

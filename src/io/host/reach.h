@@ -3,33 +3,36 @@
 
 #include "packet/addr.h"
 
-/* An ordinary TCP connection that is opened only to see what becomes of it. Needs no privilege. */
+/* An ordinary TCP connection that is opened only to see what happens to it. Needs no privilege. */
 
 #define REACH_PATIENCE_MS 950 /* before the kernel would repeat the SYN (RFC 6298 2.1) */
 
 enum reach_state {
 	REACH_SILENT,       /* no answer at all (yet) */
-	REACH_CONNECTED,    /* somebody listens */
-	REACH_RESET,        /* a reset: nobody listens, or a firewall that answers so */
-	REACH_REFUSED,      /* an ICMP error of somebody on the way: a firewall */
-	REACH_NO_NEIGHBOUR, /* the next hop does not say its link-layer address */
-	REACH_FAILED,       /* this host does not even send; see error */
+	REACH_CONNECTED,    /* a program listens */
+	REACH_RESET,        /* a reset: nothing listens, or a firewall answers like this */
+	REACH_REFUSED,      /* an ICMP error from a host on the way: a firewall */
+	REACH_NO_NEIGHBOUR, /* the next hop does not answer for its link-layer address */
+	REACH_FAILED,       /* this host cannot even send; see error */
 };
 
 struct reach {
-	int fd; /* writable when it is decided; -1: could not begin */
+	int fd; /* writable when it is decided; -1: it could not begin */
 	struct endpoint local;
 	int error;      /* errno of REACH_FAILED */
 	struct addr by; /* whose ICMP error it was */
 };
 
-/* Begin. Does not wait. */
+/* Begin to connect to @to, without waiting. If it fails at once, r->fd is -1 or r->error is set. */
 void reach_open(struct reach *r, const struct endpoint *to);
-/* What has become of it now. */
+
+/* What has happened to the connection so far. Sets r->error and r->by. */
 enum reach_state reach_state(struct reach *r);
+
+/* Close the connection, which makes an open one end in good order. */
 void reach_close(struct reach *r);
 
-/* All of it, waiting up to REACH_PATIENCE_MS. */
+/* Do all of this, and wait at most REACH_PATIENCE_MS. Returns the state at the end. */
 enum reach_state reach_try(struct reach *r, const struct endpoint *to);
 
 #endif

@@ -13,10 +13,10 @@
 struct next_hop {
 	struct addr to;
 	int ifindex;   /* interface it leaves by; 0: no route */
-	uint32_t mtu;  /* IP bytes: the smaller of route's and interface's; 0: not known */
-	bool ethernet; /* that interface is up, takes Ethernet frames and asks for neighbours */
-	bool usable;   /* ethernet, and the neighbour's address is known: @header is valid */
-	bool stale;    /* usable, but the kernel wants to see it used, to ask the neighbour again */
+	uint32_t mtu;  /* IP bytes: the smaller of the route's and the interface's; 0: not known */
+	bool ethernet; /* the interface is up, takes Ethernet frames and resolves neighbours */
+	bool usable;   /* ethernet, and the neighbour's address is known, so header is valid */
+	bool stale;    /* usable, but the kernel has to see a packet to refresh the neighbour's address */
 	uint8_t header[ETH_HLEN];
 
 	struct addr via; /* the neighbour: a gateway, or @to itself */
@@ -24,29 +24,34 @@ struct next_hop {
 	uint64_t resolved_at;
 };
 
-/* The next hops of few destinations, followed as they change. One thread's. */
+/* The next hops of a few destinations, kept up to date as they change. They belong to one thread. */
 struct next_hops {
-	int fd; /* to be watched for reading */
+	int fd; /* watch it for reading, then call next_hops_readable() */
 	unsigned n;
 	unsigned mtu_changes; /* grows when the mtu of any entry has changed */
 	struct next_hop hop[NEXT_HOPS_MAX];
 };
 
-/* -1 with errno. Needs no privilege. */
+/* Begin with an empty table. Needs no privilege. Returns 0, or -1 with errno. */
 int next_hops_open(struct next_hops *t);
+
+/* Close the table's socket. Its entries are no longer kept up to date. */
 void next_hops_close(struct next_hops *t);
 
-/* fd is readable: take in what has changed. */
+/* Take in what has changed, without blocking. Call it when t->fd is readable. */
 void next_hops_readable(struct next_hops *t);
 
 /*
- * The entry of @to, asked from the kernel when it is new or routing has changed (then at most every
- * 10 ms of @now, ns of any monotonic clock). Valid as long as @t. NULL: the table is full.
+ * The entry for @to, which is looked up in the kernel if it is new or routing has changed, in the latter case
+ * at most every 10 ms. @now: ns, of any monotonic clock. It is valid for as long as @t. NULL if the table is
+ * full.
  */
 struct next_hop *next_hops_find(struct next_hops *t, const struct addr *to, uint64_t now);
 
-/* Does the neighbour on the way to @to not say its link-layer address (as far as the kernel has
- * asked)? Asks the kernel. */
+/*
+ * Has the kernel asked for the link-layer address of the neighbour on the way to @to, without an answer? Asks
+ * the kernel.
+ */
 bool next_hop_unresolved(const struct addr *to);
 
 #endif

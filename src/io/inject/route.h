@@ -21,10 +21,13 @@ struct route_info {
 	uint32_t mtu;       /* of the route if set (RTAX_MTU), else of the interface; 0: unknown */
 };
 
-/* 0 (also when there is no route: @r->unreachable), or -1 with errno. Needs no privilege. */
+/*
+ * Fill *r with the route to @to. Needs no privilege. Returns 0, also if there is no route (r->unreachable),
+ * or -1 with errno.
+ */
 int route_lookup(struct route_info *r, const struct addr *to);
 
-/* Is @a an address of this host (any interface)? */
+/* Is *a an address of this host, on any interface? Asks the kernel. */
 bool route_is_local(const struct addr *a);
 
 #endif

@@ -8,9 +8,9 @@
 #include "packet/segment.h"
 
 /*
- * A sink takes segments to send: live injection (link layer with GSO; raw IP sockets) and pcap
- * files. Sending never fails the caller: errors are counted by kind, and the engine's own
- * timers repair what was lost.
+ * A sink takes segments to send: live injection (link layer with GSO; raw IP sockets) and pcap files. To its
+ * caller, sending never fails: errors are counted by kind, and the engine's own timers repair what was lost.
+ * A sink belongs to one thread. One table of the errors: enum, name, words.
  */
 #define SINK_ERRORS(X)                                                                                       \
 	X(NOBUFS, "no-buffers", "device queue or socket buffer full")                                        \
@@ -26,31 +26,25 @@ enum sink_error {
 #undef X
 		SINK_ERROR_COUNT
 };
-/* What it means, in the words of SINK_ERRORS. */
+/* What the error @e means, in the words of SINK_ERRORS. */
 const char *sink_error_text(enum sink_error e);
 
 struct sink_counters {
-	uint64_t segments;                 /* asked to send (a super-packet counts once) */
-	uint64_t offered;                  /* wire packets made of them: taken or failed */
-	uint64_t packets;                  /* wire packets handed to the kernel */
-	uint64_t bytes;                    /* IP bytes of those */
-	uint64_t fallback;                 /* packets: of those, by the raw socket of sink_link */
-	uint64_t errors[SINK_ERROR_COUNT]; /* packets not taken */
+	uint64_t segments; /* given to sink_send(); a super-packet counts once */
+	uint64_t offered;  /* wire packets made from them, accepted by the kernel or not */
+	uint64_t packets;  /* wire packets that the kernel accepted */
+	uint64_t bytes;    /* IP bytes in them */
+	uint64_t fallback; /* accepted packets that went through the raw socket of sink_link */
+	uint64_t errors[SINK_ERROR_COUNT]; /* packets that the kernel refused */
 	int last_errno;
 };
 
 struct sink;
 struct sink_ops {
-	/*
-	 * Take @t, which may go away. Its payload must stay valid until the next sink_flush(). May
-	 * flush by itself when its batch is full.
-	 */
-	void (*send)(struct sink *s, const struct tx_segment *t);
-	/* Give everything taken so far to the kernel, going on behind a packet that fails. */
-	void (*flush)(struct sink *s);
+	void (*send)(struct sink *s, const struct tx_segment *t); /* see sink_send() */
+	void (*flush)(struct sink *s);                            /* see sink_flush() */
 	void (*close)(struct sink *s);
-	/* All three or none, for a sink that follows routing; see sink_fd() and what is behind it.
-	 */
+	/* All three or none, for a sink that follows routing; see sink_fd() and the next two functions. */
 	int (*fd)(struct sink *s);
 	void (*readable)(struct sink *s);
 	uint32_t (*mtu)(struct sink *s, const struct addr *to);
@@ -58,59 +52,67 @@ struct sink_ops {
 struct sink {
 	const struct sink_ops *ops;
 	struct sink_counters counters;
-	unsigned mtu_changes; /* grows when what sink_mtu() says has changed */
+	unsigned mtu_changes; /* grows when the result of sink_mtu() has changed for some destination */
 };
 
+/*
+ * Send the segment *t, which is copied; its payload must stay valid until the next sink_flush(). The sink may
+ * flush by itself when its batch is full.
+ */
 static inline void sink_send(struct sink *s, const struct tx_segment *t)
 {
 	s->ops->send(s, t);
 }
+/* Give everything taken so far to the kernel, and continue after a packet that fails. */
 static inline void sink_flush(struct sink *s)
 {
 	s->ops->flush(s);
 }
-/* To be watched for reading, then sink_readable(); -1: none. */
+/* A descriptor to watch for reading; then call sink_readable(). -1 if the sink has none. */
 static inline int sink_fd(struct sink *s)
 {
 	return s->ops->fd ? s->ops->fd(s) : -1;
 }
+/* Take in changes of routing. Call it only if sink_fd() is not -1. */
 static inline void sink_readable(struct sink *s)
 {
 	s->ops->readable(s);
 }
-/* MTU in bytes of the way to @to as it is now; 0: not known. */
+/* The present MTU of the way to @to, in bytes; 0 if it is not known. */
 static inline uint32_t sink_mtu(struct sink *s, const struct addr *to)
 {
 	return s->ops->mtu ? s->ops->mtu(s, to) : 0;
 }
-/* Flushes nothing. */
+/* Close the sink and free it. What was not flushed is not sent. */
 static inline void sink_close(struct sink *s)
 {
 	s->ops->close(s);
 }
 
 /*
- * Raw IP sockets with the header included (IPv4 and, when possible, IPv6; packets of a family that
- * cannot be sent are counted as "other"). NULL with words in @err ("... needs CAP_NET_RAW ...").
+ * A sink of raw IP sockets with the header included, for IPv4 and, if possible, IPv6. Packets of a family
+ * that cannot be sent count as "other" errors. Returns NULL with words in @err ("... needs CAP_NET_RAW ...").
  */
 struct sink *sink_raw_open(char *err, size_t err_size);
 
 /*
- * Ethernet frames to the next hop, a super-packet as one GSO packet; by sink_raw what cannot be
- * reached so, for as long as it cannot. NULL with words in @err, as sink_raw_open().
+ * A sink that sends Ethernet frames to the next hop, and a super-packet as one GSO packet. Whatever cannot be
+ * reached like this goes through a sink_raw, for as long as it cannot. Returns NULL with words in @err, as
+ * sink_raw_open().
  */
 struct sink *sink_link_open(char *err, size_t err_size);
-/* Of that sink: does @to lie behind an interface that takes Ethernet frames? */
+
+/* For that sink: is @to behind an interface that takes Ethernet frames? */
 bool sink_link_reaches(struct sink *s, const struct addr *to);
 
 /*
- * A pcap file (link type raw IP, nanoseconds of the wall clock at which a segment was taken), as it
- * would have left by sink_raw: pieces of gso_size. @path "-" is the standard output. An existing
- * file is overwritten. NULL with words in @err.
+ * A sink that writes a pcap file at @path, overwriting an existing one; "-" is standard output. The link type
+ * is raw IP, the time that at which a segment was taken (wall clock, ns). Packets are as sink_raw would send
+ * them, in pieces of gso_size. Returns NULL with words in @err.
  */
 struct sink *sink_file_open(const char *path, char *err, size_t err_size);
 
-/* For sinks: count @packets packets that failed with errno value @code. */
+/* For sinks: count @packets packets that failed with the errno value @code. */
 void sink_count_error(struct sink *s, int code, unsigned packets);
 
 #endif
