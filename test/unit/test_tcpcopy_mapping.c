@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include <cmocka.h>
 
 #include "base/util.h"
@@ -242,6 +243,47 @@ static void many_come_and_go(void **state)
 	mapping_free(m);
 }
 
+/* Bytes of memory that this process has. */
+static size_t resident(void)
+{
+	FILE *f = fopen("/proc/self/statm", "r");
+	unsigned long pages = 0;
+
+	assert_non_null(f);
+	assert_int_equal(fscanf(f, "%*u %lu", &pages), 1);
+	fclose(f);
+	return pages * (size_t)sysconf(_SC_PAGESIZE);
+}
+
+/* Neither a session that ends nor one that is refused leaves anything behind. */
+static void nothing_is_left_behind(void **state)
+{
+	const struct config c = config_with("192.0.2.9/32");
+	struct mapping *m = mapping_new(&c, &alone, 0, &key);
+	const struct flow_key k = client("10.0.0.1", 40000, 0);
+	struct endpoint source, first;
+	size_t before = 0;
+
+	(void)state;
+	for (unsigned i = 0; i < 100000; i++) {
+		assert_true(mapping_take(m, &k, &source));
+		mapping_give(m, &k, &source);
+		if (i == 1000)
+			before = resident();
+	}
+	mapping_give(m, &k, &source); /* once more than it was taken: not heeded */
+	assert_true(mapping_take(m, &k, &first));
+	while (mapping_take(m, &k, &source)) /* until there is no port left to try */
+		;
+	for (unsigned i = 0; i < 20000; i++)
+		assert_false(mapping_take(m, &k, &source));
+	assert_true(resident() < before + 512 * 1024); /* of 64 bytes each it would be megabytes */
+	mapping_give(m, &k, &first);
+	assert_true(mapping_take(m, &k, &source));
+	assert_true(endpoint_eq(&source, &first));
+	mapping_free(m);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -253,6 +295,7 @@ int main(void)
 		cmocka_unit_test(only_of_the_clients_family),
 		cmocka_unit_test(a_worker_keeps_to_its_ports),
 		cmocka_unit_test(many_come_and_go),
+		cmocka_unit_test(nothing_is_left_behind),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
