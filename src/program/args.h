@@ -4,14 +4,16 @@
 #include <stddef.h>
 #include "base/util.h"
 
-/* A command line as a table of options. -h, --help, -v and --version are added by the parser. */
+/* A command line as a table of options. The parser adds -h, --help, -v and --version. */
 
 enum args_flag {
-	ARGS_REPEAT = 1 << 0, /* may be given again; the setter is called for each. Without it,
-				 again is an error */
-	ARGS_GREEDY = 1 << 1, /* the value is all words up to the next that begins with '-', joined
-				 by blanks */
-	ARGS_DASH = 1 << 2,   /* the value may begin with '-' */
+	/*
+	 * may be given several times, and the setter is called for each; without this flag, that is an error
+	 */
+	ARGS_REPEAT = 1 << 0,
+	/* the value is all words up to the next that begins with '-', joined by blanks */
+	ARGS_GREEDY = 1 << 1,
+	ARGS_DASH = 1 << 2, /* the value may begin with '-' */
 };
 
 #define ARGS_MAX 64 /* options of one table */
@@ -21,53 +23,56 @@ struct args_option {
 	const char *name;     /* for --name; NULL: none */
 	const char *value;    /* what the usage calls the value; NULL: the option takes none */
 	unsigned flags;       /* of args_flag */
-	const char *help;     /* for the usage; wrapped, a '\n' begins a new line */
-	const char *accepted; /* what is accepted, for the error message; NULL where @value says it
-				 all */
+	const char *help;     /* for the usage, which wraps it; '\n' begins a new line */
+	const char *accepted; /* what is accepted, for the error message; NULL if @value says everything */
 	/*
-	 * Takes the value as typed (NULL for an option without one) and keeps it in @into, which is
-	 * the @into of args_parse() plus `at` bytes. The string lasts as long as argv, that of a greedy
-	 * option until args_free(). Returns NULL, or what is wrong with the value, in words that fit
-	 * between "option -x "value": " and "; accepted: ...".
+	 * Takes the value as typed (NULL for an option without one) and keeps it in @into, which is the @into
+	 * of args_parse() plus `at` bytes. The string lasts as long as argv, that of a greedy option until
+	 * args_free(). Returns NULL, or what is wrong with the value, in words that fit between "option -x
+	 * "value": " and "; accepted: ...".
 	 */
 	const char *(*set)(void *into, const char *value);
-	size_t at; /* ARGS_AT(), or ARGS_WHOLE: all that args_parse() has */
+	size_t at; /* ARGS_AT(), or ARGS_WHOLE for a setter that takes all of @into */
 };
 
 #define ARGS_WHOLE 0
-/* The offset of @field in a struct @type; the compiler sees that it is the @kind that the setter wants. */
+/*
+ * The offset of @field in a struct @type. The compiler checks that it has the @kind that the setter expects.
+ */
 #define ARGS_AT(type, kind, field) _Generic(&((type *)0)->field, kind * : offsetof(type, field))
 
-const char *args_set_true(void *flag, const char *value); /* a setter, of a bool */
+/* A setter for an option without a value: makes the bool at @flag true. */
+const char *args_set_true(void *flag, const char *value);
 
 struct args_program {
 	const char *name;
 	const char *version;
 	const char *summary; /* first lines of the usage, after "Usage: name OPTIONS" */
-	const char *closing; /* last lines of the usage, e.g. examples; printed as they stand; may
-				be NULL */
+	const char *closing; /* last lines of the usage, such as examples, printed as they are; may be NULL */
 	const struct args_option *options;
 	size_t count;
 };
 
 /*
- * Returns -1 when the program is to go on, else the status to exit with: 0 after -h or -v, which
- * print to stdout, 2 after an error, of which one line was printed to stderr:  name: option -x
- * "value": what is wrong; accepted: what
+ * Parse the command line and call the setters, in the order of the options. Returns -1 if the program has to
+ * go on, else the status to exit with: 0 after -h or -v, which print to stdout, and 2 after an error, which
+ * prints one line to stderr: name: option -x "value": what is wrong; accepted: what
  */
 int args_parse(const struct args_program *program, int argc, char **argv, void *into);
 
-/* An error of the same form, found later (options that contradict each other, a name that does not
- * resolve). Returns 2. */
+/*
+ * Print an error of the same form that was found later, such as options that contradict each other. @value:
+ * as typed, or NULL. Returns 2, the status to exit with.
+ */
 int args_error(const struct args_program *program, char letter, const char *value, const char *wrong);
 
 /*
- * For setters that have to compose what is wrong. The words are in memory of this function's own, and hold
- * until it is called again; an argument may be what it returned before.
+ * Compose what is wrong, for setters. The words are in memory of this function and hold until it is called
+ * again; an argument may be what it returned before.
  */
 const char *args_wrong(const char *fmt, ...) PRINTF_LIKE(1, 2);
 
-/* Frees the joined values of greedy options. */
+/* Free the joined values of greedy options. Values that setters have kept are gone with them. */
 void args_free(void);
 
 #endif

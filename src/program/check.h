@@ -6,8 +6,10 @@
 
 #include "base/util.h"
 
-/* --check: a list of checks, each of which says in a line what is so and, where it is not right,
- * what to type. */
+/*
+ * --check: a list of checks. Each prints lines that say what was found and, where something is wrong, what to
+ * type.
+ */
 
 enum check_state { CHECK_OK, CHECK_WARNING, CHECK_BROKEN };
 
@@ -19,10 +21,15 @@ struct check_result {
 	char cure[1024];
 };
 
+/* Set the state and the words of the finding *r. Words that do not fit are truncated. */
 void check_text(struct check_result *r, enum check_state state, const char *fmt, ...) PRINTF_LIKE(3, 4);
+
+/* Set the cure of the finding *r: the command, and the host @where to type it on, a string that must stay. */
 void check_cure(struct check_result *r, const char *where, const char *fmt, ...) PRINTF_LIKE(3, 4);
 
-/* "text: on the target type: command" into @buf, which is returned. */
+/*
+ * Write the finding into @buf as "text: on the target type: command". sizeof(*r) bytes fit all. Returns @buf.
+ */
 char *check_format(char *buf, size_t size, const struct check_result *r);
 
 /* What was said so far. */
@@ -31,9 +38,10 @@ struct check_report {
 	unsigned warnings, broken;
 };
 
-/* Print the line to stdout. */
+/* Print the finding *r to stdout under the present topic, and count it in *report. */
 void check_say(struct check_report *report, const struct check_result *r);
-/* A line without a cure. */
+
+/* The same for a finding without a cure. */
 void check_note(struct check_report *report, enum check_state state, const char *fmt, ...) PRINTF_LIKE(3, 4);
 
 struct check {
@@ -41,13 +49,16 @@ struct check {
 	void (*run)(struct check_report *report, void *arg);
 };
 
-/* Run them in order; returns the status to exit with: 1 when something is broken, else 0. */
+/*
+ * Run the @n checks in order, each with @arg, and print a line with the totals. Returns the status to exit
+ * with: 1 if something is broken, else 0.
+ */
 int check_run(struct check_report *report, const struct check *checks, size_t n, void *arg);
 
 /*
- * The command line @argv as one can type it, without the words of @leave_out (NULL-terminated; may
- * be NULL), with
- * @more (may be NULL) behind the program's name.
+ * Write the command line @argv into @buf as it can be typed, quoted for the shell. The words of @leave_out
+ * (ended by NULL; may be NULL) are left out, and @more (may be NULL) follows the program's name. Returns
+ * @buf.
  */
 char *check_command(char *buf, size_t size, char *const *argv, const char *const *leave_out,
 		    const char *more);

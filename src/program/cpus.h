@@ -1,15 +1,21 @@
 #ifndef PROGRAM_CPUS_H
 #define PROGRAM_CPUS_H
 
-/* Option values about CPUs. Each returns NULL, or what is wrong in words, which may be args_wrong()'s. */
+/*
+ * Values of options about CPUs. Each function returns NULL, or words for what is wrong, perhaps
+ * args_wrong()'s.
+ */
 
 /*
- * A number of workers from 1 to @max, or "auto": as many as there are processors that this process may use,
- * at most 8.
+ * Parse a number of workers from 1 to @max, or "auto": the number of CPUs that this process may use, but at
+ * most 8.
  */
 const char *cpus_parse_workers(const char *value, unsigned max, unsigned *workers);
 
-/* "0,2-3": processors that this process may use, in the order given. Fills *n and at most @max. */
+/*
+ * Parse a list such as "0,2-3" of CPUs that this process may use. Fills @list in the order given, at most
+ * @max entries, and sets *@n to their number.
+ */
 const char *cpus_parse_list(const char *value, unsigned list[], unsigned max, unsigned *n);
 
 #endif

@@ -10,24 +10,23 @@ struct event_base;
 struct event;
 
 /*
- * The frame of a program: everything between the command line and the end that does not depend on what the
- * program does. main() calls the steps in this order, with its own between them; so main() is the order of
- * the start. A step that fails ends the program, in words for who started it (daemon_fail()).
+ * The frame of a program: everything from the command line to the end that does not depend on what the
+ * program does. main() calls the steps in this order, with its own between them, so main() shows the order of
+ * the start. A step that fails ends the program with words for whoever started it (daemon_fail()).
  *
  *     frame_begin()    daemon, log, pid file, event loop, signals; the service manager's socket
  *                      ... open everything that may fail or needs privilege ...
  *     frame_report()   --report, --stats, --status
  *     frame_confine()  the sandbox: from here on nothing is opened that was not named before
  *                      ... start threads, connect ...
- *     frame_ready()    it works: the shell gets its prompt back (-d), the service manager is told
+ *     frame_ready()    it works: the shell gets its prompt back (-d), and the service manager is told
  *     frame_run()      until SIGTERM or SIGINT
  *                      ... stop ...
  *     frame_account()  the last report
  *                      ... close ...
  *     frame_end()
  *
- * SIGUSR1 reports, SIGHUP opens the log anew. All of it is the main thread's, and there is one frame a
- * process.
+ * SIGUSR1 reports, SIGHUP reopens the log. All of it belongs to the main thread, and a process has one frame.
  */
 #define FRAME_SIGNALS 4
 
@@ -41,15 +40,30 @@ struct frame {
 	struct control *control;
 };
 
-/* Both must outlive the frame. Signals that end the program wait for frame_run() from here on. */
+/*
+ * Begin: become a daemon, open the log, take the PID file, make the event loop. @name and @run must outlive
+ * the frame. From here on, signals that end the program wait for frame_run().
+ */
 void frame_begin(struct frame *f, const char *name, const struct run_config *run);
-/* @r is the frame's from now on; NULL: there was no memory for it. */
+
+/*
+ * Open --report and --control, and start --stats. @r belongs to the frame from now on; NULL: out of memory.
+ */
 void frame_report(struct frame *f, struct reporter *r);
+
+/* Enter the sandbox. Call it when everything that needs privilege is open, and before there are threads. */
 void frame_confine(struct frame *f);
-/* In frame_run(), or before. */
+
+/* Report that the program is ready. Call it from within frame_run(), or before. */
 void frame_ready(struct frame *f);
+
+/* Run the event loop until SIGTERM or SIGINT, then tell the service manager and close --control. */
 void frame_run(struct frame *f);
+
+/* Make the last report, while what it counts still exists. */
 void frame_account(struct frame *f);
+
+/* Free everything that the frame has, and close the log. */
 void frame_end(struct frame *f);
 
 #endif

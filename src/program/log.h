@@ -7,34 +7,57 @@
 enum log_level { LOGL_ERROR, LOGL_WARN, LOGL_INFO, LOGL_DEBUG };
 
 /*
- * Before log_to_*() lines go to stderr as "prog: text"; under systemd, which says so in JOURNAL_STREAM,
- * with their priority before them.
+ * Begin to log lines up to the level @max. Until one of the log_to_*() functions is called, they go to stderr
+ * as "prog: text"; under systemd, which sets JOURNAL_STREAM, each is preceded by its priority. @prog must
+ * stay.
  */
 void log_init(const char *prog, enum log_level max);
-int log_to_file(const char *path); /* append; 0, or -1 with errno */
-int log_reopen(void);              /* after rotation; 0, or -1 with errno and the old file kept */
+
+/* Append further lines to the file @path, which is created if need be. Returns 0, or -1 with errno. */
+int log_to_file(const char *path);
+
+/*
+ * Open the file of log_to_file() again, after its rotation. Returns 0, or -1 with errno and the old file
+ * kept.
+ */
+int log_reopen(void);
+
+/* Send further lines to syslog(3). */
 void log_to_syslog(void);
+
 #define LOG_JOURNAL_SOCKET "/run/systemd/journal/socket"
-int log_to_journal(const char *socket_path); /* systemd's, by its own protocol; 0, or -1 with errno */
+
+/* Send further lines to systemd's journal, with its own protocol. Returns 0, or -1 with errno. */
+int log_to_journal(const char *socket_path);
+
+/* Close the file or socket. Further lines go to stderr. */
 void log_close(void);
 
+/* Log one line at @level. Control characters are replaced. May be called by any thread. */
 void log_at(enum log_level level, const char *fmt, ...) PRINTF_LIKE(2, 3);
-void log_lines(char *text); /* each of its lines as LOGL_INFO; @text is freed, NULL is nothing */
+
+/* Log each line of @text as LOGL_INFO, and free it. NULL is nothing. */
+void log_lines(char *text);
 #define log_err(...) log_often(LOGL_ERROR, LOG_BURST, __VA_ARGS__)
 #define log_warn(...) log_often(LOGL_WARN, LOG_BURST, __VA_ARGS__)
 #define log_info(...) log_at(LOGL_INFO, __VA_ARGS__)
 #define log_debug(...) log_at(LOGL_DEBUG, __VA_ARGS__)
 
 /*
- * At most @burst lines a second from this call site; the next line that is let through says how many
- * were kept back. Errors and warnings are limited by themselves, to LOG_BURST; log_limited() is for
- * those that a stranger can cause: one a second.
+ * At most @burst lines a second are logged from each place in the program; the next line that passes says how
+ * many were suppressed. log_err() and log_warn() have the limit LOG_BURST; log_limited() is for lines that a
+ * stranger can cause, and has the limit of one.
  */
 #define LOG_BURST 20
 struct log_limit {
-	uint64_t next;
+	uint64_t next; /* ns: end of the present second */
 	unsigned passed, kept_back;
 };
+
+/*
+ * May another line of the place with the limit *l pass? If so, *@kept_back is how many did not since the last
+ * one.
+ */
 bool log_limit_pass(struct log_limit *l, unsigned burst, unsigned *kept_back);
 #define log_often(level, burst, fmt, ...)                                                                    \
 	do {                                                                                                 \
@@ -49,8 +72,10 @@ bool log_limit_pass(struct log_limit *l, unsigned burst, unsigned *kept_back);
 	} while (0)
 #define log_limited(level, ...) log_often(level, 1, __VA_ARGS__)
 
-/* Since the start: lines kept back by a limit; lines that could not be written whole. */
+/* How many lines a limit has suppressed since the start. May be called by any thread. */
 uint64_t log_lines_suppressed(void);
+
+/* How many lines could not be written completely since the start. May be called by any thread. */
 uint64_t log_lines_dropped(void);
 
 #endif

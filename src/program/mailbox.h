@@ -6,19 +6,21 @@
 
 struct event_base;
 
-/* What other threads ask a thread with an event loop to do. For rare things: there is a lock. */
+/* Letters from other threads to a thread with an event loop. It has a lock, so it is for rare things. */
 struct mailbox;
 
-#define MAILBOX_MAX 2048u /* letters that wait */
-#define MAILBOX_DATA 512u /* bytes that go with one */
+#define MAILBOX_MAX 2048u /* waiting letters */
+#define MAILBOX_DATA 512u /* bytes in a letter */
 
-/* Letters are read by @base's loop. NULL with errno. */
+/* A mailbox whose letters @base's loop reads. NULL with errno on failure. */
 struct mailbox *mailbox_new(struct event_base *base);
-void mailbox_free(struct mailbox *m); /* letters that wait are thrown away */
+
+/* Free the mailbox. Letters that wait are thrown away. @m may be NULL. */
+void mailbox_free(struct mailbox *m);
 
 /*
- * Have @fn called with @arg and a copy of @size bytes at @data (may be 0), by the loop's thread, in the
- * order of posting. From any thread. False: too many letters wait.
+ * Let the loop's thread call @fn with @arg and a copy of the @size bytes at @data (0 to MAILBOX_DATA), in the
+ * order of posting. May be called by any thread. Returns false if too many letters wait.
  */
 bool mailbox_post(struct mailbox *m, void (*fn)(void *arg, const void *data), void *arg, const void *data,
 		  size_t size);

@@ -2,23 +2,25 @@
 #define PROGRAM_NOTIFY_H
 
 /*
- * How the start and the end go, for the service manager that has set NOTIFY_SOCKET: the protocol of
- * sd_notify(3). One per process, for the main thread.
+ * Tells the service manager that has set NOTIFY_SOCKET how the start and the end go, with the protocol of
+ * sd_notify(3). There is one connection per process, for the main thread.
  */
 
 /*
- * Connect to the socket that NOTIFY_SOCKET names, and take the variable out of the environment, so that
- * programs that we run do not speak for us. Before the sandbox, for no socket is opened later. 0, also when
- * nobody has set it; -1 with errno: it cannot be reached, and notify_manager() does nothing.
+ * Connect to the socket that NOTIFY_SOCKET names, and remove the variable from the environment, so that
+ * programs that we run do not speak for us. Call it before the sandbox, in which no such socket can be
+ * opened. Returns 0, also if the variable is not set; or -1 with errno if the socket cannot be reached, and
+ * notify_manager() then does nothing.
  */
 int notify_open(void);
 
 /*
- * Send @state: "READY=1", "STOPPING=1". A manager that does not read is waited for, at most some seconds;
- * what it does not get is logged.
+ * Send @state, such as "READY=1" or "STOPPING=1". If the manager does not read, this waits some seconds at
+ * most, and then logs what could not be sent.
  */
 void notify_manager(const char *state);
 
+/* Close the connection. Does nothing if there is none. */
 void notify_close(void);
 
 #endif

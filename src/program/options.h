@@ -50,7 +50,7 @@ const char *options_set_interval(void *interval, const char *value); /* uint64_t
 const char *options_set_user(void *user, const char *value);         /* struct sandbox_user */
 const char *options_set_port(void *port, const char *value);         /* uint16_t */
 
-/* The rows. @shared is what the workers share out, @ns the default, @program a name. */
+/* The rows. @shared is what the workers share, @interval the default in words, @program a name. */
 #define OPTION_AT(kind, field) ARGS_AT(struct config, kind, run.field)
 #define OPTION_RUN ARGS_AT(struct config, struct run_config, run)
 

@@ -4,28 +4,31 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/*
- * A file that is written anew from time to time, and of which a reader always finds a whole one, the old or
- * the new.
- */
+/* A file that is rewritten from time to time. A reader always finds a complete one, the old or the new. */
 struct replace;
 
 /*
- * Its directory is opened, and tried by making a file in it. NULL with errno: no such directory, no
- * permission, @path is a directory.
+ * Open the directory of @path, and try it by creating a file there. The file itself is not touched. Returns
+ * NULL with errno: no such directory, no permission, or @path is a directory.
  */
 struct replace *replace_open(const char *path);
-/* 0; or -1 with errno, and the old file stays. Blocks as writing to a disk does. */
+
+/*
+ * Replace the file with the @len bytes at @data. Returns 0; or -1 with errno, and the old file stays. Blocks
+ * as writing to a disk does.
+ */
 int replace_write(const struct replace *r, const void *data, size_t len);
 
-/* The same for the file of --report. NULL with words for the user in @err. */
+/* replace_open() for the file of --report. Returns NULL with words for the user in @err. */
 struct replace *replace_open_report(const char *path, char *err, size_t err_size);
+
 /*
- * Write @text, which is freed; NULL: there was no memory for it. What fails is logged, now and then; false
- * then.
+ * replace_write() for that file: write @text, and free it; NULL means that there was no memory for it. A
+ * failure is logged, but not too often. Returns whether the file was written.
  */
 bool replace_report(const struct replace *r, const char *path, char *text);
 
+/* Free @r, which may be NULL. The file stays. */
 void replace_close(struct replace *r);
 
 #endif

@@ -38,7 +38,7 @@ struct helper_answer {
 	struct nft_count count; /* COUNT */
 };
 
-/* Are the @len bytes at @data a valid request, in every byte? */
+/* Are the @len bytes at @data a struct helper_request that is valid in every byte? */
 bool helper_request_valid(const void *data, size_t len);
 
 struct helper;
@@ -49,16 +49,19 @@ struct helper;
  * @no_sandbox the helper only limits its capabilities. Returns NULL with errno on failure.
  */
 struct helper *helper_open(const char *name, bool no_sandbox);
-/* End the helper and wait for its end. The tables it owns end, too. */
+/* End the helper and wait for its end. The tables that it owns end as well. */
 void helper_close(struct helper *h);
-/* A helper that the caller plays at the other end of @fd, a SOCK_SEQPACKET socket: for tests. */
+
+/* For tests: a helper whose part the caller plays at the other end of @fd, a SOCK_SEQPACKET socket. */
 struct helper *helper_of(int fd);
 
-/* Readable when an answer has come or the helper has ended. */
+/* A descriptor that is readable when an answer has come or the helper has ended. */
 int helper_fd(const struct helper *h);
-/* Send a request without waiting. False: the helper has ended, or hangs and its socket is full. */
+
+/* Send a request without waiting. Returns false if the helper has ended, or hangs and its socket is full. */
 bool helper_send(struct helper *h, struct helper_request *r);
-/* Receive an answer without waiting. Returns 1, 0 if none has come, or -1 if the helper has ended. */
+
+/* Receive an answer into *a without waiting. Returns 1, 0 if none has come, or -1 if the helper has ended. */
 int helper_receive(struct helper *h, struct helper_answer *a);
 
 /*

@@ -56,7 +56,7 @@ struct nft_count {
 int nft_open(struct nft *n);
 /* The same on a socket of the caller's, for tests; nft_close() closes it. */
 int nft_use(struct nft *n, int fd);
-/* From Linux 5.12, the kernel removes the tables now. */
+/* Close the socket. From Linux 5.12 on, the kernel now removes the tables that belong to it. */
 void nft_close(struct nft *n);
 
 /*
@@ -66,13 +66,13 @@ void nft_close(struct nft *n);
  * EOPNOTSUPP with refused == NFT_MSG_GETTABLE: this kernel has no nf_tables.
  */
 int nft_create(struct nft *n, enum nft_table table, pid_t pid, bool *replaced);
+/* Delete a table with everything in it. ENOENT: there is no such table. */
 int nft_delete(struct nft *n, enum nft_table table);
 
-/*
- * Add or delete @count elements (1 to NFT_ELEMENTS_MAX), all or none. Adding an element that is there
- * succeeds; deleting one that is not is ENOENT.
- */
+/* Add @count elements (1 to NFT_ELEMENTS_MAX), all or none. Adding an element that is there succeeds. */
 int nft_add(struct nft *n, enum nft_table table, const struct nft_element *e, unsigned count);
+
+/* Delete @count elements (1 to NFT_ELEMENTS_MAX), all or none. ENOENT: one of them is not there. */
 int nft_remove(struct nft *n, enum nft_table table, const struct nft_element *e, unsigned count);
 
 /* Read the counters of all rules. EAGAIN: somebody keeps changing rules on this host. */

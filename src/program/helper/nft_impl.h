@@ -9,14 +9,17 @@ struct nlattr;
 
 /* --- nft.c: messages of the batch --- */
 
-/* Begin a message (NFT_MSG_*) about @table; @attribute holds the table's name. End it by nft_end(). */
+/* Begin a message (NFT_MSG_*) about @table; @attribute holds the table's name. End it with nft_end(). */
 struct nlmsghdr *nft_begin(struct nft *n, uint16_t message, uint16_t flags, uint16_t attribute,
 			   enum nft_table table);
+/* End the message @h, which is now part of the batch. */
 void nft_end(struct nft *n, struct nlmsghdr *h);
 
 /* --- nft_table.c: what the tables are --- */
 
+/* The name of @table in the kernel, in the family inet. */
 const char *nft_table_name(enum nft_table table);
+
 /* Append all messages that create @table; @pid goes into its comment. */
 void nft_put_table(struct nft *n, enum nft_table table, pid_t pid);
 /* Append the messages that add (NFT_MSG_NEWSETELEM) or delete (NFT_MSG_DELSETELEM) @count elements. */
@@ -29,16 +32,18 @@ void nft_put_elements(struct nft *n, uint16_t message, enum nft_table table, con
 void nft_put(struct nlmsghdr *h, uint16_t type, uint32_t value);
 
 /*
- * Each function below appends one expression to the rule in @h, between nft_rule_begin() and nft_rule_end().
- * @h has room for a whole rule. Registers are NFT_REG_* and NFT_REG32_*. Values that come from the packet are
+ * Begin a rule in the message @h, which has room for a whole one. Each of the functions below nft_rule_end()
+ * appends one expression to it. Registers are NFT_REG_* and NFT_REG32_*. Values that come from the packet are
  * in network byte order, others in host byte order.
  */
 struct nlattr *nft_rule_begin(struct nlmsghdr *h);
+
+/* End the rule that nft_rule_begin() has returned. */
 void nft_rule_end(struct nlmsghdr *h, struct nlattr *rule);
 
-/* Load a fact about the packet (NFT_META_*). */
+/* Load a fact about the packet (NFT_META_*) into the register @reg. */
 void nft_meta(struct nlmsghdr *h, uint32_t key, uint32_t reg);
-/* Load @len bytes at @offset of header @base (NFT_PAYLOAD_*). */
+/* Load @len bytes at @offset of the header @base (NFT_PAYLOAD_*) into the register @reg. */
 void nft_payload(struct nlmsghdr *h, uint32_t base, uint32_t offset, uint32_t len, uint32_t reg);
 /* Load the type (RTN_*) that this host's routing gives the destination address. */
 void nft_fib_daddr_type(struct nlmsghdr *h, uint32_t reg);
@@ -46,8 +51,10 @@ void nft_fib_daddr_type(struct nlmsghdr *h, uint32_t reg);
 void nft_cmp(struct nlmsghdr *h, uint32_t reg, uint32_t op, const void *value, size_t len);
 /* Go on only if the set contains the register and those that follow it. */
 void nft_lookup(struct nlmsghdr *h, uint32_t reg, const char *set);
+/* Count the packets and bytes that reach this expression. */
 void nft_counter(struct nlmsghdr *h);
-/* Decide (NF_*). */
+
+/* Decide about the packet: @code is NF_ACCEPT or NF_DROP. */
 void nft_verdict(struct nlmsghdr *h, uint32_t code);
 
 #endif
