@@ -14,6 +14,7 @@ enum online_word {
 	ONLINE_GONE, /* or it was never here: that is to be known otherwise */
 };
 
+#define ONLINE_SYN_SENT 2
 #define ONLINE_SYN_RECV 3 /* tcp_state of a socket whose handshake is not complete */
 
 struct online_answer {

@@ -71,6 +71,8 @@ static void check_session(const struct engine *e, const struct session *s, uint6
 	assert(!(ev & EV_FIN_ACKED) || ev & EV_FIN_SENT);
 	assert(!(ev & EV_TARGET_FIN) || ev & EV_ESTABLISHED);
 	assert(!(ev & EV_CUT) || !session_has_hole(s));
+	assert(!(ev & EV_CLIENT_ACKED) || ev & EV_PROVED);
+	assert(!(ev & EV_ENDED) || !s->doubts);
 	assert((s->syn != NULL) == ((ev & (EV_OPENED | EV_ESTABLISHED | EV_ENDED)) == EV_OPENED));
 	assert(!s->watched || ev & EV_STARTED);
 	assert(!s->pred || s->pred->succ == s);
@@ -88,10 +90,10 @@ static void check_session(const struct engine *e, const struct session *s, uint6
 		assert(q->id % QUESTIONS_MOST == s->question[by] - 1u && q->session == s->id &&
 		       (int)q->by == by);
 		assert(q->id && q->id <= e->question_number && q->asked <= e->overdue_at);
-		assert(ev & EV_OPENED && !(ev & EV_ENDED));
+		assert(!(ev & EV_ENDED));
 	}
 	if (ev & EV_ENDED || session_observing(s))
-		assert(!s->stream.head && !session_has_hole(s) && !s->rec && !s->held && !s->doubts);
+		assert(!s->stream.head && !session_has_hole(s) && !s->rec && !s->held);
 	for (int t = 0; t < TIMER_COUNT; t++)
 		if (s->deadline[t])
 			first = MIN(first, s->deadline[t]);

@@ -85,7 +85,8 @@ static void open_by_syn(struct engine *e, struct session *s, const struct segmen
 			return;
 		s->has_turn_ack = false; /* a SYN's ack says nothing */
 	}
-	session_start(e, s, now);
+	proof_look_back(e, s, now);
+	proof_begin(e, s, now);
 }
 
 /*
@@ -146,6 +147,7 @@ static bool join(struct engine *e, struct session *s, const struct segment *g, e
 	if (!session_open(e, s, false, why, now))
 		return false;
 	session_event(e, s, EV_JOINED);
+	session_event(e, s, EV_PROVED);
 	e->n.sessions_joined++;
 	begin_at(e, s, g->seq - 1);
 	take_ip_fields(s, g);
@@ -178,7 +180,7 @@ static bool join(struct engine *e, struct session *s, const struct segment *g, e
  * stream has come to: a segment below it was sent again, one above it follows bytes that were not captured,
  * and neither begins anything.
  */
-static void client_observe(struct engine *e, struct session *s, const struct segment *g, uint64_t now)
+void client_observe(struct engine *e, struct session *s, const struct segment *g, uint64_t now)
 {
 	uint64_t quiet_since = MAX(s->captured_last, e->started_at);
 	bool next = !s->has_turn_ack || g->seq == s->stream.nxt;
@@ -196,24 +198,38 @@ static void client_observe(struct engine *e, struct session *s, const struct seg
 	}
 	if (!g->captured)
 		return;
+	if (s->doubts && !s->joinable) { /* the question that decides is open */
+		doubt_put(e, s, g, REFUSAL_UNPROVED, now);
+		return;
+	}
 	if (e->cfg.no_join && !s->rejoins) {
 		why = DECLINE_OLD;
 		if (!s->has_turn_ack)
 			session_declined(e, &s->key, why, now);
 	} else if (turn && now >= s->rejoin_after && g->captured == g->len) {
+		if (e->cfg.prove && !s->joinable) {
+			doubt_put(e, s, g, REFUSAL_UNPROVED, now);
+			return;
+		}
+		s->joinable = false;
 		if (join(e, s, g, &why, now))
 			return;
 	} else {
 		session_declined(e, &s->key, why, now);
 	}
+	client_observed(e, s, g, why, now);
+}
+
+void client_observed(struct engine *e, struct session *s, const struct segment *g, enum decline why,
+		     uint64_t now)
+{
 	unjoined(e, g, why);
 	s->turn_ack = s->has_turn_ack ? seq_max(s->turn_ack, g->ack) : g->ack;
 	s->stream.nxt = s->has_turn_ack ? seq_max(s->stream.nxt, g->seq + g->len) : g->seq + g->len;
 	s->has_turn_ack = true;
 	s->captured_last = g->time;
-	timer_set(e, s, TIMER_LIFE, now + OBSERVE_LIFE);
-	if (g->flags & TCPF_FIN)
-		session_free(e, s);
+	/* behind a FIN nothing comes; who calls may still hold the session */
+	timer_set(e, s, TIMER_LIFE, g->flags & TCPF_FIN ? now : now + OBSERVE_LIFE);
 }
 
 /* The client resets its connection, or made the server do so. */
@@ -311,7 +327,7 @@ static void client_old(struct session *s, const struct segment *g)
 		s->ts_emitted = ts_max(s->ts_emitted, g->opt.tsval);
 }
 
-static void client_segment(struct engine *e, struct session *s, const struct segment *g, uint64_t now)
+void client_segment(struct engine *e, struct session *s, const struct segment *g, uint64_t now)
 {
 	enum refusal why;
 
@@ -324,6 +340,19 @@ static void client_segment(struct engine *e, struct session *s, const struct seg
 		session_declined(e, &s->key, DECLINE_MIDDLE, now);
 		unjoined(e, g, DECLINE_MIDDLE);
 		return;
+	}
+	if (proof_needed(e, s) && !(g->flags & TCPF_RST)) {
+		enum proof proof = s->doubts ? PROOF_UNKNOWN : proof_of_segment(s, g);
+
+		if (!(g->flags & TCPF_ACK))
+			refuse_segment(e, g, REFUSAL_NO_ACK);
+		else if (proof == PROOF_FALSE)
+			refuse_segment(e, g, REFUSAL_ACK);
+		else if (proof == PROOF_UNKNOWN)
+			doubt_put(e, s, g, REFUSAL_UNPROVED, now);
+		if (proof != PROOF_GIVEN || !(g->flags & TCPF_ACK))
+			return;
+		proof_found(e, s, now);
 	}
 	switch (judge_segment(s, g, &why)) {
 	case VERDICT_TAKEN:

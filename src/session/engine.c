@@ -2,8 +2,8 @@
  * Session engine: the engine as its caller sees it - theory of operation
  *
  * Setting up and taking down, targets, shutdown, hints for the cache, and what can be read: counters,
- * examples, sessions by state. No decision about a session is made here. This is the only file of the engine
- * that allocates by itself: the engine and its list of targets, both outside of the packet path.
+ * examples, sessions by state. No decision about a session is made here. This is the only file of the
+ * engine that allocates by itself: the engine and its list of targets, both outside of the packet path.
  */
 #include "session/impl.h"
 
@@ -73,6 +73,8 @@ struct engine *engine_new(const struct engine_config *c, const struct engine_ops
 		e->sessions = slots_new(e->store, sizeof(struct session));
 		e->flows = flow_table_new(&c->key, e->store);
 	}
+	if (c->prove)
+		e->early = calloc(EARLY_REPLIES, sizeof(*e->early));
 	hist_reset(&e->n.capture_to_emit);
 	if (!e->pool || !e->sessions || !e->wheel || !e->flows) {
 		engine_free(e);
@@ -97,6 +99,7 @@ void engine_free(struct engine *e)
 		}
 		engine_flushed(e);
 	}
+	free(e->early);
 	free(e->target);
 	flow_table_free(e->flows);
 	slots_free(e->sessions);

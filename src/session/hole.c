@@ -1,11 +1,12 @@
 /*
  * Session holes - theory of operation
  *
- * Captured bytes are missing. Either the client's packet was lost before it came here: then the client sends
- * it again, and waiting is right. Or capture lost it: then the online server has it, nobody sends it again,
- * and waiting for ever was what made other tools grow in memory and fall behind. The two are told apart
- * without capturing answers: the online server's socket is asked how many bytes it has received in order
- * (question.c). If that is past the hole, the bytes were there. Nothing is decided while a question is open.
+ * Captured bytes are missing. Either the client's packet was lost before it came here: then the client
+ * sends it again, and waiting is right. Or capture lost it: then the online server has it, nobody sends it
+ * again, and waiting for ever was what made other tools grow in memory and fall behind. The two are told
+ * apart without capturing answers: the online server's socket is asked how many bytes it has received in
+ * order (question.c). If that is past the hole, the bytes were there. Nothing is decided while a question
+ * is open.
  *
  * The server may know more than we because the refill is still on its way through the capture buffer. So a
  * proof counts only once all that was captured before the question has been processed, or ten seconds have
@@ -91,12 +92,12 @@ static uint64_t patience(const struct session *s)
  * What the hole hides never comes. The session goes on to the hole, at most until the deadline of a turn
  * captured now; who reads behind the hole is observed until a turn begins.
  */
-void hole_cut(struct engine *e, struct session *s, bool observe, uint64_t now)
+void hole_cut(struct engine *e, struct session *s, enum session_outcome o, bool observe, uint64_t now)
 {
 	const bool newest =
 		observe && flow_table_find(e->flows, &s->key) == s && !(s->events & EV_CLIENT_RST);
 	uint64_t lost = e->n.lost_bytes;
-	struct session *o = NULL;
+	struct session *next = NULL;
 	uint32_t end, ack;
 
 	timer_off(s, TIMER_HOLE);
@@ -106,19 +107,20 @@ void hole_cut(struct engine *e, struct session *s, bool observe, uint64_t now)
 	queue_cut(e, s, &end, &ack);
 	e->n.lost_by_outcome[OUTCOME_CAPTURE_HOLE] += e->n.lost_bytes - lost;
 	session_event(e, s, EV_CUT);
+	s->outcome = o;
 	if (!(s->events & EV_CLIENT_RST)) {
 		s->rst_at = now;
 		ack = observe ? ack : seq_max(ack, s->client_ack);
 		s->rst_expect = s->has_turn_ack ? ack - s->turn_ack : 0;
 	}
 	if (newest)
-		o = session_observe_again(e, s, true, now);
-	if (o) {
-		o->stream.nxt = end;
-		o->turn_ack = ack;
+		next = session_observe_again(e, s, true, now);
+	if (next) {
+		next->stream.nxt = end;
+		next->turn_ack = ack;
 	}
 	if (!(s->events & EV_ESTABLISHED) && !s->stream.head)
-		session_end(e, s, OUTCOME_CAPTURE_HOLE, now);
+		session_end(e, s, o, now);
 }
 
 /* May the hole stay? */
@@ -130,7 +132,7 @@ static void judge(struct engine *e, struct session *s, enum word word, uint64_t 
 		s->hole_proof = now;
 		engine_capture_lost(e, now); /* and ends may be lost, too */
 	} else if (now >= end || (s->hole_proof && captured_all_before(e, s->hole_proof, now))) {
-		hole_cut(e, s, true, now);
+		hole_cut(e, s, OUTCOME_CAPTURE_HOLE, true, now);
 		return;
 	}
 	timer_set(e, s, TIMER_HOLE, MIN(now + ASK_AGAIN, MAX(end, now + NS_PER_MS)));

@@ -120,6 +120,7 @@ struct judge {
 	uint32_t first_ack; /* valid with acked */
 	uint32_t ts_recent; /* valid with has_ts */
 	bool has_ts, acked;
+	bool no_sack;  /* SACK was not agreed */
 	bool has_auth; /* its segments are authenticated: MD5 or AO was agreed */
 };
 
@@ -157,7 +158,9 @@ struct target {
 	uint32_t mtu;
 	uint64_t last_heard; /* ns; 0: never */
 	uint64_t ask_after;  /* ns; no session opens before; valid from REFUSALS_FEW refusals on */
-	unsigned refusals;   /* in a row */
+	struct engine_proofs proofs;
+	unsigned unproved; /* sessions opened by a SYN that wait for their proof */
+	unsigned refusals; /* in a row */
 	/* the online endpoint that was last found to have a socket; valid with: */
 	struct endpoint online_there;
 	bool online_known;
@@ -176,7 +179,7 @@ struct session {
 	struct session *pred, *succ;    /* sessions of the same key: older, newer */
 	struct session *backoff_next, **backoff_pprev;
 	uint32_t events;                  /* EV_, changed by session_event() only */
-	enum session_outcome outcome : 8; /* valid with EV_ENDED */
+	enum session_outcome outcome : 8; /* valid with EV_ENDED; with EV_CUT the one to come */
 
 	/*
 	 * the client's stream: in order from SND.UNA on (its head may be partly acknowledged) to stream.nxt
@@ -186,6 +189,7 @@ struct session {
 	struct qseg *sent;    /* the last one that was sent whole; NULL: it is acknowledged */
 	struct qseg *hold;    /* first of the turn that waits; NULL: none waits */
 	uint32_t behind_ack;  /* the client's highest ack behind the hole; valid while there is one */
+	uint32_t server_irs;  /* the online server's ISN; valid with has_server_irs */
 	uint32_t iss;         /* of the replicated SYN = the client's */
 	struct doubt *doubts; /* segments put aside until it is known whether the server took them */
 	struct judge judge;
@@ -246,10 +250,22 @@ struct session {
 	bool df : 1, client_ts : 1, client_ws : 1, client_sack : 1;
 	bool ts_ok : 1, ws_ok : 1, sack_ok : 1; /* negotiated with the target */
 	bool ack_now : 1, psh_seen : 1, tlp_armed : 1, tlp_out : 1, syn_resent : 1, syn_timed_out : 1,
-		has_turn_ack : 1, watched : 1, has_source : 1;
+		has_turn_ack : 1, watched : 1, has_source : 1, has_server_irs : 1, waits_for_proof : 1,
+		joinable : 1;
 	uint32_t flow_label;
 	struct syn_options *syn; /* of the replicated SYN, until it is answered */
 };
+
+/* A SYN-ACK of the online server whose SYN has not been captured yet. */
+struct early_reply {
+	struct flow_key key;
+	uint64_t time; /* ns; 0: none */
+	uint32_t seq, ack;
+	bool has_ts, has_sack, has_wscale;
+	uint8_t wscale;
+};
+#define EARLY_REPLIES 16384u /* in sets of EARLY_WAYS, by a hash of their key; the oldest makes room */
+#define EARLY_WAYS 8u
 
 struct engine {
 	struct engine_config cfg;
@@ -267,8 +283,10 @@ struct engine {
 	unsigned by_state[STATE_COUNT]; /* the live ones */
 	unsigned turns_waiting, holes_open;
 	uint64_t started_at, live_bytes;
-	uint64_t doubt_bytes;    /* payload in doubts */
-	uint64_t captured_until; /* ns, all that was captured before has been processed */
+	struct early_reply *early;   /* EARLY_REPLIES of them; NULL: without prove */
+	uint64_t doubts_asked_until; /* ns; doubt.c: the rate of its questions */
+	uint64_t doubt_bytes;        /* payload in doubts */
+	uint64_t captured_until;     /* ns, all that was captured before has been processed */
 	bool channel;
 	uint32_t announce_from;  /* next to announce */
 	bool announcing;         /* not all are */
@@ -358,7 +376,7 @@ void hole_answered(struct engine *e, struct session *s, const struct online_answ
 /* Has all been processed that was captured before @at? Or that long ago that it does not matter. */
 bool captured_all_before(const struct engine *e, uint64_t at, uint64_t now);
 /* The client's stream ends where it is. @observe: the client goes on, and its next turn is awaited. */
-void hole_cut(struct engine *e, struct session *s, bool observe, uint64_t now);
+void hole_cut(struct engine *e, struct session *s, enum session_outcome o, bool observe, uint64_t now);
 
 /* question.c */
 /*
@@ -377,6 +395,8 @@ static inline bool question_is_open(const struct session *s, enum asker by)
 bool question_received(const struct session *s, const struct online_answer *a, uint32_t *rcv_nxt);
 
 /* unseen.c */
+/* The word of @a as far as it is to be believed; and what it tells of the online endpoint of @s. */
+enum online_word unseen_believed(struct engine *e, const struct session *s, const struct online_answer *a);
 void unseen_learn(struct engine *e, struct session *s, uint64_t now);
 void unseen_sweep(struct engine *e, uint64_t now);
 void unseen_timeout(struct engine *e, struct session *s, uint64_t now);
@@ -409,6 +429,27 @@ void loss_free(struct engine *e, struct session *s);
 /* client.c */
 /* Segment @g of a session that goes on, taken by the online server. */
 void client_taken(struct engine *e, struct session *s, const struct segment *g, uint64_t now);
+/* Segment @g of an observed connection is not replicated, for the reason @why. */
+void client_observed(struct engine *e, struct session *s, const struct segment *g, enum decline why,
+		     uint64_t now);
+void client_segment(struct engine *e, struct session *s, const struct segment *g, uint64_t now);
+void client_observe(struct engine *e, struct session *s, const struct segment *g, uint64_t now);
+
+/* proof.c */
+enum proof { PROOF_UNKNOWN, PROOF_GIVEN, PROOF_FALSE };
+/* What the client of @s sends has to wait: the online server is not known to have the connection. */
+bool proof_needed(const struct engine *e, const struct session *s);
+/* Session @s was opened by a SYN: send ours, now or when there is proof. */
+/* Has the online server answered the SYN of @s before it came here? */
+void proof_look_back(struct engine *e, struct session *s, uint64_t now);
+void proof_begin(struct engine *e, struct session *s, uint64_t now);
+void proof_found(struct engine *e, struct session *s, uint64_t now);
+/* The target's SYN-ACK was accepted. */
+void proof_handshake(struct engine *e, struct session *s, uint64_t now);
+/* What segment @g of the client says about the server's ISN, if that is known. */
+enum proof proof_of_segment(const struct session *s, const struct segment *g);
+/* Is that a socket whose handshake is complete? */
+bool proof_by_state(const struct online_answer *a);
 
 /* judge.c */
 enum verdict {
@@ -430,7 +471,10 @@ void judge_taken(struct session *s, const struct segment *g);
 void refuse_segment(struct engine *e, const struct segment *g, enum refusal why);
 void doubt_put(struct engine *e, struct session *s, const struct segment *g, enum refusal why, uint64_t now);
 void doubt_check(struct engine *e, struct session *s, uint64_t now); /* ask, and decide what can be decided */
-void doubt_drop(struct engine *e, struct session *s);                /* refuse them all */
+/* The server accepted the SYN before @ack: is it one that is in doubt? Then it is taken. */
+void doubt_server_spoke(struct engine *e, struct session *s, uint64_t now); /* its ISN is known */
+bool doubt_syn_answered(struct engine *e, struct session *s, uint32_t ack, uint64_t now);
+void doubt_drop(struct engine *e, struct session *s); /* refuse them all */
 void doubt_timeout(struct engine *e, struct session *s, uint64_t now);
 void doubt_answered(struct engine *e, struct session *s, const struct online_answer *a, uint64_t asked,
 		    uint64_t now);

@@ -12,8 +12,8 @@
  *   TS.Recent   judge.ts_recent: TSval of the newest segment that lay at or below RCV.NXT (RFC 7323 4.3).
  *
  * The verdict: taken, as nearly always. Old: all of it has come before. Abort: the server resets the
- * connection. Refused: no server takes it. Doubtful: the server refused it if it saw what we saw, but it may
- * have seen more, or in another order; then its socket decides, see doubt.c.
+ * connection. Refused: no server takes it. Doubtful: the server refused it if it saw what we saw, but it
+ * may have seen more, or in another order; then its socket decides, see doubt.c.
  */
 #include "session/impl.h"
 
@@ -66,7 +66,8 @@ static bool ack_too_old(const struct session *s, uint32_t ack)
 bool judge_rst_is_exact(const struct session *s, uint32_t seq)
 {
 	return seq == s->stream.nxt || (s->events & EV_CLIENT_FIN && seq == s->stream.nxt - 1) ||
-	       (session_has_hole(s) && s->client_sack && seq == stream_run_end(s->stream.last));
+	       (session_has_hole(s) && s->client_sack && !s->judge.no_sack &&
+		seq == stream_run_end(s->stream.last));
 }
 
 enum verdict judge_segment(const struct session *s, const struct segment *g, enum refusal *why)
@@ -92,14 +93,17 @@ enum verdict judge_segment(const struct session *s, const struct segment *g, enu
 	*why = REFUSAL_SEQUENCE;
 	if (seq_gt(g->seq, s->stream.nxt + BELIEVE_WITHIN))
 		return VERDICT_REFUSED;
-	if (seq_gt(end, s->stream.nxt + s->judge.window))
+	/* where capture has lost something, the server is ahead of us, and its window with it */
+	if (seq_gt(end,
+		   (session_has_hole(s) ? stream_run_end(s->stream.last) : s->stream.nxt) + s->judge.window))
 		return VERDICT_DOUBTFUL;
 	*why = REFUSAL_PAWS;
 	if (paws_refuses(&s->judge, g))
 		return VERDICT_DOUBTFUL;
 	*why = REFUSAL_ACK;
+	/* a leap is looked at where it brings something: of bare ACKs capture may have lost a few */
 	if (s->judge.acked && (ack_too_old(s, g->ack) || seq_gt(g->ack, s->judge.edge) ||
-			       seq_gt(g->ack, s->client_ack + ACK_LEAP)))
+			       (end != g->seq && seq_gt(g->ack, s->client_ack + ACK_LEAP))))
 		return VERDICT_DOUBTFUL;
 	/* more data where the client's FIN had been: RFC 1122 4.2.2.13, tcp_rcv_state_process() */
 	if (s->stream.fin && seq_lt(g->seq, s->stream.nxt) && seq_gt(g->seq + g->len, s->stream.nxt))
@@ -123,8 +127,8 @@ void judge_taken(struct session *s, const struct segment *g)
 	if (seq_gt(g->ack + window, j->edge))
 		j->edge = g->ack + window;
 	/*
-	 * the server took it, so an older one is that of a connection that was idle for 24 days, or one tick
-	 * late
+	 * the server took it, so an older one is that of a connection that was idle for 24 days, or one
+	 * tick late
 	 */
 	if (g->opt.has_ts && seq_le(g->seq, s->stream.nxt) && j->ts_recent - g->opt.tsval != 1) {
 		j->ts_recent = g->opt.tsval;

@@ -99,13 +99,21 @@ static void syn_options_free(struct engine *e, struct session *s)
 	s->syn = NULL;
 }
 
+/* Opened by a SYN, and the server is not known to have the connection. */
+static bool waits_for_proof(const struct session *s)
+{
+	return (s->events & (EV_OPENED | EV_JOINED | EV_PROVED | EV_ENDED)) == EV_OPENED;
+}
+
 /* The one mutator of a session's events: records @ev, which must be new. */
 void session_event(struct engine *e, struct session *s, enum session_event ev)
 {
 	assert(!(s->events & (uint32_t)ev));
 	assert(!(s->events & EV_ENDED));
 	count(e, s, -1);
+	session_target(e, s)->unproved -= waits_for_proof(s);
 	s->events |= (uint32_t)ev;
+	session_target(e, s)->unproved += waits_for_proof(s);
 	count(e, s, +1);
 	if (ev & (EV_ESTABLISHED | EV_ENDED))
 		syn_options_free(e, s);
@@ -130,7 +138,9 @@ static void watch(struct engine *e, struct session *s)
 
 void session_free(struct engine *e, struct session *s)
 {
+	doubt_drop(e, s);
 	assert(!s->stream.head && !session_has_hole(s) && !s->rec);
+	session_target(e, s)->unproved -= waits_for_proof(s);
 	timer_off_all(e, s);
 	question_withdraw_all(e, s);
 	unwatch(e, s);

@@ -162,8 +162,8 @@ static uint32_t sacked_below(const struct recovery *r, uint32_t edge)
 
 /*
  * Up to where unSACKed bytes count as lost. With SACK: below more than two segments' worth of SACKed bytes,
- * or below three SACKed ranges (RFC 6675 4, IsLost); the SACK of a tail loss probe tells of all below it. The
- * first segment is lost in any case, or there would be no recovery.
+ * or below three SACKed ranges (RFC 6675 4, IsLost); the SACK of a tail loss probe tells of all below it.
+ * The first segment is lost in any case, or there would be no recovery.
  */
 static uint32_t lost_edge(const struct session *s)
 {

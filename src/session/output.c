@@ -308,12 +308,14 @@ void session_step(struct engine *e, struct session *s, uint64_t now)
 			session_end(e, s, OUTCOME_CLIENT_RESET, now);
 		return;
 	}
+	if (proof_needed(e, s))
+		return;
 	output_mtu(e, s);
 	turn_check(e, s, now);
 	loss_send(e, s, now);
 	send_new(e, s, false, now);
 	if (s->events & (EV_CLIENT_RST | EV_CUT) && turn_rst_may_go(e, s, now)) {
-		session_end(e, s, s->events & EV_CUT ? OUTCOME_CAPTURE_HOLE : OUTCOME_CLIENT_RESET, now);
+		session_end(e, s, s->events & EV_CUT ? s->outcome : OUTCOME_CLIENT_RESET, now);
 		return;
 	}
 	acknowledge(e, s, now);

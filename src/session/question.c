@@ -11,9 +11,9 @@
  * open ones, which knows the session. An answer whose id is not in its place has come too late, and is
  * ignored.
  *
- * The answer to a question that has been open for ANSWER_WITHIN is "unknown". The table is bounded: while it
- * is full nothing is asked, and who wanted to ask goes by "unknown" at once. It has room for all that one
- * call of the engine can ask, so that cannot happen to a caller who answers before its next call.
+ * The answer to a question that has been open for ANSWER_WITHIN is "unknown". The table is bounded: while
+ * it is full nothing is asked, and who wanted to ask goes by "unknown" at once. It has room for all that
+ * one call of the engine can ask, so that cannot happen to a caller who answers before its next call.
  */
 #include "session/impl.h"
 
@@ -115,7 +115,8 @@ bool question_received(const struct session *s, const struct online_answer *a, u
 }
 
 /*
- * What is overdue is found by a look at the whole table: who answers at all hardly ever lets it come to that.
+ * What is overdue is found by a look at the whole table: who answers at all hardly ever lets it come to
+ * that.
  */
 void question_overdue(struct engine *e, uint64_t now)
 {

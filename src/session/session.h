@@ -15,8 +15,8 @@
 /*
  * The session engine: (event, now) in, actions out. The events are the engine_*() calls with a @now: a
  * captured segment, a response, an answer, the time. The actions are struct engine_ops. Pure: it makes no
- * system call, reads no clock, logs nothing; memory comes from a pool and from the growth of two tables. One
- * engine belongs to one worker. doc/SESSION.md describes it.
+ * system call, reads no clock, logs nothing; memory comes from a pool and from the growth of two tables.
+ * One engine belongs to one worker. doc/SESSION.md describes it.
  */
 struct engine;
 struct session;
@@ -25,6 +25,7 @@ struct session;
 #define SESSION_OUTCOMES(X)                                                                                  \
 	X(COMPLETE, "complete", "both sides closed and the target acknowledged all data")                    \
 	X(CLIENT_RESET, "client-reset", "the client reset the connection, and the reset was passed on")      \
+	X(SERVER_RESET, "server-reset", "the online server reset the connection")                            \
 	X(TARGET_RESET, "target-reset", "the target reset the connection")                                   \
 	X(TARGET_CLOSED, "target-closed", "the target closed while the client continued")                    \
 	X(REFUSED, "refused", "the target answered the SYN with a reset: nothing listens there")             \
@@ -52,12 +53,13 @@ const char *session_outcome_text(enum session_outcome o);
 
 /*
  * Events of a session's life, each at most once: how far it has come. What it is busy with beside that (a
- * turn that waits, a hole, a repair, eight timers, an open question) can come and go any number of times, and
- * stands in struct session. doc/SESSION.md has the table of what may follow what.
+ * turn that waits, a hole, a repair, eight timers, an open question) can come and go any number of times,
+ * and stands in struct session. doc/SESSION.md has the table of what may follow what.
  */
 #define SESSION_EVENTS(X)                                                                                    \
 	X(OPENED, "the client's SYN was captured, or the engine decided to join")                            \
 	X(JOINED, "joined in mid-stream: its SYN is synthetic")                                              \
+	X(PROVED, "the online server is known to have the connection")                                       \
 	X(CLIENT_ACKED, "a segment that the client sent after its SYN was captured")                         \
 	X(STARTED, "the SYN was sent to the target")                                                         \
 	X(ESTABLISHED, "the target's SYN-ACK was accepted")                                                  \
@@ -100,6 +102,7 @@ enum session_event {
 	X(lost_bytes, "of these, lost with their session (by outcome)")                                      \
 	X(sessions_opened, "sessions opened by a SYN")                                                       \
 	X(sessions_joined, "sessions opened in mid-stream")                                                  \
+	X(sessions_unproved, "sessions that no proof came for, and that were replicated all the same")       \
 	X(turns, "turns opened (requests that wait for the previous response)")                              \
 	X(released_on_answer, "turns released because the target had responded")                             \
 	X(released_on_pause, "turns released because the target's response was shorter and had paused")      \
@@ -134,6 +137,8 @@ enum session_event {
 	X(SOURCE, source, "no free source address and port")                                                 \
 	X(MEMORY, memory, "out of memory, or too many sessions")                                             \
 	X(REFUSING, refusing, "the target refuses connections, and is tried only from time to time")         \
+	X(NOT_THERE, not_there, "the online server has no such connection")                                  \
+	X(UNPROVED, unproved, "the online server cannot be shown to have the connection (see --unproved)")   \
 	X(OLD, old, "older than tcpcopy, with --no-join")                                                    \
 	X(MIDDLE, middle, "in the middle of a turn; may be joined at the next one")
 
@@ -147,8 +152,8 @@ const char *decline_name(enum decline d);
 const char *decline_text(enum decline d);
 
 /*
- * Why the online server did not take a captured segment, so that it is not replicated. One table: enum, name,
- * text.
+ * Why the online server did not take a captured segment, so that it is not replicated. One table: enum,
+ * name, text.
  */
 #define REFUSALS(X)                                                                                          \
 	X(SEQUENCE, sequence, "outside of the window that the server can have offered")                      \
@@ -156,6 +161,7 @@ const char *decline_text(enum decline d);
 	X(ACK, ack, "it acknowledges what was never sent, or what was acknowledged long ago")                \
 	X(PAWS, paws, "its timestamp is older than what the server had seen (RFC 7323 PAWS)")                \
 	X(RST, rst, "a reset beside RCV.NXT: answered by a challenge ACK (RFC 5961)")                        \
+	X(UNPROVED, unproved, "of a connection that the online server is not known to have")                 \
 	X(OPTION, option, "a source route, or an authentication option that was not agreed")                 \
 	X(SYN, syn, "a SYN inside a connection: answered by a challenge ACK (RFC 5961)")
 
@@ -203,7 +209,9 @@ struct engine_config {
 	size_t max_memory; /* bytes that sessions and their data may hold; 0: no limit */
 	uint32_t
 		server_window; /* bytes; the largest receive window that the online server can have; 0: any */
-	bool no_join;          /* decline connections older than the engine */
+	bool prove;    /* replicate nothing that the online server is not known to have, see proof.c */
+	bool unproved; /* with prove: but what cannot be known is believed */
+	bool no_join;  /* decline connections older than the engine */
 	struct siphash_key key; /* random, for the flow table */
 };
 
@@ -263,8 +271,8 @@ struct engine_ops {
 	/*
 	 * Ask what the online server's socket of this connection says. The answer is engine_online_answer()
 	 * with @question, which is never 0 and never used again: after this call has returned, at any time,
-	 * in any order, or never. NULL op: it cannot be asked. Asked while captured bytes are missing, about
-	 * once a second, and for each quiet session after engine_capture_lost().
+	 * in any order, or never. NULL op: it cannot be asked. Asked while captured bytes are missing,
+	 * about once a second, and for each quiet session after engine_capture_lost().
 	 */
 	void (*online_ask)(void *arg, uint64_t question, const struct flow_key *key);
 	/* A session has its outcome. May be NULL. */
@@ -286,6 +294,20 @@ void engine_set_target_mtu(struct engine *e, unsigned target, uint32_t mtu);
 
 /* A segment of a client was captured. s->tuple is client -> online; k->client and k->online equal it. */
 void engine_captured(struct engine *e, const struct flow_key *k, const struct segment *s, uint64_t now);
+
+/* For each target: sessions whose proof was found, and claims that were refused for want of one. */
+struct engine_proofs {
+	uint64_t found, missing;
+};
+const struct engine_proofs *engine_proofs(const struct engine *e, unsigned target);
+/* Are there sessions whose clients wait for a proof? */
+bool engine_waits_for_proof(const struct engine *e);
+
+/*
+ * The online server sent @s: a SYN-ACK or a RST, of any connection. s->tuple is online -> client, the
+ * opposite of @k's.
+ */
+void engine_server(struct engine *e, const struct flow_key *k, const struct segment *s, uint64_t now);
 
 /*
  * Ahead of a batch of engine_captured() or engine_response(), so that the memory of many sessions
@@ -322,9 +344,9 @@ void engine_flushed(struct engine *e);
 /*
  * An assistant came up, or all are gone. Its connection is new, so all live sessions are announced through
  * ops->watch, in portions: one in this call, each further one in an engine_advance() that is due at once.
- * @room: so many of them may be announced; UINT_MAX: all. engine_channel_room() is the event that from now on
- * so many may; it has to come while engine_announcing(). New sessions are announced whether there is room or
- * not.
+ * @room: so many of them may be announced; UINT_MAX: all. engine_channel_room() is the event that from now
+ * on so many may; it has to come while engine_announcing(). New sessions are announced whether there is
+ * room or not.
  */
 void engine_channel_up(struct engine *e, unsigned room, uint64_t now);
 void engine_channel_room(struct engine *e, unsigned room, uint64_t now);

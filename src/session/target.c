@@ -87,10 +87,7 @@ static void handshake(struct engine *e, struct session *s, const struct response
 	s->backoff = 0;
 	s->progress_at = now;
 	s->ack_emitted = r->seq;
-	if (session_target(e, s)->client_first)
-		timer_set(e, s, TIMER_ACK, now + ACK_DELAY_SHORT); /* its data mostly carries the ACK */
-	else
-		s->ack_now = true; /* the target's application may wait for it */
+	proof_handshake(e, s, now);
 	output_negotiated(e, s);
 	loss_rearm(e, s, now);
 	session_step(e, s, now);
@@ -209,7 +206,7 @@ static void established(struct engine *e, struct session *s, const struct respon
 	if (r->flags & TCPF_SYN) {
 		if (r->seq == s->irs) {
 			believe(e);
-			s->ack_now = true; /* our ACK of the SYN-ACK was lost */
+			s->ack_now = !proof_needed(e, s); /* our ACK of the SYN-ACK was lost */
 		} else {
 			refuse(e);
 		}

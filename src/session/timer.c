@@ -9,8 +9,8 @@
  * What each timer means stands in enum session_timer; what its expiry does, in expired().
  *
  * Some things are due to the engine and not to a session. All that is due stands in one table, DUTIES, of
- * which both engine_advance() and engine_next() are made: what is served at its time is also what the caller
- * wakes up for.
+ * which both engine_advance() and engine_next() are made: what is served at its time is also what the
+ * caller wakes up for.
  */
 #include "session/impl.h"
 
@@ -82,8 +82,7 @@ static bool expired(struct engine *e, struct session *s, enum session_timer t, u
 		/* the predecessor had its time; its end starts this session */
 		if (s->pred && !(s->pred->events & EV_ENDED))
 			session_end(e, s->pred,
-				    s->pred->events & EV_CUT ? OUTCOME_CAPTURE_HOLE : OUTCOME_PORT_REUSED,
-				    now);
+				    s->pred->events & EV_CUT ? s->pred->outcome : OUTCOME_PORT_REUSED, now);
 		return false;
 	case TIMER_LIFE:
 		return life_expired(e, s, now);

@@ -28,7 +28,7 @@
 static const uint64_t round_after[ROUNDS] = { SWEEP_FIRST, SWEEP_SECOND, SWEEP_THIRD };
 
 /* The word of @a as far as it is to be believed; and what it tells of the online endpoint of @s. */
-static enum online_word believed(struct engine *e, const struct session *s, const struct online_answer *a)
+enum online_word unseen_believed(struct engine *e, const struct session *s, const struct online_answer *a)
 {
 	struct target *t = session_target(e, s);
 
@@ -114,7 +114,7 @@ static bool nothing_came(const struct session *s, uint64_t since)
 void unseen_answered(struct engine *e, struct session *s, const struct online_answer *a, uint64_t asked,
 		     uint64_t now)
 {
-	bool gone = believed(e, s, a) == ONLINE_GONE;
+	bool gone = unseen_believed(e, s, a) == ONLINE_GONE;
 	uint64_t since = s->hole_proof;
 
 	(void)asked;
@@ -123,7 +123,7 @@ void unseen_answered(struct engine *e, struct session *s, const struct online_an
 	if (since) {
 		s->hole_proof = 0;
 		if (gone && nothing_came(s, since))
-			hole_cut(e, s, false, now);
+			hole_cut(e, s, OUTCOME_CAPTURE_HOLE, false, now);
 	} else if (gone && is_quiet(e, s)) {
 		s->hole_proof = now;
 		timer_set(e, s, TIMER_HOLE, now + GONE_AGAIN);

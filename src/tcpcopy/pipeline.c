@@ -66,6 +66,8 @@ static void captured(const struct raw_packet *packet, void *arg)
 static void capture(struct pipeline *p, int fd) /* of one source; -1: all */
 {
 	p->now = clock_now();
+	if (engine_waits_for_proof(p->engine))
+		replies_take(p);
 	for (unsigned i = 0, n; i < p->n_sources; i++) {
 		if (fd >= 0 && p->source[i]->fd != fd)
 			continue;
@@ -74,6 +76,17 @@ static void capture(struct pipeline *p, int fd) /* of one source; -1: all */
 		source_release(p->source[i]);
 		pipeline_progress(p, i, n);
 	}
+}
+
+void pipeline_replies(int fd, short what, void *arg)
+{
+	struct pipeline *p = arg;
+
+	(void)fd;
+	(void)what;
+	p->now = clock_now();
+	replies_take(p);
+	batch_done(p);
 }
 
 void pipeline_readable(int fd, short what, void *arg)

@@ -11,6 +11,7 @@
 #include "tcpcopy/mapping.h"
 #include "tcpcopy/assistants.h"
 #include "session/session.h"
+#include "tcpcopy/replies.h"
 #include "tcpcopy/stray.h"
 
 struct event_base;
@@ -31,10 +32,13 @@ struct pipeline {
 	uint64_t newest;                             /* ns, capture time of what was taken last */
 	unsigned n_sources;
 	struct sink *sink;
-	struct event *routing; /* the sink hears of changes; NULL: it does not listen */
-	struct event *second;  /* once a second */
-	uint64_t drops_known;  /* packets that the kernel dropped, as the engine knows */
-	unsigned mtu_changes;  /* of the sink's, those that the engine knows */
+	struct event *routing;  /* the sink hears of changes; NULL: it does not listen */
+	struct source *replies; /* what the online server says; see replies.h */
+	struct event *replying; /* some has come */
+	bool said_unproved[CONFIG_MAX_RULES];
+	struct event *second; /* once a second */
+	uint64_t drops_known; /* packets that the kernel dropped, as the engine knows */
+	unsigned mtu_changes; /* of the sink's, those that the engine knows */
 	struct assistants *assistants;
 	struct mapping *mapping;
 	struct answers answers;  /* to the engine's questions */
@@ -62,6 +66,8 @@ int pipeline_open(struct pipeline *p, const struct config *c, const struct fanou
 int pipeline_start(struct pipeline *p);
 /* An event: take what the source with descriptor @fd has; -1: what any has. */
 void pipeline_readable(int fd, short what, void *pipeline);
+/* An event: take what the online server has said. */
+void pipeline_replies(int fd, short what, void *pipeline);
 /* Take what all sources have: what a worker that never sleeps does between the turns of its loop. */
 void pipeline_idle(void *pipeline);
 /* Take nothing more, reset what is open on the targets. The counters stay readable. */

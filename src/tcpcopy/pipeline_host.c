@@ -68,6 +68,7 @@ static void on_second(evutil_socket_t fd, short what, void *arg)
 	(void)what;
 	look_for_drops(p);
 	mapping_trim(p->mapping);
+	replies_say(p);
 }
 
 int pipeline_watch_host(struct pipeline *p)

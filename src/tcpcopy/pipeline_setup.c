@@ -11,6 +11,7 @@
 
 #include "base/util.h"
 #include "program/clock.h"
+#include "io/host/host.h"
 #include "io/inject/route.h"
 #include "tcpcopy/pipeline.h"
 
@@ -75,6 +76,9 @@ int pipeline_open(struct pipeline *p, const struct config *c, const struct fanou
 		.max_memory = c->memory / c->run.workers,
 		.max_half_open = MAX_HALF_OPEN / c->run.workers,
 		.max_sessions = MAX_SESSIONS / c->run.workers,
+		.prove = true,
+		.unproved = c->unproved,
+		.server_window = host_receive_window(),
 		.no_join = c->no_join,
 	};
 
@@ -97,6 +101,8 @@ int pipeline_open(struct pipeline *p, const struct config *c, const struct fanou
 		return -1;
 	p->answers.online = online_open(); /* without it holes are waited out */
 	p->local = local_open();
+	if (replies_open(p, err, err_size))
+		return -1;
 	return open_sink(p, err, err_size);
 }
 
@@ -112,6 +118,8 @@ int pipeline_start(struct pipeline *p)
 		if (!p->readable[i] || event_add(p->readable[i], NULL))
 			return -1;
 	}
+	if (replies_start(p))
+		return -1;
 	p->assistants = assistants_new(p->base, p->config, p->worker, p);
 	return p->assistants ? pipeline_watch_host(p) : -1;
 }
@@ -146,6 +154,7 @@ void pipeline_close(struct pipeline *p)
 	online_close(p->answers.online);
 	if (p->addresses)
 		event_free(p->addresses);
+	replies_close(p);
 	local_close(p->local);
 	engine_free(p->engine);
 	mapping_free(p->mapping);

@@ -1,22 +1,23 @@
-"""A server that writes down what each connection read and how it ended: recorder.py PORT LOG [SECONDS].
+"""A server that writes down what each connection read and how it ended: recorder.py PORT LOG [--abort].
 
 One JSON line a connection when it ends: client, bytes (latin-1), end ("eof" or the error). It answers every read with
-as many bytes, and ends a connection that has been silent for SECONDS (by default never).
+as many bytes. With --abort it resets a connection that has been silent for a second.
 """
 
 import json
 import socket
+import struct
 import sys
 import threading
 
 port, log = int(sys.argv[1]), open(sys.argv[2], "a", buffering=1, encoding="ascii")
-silence = float(sys.argv[3]) if len(sys.argv) > 3 else None
+abort = sys.argv[3:] == ["--abort"]
 lock = threading.Lock()
 
 
 def serve(connection, client):
     got, end = b"", "eof"
-    connection.settimeout(silence)
+    connection.settimeout(1 if abort else None)
     try:
         while True:
             more = connection.recv(65536)
@@ -26,6 +27,7 @@ def serve(connection, client):
             connection.sendall(b"x" * len(more))
     except TimeoutError:
         end = "silence"
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     except OSError as error:
         end = type(error).__name__
     connection.close()

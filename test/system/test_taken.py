@@ -3,6 +3,7 @@
 
 import json
 import pathlib
+import re
 import sys
 
 import pytest
@@ -10,6 +11,7 @@ from conftest import wait_until
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 from crafted import CASES                                           # noqa: E402
+from workload import Load, pair, writes                             # noqa: E402
 
 HERE = pathlib.Path(__file__).parent
 PORT = 7000
@@ -19,10 +21,10 @@ FIRST_PORT = 50000
 class Recorder:
     """test/system/recorder.py in a host."""
 
-    def __init__(self, lab, name):
+    def __init__(self, lab, name, *more):
         host = lab.host(name)
         self.log = lab.new_path(f"{name}-recorder.log")
-        self.process = host.popen(["/usr/bin/python3", HERE / "recorder.py", PORT, self.log])
+        self.process = host.popen(["/usr/bin/python3", HERE / "recorder.py", PORT, self.log, *more])
         assert host.wait_listening(PORT, lambda: self.process.poll() is None)
 
     def talks(self):
@@ -80,3 +82,66 @@ def test_what_the_host_forwards_is_not_its_own(lab, world):
     assert len(target.talks()) == 1 and set(target.talks()) == set(online.talks())
     assert account["classify.foreign"] > 0
     assert account["engine.sessions_opened"] == 1
+
+
+@pytest.fixture(name="good")
+def _good(lab, replay):
+    """A load of redis commands between two servers, and the two programs; whatever else happens, all of it arrives."""
+    lab.route_to_assistant("client")
+    lab.host("target").run(["ip", "route", "add", "10.64.0.0/16", "via", lab.host("assistant").ip4])
+    online, target = pair(lab)
+    running = replay()
+    load = Load(lab)
+    assert wait_until(lambda: writes(target).get("append", 0) > 100)
+
+    def finish():
+        load.stop()
+        assert wait_until(lambda: writes(online).get("append", 0) == writes(target).get("append", 0)), running.tcpcopy.log
+        return running.stop()
+    return online, target, finish
+
+
+def spoof(lab, *what):
+    client, online = lab.host("client"), lab.host("online")
+    done = client.run(["/usr/bin/python3", HERE / "spoof.py", online.ip4, 6379, *what], timeout=60)
+    assert not done.returncode, done.stderr
+
+
+def info(server, name):
+    return int(re.search(rf"{name}:(\d+)", server.cli("info"))[1])
+
+
+def test_a_packet_without_a_handshake_is_executed_nowhere(lab, good):
+    online, target, finish = good
+    spoof(lab, "data", 3000)
+    account = finish()
+    assert not online.cli("get", "hacked").strip() and not target.cli("get", "hacked").strip()
+    assert account["engine.sessions_joined"] == 0
+    assert account["declined.not_there"] + account["declined.unproved"] > 0, account.log
+
+
+def test_a_flood_of_syns_is_no_flood_of_connections(lab, good):
+    """The online kernel holds it off; the target has as many connections as the online server has accepted."""
+    online, target, finish = good
+    before = [info(server, "total_connections_received") for server in (online, target)]
+    spoof(lab, "syn", 12000, 4000)
+    account = finish()
+    after = [info(server, "total_connections_received") for server in (online, target)]
+    assert after[1] - before[1] <= after[0] - before[0] + 1, (before, after)
+    assert account["engine.sessions_opened"] > 5000, account.log
+
+
+def test_the_online_server_aborts_and_so_does_the_copy(lab, replay):
+    """Its client says nothing more, so only its reset tells."""
+    lab.route_to_assistant("client")
+    online, target = Recorder(lab, "online", "--abort"), Recorder(lab, "target")
+    running = replay(port=PORT)
+    client = lab.host("client")
+    talk = ("import socket, sys; c = [socket.create_connection((sys.argv[1], 7000)) for _ in range(20)]; "
+            "[s.sendall(b'hello') for s in c]; [s.recv(9) for s in c]; [s.settimeout(20) for s in c]\n"
+            "for s in c:\n  try:\n    s.recv(9)\n  except ConnectionResetError:\n    pass\n")
+    assert not client.run(["/usr/bin/python3", "-c", talk, lab.host("online").ip4], timeout=60).returncode
+    assert wait_until(lambda: len(target.talks()) == 20), (online.talks(), target.talks(), running.tcpcopy.log)
+    assert {end for _, end in target.talks().values()} == {"ConnectionResetError"}
+    account = running.stop()
+    assert account.outcomes() == {"server-reset": 20}, account.log

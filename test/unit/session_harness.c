@@ -226,6 +226,12 @@ void harness_captured(struct harness *h, const struct flow_key *k, const struct 
 	settle(h);
 }
 
+void harness_server(struct harness *h, const struct flow_key *k, const struct segment *s)
+{
+	engine_server(h->engine, k, s, h->now);
+	settle(h);
+}
+
 void harness_response(struct harness *h, const struct response *r)
 {
 	engine_response(h->engine, r, h->now);

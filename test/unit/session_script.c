@@ -151,6 +151,10 @@ static bool do_config(struct script *s, char *text)
 		fault = value ? script_time(value, &c->hold) : "time?";
 	else if (!strcmp(key, "no-join"))
 		c->no_join = true;
+	else if (!strcmp(key, "prove"))
+		c->prove = true;
+	else if (!strcmp(key, "unproved"))
+		c->unproved = true;
 	else if (!strcmp(key, "no-source"))
 		s->h.no_source = true;
 	else if (!strcmp(key, "channel-down"))
@@ -394,6 +398,8 @@ static bool run_line(struct script *s, char *text, const char *path, int depth)
 		return false;
 	if (!strncmp(word, "client", 6))
 		return script_captured(s, word, rest);
+	if (!strcmp(word, "server"))
+		return script_server(s, rest);
 	if (!strcmp(word, "target"))
 		return script_response(s, rest);
 	if (!strcmp(word, "channel"))

@@ -57,6 +57,33 @@ bool script_captured(struct script *s, const char *name, char *text)
 	return true;
 }
 
+/* A SYN-ACK or RST of the online server, captured on its way out. */
+bool script_server(struct script *s, char *text)
+{
+	struct script_segment w;
+	const char *fault = script_segment(text, &w);
+	struct segment g = { .ttl = 64, .df = true };
+	struct flow_key k;
+	char line[SEGMENT_TEXT_LEN];
+
+	if (fault)
+		return script_fail(s, "%s", fault);
+	if (!script_key(s, w.name, &k))
+		return false;
+	g.tuple = (struct tuple){ .src = k.online, .dst = k.client };
+	g.time = s->h.now;
+	g.seq = w.seq;
+	g.ack = w.ack;
+	g.flags = w.flags;
+	g.window = (uint16_t)w.win;
+	g.raw_options = w.options;
+	g.raw_options_len = w.options_len;
+	tcp_options_parse(&g.opt, w.options, w.options_len);
+	script_note(s, "%10.3f server    %s\n", script_ms(s->h.now), segment_format(line, sizeof(line), &g));
+	harness_server(&s->h, &k, &g);
+	return true;
+}
+
 bool script_response(struct script *s, char *text)
 {
 	struct script_segment w;

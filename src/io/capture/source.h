@@ -154,6 +154,13 @@ int capture_open_workers(const struct capture_options *o, const struct fanout *f
 int capture_set_filter(struct source *s, const char *filter, char *err, size_t err_size);
 
 /*
+ * Open a source of the SYN-ACKs and resets that leave this host by whatever interface, of packets that match
+ * pcap-filter(7) expression @ports ("tcp src port 80 or ..."). Headers only; raw_packet.link is LINK_RAW. Returns
+ * NULL with a message in @err on failure.
+ */
+struct source *capture_replies_open(const char *ports, char *err, size_t err_size);
+
+/*
  * Is @filter valid? It is only compiled, for the check of an option, which needs no privilege but may resolve
  * names. Returns 0, or -1 with libpcap's words in @err.
  */

@@ -6,6 +6,8 @@
  */
 #include "io/host/host.h"
 
+#include "base/util.h"
+
 #include <net/if.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -75,4 +77,16 @@ unsigned long long host_memory_available(void)
 	if (f)
 		fclose(f);
 	return kib << 10;
+}
+
+uint32_t host_receive_window(void)
+{
+	long long least = 0, by_default = 0, most = 0, asked = host_number("/proc/sys/net/core/rmem_max");
+	FILE *f = fopen("/proc/sys/net/ipv4/tcp_rmem", "re");
+	int n = f ? fscanf(f, "%lld %lld %lld", &least, &by_default, &most) : 0;
+
+	if (f)
+		fclose(f);
+	/* an application may ask for rmem_max, and the kernel doubles that (socket(7), SO_RCVBUF) */
+	return n == 3 ? (uint32_t)MIN(MAX(most, 2 * asked), 1 << 30) : 0;
 }

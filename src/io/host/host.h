@@ -2,6 +2,7 @@
 #define IO_HOST_HOST_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 /* Small questions about this host, which files of its kernel answer. None needs privilege. */
 
@@ -19,6 +20,9 @@ bool host_interface_is_up(const char *interface);
 
 /* Is @interface one of the first @n names in @names? */
 bool host_interface_among(const char (*names)[16], unsigned n, const char *interface);
+
+/* The largest receive window that a TCP socket of this host can have, in bytes; 0: not known. */
+uint32_t host_receive_window(void);
 
 /* How many bytes of memory are available without swapping; 0 if that is not known. */
 unsigned long long host_memory_available(void);

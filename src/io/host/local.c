@@ -2,13 +2,13 @@
  * The addresses of this host - theory of operation
  *
  * In: the kernel's list of addresses of all interfaces, and for an address that is not in it a question to
- * its routing, which knows what an administrator has made local besides ("ip route add local 192.0.2.0/24 dev
- * lo"). Out: is an address this host's own? A socket that hears of changes says when all is to be learned
- * anew.
+ * its routing, which knows what an administrator has made local besides ("ip route add local 192.0.2.0/24
+ * dev lo"). Out: is an address this host's own? A socket that hears of changes says when all is to be
+ * learned anew.
  *
  * Answers are kept in a table by address, so a packet costs a comparison. A host that forwards for others
- * sees ever new addresses; so questions are limited in rate, and who is asked about beyond that is not local
- * until the next one: a gateway pays a bounded price for what it does not want replicated.
+ * sees ever new addresses; so questions are limited in rate, and who is asked about beyond that is not
+ * local until the next one: a gateway pays a bounded price for what it does not want replicated.
  */
 #include "io/host/local.h"
 

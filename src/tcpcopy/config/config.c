@@ -198,6 +198,8 @@ static const struct args_option options[] = {
 	OPTION_BUSY_POLL,
 	{ 'O', "no-join", NULL, 0, "do not replicate connections older than tcpcopy", NULL, args_set_true,
 	  AT(bool, no_join) },
+	{ 0, "unproved", NULL, 0, "replicate also connections that the online server is not known to have",
+	  NULL, args_set_true, AT(bool, unproved) },
 	{ 0, "hold", "DURATION", 0, "longest wait for the target's response to the previous request [3s]",
 	  "0 to 10m, with the unit us, ms, s or m", set_hold, AT(uint64_t, hold) },
 	{ 'W', NULL, NULL, 0, "never wait; the same as --hold=0", "one of the two, or --hold=0",

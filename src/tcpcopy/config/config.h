@@ -75,6 +75,7 @@ struct config {
 	enum capture_mode capture;
 	uint64_t ring; /* -B, bytes of all capture rings together */
 	uint32_t mtu;  /* -M, bytes; 0: the route's */
+	bool unproved; /* --unproved: replicate also what the online server is not known to have */
 	bool no_join;  /* -O: connections older than tcpcopy are not joined */
 	bool has_probe_from;
 	struct endpoint probe_from;  /* --probe-from: source of the probe; port 0: any */

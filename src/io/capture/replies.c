@@ -1,0 +1,174 @@
+/*
+ * What the online server says when a connection begins or is refused: its SYN-ACKs and resets.
+ *
+ * In: packets that leave this host by any interface, whatever -i says, for answers may take another way
+ * than requests. Out: those with SYN or RST from the ports asked for, by the same interface as all sources;
+ * one or two a connection, cut to their headers. On loopback, where each packet is seen going out and
+ * coming in, the incoming copy is taken.
+ *
+ * It is one AF_PACKET socket bound to no interface, without a ring, since little comes. SOCK_DGRAM, so that
+ * packets begin at the IP header whatever device they leave by. The kernel clones each outgoing packet once
+ * for such a socket, before its filter runs; that is its price, and the reason why it takes nothing else.
+ */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <linux/filter.h>
+#include <linux/if_ether.h>
+#include <linux/if_packet.h>
+#include <net/if.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "io/capture/capture.h"
+
+#define SLOT_BYTES 128u /* IPv6, TCP and all options, but for extension headers */
+#define BATCH 32u
+#define BUFFER_BYTES (4 << 20)
+
+struct replies {
+	struct source source;
+	struct source_counters counters;
+	struct mmsghdr msg[BATCH];
+	struct iovec iov[BATCH];
+	uint8_t slot[BATCH][SLOT_BYTES];
+};
+
+static unsigned replies_poll(struct source *s, unsigned budget, source_fn fn, void *arg)
+{
+	struct replies *r = CONTAINER_OF(s, struct replies, source);
+	unsigned want = MIN(budget, BATCH);
+	uint64_t now;
+	int n;
+
+	for (unsigned i = 0; i < want; i++) {
+		r->iov[i] = (struct iovec){ r->slot[i], SLOT_BYTES };
+		r->msg[i].msg_hdr = (struct msghdr){ .msg_iov = &r->iov[i], .msg_iovlen = 1 };
+	}
+	do
+		n = recvmmsg(s->fd, r->msg, want, MSG_DONTWAIT | MSG_TRUNC, NULL);
+	while (n < 0 && errno == EINTR);
+	if (n < 0) {
+		r->counters.errors += errno != EAGAIN;
+		return 0;
+	}
+	now = clock_now();
+	for (int i = 0; i < n; i++) {
+		struct raw_packet p = {
+			.data = r->slot[i],
+			.captured = MIN(r->msg[i].msg_len, SLOT_BYTES),
+			.len = r->msg[i].msg_len,
+			.link = LINK_RAW,
+			.checksum = CHECKSUM_TRUSTED, /* our kernel's own */
+			.time = now,
+		};
+
+		r->counters.packets++;
+		r->counters.bytes += p.len;
+		fn(&p, arg);
+	}
+	return (unsigned)n;
+}
+
+static void replies_counters(struct source *s, struct source_counters *out)
+{
+	struct replies *r = CONTAINER_OF(s, struct replies, source);
+	struct tpacket_stats st;
+	socklen_t len = sizeof(st);
+
+	if (!getsockopt(s->fd, SOL_PACKET, PACKET_STATISTICS, &st, &len)) {
+		r->counters.kernel_drops += st.tp_drops;
+		r->counters.let_in += st.tp_packets;
+	}
+	*out = r->counters;
+}
+
+static void replies_close(struct source *s)
+{
+	if (s->fd >= 0)
+		close(s->fd);
+	free(CONTAINER_OF(s, struct replies, source));
+}
+
+static const struct source_ops ops = {
+	.poll = replies_poll,
+	.counters = replies_counters,
+	.close = replies_close,
+};
+
+/* In front of libpcap's program: outgoing, but by loopback coming in. */
+static unsigned direction(struct sock_filter *code)
+{
+	const struct sock_filter head[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, (unsigned)(SKF_AD_OFF + SKF_AD_IFINDEX)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, if_nametoindex("lo"), 0, 2),
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, (unsigned)(SKF_AD_OFF + SKF_AD_PKTTYPE)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, PACKET_HOST, 2, 3),
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, (unsigned)(SKF_AD_OFF + SKF_AD_PKTTYPE)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, PACKET_OUTGOING, 0, 1),
+		BPF_JUMP(BPF_JMP | BPF_JA, 1, 0, 0),
+		BPF_STMT(BPF_RET | BPF_K, 0),
+	};
+
+	memcpy(code, head, sizeof(head));
+	return ARRAY_SIZE(head);
+}
+
+static int attach(int fd, const char *ports, char *err, size_t err_size)
+{
+	struct sock_filter code[BPF_MAXINSNS];
+	struct bpf_program program;
+	char text[4096];
+	unsigned n = direction(code);
+	int rc;
+
+	snprintf(text, sizeof(text),
+		 "(%s) and ((tcp[tcpflags] & (tcp-syn | tcp-rst) != 0) or "
+		 "(ip6 and ip6[6] = 6 and ip6[53] & 6 != 0))",
+		 ports);
+	if (capture_filter_compile(&program, text, LINK_RAW, SLOT_BYTES, err, err_size) < 0)
+		return -1;
+	if (n + program.bf_len > ARRAY_SIZE(code)) {
+		snprintf(err, err_size, "the filter is too long: %u instructions", program.bf_len);
+		pcap_freecode(&program);
+		return -1;
+	}
+	for (unsigned i = 0; i < program.bf_len; i++) {
+		const struct bpf_insn *in = &program.bf_insns[i];
+
+		code[n++] = (struct sock_filter){ in->code, in->jt, in->jf, in->k };
+	}
+	pcap_freecode(&program);
+	rc = setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER,
+			&(struct sock_fprog){ .len = (unsigned short)n, .filter = code },
+			sizeof(struct sock_fprog));
+	if (rc)
+		snprintf(err, err_size, "the kernel refuses the filter: %s", strerror(errno));
+	return rc;
+}
+
+struct source *capture_replies_open(const char *ports, char *err, size_t err_size)
+{
+	struct replies *r = calloc(1, sizeof(*r));
+	struct sockaddr_ll all = { .sll_family = AF_PACKET, .sll_protocol = htons(ETH_P_ALL) };
+
+	if (!r) {
+		snprintf(err, err_size, "out of memory");
+		return NULL;
+	}
+	r->source.ops = &ops;
+	snprintf(r->source.name, sizeof(r->source.name), "replies");
+	r->source.fd = socket(AF_PACKET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	if (r->source.fd < 0) {
+		snprintf(err, err_size, "capture socket: %s", strerror(errno));
+	} else if (!attach(r->source.fd, ports, err, err_size)) {
+		setsockopt(r->source.fd, SOL_SOCKET, SO_RCVBUFFORCE, &(int){ BUFFER_BYTES }, sizeof(int));
+		if (!bind(r->source.fd, (struct sockaddr *)&all, sizeof(all)))
+			return &r->source;
+		snprintf(err, err_size, "capture of replies: %s", strerror(errno));
+	}
+	replies_close(&r->source);
+	return NULL;
+}

@@ -1,0 +1,209 @@
+/*
+ * Session engine: proof that the online server has a connection - theory of operation
+ *
+ * Whoever can send packets can claim a connection. So nobody's handshake is completed at the target, and
+ * nobody is joined in mid-stream, on a word alone; an ACK proves nothing, because who cannot see the
+ * server's ISN can send one. Proof is either of:
+ *
+ *   the client acknowledges the server's ISN      the SYN-ACK, captured on its way out, tells the ISN
+ *                                                 (engine_server()), and also what was agreed
+ *   the server has the socket, established        it is asked (question.c)
+ *
+ * Until then what the client sends is put aside (doubt.c). Our SYN leaves with the client's, so that the
+ * target's SYN-ACK is there when the proof is, but it is not acknowledged: the target's application hears
+ * of nobody whom the online server's did not hear of. A flood of SYNs must not stand in the target's queue
+ * either: when EAGER_MOST handshakes of a target are unproved, further SYNs wait for their proof.
+ *
+ * The two directions are captured by different sockets, so a SYN-ACK can be read before the SYN that it
+ * answers: it is remembered for a while.
+ *
+ * A joined connection has no handshake that could be seen; the server's socket alone proves it. "No socket"
+ * means something only for an online endpoint that was found to have some (unseen.c). Where nothing can be
+ * known - a mirror port of one direction, capture that has lost the SYN-ACK of a server that cannot be
+ * asked - the configuration says whether the claim is believed.
+ *
+ * Without engine_config.prove, for traffic that was recorded, all of this counts as proved from the start.
+ */
+#include "session/impl.h"
+
+#define EARLY_LIFE (1000 * NS_PER_MS) /* so long is a SYN-ACK remembered whose SYN has not come */
+#define EAGER_MOST 64                 /* unproved handshakes with one target; a flood of SYNs has more */
+
+bool proof_needed(const struct engine *e, const struct session *s)
+{
+	return e->cfg.prove && !(s->events & (EV_PROVED | EV_ENDED));
+}
+
+/* The target's SYN-ACK may be acknowledged: by what the client sends next, or soon. */
+static void acknowledge_handshake(struct engine *e, struct session *s, uint64_t now)
+{
+	if (session_target(e, s)->client_first)
+		timer_set(e, s, TIMER_ACK, now + ACK_DELAY_SHORT); /* its data mostly carries the ACK */
+	else
+		s->ack_now = true; /* the target's application may wait for it */
+}
+
+void proof_handshake(struct engine *e, struct session *s, uint64_t now)
+{
+	if (!proof_needed(e, s))
+		acknowledge_handshake(e, s, now);
+}
+
+void proof_begin(struct engine *e, struct session *s, uint64_t now)
+{
+	struct target *t = session_target(e, s);
+
+	if (!e->cfg.prove) {
+		session_event(e, s, EV_PROVED);
+	} else if (t->unproved > EAGER_MOST) { /* this one is among them */
+		s->waits_for_proof = true;
+		return;
+	}
+	session_start(e, s, now);
+}
+
+void proof_found(struct engine *e, struct session *s, uint64_t now)
+{
+	session_event(e, s, EV_PROVED);
+	session_target(e, s)->proofs.found++;
+	if (s->waits_for_proof) {
+		s->waits_for_proof = false;
+		session_start(e, s, now);
+	} else if (s->events & EV_ESTABLISHED) {
+		acknowledge_handshake(e, s, now);
+	}
+}
+
+bool proof_by_state(const struct online_answer *a)
+{
+	return a->word == ONLINE_THERE && a->tcp_state != ONLINE_SYN_SENT && a->tcp_state != ONLINE_SYN_RECV;
+}
+
+enum proof proof_of_segment(const struct session *s, const struct segment *g)
+{
+	uint32_t beyond = g->ack - (s->server_irs + 1);
+
+	if (!(g->flags & TCPF_ACK))
+		return PROOF_FALSE;
+	if (!s->has_server_irs)
+		return PROOF_UNKNOWN;
+	/* more than the ISN: the ACK before was lost to capture, perhaps; or it was guessed */
+	return !beyond ? PROOF_GIVEN : beyond < BELIEVE_WITHIN ? PROOF_UNKNOWN : PROOF_FALSE;
+}
+
+/* The server accepts what the client's SYN asked for, with the ISN and the options in @r. */
+static void accepted(struct engine *e, struct session *s, const struct early_reply *r, uint64_t now)
+{
+	s->server_irs = r->seq;
+	s->has_server_irs = true;
+	/* what was agreed is what both have offered (RFC 7323 2.2, 3.2; RFC 2018 2) */
+	if (!r->has_ts)
+		s->judge.has_ts = false;
+	s->judge.no_sack = !r->has_sack;
+	s->judge.window = MIN(s->judge.window, r->has_wscale && s->client_ws ? 65535u << r->wscale : 65535u);
+	if (s->doubts)
+		doubt_server_spoke(e, s, now);
+}
+
+/* The first of the EARLY_WAYS places where the reply about @k may stand. */
+static struct early_reply *early_places(const struct engine *e, const struct flow_key *k)
+{
+	const struct {
+		struct endpoint client, online;
+		uint16_t target, copy;
+	} packed = { k->client, k->online, k->target, k->copy };
+
+	return &e->early[siphash(&e->cfg.key, &packed, sizeof(packed)) % (EARLY_REPLIES / EARLY_WAYS) *
+			 EARLY_WAYS];
+}
+
+/* In the place of the oldest there. */
+static void early_keep(struct engine *e, const struct early_reply *r)
+{
+	struct early_reply *at = early_places(e, &r->key), *oldest = at;
+
+	for (unsigned i = 1; i < EARLY_WAYS; i++)
+		if (at[i].time < oldest->time)
+			oldest = &at[i];
+	*oldest = *r;
+}
+
+void proof_look_back(struct engine *e, struct session *s, uint64_t now)
+{
+	const struct early_reply *r = e->early ? early_places(e, &s->key) : NULL;
+
+	for (unsigned i = 0; r && i < EARLY_WAYS; i++, r++)
+		if (r->time && now - r->time < EARLY_LIFE && r->ack == s->iss + 1 &&
+		    r->key.target == s->key.target && endpoint_eq(&r->key.client, &s->key.client) &&
+		    endpoint_eq(&r->key.online, &s->key.online)) {
+			accepted(e, s, r, now);
+			return;
+		}
+}
+
+static void server_synack(struct engine *e, struct session *s, const struct flow_key *k,
+			  const struct segment *g, uint64_t now)
+{
+	const struct early_reply r = {
+		.key = *k,
+		.time = now,
+		.seq = g->seq,
+		.ack = g->ack,
+		.has_ts = g->opt.has_ts,
+		.has_sack = g->opt.has_sack_permitted,
+		.has_wscale = g->opt.has_wscale,
+		.wscale = g->opt.wscale,
+	};
+
+	if (s && doubt_syn_answered(e, s, g->ack, now))
+		s = flow_table_find(e->flows, k); /* the new one */
+	if (s && !session_observing(s) && g->ack == s->iss + 1 && !(s->events & EV_JOINED)) {
+		if (!(s->events & (EV_PROVED | EV_ENDED)))
+			accepted(e, s, &r, now);
+	} else if (e->early) {
+		early_keep(e, &r); /* its SYN may still be on its way to us */
+	}
+}
+
+/*
+ * The server's kernel says that there is no such connection, or that its application has aborted it. An
+ * answer to a SYN acknowledges it; any other RST to an unproved session may be for somebody's false ACK,
+ * and says nothing.
+ */
+static void server_rst(struct engine *e, struct session *s, const struct segment *g, uint64_t now)
+{
+	bool refused = g->flags & TCPF_ACK && g->ack == s->iss + 1;
+
+	if (session_observing(s) || s->events & (EV_ENDED | EV_CLIENT_RST | EV_CUT))
+		return;
+	if (!(s->events & EV_PROVED)) {
+		if (refused && !s->has_server_irs)
+			session_end(e, s, OUTCOME_SERVER_RESET, now);
+		return;
+	}
+	hole_cut(e, s, OUTCOME_SERVER_RESET, false, now);
+	session_step(e, s, now);
+}
+
+void engine_server(struct engine *e, const struct flow_key *k, const struct segment *g, uint64_t now)
+{
+	struct session *s = flow_table_find(e->flows, k);
+
+	if (g->flags & TCPF_RST && s)
+		server_rst(e, s, g, now);
+	else if ((g->flags & (TCPF_SYN | TCPF_ACK | TCPF_RST)) == (TCPF_SYN | TCPF_ACK))
+		server_synack(e, s, k, g, now);
+}
+
+const struct engine_proofs *engine_proofs(const struct engine *e, unsigned target)
+{
+	return &e->target[target].proofs;
+}
+
+bool engine_waits_for_proof(const struct engine *e)
+{
+	for (unsigned i = 0; i < e->n_targets; i++)
+		if (e->target[i].unproved)
+			return true;
+	return false;
+}

@@ -1,0 +1,106 @@
+/*
+ * What the online server says of its connections - theory of operation
+ *
+ * In: the SYN-ACKs and resets that leave this host from the ports of -x (io/capture/replies.c). Out:
+ * engine_server() for each rule that a request in the opposite direction would match. The engine takes a
+ * SYN-ACK as the proof of a connection once its client has acknowledged it, and a reset as its end.
+ *
+ * They come by a socket of their own, so the client's ACK can be read before the SYN-ACK which it answers.
+ * That does no harm, the engine waits for it; but it costs a question, so this socket is read first while
+ * proofs are missing.
+ *
+ * Each worker has such a socket and takes what is of its own connections.
+ */
+#include "tcpcopy/replies.h"
+
+#include <event2/event.h>
+#include <stdio.h>
+
+#include "base/util.h"
+#include "program/clock.h"
+#include "program/log.h"
+#include "tcpcopy/pipeline.h"
+
+#define TAKE_MOST 256u /* in one call */
+
+static int ports(const struct config *c, char *out, size_t size)
+{
+	size_t n = 0;
+
+	for (unsigned i = 0; i < c->n_rules && n < size; i++)
+		n += (size_t)snprintf(out + n, size - n, "%stcp src port %u", i ? " or " : "",
+				      c->rules[i].online_port);
+	return n < size ? 0 : -1;
+}
+
+int replies_open(struct pipeline *p, char *err, size_t err_size)
+{
+	char text[CONFIG_FILTER_SIZE];
+
+	if (ports(p->config, text, sizeof(text))) {
+		snprintf(err, err_size, "option -x: too many rules for one capture filter");
+		return -1;
+	}
+	p->replies = capture_replies_open(text, err, err_size);
+	return p->replies ? 0 : -1;
+}
+
+static void on_reply(const struct raw_packet *packet, void *arg)
+{
+	struct pipeline *p = arg;
+	struct classify_counters none = { .given = 0 };
+	unsigned rule[CONFIG_MAX_RULES], n;
+	struct segment s, request;
+	struct flow_key k;
+
+	if (parse_packet(&s, packet) != PARSE_OK)
+		return;
+	request = s;
+	request.tuple = (struct tuple){ .src = s.tuple.dst, .dst = s.tuple.src };
+	if (fanout_worker(&p->spread, &request.tuple) != p->worker)
+		return;
+	k = (struct flow_key){ .client = request.tuple.src, .online = request.tuple.dst };
+	n = classify(p->config, p->local, &none, &request, p->now, rule);
+	for (unsigned i = 0; i < n; i++) {
+		k.target = (uint16_t)rule[i];
+		engine_server(p->engine, &k, &s, p->now);
+		answers_give(&p->answers, p->engine, p->now);
+	}
+}
+
+void replies_take(struct pipeline *p)
+{
+	for (unsigned i = 0; i < TAKE_MOST / SOURCE_TAKE_MOST; i++)
+		if (source_poll(p->replies, SOURCE_TAKE_MOST, on_reply, p) < SOURCE_TAKE_MOST)
+			return;
+}
+
+int replies_start(struct pipeline *p)
+{
+	p->replying = event_new(p->base, p->replies->fd, EV_READ | EV_PERSIST, pipeline_replies, p);
+	return p->replying && !event_add(p->replying, NULL) ? 0 : -1;
+}
+
+void replies_close(struct pipeline *p)
+{
+	if (p->replying)
+		event_free(p->replying);
+	if (p->replies)
+		source_close(p->replies);
+}
+
+void replies_say(struct pipeline *p)
+{
+	for (unsigned i = 0; i < p->config->n_rules; i++) {
+		const struct engine_proofs *n = engine_proofs(p->engine, i);
+
+		if (p->said_unproved[i] || n->found || !n->missing)
+			continue;
+		p->said_unproved[i] = true;
+		log_warn(
+			"-x %s: nothing is replicated: the online server cannot be shown to have any of the "
+			"connections that are captured. Its sockets are not on this host, and its SYN-ACKs do not "
+			"leave by it. --unproved replicates them all the same",
+			p->config->rules[i].text);
+	}
+}

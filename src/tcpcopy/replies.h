@@ -1,0 +1,23 @@
+#ifndef TCPCOPY_REPLIES_H
+#define TCPCOPY_REPLIES_H
+
+#include <stddef.h>
+
+struct pipeline;
+
+/*
+ * Open the source of what the online server says when connections begin and are refused. 0, or -1 with
+ * @err. It is closed by replies_close(), also after a failure.
+ */
+int replies_open(struct pipeline *p, char *err, size_t err_size);
+/* Put it into the event loop. -1: out of memory. */
+int replies_start(struct pipeline *p);
+void replies_close(struct pipeline *p);
+
+/* Give the engine what has come. To be called ahead of captured packets while the engine waits for proofs. */
+void replies_take(struct pipeline *p);
+
+/* Say once of each rule for which nothing was replicated for want of proof. Once a second. */
+void replies_say(struct pipeline *p);
+
+#endif
