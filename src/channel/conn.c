@@ -48,8 +48,6 @@ SANDBOX_CALLS("connect", "getpeername", "setsockopt", "getsockopt", "readv", "wr
 #define UNACKED_MS 3000u      /* of what the connecting side has sent: the way is cut */
 #define READ_AT_ONCE 65536u   /* bytes of one callback: other work waits no longer */
 
-struct channel_timing channel_timing = { .hello_ms = 3000, .ping_ms = 5000, .silent_pings = 3 };
-
 struct channel_conn {
 	struct bufferevent *bev;
 	struct event *timer;
@@ -60,7 +58,6 @@ struct channel_conn {
 	const struct channel_handler *handler;
 	void *arg;
 	struct endpoint peer;
-	struct channel_timing timing;
 	size_t max_output;
 	bool connected; /* TCP is through */
 	bool greeted;   /* our HELLO is on its way */
@@ -235,7 +232,7 @@ static void hello(struct channel_conn *c, const struct msg_hello *h)
 	}
 	c->up = true;
 	event_del(c->timer);
-	event_add(c->timer, &(struct timeval){ c->timing.ping_ms / 1000, c->timing.ping_ms % 1000 * 1000 });
+	event_add(c->timer, &(struct timeval){ CHANNEL_PING_MS / 1000, CHANNEL_PING_MS % 1000 * 1000 });
 	c->handler->up(c, h, version, c->arg);
 }
 
@@ -370,7 +367,7 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 	if (c->connect_errno) {
 		down_errno(c, c->connect_errno);
 	} else if (!c->up) {
-		unsigned ms = c->timeout_ms ? c->timeout_ms : c->timing.hello_ms;
+		unsigned ms = c->timeout_ms ? c->timeout_ms : CHANNEL_HELLO_MS;
 
 		snprintf(why, sizeof(why), c->connected ? "no HELLO within %g s" : "no answer within %g s",
 			 ms / 1e3);
@@ -378,9 +375,8 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 	} else if (c->heard) {
 		c->heard = false;
 		c->quiet_ticks = 0;
-	} else if (++c->quiet_ticks >= c->timing.silent_pings) {
-		snprintf(why, sizeof(why), "silent for %g s",
-			 c->timing.ping_ms * c->timing.silent_pings / 1e3);
+	} else if (++c->quiet_ticks >= CHANNEL_SILENT_PINGS) {
+		snprintf(why, sizeof(why), "silent for %g s", CHANNEL_PING_MS * CHANNEL_SILENT_PINGS / 1e3);
 		fault(c, why);
 	} else {
 		ping.ping = ++c->pings;
@@ -439,7 +435,6 @@ static struct channel_conn *conn_new(struct event_base *base, int fd, bool accep
 	}
 	c->handler = h;
 	c->arg = arg;
-	c->timing = channel_timing;
 	c->max_output = o->max_output ? o->max_output : DEFAULT_MAX_OUTPUT;
 	c->me = (struct msg_hello){ .version_min = CHANNEL_VERSION_MIN,
 				    .version_max = CHANNEL_VERSION_MAX,
@@ -480,7 +475,7 @@ struct channel_conn *channel_accept(struct event_base *base, int fd, const struc
 {
 	struct sockaddr_storage ss;
 	socklen_t len = sizeof(ss);
-	struct channel_conn *c = conn_new(base, fd, true, channel_timing.hello_ms, o, h, arg);
+	struct channel_conn *c = conn_new(base, fd, true, CHANNEL_HELLO_MS, o, h, arg);
 
 	if (!c)
 		return NULL;

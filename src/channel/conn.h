@@ -35,13 +35,9 @@ struct channel_handler {
 	void (*down)(struct channel_conn *c, const char *why, void *arg);
 };
 
-/* Applies to connections made afterwards. The programs leave it alone; tests shorten it. */
-struct channel_timing {
-	unsigned hello_ms;     /* time for an accepted peer to say HELLO */
-	unsigned ping_ms;      /* time of silence before a PING, and between two PINGs */
-	unsigned silent_pings; /* intervals of silence after which the connection is down */
-};
-extern struct channel_timing channel_timing; /* 3 s, 5 s, 3 */
+#define CHANNEL_HELLO_MS 3000u /* time for an accepted peer to say HELLO */
+#define CHANNEL_PING_MS 5000u  /* time of silence before a PING, and between two PINGs */
+#define CHANNEL_SILENT_PINGS 3 /* intervals of silence after which the connection is down */
 
 struct channel_options {
 	const char *program, *release;
@@ -64,8 +60,8 @@ struct channel_conn *channel_connect(struct event_base *base, const struct endpo
 				     void *arg);
 /*
  * Serve the accepted, non-blocking socket @fd, which belongs to the connection from now on, even if this
- * returns NULL (out of memory). Everything else is as for channel_connect(), with the time-out of
- * channel_timing.
+ * returns NULL (out of memory). Everything else is as for channel_connect(), with the time-out
+ * CHANNEL_HELLO_MS.
  */
 struct channel_conn *channel_accept(struct event_base *base, int fd, const struct channel_options *o,
 				    const struct channel_handler *h, void *arg);

@@ -20,6 +20,7 @@ struct end {
 	struct msg_hello peer;
 	char why[200];
 	bool close_on_up, close_on_message;
+	bool numbered; /* the ids of its messages must be 1, 2, 3, ... */
 };
 
 extern struct event_base *base;              /* the test makes it */
@@ -27,8 +28,16 @@ extern const struct channel_handler handler; /* its arg: a struct end */
 extern const struct channel_options intercept_options, tcpcopy_options;
 extern const struct message watch;
 
-/* Run the loop until *counter is not 0, at most @ms. */
-void run_until(const unsigned *counter, unsigned ms);
+/* Run the loop until *counter is @at_least, or fail. Time stands still meanwhile. */
+void run_until(const unsigned *counter, unsigned at_least);
+/* Run it until nothing is left to do between ends that are both here. */
+void settle(void);
+/* Let @ms go by, and run what is due in them. */
+void pass(unsigned ms);
+/* The next connection that is made to @listener, not blocking. */
+int accept_next(int listener);
+/* A listener on loopback, not blocking; *@at: where. */
+int listen_on_loopback(struct endpoint *at, int backlog);
 /* A raw socket that plays the peer of @e. */
 int raw_peer(struct end *e, const struct channel_options *o);
 void say(int fd, const struct message *m);

@@ -2,13 +2,9 @@
  * Connections with a secret: over loopback and byte by byte, with the right secret, another one and
  * none at one of the ends; and the files that a secret may come from.
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
+#include "channel_ends.h"
 
 #include <fcntl.h>
-#include <netinet/in.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,87 +13,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <cmocka.h>
 #include <event2/buffer.h>
-#include <event2/event.h>
 
-#include "channel/conn.h"
 #include "channel/tls.h"
 
-static struct event_base *base;
 static struct channel_secret *one, *same, *other;
-
-struct end {
-	struct channel_conn *conn;
-	unsigned ups, messages, downs;
-	uint64_t last_id;
-	char why[200];
-};
-
-static void on_up(struct channel_conn *c, const struct msg_hello *peer, uint16_t version, void *arg)
-{
-	(void)c;
-	(void)peer;
-	(void)version;
-	((struct end *)arg)->ups++;
-}
-
-static void on_message(struct channel_conn *c, const struct message *m, void *arg)
-{
-	struct end *e = arg;
-
-	(void)c;
-	e->messages++;
-	if (m->watch.id != e->last_id + 1)
-		fail_msg("message %llu after %llu", (unsigned long long)m->watch.id,
-			 (unsigned long long)e->last_id);
-	e->last_id = m->watch.id;
-}
-
-static void on_down(struct channel_conn *c, const char *why, void *arg)
-{
-	struct end *e = arg;
-
-	(void)c;
-	e->downs++;
-	e->conn = NULL;
-	snprintf(e->why, sizeof(e->why), "%s", why);
-}
-
-static const struct channel_handler handler = { .up = on_up, .message = on_message, .down = on_down };
-
-static void run_until(const unsigned *counter, unsigned at_least)
-{
-	for (unsigned i = 0; i < 5000 && *counter < at_least; i++) {
-		event_base_loop(base, EVLOOP_NONBLOCK);
-		if (*counter < at_least)
-			usleep(1000);
-	}
-	assert_true(*counter >= at_least);
-}
-
-static int listener(struct endpoint *at)
-{
-	struct sockaddr_storage ss;
-	socklen_t len = sizeof(ss);
-	int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
-	struct sockaddr_in sin = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
-
-	assert_int_equal(bind(fd, (struct sockaddr *)&sin, sizeof(sin)), 0);
-	assert_int_equal(listen(fd, 8), 0);
-	assert_int_equal(getsockname(fd, (struct sockaddr *)&ss, &len), 0);
-	assert_true(addr_from_sockaddr(at, (struct sockaddr *)&ss));
-	return fd;
-}
-
-static int accepted(int fd)
-{
-	int conn;
-
-	while ((conn = accept4(fd, NULL, NULL, SOCK_NONBLOCK)) < 0)
-		event_base_loop(base, EVLOOP_NONBLOCK);
-	return conn;
-}
 
 /* tcpcopy @a connects to intercept @b. */
 static void pair(struct end *a, const struct channel_secret *of_a, struct end *b,
@@ -106,12 +26,11 @@ static void pair(struct end *a, const struct channel_secret *of_a, struct end *b
 	const struct channel_options a_options = { .program = "tcpcopy", .release = "1", .secret = of_a },
 				     b_options = { .program = "intercept", .release = "1", .secret = of_b };
 	struct endpoint at;
-	int fd = listener(&at);
+	int fd = listen_on_loopback(&at, 8);
 
-	memset(a, 0, sizeof(*a));
-	memset(b, 0, sizeof(*b));
+	*a = *b = (struct end){ .numbered = true };
 	a->conn = channel_connect(base, &at, 3000, &a_options, &handler, a);
-	b->conn = channel_accept(base, accepted(fd), &b_options, &handler, b);
+	b->conn = channel_accept(base, accept_next(fd), &b_options, &handler, b);
 	assert_non_null(a->conn);
 	assert_non_null(b->conn);
 	close(fd);

@@ -21,6 +21,7 @@
 #include "intercept/hole/announce.h"
 #include "intercept/hole/guard.h"
 #include "program/helper/helper.h"
+#include "still_clock.h"
 
 #define QUEUE 4096u
 
@@ -107,21 +108,10 @@ static void answer(int error)
 	event_base_loop(base, EVLOOP_ONCE);
 }
 
-static void on_time(evutil_socket_t fd, short what, void *arg)
+static void pass(unsigned ms)
 {
-	(void)fd;
-	(void)what;
-	*(bool *)arg = true;
-}
-
-/* Let the guard have a tick of its clock, and some more. */
-static void let_it_tick(void)
-{
-	bool done = false;
-
-	event_base_once(base, -1, EV_TIMEOUT, on_time, &done, &(struct timeval){ 1, 200000 });
-	while (!done)
-		event_base_loop(base, EVLOOP_ONCE);
+	clock_move(ms);
+	event_base_loop(base, EVLOOP_NONBLOCK);
 }
 
 static void asked_for_at_once_and_once(void **state)
@@ -130,7 +120,7 @@ static void asked_for_at_once_and_once(void **state)
 	assert_true(add(1));
 	assert_asks(1, 1);
 	answer(0);
-	let_it_tick();
+	pass(1000);
 	assert_false(next_request());
 }
 
@@ -158,13 +148,15 @@ static void a_refused_one_is_asked_for_again(void **state)
 	assert_true(add(2));
 	answer(-ENOMEM);
 	assert_false(next_request()); /* not at once */
-	let_it_tick();
+	pass(999);
+	assert_false(next_request());
+	pass(1);
 	assert_asks(1, 2);
 	answer(-ENOMEM);
-	let_it_tick();
+	pass(1000);
 	assert_asks(1, 2);
 	answer(0);
-	let_it_tick();
+	pass(1000);
 	assert_false(next_request());
 }
 

@@ -106,8 +106,7 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
 void arrivals_add(struct arrivals *a, int fd, const struct endpoint *from)
 {
 	static const int enough = PLACE_LEN;
-	const struct timeval patience = { channel_timing.hello_ms / 1000,
-					  channel_timing.hello_ms % 1000 * 1000 };
+	const struct timeval patience = { CHANNEL_HELLO_MS / 1000, CHANNEL_HELLO_MS % 1000 * 1000 };
 	struct arrival *x = calloc(1, sizeof(*x));
 
 	if (!x) {
