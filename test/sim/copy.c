@@ -7,107 +7,26 @@
  * among the watched tuples and come back over an ordered channel that may be slow, merge records,
  * or be cut. Every step ends in engine_check() and in our own look at what was emitted.
  */
-#include "sim.h"
+#include "referee.h"
 
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/wheel.h"
 #include "packet/build.h"
-#include "packet/options.h"
-#include "packet/seq.h"
 
-#define ACK_DELAY (40 * NS_PER_MS)
 #define FLUSH_AT (7 * ARRAY_SIZE(w->copy.out) / 8)
 
 static void leave(struct world *w);
 
 /* --- what was emitted ------------------------------------------------------------------------ */
 
-static struct flow_state *flow_of(struct world *w, const struct endpoint *source, unsigned target)
-{
-	struct flow_state *f = w->copy.flow;
-
-	for (; f < w->copy.flow + ARRAY_SIZE(w->copy.flow); f++)
-		if (!f->used || (f->target == target && endpoint_eq(&f->source, source)))
-			break;
-	if (f == w->copy.flow + ARRAY_SIZE(w->copy.flow))
-		abort();
-	f->used = true;
-	f->source = *source;
-	f->target = target;
-	return f;
-}
-
-static unsigned target_at(const struct world *w, const struct endpoint *at)
-{
-	for (unsigned i = 0; i < w->copy.n_targets; i++)
-		if (endpoint_eq(&w->copy.target[i].at, at))
-			return i;
-	abort();
-}
-
-static void judge(struct world *w, const struct tx_segment *t)
-{
-	unsigned target = target_at(w, &t->tuple.dst);
-	struct flow_state *f = flow_of(w, &t->tuple.src, target);
-	struct tcp_options o;
-
-	if (t->options_len % 4 || !tcp_options_parse(&o, t->options, t->options_len))
-		fail(w, "malformed options were emitted");
-	if (t->flags & TCPF_SYN && f->iss != t->seq) {
-		f->iss = f->una = t->seq;
-		f->has_ts = f->has_edge = f->owes = false;
-	}
-	if (t->flags & TCPF_RST)
-		return;
-	if (o.n_sack || o.has_mptcp || o.has_tfo || o.has_unknown)
-		fail(w, "an option was emitted that may not be");
-	/* RFC 7323 5.5: after so long a silence nobody remembers the last one */
-	if (o.has_ts && f->has_ts && seq_lt(o.tsval, f->ts) && w->now <= f->ts_at + TS_AGE)
-		fail(w, "port %u seq %u flags %02x: TSval went back from %u to %u", t->tuple.src.port,
-		     t->seq - f->iss, t->flags, f->ts, o.tsval);
-	if (o.has_ts && w->client_p.ts && w->online_p.ts && seq_gt(o.tsval, stack_clock(w, &w->client_p)))
-		fail(w, "port %u: TSval %u is more than the client's clock shows, %u", t->tuple.src.port,
-		     o.tsval, stack_clock(w, &w->client_p));
-	if (o.has_ts && t->flags & TCPF_ACK && !w->copy.target[target].lwip &&
-	    w->now <= f->heard_at + TS_AGE && seq_gt(o.tsecr, stack_clock(w, &w->copy.target[target].p)))
-		fail(w, "port %u: TSecr %u is more than the target's clock shows, %u", t->tuple.src.port,
-		     o.tsecr, stack_clock(w, &w->copy.target[target].p));
-	if (o.has_ts) {
-		f->has_ts = true;
-		f->ts = o.tsval;
-		f->ts_at = w->now;
-	}
-	if (t->flags & TCPF_ACK) {
-		f->acked = t->ack;
-		f->owes = f->owes && seq_lt(t->ack, f->owed);
-	}
-	if (t->len + !!(t->flags & TCPF_FIN) && !(t->flags & TCPF_SYN)) {
-		uint32_t end = t->seq + t->len;
-
-		if (!f->has_edge || seq_gt(end, f->edge))
-			fail(w, "seq %u len %u was emitted beyond the target's window, which ends at %u",
-			     t->seq - f->iss, t->len, f->edge - f->iss);
-		for (unsigned i = 0; i < w->n_conns; i++) {
-			const struct conn *c = &w->conn[i];
-
-			if (c->started && endpoint_eq(&c->client, &t->tuple.src) &&
-			    t->seq - c->c.iss - 1 + t->len <= c->stream_len &&
-			    !content_equal(c, t->seq - c->c.iss - 1, t->payload, t->len))
-				fail(w, "wrong bytes were emitted for connection %u, seq %u len %u", i,
-				     t->seq - c->c.iss, t->len);
-		}
-	}
-}
-
 static void op_emit(void *arg, const struct tx_segment *t)
 {
 	struct world *w = arg;
 	struct copy *k = &w->copy;
 
-	judge(w, t);
+	referee_emitted(w, t);
 	if (k->n_out == ARRAY_SIZE(k->out))
 		fail(w, "%u segments were emitted in one batch", k->n_out);
 	k->out[k->n_out++] = *t;
@@ -121,7 +40,7 @@ static void flush(struct world *w)
 
 	for (unsigned i = 0; i < k->n_out; i++) {
 		const struct tx_segment *t = &k->out[i];
-		unsigned target = target_at(w, &t->tuple.dst);
+		unsigned target = referee_target(w, &t->tuple.dst);
 		uint32_t mss = t->gso_size ? t->gso_size : MAX(t->len, 1u);
 		struct tx_segment piece;
 
@@ -220,7 +139,7 @@ static void op_watch(void *arg, uint64_t id, const struct tuple *response)
 {
 	struct world *w = arg;
 
-	flow_of(w, &response->dst, target_at(w, &response->src))->id = id;
+	referee_watched(w, id, response);
 	op_order(arg, id, response, true);
 }
 
@@ -229,51 +148,14 @@ static void op_unwatch(void *arg, uint64_t id, const struct tuple *response)
 	op_order(arg, id, response, false);
 }
 
-/* What the target sends must be acknowledged within the delay of an ACK. */
-static void judge_acks(struct world *w)
-{
-	for (struct flow_state *f = w->copy.flow; f->used; f++)
-		if (f->owes && w->now > f->owes_since + ACK_DELAY + WHEEL_TICK_NS)
-			fail(w, "the target's bytes below %u were not acknowledged for %.3f ms",
-			     f->owed - f->irs, (double)(w->now - f->owes_since) / 1e6);
-}
-
-/* Response @r was given to the engine: must it acknowledge something? */
-static void expect_ack(struct world *w, const struct response *r)
-{
-	struct flow_state *f = w->copy.flow;
-	uint32_t end = r->seq + r->len + !!(r->flags & TCPF_FIN);
-	const struct session *s;
-
-	while (f->used && f->id != r->id)
-		f++;
-	if (!f->used)
-		return;
-	f->heard_at = w->now;
-	if (!(r->flags & TCPF_ACK) || r->flags & (TCPF_RST | TCPF_SYN) || !seq_ge(r->ack, f->una))
-		return;
-	f->una = r->ack;
-	s = engine_find(w->copy.e, &(struct flow_key){ .client = f->source,
-						       .online = w->online,
-						       .target = (uint16_t)f->target });
-	if (!s || session_id(s) != r->id || !(session_events(s) & EV_ESTABLISHED) ||
-	    session_events(s) & EV_ENDED)
-		return;
-	if (end == r->seq || seq_le(end, f->acked) || f->owes)
-		return;
-	f->owes = true;
-	f->owes_since = w->now;
-	f->owed = end;
-}
-
 static void deliver(struct world *w, const struct response *r)
 {
 	if (w->trace)
 		trace(w, "  response to session %llx: flags %02x ack %u seq %u len %u win %u merged %u",
 		      (unsigned long long)r->id, r->flags, r->ack, r->seq, r->len, r->window, r->merged);
 	w->copy.last_input = w->now;
+	referee_response(w, r);
 	engine_response(w->copy.e, r, w->now);
-	expect_ack(w, r);
 	leave(w);
 }
 
@@ -323,22 +205,9 @@ static void response_arrives(struct world *w, void *arg, uint64_t epoch)
 /* A target's packet, on its way to the assistant. */
 void target_output(struct target_host *h, const struct segment *g)
 {
-	struct flow_state *f = flow_of(h->w, &g->tuple.dst, h->index);
 	struct world *w = h->w;
 
-	trace_segment(w, "  target", g, f->irs, f->iss);
-	if (g->flags & TCPF_SYN) {
-		f->scale = g->opt.has_wscale ? g->opt.wscale : 0;
-		f->irs = g->seq;
-		f->has_edge = false;
-	}
-	if (!(g->flags & TCPF_RST)) {
-		uint32_t edge = g->ack + ((uint32_t)g->window << (g->flags & TCPF_SYN ? 0 : f->scale));
-
-		if (!f->has_edge || seq_gt(edge, f->edge))
-			f->edge = edge;
-		f->has_edge = true;
-	}
+	referee_target_sent(w, h->index, g);
 	link_send(w, &w->copy.to_assistant[h->index], h, g, NULL, 0);
 }
 
@@ -372,7 +241,9 @@ static void engine_time(struct world *w, void *arg, uint64_t n)
 	if (w->copy.timer_at != n)
 		return;
 	w->copy.timer_at = 0;
+	w->copy.advancing = true;
 	engine_advance(w->copy.e, w->now);
+	w->copy.advancing = false;
 	leave(w);
 }
 
@@ -386,7 +257,7 @@ static void leave(struct world *w)
 		engine_check(k->e);
 	if (w->day)
 		day_check(w);
-	judge_acks(w);
+	referee_step(w);
 	if (w->now == k->last_time) {
 		if (++k->same_time_steps > 20000)
 			fail(w, "%u steps without the time going on", k->same_time_steps);
@@ -410,10 +281,11 @@ static void leave(struct world *w)
 	}
 }
 
-void copy_captured(struct world *w, struct segment *g)
+void copy_captured(struct world *w, struct conn *c, struct segment *g)
 {
 	struct flow_key key = { .client = g->tuple.src, .online = g->tuple.dst };
 
+	referee_told(w, c, g);
 	w->copy.last_input = w->now;
 	for (unsigned i = 0; i < w->copy.n_targets; i++) {
 		key.target = (uint16_t)i;
@@ -493,9 +365,7 @@ static void op_ended(void *arg, const struct session *s, enum session_outcome o)
 	struct world *w = arg;
 
 	w->sum_ended[o]++;
-	for (struct flow_state *f = w->copy.flow; f->used; f++)
-		if (f->id == session_id(s))
-			f->owes = false;
+	referee_ended(w, session_id(s), o);
 	trace(w, "session %llx ends: %s", (unsigned long long)session_id(s), session_outcome_name(o));
 }
 
@@ -517,6 +387,7 @@ void copy_start(struct world *w)
 {
 	struct copy *k = &w->copy;
 
+	referee_begin(w);
 	/* it begins with the capture: what is silent is counted from then on */
 	k->e = engine_new(&k->cfg, k->blind ? &ops_blind : &ops_asking, w, MAX(w->now, w->capture.from));
 	if (!k->e)
@@ -534,6 +405,7 @@ void copy_cut_channel(struct world *w)
 	struct copy *k = &w->copy;
 
 	trace(w, "the channel is cut");
+	referee_channel_cut(w);
 	k->channel_epoch++;
 	k->channel_up = false;
 	k->n_watched = k->n_early = k->n_backlog = 0;
@@ -579,4 +451,5 @@ void copy_free(struct world *w)
 		if (w->heap[i].fn == response_arrives || w->heap[i].fn == order_arrives)
 			free(w->heap[i].arg);
 	engine_free(w->copy.e);
+	referee_free(w);
 }

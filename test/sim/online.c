@@ -86,7 +86,7 @@ static void capture_now(struct world *w, struct conn *c, const struct segment *c
 			tcp_options_syn_build(options, g.opt.mss, g.opt.has_wscale ? g.opt.wscale : -1,
 					      g.opt.has_sack_permitted, g.opt.has_ts, g.opt.tsval);
 	}
-	copy_captured(w, &g);
+	copy_captured(w, c, &g);
 }
 
 static void capture_late(struct world *w, void *arg, uint64_t n)

@@ -460,6 +460,7 @@ int main(int argc, char **argv)
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	signal(SIGABRT, aborted);
 	signal(SIGILL, aborted);
+	signal(SIGSEGV, aborted);
 	signal(SIGALRM, aborted);
 	for (int i = 1; i < argc; i++) {
 		if (!strcmp(argv[i], "--seed") && i + 1 < argc && sscanf(argv[i + 1], "%llu", &from) == 1)

@@ -175,6 +175,9 @@ struct conn {
 	/* capture */
 	bool old;                           /* began before the capture */
 	uint64_t captured_at[MAX_REQUESTS]; /* ns, first byte of each request; 0: not yet */
+	struct told *told;                  /* referee.h: what the engine was told of it */
+	unsigned n_told, told_size;
+	unsigned begun[2]; /* by target: what was told up to the last SYN that began a session */
 	void *late;
 	struct segment gro;
 	bool gro_pending;
@@ -235,6 +238,7 @@ struct target_host {
 	struct served *all;
 	struct objections bad;
 	uint64_t resets_sent;
+	uint64_t heard_at; /* ns, when the engine heard of it last */
 };
 void target_input(struct target_host *h, const uint8_t *ip, uint32_t ip_len);
 void target_output(struct target_host *h, const struct segment *g); /* copy.c: to the assistant */
@@ -268,17 +272,6 @@ struct held {
 	struct segment g;
 	uint64_t until;
 };
-struct flow_state { /* what was emitted for a session, by source and target */
-	struct endpoint source;
-	unsigned target;
-	uint32_t iss, irs, ts, edge;
-	uint8_t scale;
-	uint64_t ts_at, heard_at; /* ns, when ts was emitted, when the target was heard last */
-	bool has_ts, has_edge, used, owes;
-	uint64_t id, owes_since;   /* ns; with owes: the target's bytes below owed wait for an
-				    acknowledgment */
-	uint32_t owed, una, acked; /* una, acked: highest acknowledgments of the target and of the session */
-};
 struct copy {
 	struct engine *e;
 	struct engine_config cfg;
@@ -301,14 +294,15 @@ struct copy {
 	uint64_t batch;        /* ns */
 	uint32_t mtu;
 	unsigned emitted_now;
-	struct flow_state flow[256];
+	struct replica *replica; /* referee.h; the last one is unused */
+	bool advancing;          /* inside engine_advance() */
 	uint64_t step, check_every, timer_at;
 	unsigned same_time_steps;
 	uint64_t last_time;
 	uint64_t last_input; /* ns, newest thing that the engine was told */
 };
 void copy_start(struct world *w);
-void copy_captured(struct world *w, struct segment *g);
+void copy_captured(struct world *w, struct conn *c, struct segment *g);
 void copy_capture_lost(struct world *w);
 void copy_cut_channel(struct world *w);
 void copy_restore_channel(struct world *w);
@@ -317,6 +311,18 @@ void copy_free(struct world *w);
 void to_target_input(struct world *w, void *to, const struct segment *g, const uint8_t *ip, uint32_t ip_len);
 void to_assistant_input(struct world *w, void *to, const struct segment *g, const uint8_t *ip,
 			uint32_t ip_len);
+
+/* referee.c: what the engine is told, does and hears */
+void referee_begin(struct world *w);
+void referee_told(struct world *w, struct conn *c, const struct segment *g);
+void referee_watched(struct world *w, uint64_t id, const struct tuple *response);
+void referee_emitted(struct world *w, const struct tx_segment *t);
+void referee_target_sent(struct world *w, unsigned target, const struct segment *g);
+void referee_response(struct world *w, const struct response *a);
+void referee_step(struct world *w); /* a call into the engine is over */
+void referee_ended(struct world *w, uint64_t id, enum session_outcome o);
+void referee_channel_cut(struct world *w);
+void referee_free(struct world *w);
 
 /* online.c: client, online server, capture */
 struct capture {
