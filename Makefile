@@ -273,7 +273,7 @@ fuzz: $(addprefix build/fuzz/,$(fuzz_names))
 # Each for so many seconds, from nothing; what it finds is left below build/fuzz.
 FUZZ_SECONDS ?= 5
 fuzz-run: $(addprefix fuzz-run-,$(fuzz_names))
-fuzz-run-%: build/fuzz/%
+$(addprefix fuzz-run-,$(fuzz_names)): fuzz-run-%: build/fuzz/%
 	@rm -rf $<.corpus && mkdir $<.corpus
 	@$< -max_total_time=$(FUZZ_SECONDS) -print_final_stats=1 -artifact_prefix=$<. $<.corpus >$<.log 2>&1 || \
 		{ tail -n 40 $<.log; exit 1; }

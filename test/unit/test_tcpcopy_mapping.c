@@ -63,7 +63,7 @@ static void a_client_stays_one_client(void **state)
 {
 	const struct config c = config_with("192.0.2.0/24");
 	struct mapping *m = mapping_new(&c, &alone, 0, &key);
-	struct endpoint first, source;
+	struct endpoint first = { 0 }, source;
 	unsigned addresses = 1;
 
 	(void)state;
