@@ -156,14 +156,14 @@ const char *decline_text(enum decline d);
  * name, text.
  */
 #define REFUSALS(X)                                                                                          \
-	X(SEQUENCE, sequence, "outside of the window that the server can have offered")                      \
+	X(SEQUENCE, sequence, "outside any window that the server can have offered")                         \
 	X(NO_ACK, no_ack, "no ACK flag")                                                                     \
-	X(ACK, ack, "it acknowledges what was never sent, or what was acknowledged long ago")                \
-	X(PAWS, paws, "its timestamp is older than what the server had seen (RFC 7323 PAWS)")                \
-	X(RST, rst, "a reset beside RCV.NXT: answered by a challenge ACK (RFC 5961)")                        \
+	X(ACK, ack, "acknowledges what was never sent, or was acknowledged long ago")                        \
+	X(PAWS, paws, "older timestamp than the server had seen (RFC 7323 PAWS)")                            \
+	X(RST, rst, "a reset not at RCV.NXT, answered with a challenge ACK (RFC 5961)")                      \
 	X(UNPROVED, unproved, "of a connection that the online server is not known to have")                 \
-	X(OPTION, option, "a source route, or an authentication option that was not agreed")                 \
-	X(SYN, syn, "a SYN inside a connection: answered by a challenge ACK (RFC 5961)")
+	X(OPTION, option, "a source route, or an authentication option that was not agreed on")              \
+	X(SYN, syn, "a SYN inside a connection, answered with a challenge ACK (RFC 5961)")
 
 enum refusal {
 #define X(id, name, text) REFUSAL_##id,

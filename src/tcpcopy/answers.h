@@ -4,9 +4,9 @@
 #include "io/host/online.h"
 #include "session/session.h"
 
-/* Questions of the engine about the online server's sockets, and who answers them; see answers.c. */
+/* The engine's open questions about the online server's sockets; see answers.c. */
 struct answers {
-	struct online *online; /* NULL: it cannot be asked */
+	struct online *online; /* NULL: the online server cannot be asked */
 	unsigned n;
 	struct {
 		uint64_t question;
@@ -14,12 +14,13 @@ struct answers {
 	} open[QUESTIONS_MOST];
 };
 
-/* The engine asks: ops->online_ask. */
+/* Keep the question number @question about the connection of *key, for ops->online_ask. Asks nobody yet. */
 void answers_ask(struct answers *a, uint64_t question, const struct flow_key *key);
 
+/* Look up all that was asked, and give the answers to the engine. @now: ns. See answers_give(). */
 void answers_give_all(struct answers *a, struct engine *e, uint64_t now);
 
-/* Answer everything that was asked. To be called when a call of the engine has returned. @now: ns. */
+/* The same, at little cost if nothing was asked. Call it when a call of the engine has returned. @now: ns. */
 static inline void answers_give(struct answers *a, struct engine *e, uint64_t now)
 {
 	if (a->n)

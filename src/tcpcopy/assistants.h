@@ -9,8 +9,8 @@ struct pipeline;
 
 /*
  * The assistants as a return path (returns.h): the connections of one worker to all workers of all
- * assistants. They are made at the start and made again within a second whenever one is lost. All calls are
- * the worker's thread's.
+ * assistants. They are made at the start, and made again within a second whenever one is lost. Only the
+ * worker's thread may call these functions.
  */
 struct assistants;
 
@@ -19,19 +19,32 @@ struct assistants_counters {
 	struct msg_loss remote; /* sums over assistants and connections */
 };
 
-/* @p: whose worker this is, and who is told by the functions of returns.h. NULL if memory ran out. */
+/*
+ * Begin to connect to all assistants of *c, for worker @worker (from 0) in @base's loop. @p is told with the
+ * functions of returns.h; nothing happens before the loop runs. NULL if out of memory. *c must outlive it.
+ */
 struct assistants *assistants_new(struct event_base *base, const struct config *c, unsigned worker,
 				  struct pipeline *p);
-void assistants_free(struct assistants *a); /* says BYE to all; @a may be NULL */
 
-/* Ask for the responses of session @id, whose tuple is @response (src: the target), or ask for no more. */
+/* Say BYE to all, close the connections and free them. @a may be NULL. */
+void assistants_free(struct assistants *a);
+
+/*
+ * Ask for the responses of the session @id, whose tuple is *response (src: the target), on each assistant's
+ * worker that will see them. A connection that cannot take this is given up and made again.
+ */
 void assistants_watch(struct assistants *a, uint64_t id, const struct tuple *response);
+
+/* Ask for no more responses of the session @id, whose tuple is *response. */
 void assistants_unwatch(struct assistants *a, uint64_t id, const struct tuple *response);
 
-/* How many assistants_watch() that can wait may follow now: none while an output is far behind. */
+/* How many calls of assistants_watch() that can wait may follow now: none while an output is far behind. */
 unsigned assistants_room(const struct assistants *a);
 
-unsigned assistants_up(const struct assistants *a); /* assistants whose workers are all connected */
+/* How many assistants are connected with all of their workers. */
+unsigned assistants_up(const struct assistants *a);
+
+/* The counters since the start. They last as long as @a. */
 const struct assistants_counters *assistants_counters(const struct assistants *a);
 
 #endif

@@ -16,17 +16,23 @@ struct batch {
 	struct response response[RESPONSES_MOST];
 };
 
-/* @s is copied, its payload not: that must stay until batch_run(). */
+/*
+ * Add the captured segment *s with the key *k. *s is copied; its payload is not, and must stay until
+ * batch_run(). If the batch is full, which several rules for one packet can cause, it is run first. @now: ns.
+ */
 void batch_add(struct batch *b, struct engine *e, struct answers *a, const struct flow_key *k,
 	       const struct segment *s, uint64_t now);
 
 /*
- * Give all of it to the engine, in order; what it asks at one segment is answered before the next. @now: ns.
+ * Give all segments to the engine, in order. What the engine asks at one segment is answered before the next.
+ * @now: ns.
  */
 void batch_run(struct batch *b, struct engine *e, struct answers *a, uint64_t now);
 
-/* The same for responses. True: no more has room before batch_run_responses(). */
+/* Add the response *r, which is copied. Returns true if the batch is now full: call batch_run_responses(). */
 bool batch_add_response(struct batch *b, const struct response *r);
+
+/* Give all responses to the engine, in order, and answer what it asks. @now: ns. */
 void batch_run_responses(struct batch *b, struct engine *e, struct answers *a, uint64_t now);
 
 #endif

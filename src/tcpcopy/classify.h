@@ -5,26 +5,25 @@
 #include "packet/parse.h"
 #include "tcpcopy/config/config.h"
 
-/* Where a parsed segment went from classification. One table: field, text. */
+/* What classification did with a parsed segment. One table: field, text. */
 #define CLASSIFY_COUNTERS(X)                                                                                 \
 	X(no_rule, "TCP segments that match no -x rule")                                                     \
 	X(loopback_source, "segments from 127.0.0.0/8 or ::1, addresses that cannot leave a host (see -c)")  \
-	X(foreign,                                                                                           \
-	  "segments that the host only forwards: not to an address of its own, and no -x names theirs")      \
+	X(foreign, "segments that this host only forwards, to an address that no -x names")                  \
 	X(given, "segments that match a rule, given to the session engine")                                  \
 	X(given_again, "of these, given once more for another rule")
 
 struct classify_counters {
-	uint64_t parse[PARSE_REASON_COUNT]; /* packets by what parsing said; PARSE_OK included */
+	uint64_t parse[PARSE_REASON_COUNT]; /* packets by parse result, PARSE_OK included */
 #define X(field, text) uint64_t field;
 	CLASSIFY_COUNTERS(X)
 #undef X
 };
 
 /*
- * The rules that segment @s (client -> online) is for: their indices into @rule, at most CONFIG_MAX_RULES.
- * @local: the host's addresses; NULL: all count as such. @now: ns. Returns how many; reasons for none are
- * counted.
+ * Find the rules that match the segment *s (client -> online server) and write their indices to @rule.
+ * @local: this host's addresses; NULL: all addresses count as such. @now: ns. Returns how many rules match.
+ * If none does, the reason is counted in *n.
  */
 unsigned classify(const struct config *c, struct local *local, struct classify_counters *n,
 		  const struct segment *s, uint64_t now, unsigned rule[CONFIG_MAX_RULES]);

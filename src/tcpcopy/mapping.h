@@ -13,22 +13,26 @@
 struct mapping;
 
 /*
- * Returns the mapping of worker @worker of @spread, which goes by the source port when there is a pool. NULL
- * if memory ran out. @c and @spread must outlive it; @key is copied. It belongs to its worker's thread.
+ * The mapping of worker @worker (from 0) of @spread, which goes by the source port if there is a pool. *c and
+ * *spread must outlive it; *key is copied. It belongs to its worker's thread. NULL if out of memory.
  */
 struct mapping *mapping_new(const struct config *c, const struct fanout *spread, unsigned worker,
 			    const struct siphash_key *key);
-void mapping_free(struct mapping *m); /* @m may be NULL */
+
+/* Free the mapping and all claims. @m may be NULL. */
+void mapping_free(struct mapping *m);
 
 /*
- * Claims an address and port for a new session and returns true, with the endpoint (port in host byte order)
- * in *@source; or returns false if every address of the pool is taken for this target or memory ran out. The
- * caller gives it back by mapping_give() when the session is gone.
+ * Claim an address and port for the new session *k. Returns true and sets *@source (port in host byte order);
+ * or returns false if every address of the pool is taken for this target, or memory ran out. The caller gives
+ * the claim back with mapping_give() when the session is gone.
  */
 bool mapping_take(struct mapping *m, const struct flow_key *k, struct endpoint *source);
+
+/* Give back the claim of the session *k on *source, which mapping_take() has returned. */
 void mapping_give(struct mapping *m, const struct flow_key *k, const struct endpoint *source);
 
-/* To be called once a second: gives memory back to the kernel that a burst of sessions has left. */
+/* Return memory that a burst of sessions has left to the kernel. Call it about once a second. */
 void mapping_trim(struct mapping *m);
 
 #endif

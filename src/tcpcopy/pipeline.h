@@ -17,93 +17,105 @@
 struct event_base;
 struct event;
 
-/*
- * One worker: capture, classify, session, inject, and the way back. Everything in it belongs to this worker
- * alone.
- */
+/* One worker: capture, classification, sessions, injection, and the way back. No other worker touches it. */
 struct pipeline {
 	const struct config *config;
 	struct event_base *base;
-	struct fanout spread; /* of connections over workers; ours are those of ... */
-	unsigned worker;      /* ... this one */
+	struct fanout spread; /* of connections over the workers */
+	unsigned worker;      /* the number of this one, from 0 */
 	struct source *source[CONFIG_MAX_INTERFACES];
 	struct event *readable[CONFIG_MAX_INTERFACES];
-	uint64_t taken_until[CONFIG_MAX_INTERFACES]; /* ns: what each captured before has been taken */
-	uint64_t newest;                             /* ns, capture time of what was taken last */
+	/* ns; everything that was captured before this was taken from the source */
+	uint64_t taken_until[CONFIG_MAX_INTERFACES];
+	uint64_t newest; /* ns, capture time of the packet that was taken last */
 	unsigned n_sources;
 	struct sink *sink;
-	struct event *routing;  /* the sink hears of changes; NULL: it does not listen */
-	struct source *replies; /* what the online server says; see replies.h */
-	struct event *replying; /* some has come */
+	struct event *routing;  /* routing has changed, for the sink; NULL: it does not follow routing */
+	struct source *replies; /* what the online server sends; see replies.h */
+	struct event *replying; /* it has sent something */
 	bool said_unproved[CONFIG_MAX_RULES];
 	struct event *second; /* once a second */
-	uint64_t drops_known; /* packets that the kernel dropped, as the engine knows */
-	unsigned mtu_changes; /* of the sink's, those that the engine knows */
+	uint64_t drops_known; /* packets dropped by the kernel that the engine has been told of */
+	unsigned mtu_changes; /* the value of the sink's counter that the engine has been told of */
 	struct assistants *assistants;
 	struct mapping *mapping;
 	struct answers answers;  /* to the engine's questions */
-	struct local *local;     /* the host's addresses; NULL: not known, then all are */
+	struct local *local;     /* this host's addresses; NULL: not known, so every address counts as one */
 	struct event *addresses; /* they have changed */
 	struct engine *engine;
 	struct event *timer;
 	uint64_t timer_at; /* ns, what the timer event is set to; UINT64_MAX: off */
-	uint64_t now;      /* ns, of the batch in hand */
+	uint64_t now;      /* ns, of the present batch */
 	struct classify_counters classified;
 	struct batch batch;   /* captured, on the way to the engine */
-	struct flow_key last; /* what was captured last; client port 0: nothing */
+	struct flow_key last; /* of the segment that was captured last; client port 0: there was none */
 	struct stray_counters strays;
 	void (*started)(const char *failed, void *arg); /* the first round of connections is over */
 	void *started_arg;
 };
 
 /*
- * Open everything but the sources that needs privilege, and build the stages of worker @worker. 0, or -1
- * with the reason in @err. On failure call pipeline_close() as well.
+ * Build the stages of worker @worker (from 0) in @base's loop, and open everything that needs privilege,
+ * except for the sources. *c must outlive it. Returns 0, or -1 with the reason in @err. Call pipeline_close()
+ * in either case.
  */
 int pipeline_open(struct pipeline *p, const struct config *c, const struct fanout *spread, unsigned worker,
 		  struct event_base *base, char *err, size_t err_size);
-/* Put the stages into the event loop. -1: out of memory. */
+
+/*
+ * Add the stages to the event loop, and begin to connect to the assistants. Returns 0, or -1 if out of
+ * memory.
+ */
 int pipeline_start(struct pipeline *p);
-/* An event: take what the source with descriptor @fd has; -1: what any has. */
+
+/* An event callback: take what the source with the descriptor @fd has; -1: what any source has. */
 void pipeline_readable(int fd, short what, void *pipeline);
-/* An event: take what the online server has said. */
+
+/* An event callback: take what was captured of the online server's own segments. */
 void pipeline_replies(int fd, short what, void *pipeline);
-/* Take what all sources have: what a worker that never sleeps does between the turns of its loop. */
+
+/* Take what all sources have. A worker that never sleeps does this between the turns of its loop. */
 void pipeline_idle(void *pipeline);
-/* Take nothing more, reset what is open on the targets. The counters stay readable. */
+
+/* Capture no more, and reset what is open on the targets. The counters can still be read. */
 void pipeline_stop(struct pipeline *p);
-/* Say BYE to the assistants, close everything. */
+
+/* Say BYE to the assistants, and close everything. */
 void pipeline_close(struct pipeline *p);
 
 /* Between the files of the pipeline. */
 
-/* pipeline.c, which also has the functions of returns.h: an event, the engine's next deadline has come. */
+/*
+ * pipeline.c, which also has the functions of returns.h: an event callback, when something is due in the
+ * engine.
+ */
 void pipeline_timer(int fd, short what, void *pipeline);
 
-/*
- * pipeline_engine.c
- *
- * What the engine wants; each @arg is the pipeline.
- */
+/* pipeline_engine.c: the actions of the engine. Each @arg is the pipeline. */
 extern const struct engine_ops pipeline_ops;
-/* Give the engine the responses that were collected, at the time of now. */
+
+/* pipeline_engine.c: give the engine the responses that were collected, with the time p->now. */
 void pipeline_give_responses(struct pipeline *p);
+
 /*
- * At the end of a batch: give the engine the responses, and what it waits for: answers and room. Returns when
- * it is to be called next; ns, UINT64_MAX: not by the time.
+ * pipeline_engine.c, at the end of a batch: give the engine the responses, and what it waits for, which is
+ * answers and room. Returns when something is due in it (ns), or UINT64_MAX if nothing is.
  */
 uint64_t pipeline_settle(struct pipeline *p);
 
 /*
- * pipeline_host.c
- *
- * Let the sink hear of changes of routing, and the engine of packets that the kernel dropped. -1: out of
- * memory.
+ * pipeline_host.c: let the sink follow changes of routing, and tell the engine of packets that the kernel
+ * dropped. Returns 0, or -1 if out of memory.
  */
 int pipeline_watch_host(struct pipeline *p);
-/* @n packets of source @i were taken and given to the engine: how far have all sources come? */
+
+/*
+ * pipeline_host.c: @n packets of source @i were taken and given to the engine. Tell the engine up to which
+ * capture time it now has everything from all sources.
+ */
 void pipeline_progress(struct pipeline *p, unsigned i, unsigned n);
-/* Tell the engine the MTUs of its targets when they have changed, unless -M says what they are. */
+
+/* pipeline_host.c: if the MTUs of the targets have changed, tell the engine, unless -M sets them. */
 void pipeline_follow_mtu(struct pipeline *p);
 
 #endif

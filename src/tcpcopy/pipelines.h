@@ -6,11 +6,11 @@
 
 struct mailbox;
 
-/* The pipelines of all workers, opened and closed together. All calls are the main thread's. */
+/* The pipelines of all workers, opened and closed together. Only the main thread may call these functions. */
 struct pipelines {
 	struct workers *workers;
 	struct fanout spread;
-	unsigned count;       /* that pipeline_close() is to be called for */
+	unsigned count;       /* pipelines that were opened, and have to be closed */
 	struct mailbox *news; /* to the main thread: how the start goes */
 	unsigned up;
 	bool told;
@@ -20,21 +20,25 @@ struct pipelines {
 };
 
 /*
- * Open a pipeline for each of @w, which has not been started; what one of them lacks, the program lacks. Both
- * must outlive them. 0; or -1 with the reason in @err, and pipelines_close() is still to be called.
+ * Open a pipeline for each worker of @w, which have not been started. If one of them cannot be opened, all of
+ * it fails. *c and @w must outlive the pipelines. Returns 0, or -1 with the reason in @err. Call
+ * pipelines_close() in either case.
  */
 int pipelines_open(struct pipelines *p, const struct config *c, struct workers *w, char *err,
 		   size_t err_size);
 
 /*
- * Put the pipelines into their workers' loops and start these. @started is called by @base's loop, once: when
- * all workers have reached all assistants, or with the reason as soon as one has not. 0, or -1 with @err.
+ * Start the pipelines and their workers. @started is called once, from @base's loop: with NULL when all
+ * workers have reached all assistants, or with the reason as soon as one of them has failed. Returns 0, or -1
+ * with words in @err.
  */
 int pipelines_start(struct pipelines *p, struct event_base *base,
 		    void (*started)(const char *failed, void *arg), void *arg, char *err, size_t err_size);
 
-/* Reset what is open on the targets, end the threads. The counters stay readable. */
+/* Reset what is open on the targets, and end the threads. The counters can still be read. */
 void pipelines_stop(struct pipelines *p);
+
+/* Say BYE to the assistants, and close all pipelines. The workers are not running. */
 void pipelines_close(struct pipelines *p);
 
 #endif

@@ -5,16 +5,18 @@
 #include "tcpcopy/config/config.h"
 
 /*
- * A tcpcopy that replicates and never hears an answer says once in the log which hop is broken. On
+ * A tcpcopy that replicates but never receives a response logs once which hop is broken. All of it belongs to
  * the main thread.
  */
 struct diagnosis;
 
 /*
- * Open what needs privilege; nothing happens before @base's loop runs. All must outlive it. NULL:
- * cannot be, and then there is none.
+ * Open what needs privilege. Nothing happens before @base's loop runs. *c, @w and @base must outlive it.
+ * Returns NULL if it cannot be opened; then there is no diagnosis.
  */
 struct diagnosis *diagnosis_open(const struct config *c, struct workers *w, struct event_base *base);
+
+/* Close everything and free @d, which may be NULL. */
 void diagnosis_close(struct diagnosis *d);
 
 #endif

@@ -5,7 +5,7 @@
 #include "channel/conn.h"
 #include "tcpcopy/config/config.h"
 
-/* The parts of check_main(), of which the self-diagnosis (diagnosis.c) has some; for this folder alone. */
+/* The parts of check_main(), for this folder alone. The self-diagnosis (diagnosis.c) uses some of them. */
 
 struct event;
 struct event_base;
@@ -32,42 +32,73 @@ struct checking {
 	bool has_client;        /* a request was captured */
 	struct endpoint client; /* its sender */
 	struct check_assistant assistant[CONFIG_MAX_ASSISTANTS];
-	/* check_live.c: */
+	/* live.c: */
 	struct sink *sink;
-	struct event *routing; /* the sink hears of changes */
+	struct event *routing; /* routing has changed, for the sink */
 	struct probe *probe;   /* the latest */
 	void (*connected)(struct checking *k);
 	void (*probed)(struct checking *k);
 };
 
-/* Checks, in the order of their table. check_host.c: this host. */
+/*
+ * The checks, as struct check.run, in the order of their table. Each prints its findings; @arg is a struct
+ * checking.
+ */
+
+/* host.c: may this process capture and send? */
 void check_permissions(struct check_report *r, void *arg);
+
+/* host.c: are the interfaces up that are captured on? */
 void check_interfaces(struct check_report *r, void *arg);
+
+/* host.c: can the kernel capture and inject as configured? Opens the sockets, and closes them again. */
 void check_kernel(struct check_report *r, void *arg);
+
+/* host.c: are there enough descriptors, memory and buffer? */
 void check_limits(struct check_report *r, void *arg);
+
+/* host.c: do netfilter and conntrack let the copies pass? */
 void check_netfilter(struct check_report *r, void *arg);
+
+/* host.c: which offloads are enabled? They do not matter, and people have to be told so. */
 void check_offloads(struct check_report *r, void *arg);
 
-/* check_requests.c: does what is to be replicated come by here? */
+/* requests.c: do the requests arrive at this host? Captures for at most 2 s. Sets k->client. */
 void check_requests(struct check_report *r, void *arg);
+
+/* requests.c: do the addresses of -c fit the clients that are connected? */
 void check_pool(struct check_report *r, void *arg);
 
-/* check_way.c: to the targets and assistants */
+/* way.c: is there a route to each target? */
 void check_route(struct check_report *r, void *arg);
+
+/* way.c: does each assistant answer? Leaves the connections open for the probe. */
 void check_assistants(struct check_report *r, void *arg);
 
-/*
- * check_live.c: what a probe stands on. Open the sink, which needs privilege; 0, or -1 with @err.
- * Connect the assistants: @connected is called when each is, or is not (k->assistant). Probe the target
- * of a rule: @probed is called when k->probe has its result; false: no memory. Close it all.
- */
-int check_live_open(struct checking *k, char *err, size_t err_size);
-void check_live_connect(struct checking *k, void (*connected)(struct checking *k));
-bool check_live_any_up(const struct checking *k);
-bool check_live_probe(struct checking *k, unsigned rule, void (*probed)(struct checking *k));
-void check_live_close(struct checking *k);
-
-/* check_probe.c: does a connection come about? */
+/* run_probe.c: does a live probe of each target come back? */
 void check_probe(struct check_report *r, void *arg);
+
+/* What a probe needs (live.c). */
+
+/* Open the sink, which needs privilege. Returns 0, or -1 with words in @err. */
+int check_live_open(struct checking *k, char *err, size_t err_size);
+
+/*
+ * Begin to connect to all assistants. @connected is called from the loop, once, when it is known of each
+ * whether it could be reached; see k->assistant.
+ */
+void check_live_connect(struct checking *k, void (*connected)(struct checking *k));
+
+/* Is any assistant connected? */
+bool check_live_any_up(const struct checking *k);
+
+/*
+ * Begin to probe the target of rule @rule (its index). @probed is called from the loop when k->probe has its
+ * result. Returns false if out of memory.
+ */
+bool check_live_probe(struct checking *k, unsigned rule, void (*probed)(struct checking *k));
+
+/* Close the connections and the sink, and free the probe. Does nothing if nothing is open. */
+void check_live_close(struct checking *k);
 
 #endif

@@ -10,9 +10,9 @@
 struct event_base;
 
 /*
- * One synthetic connection to a target by the way that copies take, to see which hop of it is
- * broken. Never more than one SYN for each source, except that an answered one is confirmed by its
- * repetition; never data.
+ * One synthetic connection to a target on the path that copies take, to see which hop of it is broken. There
+ * is at most one SYN from each source, except that an answered one is repeated to confirm it, and never any
+ * data.
  */
 struct probe;
 
@@ -23,20 +23,20 @@ struct probe_way {
 	const struct config *config;
 	const struct endpoint *target;
 	struct endpoint source; /* port 0: there is none, only the ordinary connection is tried */
-	/* To every assistant that is connected. */
+	/* Send *m to every assistant that is connected. */
 	void (*send)(void *arg, const struct message *m);
-	/* It is over; the probe is free to go. */
+	/* The probe is over, and may be freed. */
 	void (*done)(void *arg);
 	void *arg;
 };
 
-/* What became of it. */
+/* What a probe has seen. */
 struct probe_result {
 	struct endpoint target, source;
-	bool sent;               /* the kernel took the SYN */
+	bool sent;               /* the kernel accepted the SYN */
 	enum sink_error refused; /* not sent: why */
-	bool by_raw;             /* everything went by raw sockets */
-	bool ack_refused;        /* so did an ACK, and it was refused */
+	bool by_raw;             /* everything went through raw sockets */
+	bool ack_refused;        /* and so did an ACK, but the kernel refused it */
 	bool answered, reset;    /* a SYN-ACK, or a reset, came back over the channel */
 	bool torn;               /* the connection was gone a moment after the SYN-ACK */
 	uint64_t round_trip;     /* ns, of the SYN */
@@ -49,34 +49,42 @@ struct probe_result {
 	int plain_error;        /* REACH_FAILED: errno */
 	struct addr plain_by;   /* REACH_REFUSED: whose ICMP */
 	struct addr plain_source;
-	bool plain_covered;    /* its answer came to an assistant */
-	bool tried_near, near; /* with the assistant's own address as the source: was it answered? */
-	bool near_same_link;   /* target and assistant are neighbours of this host on one link */
+	bool plain_covered;    /* the answer to it arrived at an assistant */
+	bool tried_near, near; /* a SYN from the assistant's own address: was it tried, and answered? */
+	bool near_same_link;   /* target and assistant are neighbours of this host on the same link */
 };
 
-/* NULL: no memory. Nothing happens before the event loop runs. */
+/*
+ * Begin a probe. *way is copied; what it points to must outlive the probe. Nothing happens before the event
+ * loop runs. NULL if out of memory.
+ */
 struct probe *probe_start(const struct probe_way *way);
+
+/* End the probe, if it is not over, and free it. @p may be NULL. */
 void probe_free(struct probe *p);
+
+/* What the probe has seen so far. It is complete when done() is called, and lasts as long as @p. */
 const struct probe_result *probe_result(const struct probe *p);
 
-/* A record came over the channel. False: it is not the probe's. */
+/* Take the record *r, which came over the channel. Returns false if it does not belong to the probe. */
 bool probe_response(struct probe *p, const struct response *r);
-/* The answer of assistant @assistant (index of -s) to a PROBE. */
+
+/* Take the answer of the assistant with the index @assistant in -s to a PROBE. */
 void probe_findings(struct probe *p, unsigned assistant, const struct msg_findings *f);
 
-/* Is this id one of a probe, never of a session? */
+/* Is @id the id of a probe? No session ever has such an id. */
 static inline bool probe_is_id(uint64_t id)
 {
 	return (uint32_t)id == UINT32_MAX;
 }
 
 /*
- * A source port for a probe that speaks for the client @a: from 5001 to 9999, below what operating
- * systems give to their clients, and not one for which @in_use says yes.
+ * A source port (host byte order) for a probe: from 5001 to 9999, below those that operating systems give to
+ * their clients, and one for which @in_use returns false, unless it returns true for all of them.
  */
 uint16_t probe_port(bool (*in_use)(void *arg, uint16_t port), void *arg);
 
-/* The verdict: which hop is broken, and what to type. Pure. */
+/* Conclude from *r which hop is broken and what to type, and put that into *out. Pure. */
 void probe_diagnose(struct check_result *out, const struct probe_result *r, const struct config *c);
 
 #endif

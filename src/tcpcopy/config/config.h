@@ -11,8 +11,8 @@
 #include "packet/addr.h"
 
 /*
- * What the command line says, checked and resolved: names are addresses, durations ns, nothing left
- * to parse.
+ * What the command line says, checked and resolved: names have become addresses, durations ns, and nothing is
+ * left to parse.
  */
 #define CONFIG_MAX_RULES 64
 #define CONFIG_MAX_ASSISTANTS 16
@@ -21,9 +21,9 @@
 #define CONFIG_FILTER_SIZE 16384 /* enough for config_capture_filter(), whatever the rules */
 
 /*
- * One -x element: [online-address:]online-port-target-address:target-port. A rule without an online
- * address is for the requests of its target's address family only, so an IPv4 and an IPv6 rule may
- * share a port.
+ * One element of -x: [online-address:]online-port-target-address:target-port. A rule without an online
+ * address matches only requests of its target's address family, so an IPv4 and an IPv6 rule may share a port.
+ * Ports are in host byte order.
  */
 struct rule {
 	bool has_online_addr;
@@ -83,21 +83,28 @@ struct config {
 };
 
 /*
- * Parse and check everything that can be known without privilege and without traffic. Blocks while
- * names are resolved. Returns -1: *c is filled and the program goes on; else the status to exit
- * with: 0 after -h or -v, 2 after an error, of which one line was printed to stderr.
+ * Parse the command line into *c, and check everything that can be known without privilege and without
+ * traffic. Blocks while names are resolved. Returns -1 if the program has to go on; else the status to exit
+ * with: 0 after -h or -v, 2 after an error, which has been printed to stderr as one line.
  */
 int config_parse(struct config *c, int argc, char **argv);
 
-/* The capture filter for the rules and -F as pcap-filter(7) text. Returns -1 if @size is too small
- * (CONFIG_FILTER_SIZE never is). */
+/*
+ * Write the capture filter for the rules and -F into @out, as pcap-filter(7) text. Returns 0, or -1 if @size
+ * is too small, which CONFIG_FILTER_SIZE never is.
+ */
 int config_capture_filter(const struct config *c, char *out, size_t size);
 
-/* Writes @p as it is typed, 192.0.2.0/24 or 2001:db8::/64, into @buf. Returns @buf. */
 #define PREFIX_TEXT_LEN (ADDR_TEXT_LEN + 4)
+
+/*
+ * Write *p into @buf as it is typed, 192.0.2.0/24 or 2001:db8::/64. PREFIX_TEXT_LEN fits all. Returns @buf.
+ */
 char *config_prefix_format(char *buf, size_t size, const struct prefix *p);
 
-/* Print the block of facts of the start to the log. */
+/*
+ * Log the facts of the start: the rules, what is captured and how, where copies and responses go, the limits.
+ */
 void config_log_facts(const struct config *c);
 
 #endif

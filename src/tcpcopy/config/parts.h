@@ -4,23 +4,31 @@
 #include "base/util.h"
 #include "tcpcopy/config/config.h"
 
-/* The parts of config_parse(), for this folder alone; the fuzzer calls them one by one. */
+/*
+ * The parts of config_parse(), for this folder alone; the fuzzer calls them one by one. Those that return
+ * words return NULL on success, or else what is wrong, for the middle of a message, as args_option.set()
+ * does.
+ */
 
 /*
- * The three lists. @list is the value as typed, its elements are appended to *c; may be called
- * again for a further option. Names are resolved, so rules and assistants may block. NULL, or what is
- * wrong in words for the middle of a message, as args_option.set() returns them. A assistant without a
- * port gets port 0.
+ * Append the rules of @list, the value of -x as typed, to *c. May be called again for another option. Names
+ * are resolved, which may block.
  */
 const char *config_add_rules(struct config *c, const char *list);
+
+/* The same for the assistants of -s. An assistant without a port gets the port 0. */
 const char *config_add_assistants(struct config *c, const char *list);
+
+/* The same for the addresses of -c. There are no names among them. */
 const char *config_add_pool(struct config *c, const char *list);
 
-/* HOST or HOST:PORT, as one element of the lists above; without a port it is 0. */
+/* Parse HOST or HOST:PORT, as an element of -s, into *e. Without a port it is 0. Names are resolved. */
 const char *config_parse_endpoint(struct endpoint *e, const char *text);
 
-/* Does the configuration make sense as a whole, and on this host? 0; or 2 (usage error), and stderr
- * says why. */
+/*
+ * Does the configuration make sense as a whole, and on this host? Returns 0; or 2, the status to exit with,
+ * after a line on stderr that says why not.
+ */
 int config_check(const struct config *c);
 
 #endif

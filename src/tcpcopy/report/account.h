@@ -130,18 +130,22 @@ struct account {
 	uint64_t taken[FANOUT_MAX_WORKERS]; /* sessions opened and joined by each */
 };
 
+/* Make *a the sum of no worker. */
 void account_init(struct account *a);
+
 /*
- * Add what @pipeline has counted to @sum, a struct account. On the thread that it belongs to; see
- * workers_collect().
+ * Add what @pipeline, a struct pipeline, has counted to @sum, a struct account. Call it on the pipeline's own
+ * thread; see workers_collect().
  */
 void account_collect(void *pipeline, void *sum);
+
+/* Add the account *one to *sum. */
 void account_add(struct account *sum, const struct account *one);
 
 /*
- * What the kernel's counters of drops do not show: bytes that were not captured although the client sent
- * them, since later ones were captured (and often because the online server said that it had them). In
- * packets, as many as such bytes mostly fill.
+ * Loss that the kernel's counters do not show: bytes that the client must have sent, because later ones were
+ * captured, and often because the online server said that it has them. The number of packets is what so many
+ * bytes usually fill.
  */
 struct account_loss {
 	uint64_t bytes, packets; /* the packets are an estimate */
@@ -149,6 +153,7 @@ struct account_loss {
 	uint64_t upstream;
 	uint64_t per_million; /* of the client's data segments */
 };
+/* What was never captured, from the rows of *a. */
 struct account_loss account_loss(const struct account *a);
 
 #endif

@@ -3,14 +3,15 @@
 
 #include "tcpcopy/report/report.h"
 
-/* Inside of the reports; shared by report.c and json.c alone. */
+/* The inside of the reports, shared only by report.c and json.c. */
 struct report {
 	struct reporter reporter;
 	const struct config *config;
 	struct workers *workers;
-	struct account now, since; /* the newest, and the one that rates are counted from */
+	struct account now, since; /* the newest, and the one from which rates are measured */
 };
 
+/* The report that has the reporter @r as its head. */
 static inline struct report *report_of(struct reporter *r)
 {
 	return CONTAINER_OF(r, struct report, reporter);
@@ -23,6 +24,7 @@ struct report_rates {
 	struct hist lag;                                   /* of the segments sent meanwhile */
 };
 
+/* Fill *out with the rates between the two accounts. */
 void report_rates(const struct report *r, struct report_rates *out);
 
 /* Reasons for what was not replicated, the most frequent first. */
@@ -32,9 +34,10 @@ struct report_reason {
 	const struct engine_example *example; /* NULL: none is kept */
 };
 #define REPORT_MAX_REASONS (OUTCOME_COUNT + DECLINE_COUNT)
+/* Fill @out with the reasons that have occurred, the most frequent first. Returns how many there are. */
 unsigned report_reasons(const struct report *r, struct report_reason out[REPORT_MAX_REASONS]);
 
-/* The `json` of struct reporter_ops. */
+/* The `json` of struct reporter_ops: adds everything that tcpcopy's JSON has to @all. Returns 0, or -1. */
 int report_json(struct reporter *r, struct json_t *all);
 
 #endif

@@ -5,7 +5,10 @@
 #include "tcpcopy/report/account.h"
 #include "program/workers.h"
 
-/* What tcpcopy says of itself while it works. @c and @w must outlive it. NULL: out of memory. */
+/*
+ * The reporter of tcpcopy, for frame_report(). *c and @w, whose objects are pipelines, must outlive it. NULL
+ * if out of memory.
+ */
 struct reporter *report_new(const struct config *c, struct workers *w);
 
 #endif
