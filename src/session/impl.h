@@ -208,6 +208,7 @@ struct session {
 	 */
 	uint64_t hole_proof;
 	uint32_t client_ack; /* highest seen */
+	uint32_t flow_label; /* newest */
 
 	/* towards the target (RFC 9293 3.3.1 names) */
 	uint32_t snd_una, snd_nxt, snd_wnd, snd_wl1, snd_wl2;
@@ -252,7 +253,6 @@ struct session {
 	bool ack_now : 1, psh_seen : 1, tlp_armed : 1, tlp_out : 1, syn_resent : 1, syn_timed_out : 1,
 		has_turn_ack : 1, watched : 1, has_source : 1, has_server_irs : 1, waits_for_proof : 1,
 		joinable : 1;
-	uint32_t flow_label;
 	struct syn_options *syn; /* of the replicated SYN, until it is answered */
 };
 
