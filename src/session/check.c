@@ -108,6 +108,17 @@ static void check_session(const struct engine *e, const struct session *s, uint6
 	check_queue(e, s, bytes);
 }
 
+/* All that a target calls backed off are sessions of its own that wait for it. */
+static void check_target(const struct engine *e, unsigned target)
+{
+	const struct session *before = NULL;
+
+	for (const struct session *s = e->target[target].backed_off; s; before = s, s = s->backoff_next) {
+		assert(session_by_id(e, s->id) == s && s->key.target == target && s->backoff_prev == before);
+		assert(!(s->events & EV_ENDED) && timer_on(s, TIMER_RTX));
+	}
+}
+
 void engine_check(const struct engine *e)
 {
 	const struct engine_counters *n = &e->n;
@@ -134,6 +145,8 @@ void engine_check(const struct engine *e)
 			turns_waiting += q->turn;
 		check_session(e, s, &bytes);
 	}
+	for (unsigned t = 0; t < e->n_targets; t++)
+		check_target(e, t);
 	for (int o = 0; o < OUTCOME_COUNT; o++) {
 		ended += n->ended[o];
 		lost += n->lost_by_outcome[o];

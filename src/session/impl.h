@@ -173,13 +173,13 @@ struct session {
 	struct table_node by_key; /* in the flow table, unless a newer one of its key has its place */
 	struct flow_key key;
 	uint64_t id;
-	struct wheel_node node;         /* armed for the earliest of deadline[] */
-	uint64_t deadline[TIMER_COUNT]; /* ns; 0: off */
-	struct endpoint source;         /* towards the target */
-	struct session *pred, *succ;    /* sessions of the same key: older, newer */
-	struct session *backoff_next, **backoff_pprev;
-	uint32_t events;                  /* EV_, changed by session_event() only */
-	enum session_outcome outcome : 8; /* valid with EV_ENDED; with EV_CUT the one to come */
+	struct wheel_node node;                      /* armed for the earliest of deadline[] */
+	uint64_t deadline[TIMER_COUNT];              /* ns; 0: off */
+	struct endpoint source;                      /* towards the target */
+	struct session *pred, *succ;                 /* sessions of the same key: older, newer */
+	struct session *backoff_next, *backoff_prev; /* in its target's list; both NULL: alone, or in none */
+	uint32_t events;                             /* EV_, changed by session_event() only */
+	enum session_outcome outcome : 8;            /* valid with EV_ENDED; with EV_CUT the one to come */
 
 	/*
 	 * the client's stream: in order from SND.UNA on (its head may be partly acknowledged) to stream.nxt
@@ -423,7 +423,7 @@ void loss_send(struct engine *e, struct session *s, uint64_t now);    /* retrans
 uint32_t loss_window(const struct session *s); /* bytes of new data that the congestion window allows */
 void loss_rearm(struct engine *e, struct session *s, uint64_t now);
 void loss_target_alive(struct engine *e, struct target *t, uint64_t now);
-void loss_backoff_unlink(struct session *s);
+void loss_backoff_unlink(struct engine *e, struct session *s);
 void loss_free(struct engine *e, struct session *s);
 
 /* client.c */

@@ -144,7 +144,7 @@ void session_free(struct engine *e, struct session *s)
 	timer_off_all(e, s);
 	question_withdraw_all(e, s);
 	unwatch(e, s);
-	loss_backoff_unlink(s);
+	loss_backoff_unlink(e, s);
 	if (s->has_source && e->ops->source_give)
 		e->ops->source_give(e->arg, &s->key, &s->source);
 	/* an older one that still works must be found by whoever uses the port next */
@@ -295,6 +295,7 @@ void session_end(struct engine *e, struct session *s, enum session_outcome o, ui
 	queue_drop(e, s);
 	e->n.lost_by_outcome[o] += e->n.lost_bytes - lost;
 	loss_free(e, s);
+	loss_backoff_unlink(e, s);
 	timer_off_all(e, s);
 	timer_set(e, s, TIMER_LIFE, now + (s->events & EV_STARTED ? LINGER : 0));
 	e->trim_at = MIN(e->trim_at, now + TRIM_PERIOD);

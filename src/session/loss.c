@@ -32,24 +32,33 @@ void loss_rtt_sample(struct session *s, uint64_t rtt)
 	s->srtt = MAX(s->srtt, 1);
 }
 
-void loss_backoff_unlink(struct session *s)
+static bool backed_off(const struct target *t, const struct session *s)
 {
-	if (!s->backoff_pprev)
+	return s->backoff_prev || t->backed_off == s;
+}
+
+void loss_backoff_unlink(struct engine *e, struct session *s)
+{
+	struct target *t = session_target(e, s);
+
+	if (!backed_off(t, s))
 		return;
-	*s->backoff_pprev = s->backoff_next;
+	if (s->backoff_prev)
+		s->backoff_prev->backoff_next = s->backoff_next;
+	else
+		t->backed_off = s->backoff_next;
 	if (s->backoff_next)
-		s->backoff_next->backoff_pprev = s->backoff_pprev;
-	s->backoff_pprev = NULL;
+		s->backoff_next->backoff_prev = s->backoff_prev;
+	s->backoff_next = s->backoff_prev = NULL;
 }
 
 static void backoff_link(struct target *t, struct session *s)
 {
-	if (s->backoff_pprev)
+	if (backed_off(t, s))
 		return;
 	s->backoff_next = t->backed_off;
-	s->backoff_pprev = &t->backed_off;
 	if (s->backoff_next)
-		s->backoff_next->backoff_pprev = &s->backoff_next;
+		s->backoff_next->backoff_prev = s;
 	t->backed_off = s;
 }
 
@@ -67,7 +76,7 @@ void loss_target_alive(struct engine *e, struct target *t, uint64_t now)
 
 		if (at == now + REVIVE_AT_ONCE * REVIVE_APART)
 			return; /* its next sign of life helps the next ones */
-		loss_backoff_unlink(s);
+		loss_backoff_unlink(e, s);
 		s->backoff = 0;
 		if (timer_on(s, TIMER_RTX))
 			timer_set(e, s, TIMER_RTX, at);
@@ -86,7 +95,7 @@ static uint64_t rto_base(const struct session *s)
 	return MAX(s->srtt + MAX(4 * s->rttvar, MIN(4 * s->srtt, RTO_FLOOR)), RTO_FLOOR);
 }
 
-static uint64_t rto(const struct engine *e, struct session *s, uint64_t now)
+static uint64_t rto(struct engine *e, struct session *s, uint64_t now)
 {
 	struct target *t = session_target(e, s);
 	bool alive = t->last_heard && now - t->last_heard < ALIVE_WITHIN;
@@ -99,7 +108,7 @@ static uint64_t rto(const struct engine *e, struct session *s, uint64_t now)
 	if (value > RTO_CAP_ALIVE)
 		backoff_link(t, s);
 	else
-		loss_backoff_unlink(s);
+		loss_backoff_unlink(e, s);
 	return value;
 }
 
@@ -111,7 +120,7 @@ void loss_rearm(struct engine *e, struct session *s, uint64_t now)
 	s->tlp_armed = false;
 	if (s->snd_una == s->snd_nxt) {
 		timer_off(s, TIMER_RTX);
-		loss_backoff_unlink(s);
+		loss_backoff_unlink(e, s);
 		return;
 	}
 	time_out = rto(e, s, now);
