@@ -1,11 +1,10 @@
 /*
  * The capture sources of one worker of intercept, one for each interface.
  *
- * In: names of interfaces and a filter. Out: packets, by the caller's function. Of a packet only
- * the headers are wanted, so the kernel cuts it to a few of the bytes that it would have to copy.
- * Both directions are captured: on a gateway responses come in and go out, on the target itself
- * they only go out. A turn of the loop takes a bounded number of packets from each interface, so
- * that the channel is never starved.
+ * In: names of interfaces and a filter. Out: packets, through the caller's function. Only the headers of a
+ * packet are needed, so the kernel copies no more than its first SNAPLEN bytes. Both directions are captured:
+ * on a gateway the responses come in and go out, on the target itself they only go out. A turn of the loop
+ * takes a bounded number of packets from each interface, so that the channel is never starved.
  */
 #include "intercept/captures.h"
 
@@ -19,8 +18,8 @@
 
 #define SNAPLEN 192u /* Ethernet, IPv6 with some extension headers, TCP with all options */
 #define PACKETS_AT_ONCE 256u
-#define RING_BYTES (16u << 20)   /* of all interfaces and workers together: some 50000 headers */
-#define BUFFER_BYTES (16u << 20) /* of each interface, all workers together */
+#define RING_BYTES (16u << 20)   /* all interfaces and workers together: about 50000 headers */
+#define BUFFER_BYTES (16u << 20) /* of one interface, all workers together */
 
 struct one {
 	struct captures *all;

@@ -14,10 +14,10 @@
 #define CONFIG_MAX_ALLOW 256
 
 struct config {
-	struct run_config run; /* the options that both programs have */
+	struct run_config run; /* the options that both programs share */
 	char interfaces[CONFIG_MAX_INTERFACES][16];
 	unsigned n_interfaces;
-	const char *filter;                  /* of -F; NULL: what tcpcopy announces */
+	const char *filter;                  /* -F; NULL: the targets that the tcpcopys announce */
 	struct addr binds[CONFIG_MAX_BINDS]; /* none: all addresses, IPv4 and IPv6 */
 	unsigned n_binds;
 	uint16_t port;
@@ -29,8 +29,8 @@ struct config {
 };
 
 /*
- * Fill *c from the command line. Returns -1 when the program is to go on, else its exit status (0
- * after -h and -v, 2 after an error, which has been printed).
+ * Fills *@c from the command line. Returns -1 if the program is to go on, else its exit status: 0 after -h
+ * and -v, 2 after an error, which has been printed.
  */
 int config_parse(struct config *c, int argc, char **argv);
 

@@ -6,9 +6,9 @@
  *                                          +- watch <------+
  *                                               +-> announce -> filter of the captures, guard
  *
- * One loop, one thread; there are as many of this as workers. In: packets and messages. Out: records.
- * Nothing that comes in is sent on as a packet: this host is a black hole; blackhole.c and guard.c see to
- * it that its kernel is one, too.
+ * Each worker has one loop, one thread and one of these pipelines. In: packets and messages. Out: records. No
+ * packet that comes in is sent on: this host is a black hole, and blackhole.c and guard.c see to it that its
+ * kernel is one, too.
  */
 #include "intercept/pipeline.h"
 
@@ -25,7 +25,7 @@
 
 #define TICK_S 1
 
-/* Before any target is known everything may be a response; afterwards only what a target sent. */
+/* Until a target is known, any segment may be a response; after that, only the segments of targets. */
 static void without_owner(struct pipeline *p, const struct segment *s)
 {
 	const struct targets *t = &p->announce.targets;

@@ -19,11 +19,14 @@ struct event_base;
 struct event;
 struct pipelines;
 
-/* Everything that a running intercept has. pipeline.c says in which order its parts are called. */
+/*
+ * Everything that one worker of a running intercept has. pipeline.c shows the order in which its parts are
+ * called.
+ */
 struct pipeline {
 	const struct config *config;
-	struct pipelines *all; /* of all workers, and ... */
-	unsigned worker;       /* ... whose this one is */
+	struct pipelines *all; /* those of all workers */
+	unsigned worker;       /* the index of this one */
 	struct siphash_key key;
 	struct stats stats;
 	struct captures *captures;
@@ -38,12 +41,25 @@ struct pipeline {
 	struct event *tick;
 };
 
-/* The stages of one worker in @base, with captures that have no source yet. NULL: no memory. */
+/*
+ * The stages of one worker, in the event loop @base. Its captures have no sources yet. @c and @admission must
+ * outlive it; the caller sets `all` and `worker`. Returns NULL if memory ran out.
+ */
 struct pipeline *pipeline_new(struct event_base *base, const struct config *c, struct admission *admission);
-/* A segment that another worker captured; see struct raw_packet for the last two. */
+/*
+ * Processes a captured segment: its record goes to the owner of its watch, or it waits for a WATCH. @ifindex
+ * and @pkttype are those of its struct raw_packet. Call this in the worker's own thread.
+ */
 void pipeline_segment(struct pipeline *p, const struct segment *s, int ifindex, uint8_t pkttype);
-/* Take what is captured: what a worker that never sleeps does between the turns of its loop. */
+/*
+ * Reads what has been captured. A worker that never sleeps (--busy-poll) calls this between the turns of its
+ * loop.
+ */
 void pipeline_idle(void *pipeline);
+/*
+ * Saves the state of --state, tells the clients that intercept is stopping, and frees everything. NULL: no
+ * effect.
+ */
 void pipeline_close(struct pipeline *p);
 
 #endif

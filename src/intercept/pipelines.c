@@ -1,23 +1,24 @@
 /*
  * The pipelines of all workers of intercept - theory of operation
  *
- * A worker is a thread with an event loop and a pipeline: sockets in the fan-out group of each
- * interface, watches, segments that wait for one, connections of tcpcopys. The kernel spreads
- * responses over the workers (io/fanout), HELLO tells tcpcopys how, and each of them watches a
- * session at the worker that sees its responses, on a connection of its own. So a response goes its
- * way within one thread.
+ * A worker is a thread with an event loop and a pipeline: sockets in the fan-out group of each interface,
+ * watches, segments that wait for their WATCH, connections of tcpcopys. The kernel spreads responses over the
+ * workers (io/capture/fanout.h), and HELLO tells the tcpcopys how. A tcpcopy has a connection to every
+ * worker, and watches a session at the worker that captures its responses. So a response stays within one
+ * thread.
  *
- * Worker 0 listens for all. What else crosses from one thread to another goes by its mailbox and is
+ * Worker 0 listens for all. Whatever else crosses from one thread to another goes through a mailbox and is
  * rare:
  *   - accepted connections, to the worker that they are for;
- *   - segments that the kernel gave to another worker than fanout_worker() names: those with IPv6
- *     extension headers in front of TCP, whose ports the program does not look for;
- *   - everything for connections that know nothing of workers: they are worker 0's, the other
- *     workers hand over to it what they have no watch for, and it tells them their targets. What
- *     worker 0 has no watch for either goes back, and waits for its WATCH where it belongs.
+ *   - segments that the kernel gave to another worker than fanout_worker() names: those with IPv6 extension
+ *     headers in front of TCP, because the kernel's program does not look behind these for the ports;
+ *   - everything for connections that do not know about workers: worker 0 serves them. The other workers
+ *     hand over to it the segments that they have no watch for, and it tells them the targets. A segment
+ *     that worker 0 has no watch for either goes back, and waits for its WATCH at the worker where it
+ *     belongs.
  *
  * Workers must not wait for anything but packets, so the main thread does what may take long: it writes the
- * files of --state, looks whether the kernel forwards, and talks to the guard's helper.
+ * files of --state, checks whether the kernel forwards, and talks to the guard's helper.
  */
 #include "intercept/pipelines.h"
 
@@ -64,7 +65,7 @@ static int open_captures(struct pipelines *all, struct config *c, char *err, siz
 	return captures_open(list, &all->spread, c, filter, err, err_size);
 }
 
-/* One of an intercept before: to the worker that its target's responses come to. */
+/* An orphan of an earlier intercept goes to the worker that captures its target's responses. */
 static void add_orphan(const struct orphan *x, void *arg)
 {
 	struct pipelines *all = arg;

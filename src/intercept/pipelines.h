@@ -13,29 +13,35 @@ struct pipeline;
 struct raw_packet;
 
 /*
- * Open everything, with a pipeline for each of @w, which has not been started. Work that may wait for the
- * kernel or the disk goes to the main thread's loop, @base. All three must outlive the pipelines;
- * interfaces that @c leaves open are filled in. @where says where the channel listens. NULL with words in
- * @err.
+ * Opens everything, with a pipeline for each worker of @w, which must not have been started. Work that may
+ * wait for the kernel or the disk is done in the main thread's loop, @base. @c, @w and @base must outlive the
+ * pipelines. If @c names no interfaces, it gets those of this host. @where gets the endpoints that the
+ * channel listens on, as text. Returns NULL with a message for the user in @err.
  */
 struct pipelines *pipelines_open(struct config *c, struct workers *w, struct event_base *base, char *where,
 				 size_t where_size, char *err, size_t err_size);
 /* Did @base's loop end because intercept cannot go on? The log says why. */
 bool pipelines_failed(const struct pipelines *p);
-void pipelines_close(struct pipelines *p); /* stopped; NULL: nothing */
+/* Closes and frees everything. Call this when the workers have been stopped. @p may be NULL. */
+void pipelines_close(struct pipelines *p);
+
+/* What workers tell each other. A worker calls these in its own thread, with its own pipeline as @from. */
 
 /*
- * What workers tell each other, from their own threads.
- *
- * Give the segment @s (of @raw) to the worker that has its session, if that is another one; true
- * if so.
+ * Gives the segment @s, parsed from @raw, to the worker that has its session. False: that is @from's worker
+ * itself. True: it is another one; if that is overloaded, the segment is lost and counted.
  */
 bool pipelines_hand_over(struct pipeline *from, const struct segment *s, const struct raw_packet *raw);
-/* An accepted connection, for worker @to. False: that has too much to do. */
+/*
+ * Gives the accepted connection @fd of @client to worker @to. False: there is no such worker, or it is
+ * overloaded; @fd is still the caller's.
+ */
 bool pipelines_hand_connection(struct pipeline *from, unsigned to, int fd, const struct endpoint *client);
-/* A connection that does not spread its WATCHes comes (@n 1) or goes (-1). */
+/* A connection that does not spread its WATCHes over the workers has come up (@n 1) or ended (@n -1). */
 void pipelines_count_plain(struct pipeline *from, int n);
-/* One of these has announced @e, or takes it back: the other workers let it through, too. */
+/*
+ * Such a connection has announced the target @e (@use), or has ended; the other workers must capture @e, too.
+ */
 void pipelines_announce(struct pipeline *from, const struct endpoint *e, bool use);
 
 #endif

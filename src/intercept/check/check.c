@@ -1,9 +1,9 @@
 /*
  * intercept --check - theory of operation
  *
- * In: the configuration of a real start. Out: lines on stdout and an exit status. It may run beside an
- * intercept that works: what that one is using is no finding. Whether responses arrive at all cannot be seen
- * from here alone; that is what the probe of tcpcopy --check is for.
+ * In: the configuration of a real start. Out: lines on stdout and an exit status. It may run beside a working
+ * intercept; the port that this one listens on is then no finding. Whether responses arrive at all cannot be
+ * seen from here alone; the probe of tcpcopy --check finds that out.
  */
 #include "intercept/check/check.h"
 
@@ -81,7 +81,7 @@ bool check_filter_passes(const char *filter, const struct endpoint *from, const 
 	return passes;
 }
 
-/* Ports that no service has in common: a filter that passes all of them does not look at the port. */
+/* No one service uses all these ports, so a filter that matches all of them does not look at the port. */
 static bool passes_any_port(const char *filter)
 {
 	static const uint16_t ports[] = { 1013, 20011, 36523, 50021 };

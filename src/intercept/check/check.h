@@ -4,13 +4,16 @@
 #include "intercept/config.h"
 
 /*
- * --check: look at everything that intercept needs to run by @c, say a line for each thing on
- * stdout, with its cure. @argv: as typed, for the cures. Returns the status to exit with: 1 when
- * something is broken, else 0.
+ * --check: examines everything that intercept needs in order to run with @c, and prints a line for each thing
+ * on stdout, with a cure where one is needed. @argv is the command line as it was typed; the cures quote it.
+ * Fills in the interfaces of @c if it names none. Returns the exit status: 1 if something is broken, else 0.
  */
 int check_main(struct config *c, char *const *argv);
 
-/* Does @filter (pcap-filter(7); NULL: of no kind) let pass what @from sends to @to? */
+/*
+ * Would the pcap filter @filter match a SYN-ACK from @from to @to? True as well if @filter is NULL or cannot
+ * be compiled.
+ */
 bool check_filter_passes(const char *filter, const struct endpoint *from, const struct endpoint *to);
 
 #endif

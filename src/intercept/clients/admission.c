@@ -1,10 +1,10 @@
 /*
  * Who may connect to intercept, and how many.
  *
- * In: the address of a connection that the kernel has accepted. Out: a verdict, before anything is
- * allocated for it. The addresses of all connections stand in one array; it is searched once a
- * connection, and short. Connections may end on another thread than they began on, so it has a
- * lock; no packet ever waits for it.
+ * In: the address of a connection that the kernel has accepted. Out: a verdict, before anything is allocated
+ * for the connection. One short array holds the addresses of all connections; it is searched once per
+ * connection. A connection may end in another thread than it began in, so a lock protects the array. No
+ * packet ever waits for the lock.
  */
 #include "intercept/clients/admission.h"
 

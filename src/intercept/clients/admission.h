@@ -7,8 +7,8 @@
 struct admission;
 
 #define ADMISSION_MAX 1024u            /* connections */
-#define ADMISSION_MAX_PER_ADDRESS 256u /* of one address */
-#define ADMISSION_MAX_GREETING 256u    /* without a HELLO yet; beyond, the oldest must go */
+#define ADMISSION_MAX_PER_ADDRESS 256u /* connections from one address */
+#define ADMISSION_MAX_GREETING 256u    /* connections without a HELLO yet; one more closes the oldest */
 
 enum admission_verdict {
 	ADMISSION_OK,
@@ -16,12 +16,20 @@ enum admission_verdict {
 	ADMISSION_FULL,    /* one of the limits */
 };
 
-/* @allow: none means everybody; must stay valid. NULL: no memory. */
+/*
+ * Admits addresses that one of the @n_allow prefixes of @allow contains, or all addresses if @n_allow is 0.
+ * @allow must stay valid. Returns NULL if memory ran out.
+ */
 struct admission *admission_new(const struct prefix *allow, unsigned n_allow);
+/* @a may be NULL. */
 void admission_free(struct admission *a);
 
-/* May one more come from @from? If so it counts until admission_leave(). */
+/*
+ * May one more connection come from @from? If the answer is ADMISSION_OK, the connection counts until
+ * admission_leave(). May be called from any thread.
+ */
 enum admission_verdict admission_enter(struct admission *a, const struct addr *from);
+/* A connection from @from that was admitted has ended. May be called from any thread. */
 void admission_leave(struct admission *a, const struct addr *from);
 
 #endif

@@ -1,14 +1,14 @@
 /*
  * Which worker is a new connection for?
  *
- * In: accepted sockets. Out: the same with the number of a worker, which they may have said by a PLACE
- * frame in front of all else (doc/PROTOCOL.md). The socket is handed on before any stream is made of
- * it, so nothing has to be moved between event loops, be it encrypted or not.
+ * In: accepted sockets. Out: the same sockets, each with the number of a worker. A client names its worker
+ * with a PLACE frame in front of everything else (doc/PROTOCOL.md); a client that sends none is for worker 0.
+ * The socket is handed on before a stream is made of it, so nothing has to move from one event loop to
+ * another, whether the channel is encrypted or not.
  *
- * The first bytes are looked at in the socket's own buffer. With SO_RCVLOWAT the socket is readable
- * when as many are there as PLACE has; whatever else a client may begin with is longer. Who says
- * nothing loses its place after the time that HELLO has, or sooner, when too many wait: the oldest
- * goes.
+ * The first bytes are peeked at in the socket's own buffer. SO_RCVLOWAT makes the socket readable when as
+ * many bytes are there as PLACE has; anything else that a client may begin with is longer. A client that says
+ * nothing is closed when the time for HELLO is over, or sooner if too many wait: then the oldest is closed.
  */
 #include "intercept/clients/arrivals.h"
 
@@ -25,7 +25,7 @@
 
 struct arrival {
 	struct arrivals *all;
-	struct arrival *prev, *next; /* in the order of their coming */
+	struct arrival *prev, *next; /* in order of arrival */
 	struct event *event;
 	int fd;
 	struct endpoint from;

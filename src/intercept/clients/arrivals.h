@@ -9,17 +9,25 @@ struct event_base;
 struct arrivals;
 
 struct arrivals_handler {
-	/* @fd is for @worker: 0 where nothing was said. It is the receiver's now. */
+	/*
+	 * The connection @fd from @from is for @worker (0 if it named none). @fd now belongs to the callee.
+	 */
 	void (*arrived)(int fd, const struct endpoint *from, unsigned worker, void *arg);
-	/* It ended, or said nothing in time, and was closed. */
+	/* The connection ended, or said nothing in time, and was closed. @why says which. */
 	void (*left)(const struct endpoint *from, const char *why, void *arg);
 };
 
-/* NULL: no memory. */
+/*
+ * @h and @arg must stay valid; @h's functions are called from @base's loop. Returns NULL if memory ran out.
+ */
 struct arrivals *arrivals_new(struct event_base *base, const struct arrivals_handler *h, void *arg);
-void arrivals_free(struct arrivals *a); /* closes those that wait; no handler is called */
+/* Closes the connections that still wait, without calling a handler. @a may be NULL. */
+void arrivals_free(struct arrivals *a);
 
-/* @fd is taken; a handler follows. */
+/*
+ * Takes the accepted connection @fd from @from. One of the handlers is called for it, once; that may be
+ * before this returns. May close the oldest connection that waits (ADMISSION_MAX_GREETING).
+ */
 void arrivals_add(struct arrivals *a, int fd, const struct endpoint *from);
 
 #endif

@@ -1,12 +1,14 @@
 /*
  * The connections of tcpcopy workers: listening, accepting, and their messages by kind.
  *
- * In: what the channel delivers. Out: calls of the pipeline's handlers. A client is allocated when
- * its socket is accepted and freed when the channel says that the connection is down; what the
- * pipeline and the relay hang on it is taken off by the pipeline's down() before. A fault of one
- * connection ends that one only. Who may come, and how many, is admission.c's. Who says no HELLO
- * loses its place after three seconds (channel/conn.c), or sooner, when too many are waiting like
- * that: the oldest goes, so that those who say nothing cannot keep out those who do.
+ * In: what the channel delivers. Out: calls of the pipeline's handlers. A client is allocated when its socket
+ * is accepted and freed when the channel says that the connection is down; before that, the pipeline's down()
+ * removes what the pipeline and the relay have attached to it. An error on one connection ends only that
+ * connection.
+ *
+ * admission.c decides who may connect, and how many may. A client that sends no HELLO is closed after three
+ * seconds (channel/conn.c), or sooner if too many are waiting like that: then the oldest is closed, so that
+ * silent clients cannot keep out the others.
  */
 #include "intercept/clients/clients.h"
 
@@ -28,7 +30,7 @@
 SANDBOX_CALLS("accept4");
 
 #define ACCEPT_AT_ONCE 64
-#define ACCEPT_PAUSE_S 1 /* when there are no descriptors left */
+#define ACCEPT_PAUSE_S 1 /* when the descriptors have run out */
 
 struct listener {
 	int fd;
@@ -134,7 +136,7 @@ static const struct channel_handler handler = {
 	.down = on_down,
 };
 
-/* New ones stand first in the list, so the oldest is the last. */
+/* The newest is first in the list, so the oldest is the last. */
 static void drop_oldest_greeting(struct clients *all)
 {
 	struct client *oldest = NULL;
@@ -162,12 +164,10 @@ static bool admit(struct clients *all, const struct endpoint *from)
 	if (verdict == ADMISSION_FOREIGN)
 		log_limited(LOGL_WARN, "connection from %s refused: not allowed by --allow", at);
 	else
-		log_limited(
-			LOGL_WARN,
-			"connection from %s refused: over the limit of %u connections from one address, or "
-			"%u "
-			"in total",
-			at, ADMISSION_MAX_PER_ADDRESS, ADMISSION_MAX);
+		log_limited(LOGL_WARN,
+			    "connection from %s refused: over the limit of %u connections from one address, "
+			    "or %u in total",
+			    at, ADMISSION_MAX_PER_ADDRESS, ADMISSION_MAX);
 	all->handler->refused(verdict == ADMISSION_FOREIGN, all->arg);
 	return false;
 }
@@ -273,7 +273,7 @@ static void on_resume(evutil_socket_t fd, short what, void *arg)
 		event_add(all->listeners[i].event, NULL);
 }
 
-/* 0, or errno. */
+/* Returns 0 or errno. */
 static int listen_on(struct clients *all, const struct endpoint *e, bool v6)
 {
 	const int on = 1;

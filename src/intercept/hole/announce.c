@@ -1,10 +1,10 @@
 /*
  * What follows from an announced target.
  *
- * In: uses and releases of endpoints by watches and connections. Out: the filter of the captures
- * and the elements of the guard's sets. A filter costs milliseconds, so new endpoints are gathered and
- * put in force once, at the end of the batch of messages that brought them. The guard takes endpoints
- * without waiting and repeats what fails; what it does not take is offered again each second.
+ * In: uses and releases of endpoints by watches and connections. Out: the filter of the captures and the
+ * elements of the guard's sets. To change a filter costs milliseconds, so new endpoints are gathered and put
+ * into force once, at the end of the batch of messages that brought them. The guard takes endpoints without
+ * waiting and repeats what fails; an endpoint that it does not take is offered again every second.
  */
 #include "intercept/hole/announce.h"
 

@@ -5,23 +5,35 @@
 #include "intercept/hole/guard.h"
 #include "intercept/hole/targets.h"
 
-/* The targets that tcpcopys announced, and what follows from them: the capture filter, where -F
- * gives none, and the guard's drops. */
+/*
+ * The targets that the tcpcopys have announced to one worker, and what follows from them: the capture filter,
+ * unless -F gives one, and the guard's drops.
+ */
 struct announce {
 	struct targets targets;
 	bool own_filter;           /* no -F */
 	struct captures *captures; /* not owned */
 	struct guard *guard;       /* NULL: none; not owned */
-	bool silent;               /* another worker says it in the log */
-	bool stale;                /* the filter is behind the targets */
-	bool unguarded;            /* so is the guard */
+	bool silent;               /* another worker logs the change */
+	bool stale;                /* the filter lags behind the targets */
+	bool unguarded;            /* the guard lags behind the targets */
 };
 
+/*
+ * The target @e has one more user: a watch, or a connection that announced it. announce_apply() must follow.
+ */
 void announce_use(struct announce *a, const struct endpoint *e);
+/* A user of @e has ended, at @now (ns, CLOCK_MONOTONIC). @e stays a target for TARGETS_LINGER_NS. */
 void announce_release(struct announce *a, const struct endpoint *e, uint64_t now);
-/* Put what is new in force: after a batch of announcements, before captures are read again. */
+/*
+ * Puts new targets into force: offers them to the guard and replaces the capture filter. Call this after a
+ * batch of announcements, before packets are read again. A failure is logged.
+ */
 void announce_apply(struct announce *a);
-/* Once a second: remove targets that have had no users for long, and repeat what failed. */
+/*
+ * Call this once a second: removes targets that have had no users for TARGETS_LINGER_NS, and repeats what
+ * failed.
+ */
 void announce_expire(struct announce *a, uint64_t now);
 
 #endif

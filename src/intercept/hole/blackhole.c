@@ -1,14 +1,14 @@
 /*
  * Is this host a black hole for what is not addressed to it?
  *
- * The target's responses are addressed to the clients and only pass by here. If the kernel
- * forwarded them, the clients would answer segments of connections they do not have by RST, and end
- * the replicated sessions. In: the names of the capturing interfaces. Out: the kernel's own
- * switches, as they stand in /proc of this network namespace.
+ * The target's responses are addressed to the clients, and the network routes them to this host. If this
+ * host's kernel forwarded them, they would reach the clients; these would answer segments of connections that
+ * they do not have with RSTs, which end the replicated sessions. In: the names of the capturing interfaces.
+ * Out: the kernel's switches, read from /proc in this network namespace.
  *
- * For IPv4 the switch of the interface that a packet arrives on decides (net.ipv4.ip_forward only
- * sets them all). For IPv6 it is the one of "all", or, from Linux 6.17 on, force_forwarding of the
- * interface. Nothing is forwarded from loopback.
+ * For IPv4 the switch of the interface that a packet arrives on decides (net.ipv4.ip_forward only sets all of
+ * them). For IPv6 it is the switch of "all" or, since Linux 6.17, force_forwarding of the interface. Nothing
+ * is forwarded from loopback.
  */
 #include "intercept/hole/blackhole.h"
 
@@ -18,7 +18,7 @@
 #include "program/log.h"
 #include "program/sandbox.h"
 
-/* The switches are looked at for as long as we run. */
+/* The switches are read again and again while intercept runs. */
 SANDBOX_CALLS("openat");
 
 static bool is_on(const char *family, const char *interface, const char *name)
@@ -36,7 +36,7 @@ static bool is_on(const char *family, const char *interface, const char *name)
 	return c != EOF && c != '0';
 }
 
-/* One switch: the path below conf/ that is read, and what switches it off. */
+/* Looks at one switch, conf/@conf/@name. @cure: the argument for sysctl(8) that switches it off. */
 static bool leaks(const char *family, const char *conf, const char *name, const char *interface,
 		  const char *cure, char *why, size_t size)
 {

@@ -18,7 +18,7 @@ struct helper;
  */
 struct guard;
 
-/* Can there be a guard on this host? If not, @why says why. */
+/* Can this host have a guard? If not, @why gets the reason, as part of a message for the user. */
 bool guard_possible(char *why, size_t size);
 
 /*
@@ -42,7 +42,7 @@ bool guard_add(struct guard *g, const struct endpoint *e);
 /* Is the guard in force? False if its helper has ended, or @g is NULL. May be called from any thread. */
 bool guard_holds(struct guard *g);
 
-/* Remove the table. Call this when @base's loop has ended. */
+/* Removes the table and frees @g. Call this when @base's loop has ended. @g may be NULL. */
 void guard_close(struct guard *g);
 
 #endif

@@ -1,10 +1,10 @@
 /*
  * Which endpoints are targets?
  *
- * In: the sources of WATCH and TARGET messages. Out: whether a segment's source is a target, so
- * that an unowned segment is worth holding or counting as lost; and, for a start without -F, the
- * capture filter. An endpoint counts its users and stays for a minute without any, so that the
- * filter, which costs a compilation, does not come and go with short connections.
+ * In: the sources of WATCH and TARGET messages. Out: whether a segment's source is a target, so that a
+ * segment without an owner is worth holding or counting as lost; and, without -F, the capture filter. An
+ * endpoint counts its users and stays for a minute without any: the filter has to be compiled, and should not
+ * change with every short connection.
  */
 #include "intercept/hole/targets.h"
 
@@ -14,7 +14,7 @@
 
 #include "base/util.h"
 
-/* Index of the first that is not before @e. */
+/* The index of the first target that is not before @e. */
 static unsigned lower_bound(const struct targets *t, const struct endpoint *e)
 {
 	unsigned lo = 0, hi = t->count;
@@ -96,7 +96,7 @@ static size_t append(char *buf, size_t n, const char *fmt, ...)
 	return more < 0 ? n : n + (size_t)more;
 }
 
-/* Ports alone; everything TCP where even those are too many. */
+/* A filter by port alone; if there are too many ports, too, one that matches all TCP. */
 static char *ports_filter(const struct targets *t, char *buf)
 {
 	uint16_t ports[TARGETS_FILTER_PAIRS];

@@ -9,32 +9,40 @@
 
 /* Endpoints that the connected tcpcopys have announced as targets. */
 #define TARGETS_MAX 4096u
-#define TARGETS_FILTER_PAIRS 64u /* up to here the filter names address and port */
-#define TARGETS_LINGER_NS                                                                                    \
-	(60 * NS_PER_SEC) /* an endpoint without a watch is kept so long: last retransmissions */
+/* The filter names address and port of so many targets; with more of them it names only their ports. */
+#define TARGETS_FILTER_PAIRS 64u
+/* An endpoint without users is kept for so long, because the target may still retransmit. */
+#define TARGETS_LINGER_NS (60 * NS_PER_SEC)
 
 struct target {
 	struct endpoint endpoint;
-	unsigned users;   /* watches, and connections that announced it by TARGET: not yet used up */
-	uint64_t idle_at; /* ns, when users became 0 */
+	unsigned users;   /* watches, and connections that announced it by TARGET */
+	uint64_t idle_at; /* ns, CLOCK_MONOTONIC: when users became 0 */
 	bool guarded;     /* guard_add() has taken it */
 };
 
 struct targets {
-	struct target list[TARGETS_MAX]; /* sorted */
+	struct target list[TARGETS_MAX]; /* sorted by endpoint */
 	unsigned count;
 	unsigned refused; /* announcements beyond TARGETS_MAX */
 };
 
-/* One more user. True when the endpoint is new. */
+/*
+ * Adds a user of @e. True: @e is a new target. False: it was one already, or there are TARGETS_MAX of them,
+ * which counts in @refused.
+ */
 bool targets_use(struct targets *t, const struct endpoint *e);
+/* Removes a user of @e, at @now (ns, CLOCK_MONOTONIC). Does nothing if @e is unknown. */
 void targets_release(struct targets *t, const struct endpoint *e, uint64_t now);
+/* Is @e a target? True as well for TARGETS_LINGER_NS after its last user has ended. */
 bool targets_has(const struct targets *t, const struct endpoint *e);
-/* Forget those that are idle for long. True when there were any. */
+/* Removes the targets that have had no users for TARGETS_LINGER_NS. Returns whether there were any. */
 bool targets_expire(struct targets *t, uint64_t now);
 
-/* A pcap filter for all responses of the targets, as narrow as its length allows; one that matches
- * nothing when there are none. Returns @buf. */
+/*
+ * Writes into @buf a pcap filter that matches what the targets send, as narrowly as its length allows.
+ * Without targets it matches nothing. Returns @buf.
+ */
 #define TARGETS_FILTER_SIZE 8192
 char *targets_filter(const struct targets *t, char buf[TARGETS_FILTER_SIZE]);
 

@@ -1,10 +1,10 @@
 /*
  * The account of intercept - theory of operation
  *
- * In: the counters of the stages. Out: one array of numbers and the table that names them, put together
- * from the stages' own tables. Every packet that the kernel handed over is a segment or was rejected under
- * a reason; every segment became a record that was sent, merged, dropped, left out or is held, or has no
- * owner, or waits for one.
+ * In: the counters of the stages. Out: one array of numbers, and the table that names them, which is put
+ * together from the stages' own tables. Every packet that the kernel handed over became a segment or was
+ * rejected for a counted reason. Every segment became a record that was sent, merged, dropped or is held, or
+ * has no owner, or waits for one.
  */
 #include "intercept/report/account.h"
 

@@ -6,8 +6,8 @@
 #include "intercept/report/stats.h"
 
 /*
- * The account of intercept: what became of every packet, segment and watch. The rows that no stage's own
- * table has: key, text.
+ * The account of intercept: what happened to every packet, segment and watch. These are the rows that are not
+ * in a stage's own table: key, text.
  */
 #define ACCOUNT_CAPTURE(X)                                                                                   \
 	X(let_in, "packets that passed the kernel's filter")                                                 \
@@ -53,8 +53,8 @@ enum account_row_id {
 extern const struct account_table account_table;
 
 /*
- * Add what the worker of @pipeline has counted to @sum, which has ACCOUNT_ROWS of uint64_t. In its own
- * thread; see workers_collect().
+ * Adds what the worker of @pipeline has counted to @sum, an array of ACCOUNT_ROWS uint64_t. Runs in the
+ * worker's own thread; see workers_collect().
  */
 void account_collect(void *pipeline, void *sum);
 

@@ -1,8 +1,9 @@
 /*
  * Reports of intercept - theory of operation
  *
- * In: the account of all workers, gathered when a report is wanted (program/reporter.c). Out: its words. The
- * numbers of the report before are kept, and rates are what has come since.
+ * In: the accounts of all workers, collected when a report is due (program/reporter.c). Out: the text and the
+ * JSON of the report. The numbers of the previous report are kept, and rates are computed from the
+ * differences.
  */
 #include "intercept/report/report.h"
 

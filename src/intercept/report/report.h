@@ -4,7 +4,7 @@
 #include "program/reporter.h"
 #include "program/workers.h"
 
-/* What intercept says of itself while it works. @w must outlive it. NULL: out of memory. */
+/* The content of intercept's reports, for frame_report(). @w must outlive it. Returns NULL: no memory. */
 struct reporter *report_new(struct workers *w);
 
 #endif

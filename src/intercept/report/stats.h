@@ -6,8 +6,8 @@
 #include "packet/segment.h"
 
 /*
- * What happened to segments, watches and connections. A table each: field and its words. Every
- * parsed segment is in one row of the first, or still waits (in early.c, or in relay.c).
+ * What happened to segments, watches and connections: a table for each, with fields and their texts. Every
+ * parsed segment counts in one row of the first, or still waits (in early.c or in relay.c).
  */
 #define SEGMENT_STATS(X)                                                                                     \
 	X(forwarded, "records sent")                                                                         \

@@ -6,14 +6,14 @@
  * tuple is watched.
  *
  *     list by age    A1 ── B1 ── A2 ── A3 ── C1     oldest to youngest
- *     table          A1 ── A2 ── A3                 in the table is the oldest of each tuple,
+ *     table          A1 ── A2 ── A3                 the table has the oldest of each tuple;
  *                    B1                             `same` leads from there to the younger ones
  *                    C1
  *
  * An entry leaves as the oldest of all or as the oldest of its tuple. Either way it is the one in the table,
- * so a removal never searches a list. The entries are one array that is made at the start; those that are
- * free hang in a list, and the array is touched only as far as entries have been needed at the same time. The
- * table takes buckets from a pool of its own, which holds a megabyte for 49152 entries.
+ * so a removal never searches a list. The entries are one array that is allocated at the start; the free ones
+ * are in a list, and only as much of the array is touched as there were entries at one time. The table takes
+ * buckets from a pool of its own, which holds a megabyte for 49152 entries.
  */
 #include "intercept/watch/aged.h"
 

@@ -28,9 +28,10 @@ struct aged;
  * ran out. @key must stay valid. All the memory for entries is taken here.
  */
 struct aged *aged_new(const struct siphash_key *key, unsigned most, size_t size);
-void aged_free(struct aged *a); /* @a may be NULL */
+/* Frees all entries as well. @a may be NULL. */
+void aged_free(struct aged *a);
 
-/* The hash of @t, for the two functions below. */
+/* Returns the hash of @t, for the two functions below. */
 uint32_t aged_hash(const struct aged *a, const struct tuple *t);
 
 /* Returns the oldest entry of @t, whose hash is @hash, or NULL if there is none. */
@@ -53,6 +54,7 @@ void aged_remove(struct aged *a, struct aged_entry *e);
 /* Returns the oldest of all, and from there the next one by `younger`; NULL: there is none. */
 struct aged_entry *aged_oldest(const struct aged *a);
 
+/* Returns the number of entries. */
 unsigned aged_count(const struct aged *a);
 
 #endif

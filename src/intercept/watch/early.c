@@ -1,10 +1,10 @@
 /*
- * Responses that are here before their WATCH - theory of operation
+ * Responses that arrive before their WATCH - theory of operation
  *
- * A WATCH goes over TCP to this host, the SYN that it announces over another way to the target: either may be
- * first. In: segments without an owner. Out: the same as records, in order, when their WATCH comes; or a call
- * that says that one was given up, because it waited too long or because there was no room. Each segment that
- * comes in goes out once.
+ * A WATCH travels to this host over TCP, and the SYN that it announces travels to the target by another path,
+ * so the SYN-ACK may be here before the WATCH. In: segments without an owner. Out: their records, in order,
+ * when their WATCH comes; or a call that says that a segment was given up, because it waited too long or
+ * because there was no room. Each segment that comes in goes out once.
  */
 #include "intercept/watch/early.h"
 
@@ -85,7 +85,7 @@ void early_hold(struct early *e, const struct segment *s, uint64_t now)
 	first = aged_find(e->waiting, hash, &s->tuple);
 	for (const struct aged_entry *x = first; x; x = x->same)
 		same++;
-	if (same >= EARLY_MAX_PER_TUPLE) { /* what it begins with would be wanted first */
+	if (same >= EARLY_MAX_PER_TUPLE) { /* the first segments of a session are the most useful */
 		const struct response record = response_from_segment(0, s);
 
 		e->given_up(&s->tuple, &record, e->arg);

@@ -9,26 +9,37 @@
 /* Responses that came before their WATCH (doc/PROTOCOL.md, "Early responses"). */
 #define EARLY_MAX 4096u
 #define EARLY_MAX_PER_TUPLE 16u
-#define EARLY_NS (500 * NS_PER_MS)
+#define EARLY_NS (500 * NS_PER_MS) /* the longest that a response waits */
 
 struct early;
 
-/* @given_up is called for each segment that found no owner in time; its record carries id 0. */
+/*
+ * Calls @given_up with @arg for each segment that found no owner in time or no room; the id of its record is
+ * 0. @key must stay valid. Returns NULL if memory ran out.
+ */
 struct early *early_new(const struct siphash_key *key,
 			void (*given_up)(const struct tuple *t, const struct response *r, void *arg),
 			void *arg);
-void early_free(struct early *e); /* what is held is given up */
+/* Gives up the segments that are held, and frees @e, which may be NULL. */
+void early_free(struct early *e);
 
+/*
+ * Holds @s until early_take() or until EARLY_NS have passed. @now: ns, as in the functions below, by the
+ * clock of segment.time. If there is no room, gives up @s itself or the oldest segment.
+ */
 void early_hold(struct early *e, const struct segment *s, uint64_t now);
 
-/* Give what is held for @t to @fn, in order, and forget it. The records carry id 0. Returns how
- * many. */
+/*
+ * Gives the records of the segments that are held for @t to @fn, in the order of their capture, and forgets
+ * them. The ids of the records are 0. Returns their number.
+ */
 unsigned early_take(struct early *e, const struct tuple *t, uint64_t now,
 		    void (*fn)(const struct response *r, void *arg), void *arg);
 
+/* Returns the number of segments that are held. */
 unsigned early_waiting(const struct early *e);
 
-/* Give up what has waited too long. */
+/* Gives up the segments that have waited for EARLY_NS. */
 void early_expire(struct early *e, uint64_t now);
 
 #endif

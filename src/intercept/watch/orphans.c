@@ -1,13 +1,14 @@
 /*
- * Connections of a target whose tcpcopy went away without a word - theory of operation
+ * Connections on a target that a killed tcpcopy left behind - theory of operation
  *
- * In: the tuples of the watches that a lost connection had. Out: whether a response of such a tuple,
- * which nobody watches now, is to be told to a tcpcopy, and on which host: the one that had the
- * watch, for nobody else can know that the connection is nobody's. A client's own connections to the
- * target, which intercept sees on a gateway, were never watched and are never told.
+ * In: the tuples of the watches of a channel connection that was lost. Out: whether a response of such a
+ * tuple, which nobody watches now, should be reported to a tcpcopy, and on which host. It is the host that
+ * had the watch, because only a tcpcopy there can know that the connection has no owner. The clients' own
+ * connections to the target, which intercept sees on a gateway, were never watched and are never reported.
  *
- * A tcpcopy that lives comes back within ORPHAN_GRACE_NS and watches again what it still has; what
- * it has not watched by then is left from one that was killed. With --state they outlive intercept.
+ * A tcpcopy that is alive reconnects within ORPHAN_GRACE_NS and watches its sessions again. What it has not
+ * watched by then was left by a tcpcopy that was killed. With --state the orphans survive a restart of
+ * intercept.
  */
 #include "intercept/watch/orphans.h"
 

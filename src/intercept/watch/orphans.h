@@ -8,38 +8,50 @@
 #include "packet/addr.h"
 #include "packet/segment.h"
 
-/* Tuples whose watches went with their connection (doc/PROTOCOL.md, "Strays"). */
+/* Tuples whose watches ended because their channel connection ended (doc/PROTOCOL.md, "Strays"). */
 #define ORPHANS_MAX 65536u
-#define ORPHAN_GRACE_NS (5 * NS_PER_SEC) /* its tcpcopy has so long to come back and watch again */
-#define ORPHAN_AGAIN_NS (1 * NS_PER_SEC) /* between two STRAYs of one */
+#define ORPHAN_GRACE_NS (5 * NS_PER_SEC) /* so long may its tcpcopy take to connect and watch again */
+#define ORPHAN_AGAIN_NS (1 * NS_PER_SEC) /* between two STRAYs for the same tuple */
 #define ORPHAN_LIFE_NS (3600 * NS_PER_SEC)
 
 struct orphans;
 
 struct orphan {
-	struct tuple tuple; /* of the responses */
-	struct addr owner;
-	uint64_t since; /* ns */
+	struct tuple tuple; /* of the responses: src is the target */
+	struct addr owner;  /* the host of the tcpcopy that had the watch */
+	uint64_t since;     /* ns, when the connection ended */
 };
 
-/* @key must stay valid. NULL: no memory. Times are those of CLOCK_MONOTONIC, ns. */
+/* All times are ns of CLOCK_MONOTONIC. @key must stay valid. Returns NULL if memory ran out. */
 struct orphans *orphans_new(const struct siphash_key *key);
+/* @o may be NULL. */
 void orphans_free(struct orphans *o);
 
-/* The watch of @t went with the connection of a tcpcopy at @owner. The oldest one makes room. */
+/*
+ * The watch of @t has ended together with the connection of a tcpcopy at @owner. If ORPHANS_MAX are
+ * remembered, the oldest one makes room.
+ */
 void orphans_add(struct orphans *o, const struct tuple *t, const struct addr *owner, uint64_t now);
 
 /* Somebody watches @t again. */
 void orphans_forget(struct orphans *o, const struct tuple *t);
 
-/* May @owner's tcpcopy be told now that @t speaks? Once a second for each. */
+/*
+ * A response of @t was captured and nobody watches it. Is it time to tell a tcpcopy? If so, sets *@owner and
+ * counts it as told: the answer is then no for ORPHAN_AGAIN_NS.
+ */
 bool orphans_due(struct orphans *o, const struct tuple *t, uint64_t now, struct addr *owner);
 
+/* Forgets those that are older than ORPHAN_LIFE_NS. */
 void orphans_expire(struct orphans *o, uint64_t now);
 
-/* For a file that has them all (state.c). orphans_changed(): since the call of it before. */
+/*
+ * For state.c, which saves them. Has any been added or forgotten since the last call? Expiry does not count.
+ */
 bool orphans_changed(struct orphans *o);
+/* Returns their number. */
 unsigned orphans_count(const struct orphans *o);
+/* Calls @fn with @arg for each, the oldest first. @fn must not change @o. */
 void orphans_each(const struct orphans *o, void (*fn)(const struct orphan *x, void *arg), void *arg);
 
 #endif

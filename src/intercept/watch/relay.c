@@ -1,12 +1,12 @@
 /*
- * From the owner's watch to the owner: sending, and what happens when the owner reads too slowly.
+ * From the watch to its owner: sending, and what happens when the owner reads too slowly.
  *
- * In: records in the order of capture, each with its watch. Out: RESPONSE messages on the watch's
- * connection. When the connection refuses one (its output is full), the record is held at its
- * watch, and those after it are merged into it or queue behind it, so that nothing overtakes. A
- * connection keeps its watches that hold something in a list, in the order in which they began to;
- * when it drains, they are sent from the front. So memory is bounded by the number of watches and a
- * limit for all, a reader that catches up hears the newest of every session, and none is starved.
+ * In: records in the order of their capture, each with its watch. Out: RESPONSE messages on the watch's
+ * connection. When the connection refuses a record because its output is full, the watch holds the record;
+ * the next ones are merged into it or queue behind it, so that none overtakes another. A connection keeps a
+ * list of its watches that hold records, in the order in which they began to hold some; when the connection
+ * drains, they are sent from the front. So the number of watches and a limit for all of them bound the
+ * memory, a reader that catches up gets the newest state of every session, and no session is starved.
  */
 #include "intercept/watch/relay.h"
 

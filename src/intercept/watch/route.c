@@ -1,16 +1,15 @@
 /*
  * Whose is this response? The table of watches.
  *
- * In: WATCH and UNWATCH of the connections, tuples of captured segments. Out: the watch, that is
- * connection and session id. A watch is found by its tuple for each segment, and by connection and
- * id for each UNWATCH; so it is in two tables (base/table.h), which grow and shrink by a bucket at a
- * time. Clients choose the tuples, so the hash is keyed. Watches come from a pool, so that memory
- * falls again after a burst. Their number is bounded.
+ * In: WATCH and UNWATCH messages, and the tuples of captured segments. Out: the watch, which names the
+ * connection and the session id. Each segment needs a watch by its tuple, and each UNWATCH one by connection
+ * and id; so a watch is in two tables (base/table.h), which grow and shrink by one bucket at a time. Clients
+ * choose the tuples, so the hash is keyed. Watches come from a pool, so that memory shrinks again after a
+ * burst. Their number is bounded.
  *
- * Copies: where intercept sees a packet twice (coming in and going out of a gateway, on two
- * interfaces), the second copy must not become a second duplicate ACK. The two copies may be
- * captured some packets apart, because each interface is read by itself; so a watch remembers
- * fingerprints of its last few segments.
+ * Copies: where intercept captures a packet twice (entering and leaving a gateway, on two interfaces), the
+ * second copy must not become a second duplicate ACK. Other packets may be captured between the two, because
+ * each interface is read separately; so a watch remembers fingerprints of its last few segments.
  */
 #include "intercept/watch/route.h"
 
@@ -25,8 +24,8 @@ struct route {
 	const struct siphash_key *key;
 	struct pool *pool;
 	struct table *by_tuple, *by_id;
-	uint16_t side;   /* the only side that segments came from so far; 0: none yet */
-	bool many_sides; /* or there are several, and copies are looked for */
+	uint16_t side;   /* the first side that a segment came from; 0: none yet */
+	bool many_sides; /* segments have come from other sides, too: there may be copies */
 };
 
 struct route *route_new(const struct siphash_key *key)
@@ -137,8 +136,9 @@ unsigned route_count(const struct route *r)
 	return table_count(r->by_tuple);
 }
 
-/* Not an identity: a collision between two of the last eight segments of one connection costs one
- * record. */
+/*
+ * Two segments may have the same one: such a collision among the last eight of a connection costs one record.
+ */
 static uint32_t fingerprint(const struct segment *s)
 {
 	static const struct siphash_key key;

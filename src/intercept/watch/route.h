@@ -13,62 +13,75 @@
 struct client;
 struct held;
 
-/* Remembered fingerprints of a watch's latest segments: how far apart two copies of one packet may
- * be captured. */
+/*
+ * How many fingerprints of its last segments a watch remembers; the copies of a packet must be no further
+ * apart.
+ */
 #define WATCH_COPIES 8
 
-/* Who wants the responses of a tuple. Belongs to its client; freed when that goes, by UNWATCH, or by
- * a newer watch of the tuple. */
+/*
+ * Who wants the responses of a tuple. Belongs to its client. Freed when the client's connection ends, by
+ * UNWATCH, or by a newer watch of the same tuple.
+ */
 struct watch {
 	struct tuple tuple; /* src: the target */
-	uint64_t id;        /* of the client's choice */
+	uint64_t id;        /* chosen by the client */
 	struct client *client;
-	struct table_node by_tuple, by_id;       /* the route's */
+	struct table_node by_tuple, by_id;       /* managed by route.c */
 	struct watch *client_prev, *client_next; /* the client's list */
 
-	/* The relay's: records that wait for a slow reader, in order. */
+	/* Managed by relay.c: records that wait for a slow reader, in order. */
 	struct held *held_first, *held_last;
 	unsigned n_held;
-	struct watch *blocked_prev, *blocked_next; /* the client's watches that hold something */
+	struct watch *blocked_prev, *blocked_next; /* the client's watches that hold records */
 
-	uint32_t handshake_ack; /* of the SYN-ACK that was seen */
+	uint32_t handshake_ack; /* the ack of the first SYN-ACK */
 	bool handshake_seen;
 
-	uint32_t print[WATCH_COPIES];
-	uint16_t side[WATCH_COPIES]; /* 0: nothing here */
-	uint8_t print_at;
+	uint32_t print[WATCH_COPIES]; /* fingerprints */
+	uint16_t side[WATCH_COPIES];  /* where they were captured; 0: the entry is empty */
+	uint8_t print_at;             /* the next entry to use */
 };
 
 struct route;
 
-/* @key must stay valid. NULL: no memory. */
+/* The table of watches of one worker. @key must stay valid. Returns NULL if memory ran out. */
 struct route *route_new(const struct siphash_key *key);
+/* Frees all watches as well. @r may be NULL. */
 void route_free(struct route *r);
-void route_trim(struct route *r); /* once a second: give back memory that is not needed any more */
+/* Call this once a second: returns memory that is no longer needed. */
+void route_trim(struct route *r);
 
+/* Returns the watch of the tuple @t (src: the target), or NULL. */
 struct watch *route_find(const struct route *r, const struct tuple *t);
+/* Returns the watch of the client @p with the id @id, or NULL. */
 struct watch *route_find_id(const struct route *r, const struct client *p, uint64_t id);
 
-/* A new watch; the tuple and the id of @p must be free. NULL: no memory, or ROUTE_MAX_WATCHES. */
-#define ROUTE_MAX_WATCHES (1u << 21) /* of about 300 bytes */
+#define ROUTE_MAX_WATCHES (1u << 21) /* of about 300 bytes each */
+/*
+ * Returns a new watch, or NULL if memory ran out or there are ROUTE_MAX_WATCHES. No other watch may have the
+ * tuple @t, or the client @p and the id @id. The caller puts it into @p's list.
+ */
 struct watch *route_add(struct route *r, struct client *p, uint64_t id, const struct tuple *t);
 
 /*
- * Is this SYN-ACK (its flags and ack are enough) for another session than @w's, whose client uses its
- * port again? Its WATCH is then on its way. Remembers the first SYN-ACK of @w.
+ * A segment of @w's tuple has the flags @flags and the acknowledgment @ack. Is it a SYN-ACK of another
+ * session than @w's, because the client has reused its port? If so, the WATCH of that session is on its way.
+ * Remembers the first SYN-ACK of @w.
  */
 bool route_is_next_session(struct watch *w, uint8_t flags, uint32_t ack);
 
-/* Its held records must be gone. */
+/* Frees @w, which must hold no records. The caller has taken it out of its client's list. */
 void route_remove(struct route *r, struct watch *w);
 
+/* Returns the number of watches. */
 unsigned route_count(const struct route *r);
 
 /*
- * Was @s, a segment of @w, captured before on another side? A side is an interface (@ifindex) and a
- * direction (@pkttype, as in struct raw_packet). Segments that are equal in seq, len, ack, flags,
- * window, IP id and TSval are copies if they come from different sides; each copy is matched once,
- * so that duplicate ACKs that the target really sent are told from copies of one.
+ * Was @s, a segment of @w, captured before on another side? A side is an interface (@ifindex) and a direction
+ * (@pkttype, as in struct raw_packet). Segments are copies if they come from different sides and are equal in
+ * seq, len, ack, flags, window, IP id and TSval. Each copy matches once, so duplicate ACKs that the target
+ * really sent are not taken for copies.
  */
 bool route_is_copy(struct route *r, struct watch *w, const struct segment *s, int ifindex, uint8_t pkttype);
 

@@ -2,19 +2,19 @@
  * The file of --state.
  *
  * In: the orphans of a worker, once a second if they have changed, and at the end. The worker only copies
- * them; the main thread writes, because a disk may take any time. Out: the same,
- * to an intercept that is started later, be it that this one was ended, killed, or the host
- * restarted. Without it, a connection that a killed tcpcopy left on a target stays there for as
- * long as the target keeps it, if intercept is started anew before the target speaks.
+ * them; the main thread writes the file, because a disk may take any time. Out: the same orphans, for an
+ * intercept that starts later, whether this one was stopped or killed or the host restarted. Without the
+ * file, a connection that a killed tcpcopy left on a target would stay there for as long as the target keeps
+ * it, if intercept restarts before the target sends anything.
  *
- * What is not known after a kill is the last second; and the watches of tcpcopys that live, which
- * announce them again.
+ * After a kill, the orphans of the last second are missing. So are the watches of the tcpcopys that are
+ * alive, but these announce them again.
  *
- *     magic | record | record | ...       record: target, client, owner, wall clock of its loss
+ *     magic | record | record | ...       record: target, client, owner, wall-clock time of its loss
  *
- * The file is replaced as a whole (program/replace.h), so it is never half of one. Each worker has its
- * own. All are read at the start, because it may have been started with another number of workers,
- * and responses are spread over them anew.
+ * The file is replaced as a whole (program/replace.h), so it is never half written. Each worker has its own.
+ * All files are read at the start, because the number of workers may have changed, and responses are spread
+ * over them anew.
  */
 #include "intercept/watch/state.h"
 
@@ -57,7 +57,9 @@ static void name_of(char *out, size_t size, const char *path, unsigned worker)
 		snprintf(out, size, "%s", path);
 }
 
-/* Behind the magic; NULL: there is no such file, or it is not ours. *@foreign says so. */
+/*
+ * Opens a state file and skips its magic. NULL: there is no such file, or (*@foreign) it is not a state file.
+ */
 static FILE *open_ours(const char *name, bool *foreign)
 {
 	FILE *f = fopen(name, "re");
@@ -95,8 +97,7 @@ struct state *state_open(const char *path, unsigned worker, char *err, size_t er
 		return s;
 	snprintf(err, err_size,
 		 "option --state \"%s\": %s; accepted: a file in an existing, writable directory that is new "
-		 "or "
-		 "was written by intercept",
+		 "or was written by intercept",
 		 path, foreign ? "it is not a state file of intercept" : strerror(errno));
 	free(s);
 	return NULL;

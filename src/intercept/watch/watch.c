@@ -1,10 +1,10 @@
 /*
- * Watches: what tcpcopys want, and what becomes of it when they end.
+ * Watches: which responses the tcpcopys want, and what happens when their connections end.
  *
- * In: WATCH, UNWATCH, TARGET and the ends of connections. Out: the route table and the announced
- * targets follow, and what came early is delivered. A watch is in the table by tuple and by id, and
- * in its connection's list: forget() takes it out of all of them, and is the only way out. Watches
- * that go because their connection is lost are remembered for a while (orphans.c).
+ * In: WATCH, UNWATCH, TARGET and the ends of connections. Out: changes of the route table and of the
+ * announced targets; and segments that came early are delivered. A watch is in the table by tuple and by id,
+ * and in its connection's list; forget() removes it from all of them, and nothing else does. Watches that end
+ * because their connection is lost are remembered for a while (orphans.c).
  */
 #include "intercept/watch/watch.h"
 
@@ -38,7 +38,7 @@ static void deliver_early(const struct response *r, void *arg)
 	struct delivery *d = arg;
 
 	d->pipeline->stats.early++;
-	route_is_next_session(d->watch, r->flags, r->ack); /* remembers it */
+	route_is_next_session(d->watch, r->flags, r->ack); /* to remember the SYN-ACK */
 	relay_deliver(d->pipeline->relay, d->watch, r);
 }
 
@@ -91,7 +91,7 @@ static void on_target(struct client *client, const struct endpoint *e, void *arg
 		if (endpoint_eq(&client->targets[i], e))
 			return;
 	if (client->n_targets == CLIENT_MAX_TARGETS)
-		return; /* its WATCHes announce it, a little later */
+		return; /* its WATCHes will announce it */
 	client->targets[client->n_targets++] = *e;
 	announce_use(&p->announce, e);
 	if (!client->spreads)
@@ -102,7 +102,7 @@ static void on_probe(struct client *client, const struct msg_watch *m, void *arg
 {
 	struct pipeline *p = arg;
 
-	announce_apply(&p->announce); /* a WATCH before it may be the first of its target */
+	announce_apply(&p->announce); /* a WATCH in the same batch may have announced a new target */
 	findings_ask(p->findings, client, m);
 }
 
@@ -129,8 +129,9 @@ static void on_drained(struct client *client, void *arg)
 }
 
 /*
- * The tcpcopy that is to hear of strays of @owner: on its host, with this target, and connected for
- * so long that it has watched again all that it still has. Of several workers the first one does.
+ * The tcpcopy that gets the strays of @owner: it is on the same host, has this target, and has been connected
+ * for so long that it has watched all its sessions again. If several of its workers qualify, the first one
+ * gets them.
  */
 static struct client *stray_receiver(const struct pipeline *p, const struct addr *owner,
 				     const struct endpoint *target, uint64_t now)
