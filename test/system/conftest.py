@@ -30,7 +30,11 @@ def lab():
         yield lab
 
 
-def wait_until(condition, timeout=20, step=0.05):
+# Seconds for what must happen, on a machine that has other things to do. Nobody waits so long for what comes.
+PATIENCE = 60
+
+
+def wait_until(condition, timeout=PATIENCE, step=0.05):
     """True as soon as `condition()` is; False when it is not in `timeout` seconds."""
     deadline = time.monotonic() + timeout
     while not condition():
@@ -48,7 +52,7 @@ class Echo:
             self.socket = socket.create_server(("::", port), family=socket.AF_INET6, dualstack_ipv6=True)
 
     def accept(self):
-        self.socket.settimeout(5)
+        self.socket.settimeout(PATIENCE)
         return self.socket.accept()[0]
 
 

@@ -19,7 +19,7 @@ import subprocess
 import time
 
 import pytest
-from conftest import BIN, TOP, Program, wait_until
+from conftest import BIN, PATIENCE, TOP, Program, wait_until
 
 INTERCEPT = BIN / "intercept"
 CHANNEL_PORT = 36524
@@ -50,14 +50,14 @@ class FakeTcpcopy:
 
     ids = itertools.count(1)
 
-    def __init__(self, lab, hello=(1, 1), v6=False, host="online"):
-        assistant = lab.host("assistant")
+    def __init__(self, lab, hello=(1, 1), v6=False, host="online", at="assistant"):
+        at = lab.host(at)
         with lab.host(host).inside():
             self.socket = socket.socket(socket.AF_INET6 if v6 else socket.AF_INET)
-            self.socket.connect((assistant.ip6 if v6 else assistant.ip4, CHANNEL_PORT))
-        self.socket.settimeout(5)
+            self.socket.connect((at.ip6 if v6 else at.ip4, CHANNEL_PORT))
         self.buffer = b""
         self.loss = None
+        self.records, self.seen = 0, set()
         if hello:
             self.send(HELLO, b"TCPC" + struct.pack(">HHIH24s24s", *hello, 0, 0, b"tcpcopy", b"test"))
             kind, body = self.read()
@@ -66,7 +66,7 @@ class FakeTcpcopy:
     def send(self, kind, body=b""):
         self.socket.sendall(struct.pack(">BBH", kind, 0, len(body)) + body)
 
-    def read(self, timeout=5):
+    def read(self, timeout=PATIENCE):
         """The next message; (None, None) when the connection has ended."""
         self.socket.settimeout(timeout)
         while len(self.buffer) < 4 or len(self.buffer) < 4 + int.from_bytes(self.buffer[2:4], "big"):
@@ -79,23 +79,38 @@ class FakeTcpcopy:
             self.buffer += more
         end = 4 + int.from_bytes(self.buffer[2:4], "big")
         message, self.buffer = self.buffer[:end], self.buffer[end:]
+        self.records += message[0] == RESPONSE
         return message[0], message[4:]
 
-    def response(self, timeout=5):
-        """The next RESPONSE; None when there is none in time."""
-        deadline = time.monotonic() + timeout
-        while True:
-            try:
-                kind, body = self.read(max(0.001, deadline - time.monotonic()))
-            except TimeoutError:
-                return None
-            assert kind, "the connection has ended"
-            if kind == RESPONSE:
-                return Response(body)
-            if kind == LOSS:
-                self.loss = struct.unpack(">QQQQ", body)
-            if kind == PING:
-                self.send(PONG, body)
+    def message(self):
+        """Take the next message; its Response if it is one."""
+        kind, body = self.read()
+        assert kind, "the connection has ended"
+        if kind == LOSS:
+            self.loss = struct.unpack(">QQQQ", body)
+        if kind == PING:
+            self.send(PONG, body)
+        return Response(body) if kind == RESPONSE else None
+
+    def response(self):
+        """The next Response that does not repeat one: the target sends again what we do not acknowledge in time."""
+        while not (r := self.message()) or not self._new(r):
+            pass
+        return r
+
+    def _new(self, r):
+        what = (r.id, r.seq, r.len, r.flags & (SYN | FIN))
+        again = what in self.seen
+        if r.len or r.flags & (SYN | FIN):
+            self.seen.add(what)
+        return not again
+
+    def rest(self):
+        """What it says until the end: the kinds of messages."""
+        kinds = set()
+        while (kind := self.read()[0]):
+            kinds.add(kind)
+        return kinds
 
     def watch(self, flow, number=None):
         number = number or next(self.ids)
@@ -107,10 +122,10 @@ class FakeTcpcopy:
         self.send(UNWATCH, struct.pack(">Q", number))
 
     def settle(self):
-        """Everything sent so far has been handled."""
+        """Everything sent so far has been handled; no new RESPONSE has come meanwhile."""
         self.send(PING, b"settled?")
         while (message := self.read()) != (PONG, b"settled?"):
-            assert message[0] in (LOSS, PING)
+            assert message[0] in (LOSS, PING) or message[0] == RESPONSE and not self._new(Response(message[1]))
 
 
 class Flow:
@@ -202,8 +217,8 @@ def test_a_connection_from_syn_to_fin(net, args, v6):
     r = tcpcopy.response()
     assert r.flags & FIN and r.len == 0 and r.seq == flow.ack & 0xffffffff
     log = intercept.stop()
-    assert tcpcopy.read()[0] == BYE
-    assert " 4  records sent" in log
+    assert BYE in tcpcopy.rest()
+    assert f" {tcpcopy.records}  records sent" in log
 
 
 def test_super_packets_are_one_record(net):
@@ -215,6 +230,8 @@ def test_super_packets_are_one_record(net):
     total, largest, edge = 0, 0, flow.ack
     while total < 14000:
         r = tcpcopy.response()
+        if 0 < (edge - r.seq & 0xffffffff) < 14001:     # sent again
+            continue
         assert r.seq == edge & 0xffffffff
         edge += r.len
         total += r.len
@@ -222,35 +239,46 @@ def test_super_packets_are_one_record(net):
     assert total == 14000 and largest > 1460
 
 
+def held(intercept):
+    return intercept.status()["account"]["watches"]["early"]
+
+
+def watched_late(net, tcpcopy, intercept):
+    """A response came before its WATCH, and was held. That is for half a second, which a busy machine may miss."""
+    for _ in range(20):
+        flow = Flow(net)
+        flow.syn()
+        time.sleep(0.1)
+        number = tcpcopy.watch(flow)
+        while (r := tcpcopy.response()).id != number:
+            assert r.id < number
+        assert r.flags == SYN | ACK
+        if held(intercept):
+            return True
+    return False
+
+
 def test_early_responses_wait_for_their_watch(net):
     intercept = start(net, *FILTER)
-    tcpcopy = FakeTcpcopy(net)
+    tcpcopy, late = FakeTcpcopy(net), Flow(net)
     tcpcopy.send(TARGET, endpoint(net.host("target").ip4, PORT))
-    flow, late = Flow(net), Flow(net)
-    flow.syn()
-    time.sleep(0.2)
-    number = tcpcopy.watch(flow)
-    r = tcpcopy.response(timeout=0.5)       # long before the target's retransmission
-    assert r.id == number and r.flags == SYN | ACK
-
+    tcpcopy.settle()
     late.syn()
-    time.sleep(0.7)
-    late.send(RST)
-    tcpcopy.watch(late)
-    tcpcopy.response(timeout=2.5)           # the reset has no answer; LOSS comes within a second
-    assert tcpcopy.loss and tcpcopy.loss[3] >= 1, "the segment that was given up is not reported"
+    assert wait_until(lambda: intercept.status()["account"]["segments"]["unowned"] > 0)
+    late.send(RST)                          # which has no answer
+    while not tcpcopy.loss:
+        tcpcopy.message()
+    assert tcpcopy.loss[3] >= 1, "the segment that was given up is not reported"
+
+    assert watched_late(net, tcpcopy, intercept)
     log = intercept.stop()
-    assert "1  segments held until their WATCH came" in log
+    assert "segments held until their WATCH came" in log
     assert "segments from a target for which no WATCH came" in log
 
 
 def test_early_also_without_any_target_known(net):
-    start(net, *FILTER)
-    tcpcopy, flow = FakeTcpcopy(net), Flow(net)
-    flow.syn()
-    time.sleep(0.1)
-    tcpcopy.watch(flow)
-    assert tcpcopy.response(timeout=0.5).flags == SYN | ACK
+    intercept = start(net, *FILTER)
+    assert watched_late(net, FakeTcpcopy(net), intercept)
 
 
 def test_a_watch_is_announced_before_its_syn_without_target_message(net):
@@ -260,7 +288,7 @@ def test_a_watch_is_announced_before_its_syn_without_target_message(net):
     tcpcopy.watch(flow)
     tcpcopy.settle()
     flow.syn()
-    assert tcpcopy.response(timeout=0.5).flags == SYN | ACK
+    assert tcpcopy.response().flags == SYN | ACK
 
 
 def test_the_last_watch_owns_a_tuple(net):
@@ -274,7 +302,7 @@ def test_the_last_watch_owns_a_tuple(net):
     server.sendall(b"hello")
     r = second.response()
     assert (r.id, r.len) == (number, 5)
-    assert first.response(timeout=0.2) is None
+    first.settle()                          # and has heard nothing
     first.socket.close()                    # which takes nothing from the second
     flow.ack += 5
     flow.send(ACK)
@@ -291,8 +319,11 @@ def test_unwatch_and_the_end_of_a_connection(net):
     tcpcopy.unwatch(12345678)
     tcpcopy.settle()
     flow.send(ACK)
-    net.echo.accept().sendall(b"hello")
-    assert tcpcopy.response(timeout=0.3) is None
+    server = net.echo.accept()
+    before = intercept.status()["account"]["segments"]["unowned"]
+    server.sendall(b"hello")
+    assert wait_until(lambda: intercept.status()["account"]["segments"]["unowned"] > before)
+    tcpcopy.settle()
     for _ in range(50):
         tcpcopy.watch(Flow(net))
     tcpcopy.settle()
@@ -323,11 +354,10 @@ def test_garbage_ends_its_connection_only(net):
         bad.socket.sendall(bytes([WATCH, 0, 0, 3]) + random.randbytes(2000))
         while bad.read()[0]:
             pass
-    silent = FakeTcpcopy(net, hello=None)
     begun = time.monotonic()
-    while silent.read()[0]:
-        pass
-    assert 2 < time.monotonic() - begun < 4.5, "who says no HELLO is closed after 3 s"
+    silent = FakeTcpcopy(net, hello=None)
+    assert silent.read()[0] == HELLO
+    assert silent.read() == (BYE, b"no HELLO within 3 s") and time.monotonic() - begun >= 3
     opened(good, flow)
     intercept.stop()
 
@@ -348,13 +378,7 @@ def test_on_the_target_itself(net):
     """Responses that only go out are seen; the channel's own packets do no harm."""
     target = net.host("target")
     intercept = Program(target, "intercept", *FILTER).wait_ready()
-    flow = Flow(net)
-    with net.host("online").inside():
-        tcpcopy = FakeTcpcopy.__new__(FakeTcpcopy)
-        tcpcopy.socket = socket.create_connection((target.ip4, CHANNEL_PORT))
-    tcpcopy.buffer, tcpcopy.loss = b"", None
-    tcpcopy.send(HELLO, b"TCPC" + struct.pack(">HHIH24s24s", 1, 1, 0, 0, b"tcpcopy", b"test"))
-    assert tcpcopy.read()[0] == HELLO
+    tcpcopy, flow = FakeTcpcopy(net, at="target"), Flow(net)
     opened(tcpcopy, flow)
     intercept.stop()
 
@@ -369,7 +393,7 @@ def test_on_the_target_itself(net):
 def test_a_host_that_forwards_is_refused(lab, switch, cure, daemon):
     host = lab.host("assistant")
     host.check_output(["sysctl", "-w", f"{switch}=1"])
-    done = host.run([INTERCEPT, *FILTER, *daemon], timeout=10)
+    done = host.run([INTERCEPT, *FILTER, *daemon], timeout=PATIENCE)
     assert done.returncode == 1
     assert cure in done.stderr and "--guard" in done.stderr and "eth0" in done.stderr
     host.check_output(["sysctl", "-w", cure])
@@ -407,7 +431,7 @@ BAD_VALUES = [
 
 @pytest.mark.parametrize("args, option, words", BAD_VALUES, ids=[" ".join(a) or "empty" for a, _, _ in BAD_VALUES])
 def test_bad_value(lab, args, option, words):
-    done = lab.host("assistant").run([INTERCEPT, *args], timeout=10)
+    done = lab.host("assistant").run([INTERCEPT, *args], timeout=PATIENCE)
     assert done.returncode == 2
     assert f"option {option}" in done.stderr and words in done.stderr and done.stderr.count("\n") == 1
 
@@ -419,7 +443,7 @@ def test_bad_value(lab, args, option, words):
     (["-l", "/nonexistent/log"], ['option -l "/nonexistent/log"', "No such file"]),
 ])
 def test_start_that_fails(lab, args, words, daemon):
-    done = lab.host("assistant").run([INTERCEPT, *FILTER, *args, *daemon], timeout=10)
+    done = lab.host("assistant").run([INTERCEPT, *FILTER, *args, *daemon], timeout=PATIENCE)
     assert done.returncode == 1
     assert all(w in done.stderr for w in words), done.stderr
 
@@ -429,9 +453,9 @@ def test_port_and_pid_file_in_use(lab, daemon):
     host, pid_file = lab.host("assistant"), lab.new_path("pid")
     first = start(lab, *FILTER, "-P", pid_file)
     assert pid_file.read_text().strip() == str(first.process.pid)
-    done = host.run([INTERCEPT, *FILTER, *daemon], timeout=10)
+    done = host.run([INTERCEPT, *FILTER, *daemon], timeout=PATIENCE)
     assert done.returncode == 1 and "36524" in done.stderr and "ss -ltnp" in done.stderr and "-p" in done.stderr
-    done = host.run([INTERCEPT, *FILTER, "-p", "40000", "-P", pid_file, *daemon], timeout=10)
+    done = host.run([INTERCEPT, *FILTER, "-p", "40000", "-P", pid_file, *daemon], timeout=PATIENCE)
     assert done.returncode == 1 and f'option -P "{pid_file}"' in done.stderr and str(first.process.pid) in done.stderr
     first.stop()
     assert not pid_file.exists()
@@ -441,13 +465,13 @@ def test_no_permission(lab):
     program = lab.new_path("intercept")
     shutil.copy(INTERCEPT, program)
     os.chmod(lab.directory, 0o755)
-    done = lab.host("assistant").run(["setpriv", "--reuid=65534", "--clear-groups", program, *FILTER], timeout=10)
+    done = lab.host("assistant").run(["setpriv", "--reuid=65534", "--clear-groups", program, *FILTER], timeout=PATIENCE)
     assert done.returncode == 1 and "CAP_NET_RAW" in done.stderr and "root" in done.stderr
 
 
 def test_daemon(net):
     host, log, pid_file = net.host("assistant"), net.new_path("log"), net.new_path("pid")
-    done = host.run([INTERCEPT, *FILTER, "-d", "-l", log, "-P", pid_file], timeout=10)
+    done = host.run([INTERCEPT, *FILTER, "-d", "-l", log, "-P", pid_file], timeout=PATIENCE)
     assert done.returncode == 0 and done.stderr == "", done.stderr
     tcpcopy, flow = FakeTcpcopy(net), Flow(net)        # it is ready as soon as the shell has its prompt back
     opened(tcpcopy, flow)
@@ -463,7 +487,7 @@ def test_daemon(net):
 
 def test_daemon_without_log_says_where_it_goes(lab):
     host, pid_file = lab.host("assistant"), lab.new_path("pid")
-    done = host.run([INTERCEPT, *FILTER, "-d", "-P", pid_file], timeout=10)
+    done = host.run([INTERCEPT, *FILTER, "-d", "-P", pid_file], timeout=PATIENCE)
     assert done.returncode == 0 and "syslog" in done.stderr
     os.kill(int(pid_file.read_text()), signal.SIGTERM)
     assert wait_until(lambda: not pid_file.exists())
@@ -480,7 +504,7 @@ def test_facts_and_the_plain_channel(lab):
 
 def test_help_and_version(lab):
     for option in ("-h", "--help"):
-        done = subprocess.run([INTERCEPT, option], capture_output=True, text=True, timeout=10)
+        done = subprocess.run([INTERCEPT, option], capture_output=True, text=True, timeout=PATIENCE)
         assert done.returncode == 0
         pairs = re.findall(r"^ +(-\w)?(?:, | {4,})?(--[\w-]+)?", done.stdout, re.MULTILINE)
         options = [word for pair in pairs for word in pair if word]
@@ -488,5 +512,5 @@ def test_help_and_version(lab):
         manual = (TOP / "man/intercept.8").read_text()
         for word in options:
             assert f".It Fl {word[1:]}" in manual or f" , Fl {word[1:]}" in manual, word
-    done = subprocess.run([INTERCEPT, "--version"], capture_output=True, text=True, timeout=10)
+    done = subprocess.run([INTERCEPT, "--version"], capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode == 0 and done.stdout.startswith("intercept ")
