@@ -72,6 +72,12 @@ class World:
     def logs(self):
         return f"{self.replay.tcpcopy.log}\n{self.replay.intercept.log}"
 
+    def open_ends(self):
+        """What each side knows of connections that should have ended."""
+        ends = [self.lab.host(name).check_output(["ss", "-tnoi"]) for name in ("client", "online", "target")]
+        return "\n".join([*ends, str({k: {row: n for row, n in v.items() if n} for k, v in
+                                      self.replay.tcpcopy.status()["account"].items()}), self.logs()])
+
     def resources(self):
         return {program.name: (descriptors(program), resident(program))
                 for program in (self.replay.tcpcopy, self.replay.intercept)}
@@ -80,7 +86,7 @@ class World:
         """The account, when the load has ended and the target has no connection left."""
         self.load.stop()
         settled = wait_until(lambda: self.behind() == 0, 3)
-        assert closed(self.lab), self.logs()
+        assert closed(self.lab), self.open_ends()
         # the target's last word may still be on its way to tcpcopy
         wait_until(lambda: self.replay.tcpcopy.status()["account"]["live"]["sessions"] == 0, 10)
         self.missing = 0 if settled else self.behind()

@@ -11,9 +11,10 @@ import time
 import pytest
 from conftest import SANITIZED, wait_until
 from faults import World, forget_peak, peak, resident
-from workload import connect
+from workload import connect, writes
 
 MB = 1 << 20
+MANY = 300      # seconds for a hundred thousand requests on a busy machine
 
 
 def flood(lab, connections, size):
@@ -69,14 +70,14 @@ def test_memory_ceiling(lab, segments):
 def test_ring_full(lab):
     """tcpcopy stands still at full rate: the kernel drops, says how much, and requests behind the gap are joined."""
     world = World(lab, tcpcopy=["-B", "1M", "--capture", "ring"])
-    work = lab.host("client").popen(["redis-benchmark", "-h", lab.host("online").ip4, "-q", "-t", "set", "-d", "2000",
-                                     "-r", "1000", "-c", "20", "-n", "60000"], stdout=subprocess.DEVNULL)
     pid = world.replay.tcpcopy.process.pid
     os.kill(pid, signal.SIGSTOP)
-    time.sleep(1)
+    work = lab.host("client").popen(["redis-benchmark", "-h", lab.host("online").ip4, "-q", "-t", "set", "-d", "2000",
+                                     "-r", "1000", "-c", "20", "-n", "60000"], stdout=subprocess.DEVNULL)
+    assert wait_until(lambda: writes(world.online).get("set", 0) > 5000)     # of 2000 bytes, for a ring of 1 MB
     os.kill(pid, signal.SIGCONT)
     world.recovered()
-    assert work.wait(60) == 0
+    assert work.wait(MANY) == 0
     account = world.finish()
     drops = sum(int(n) for n in re.findall(r"packets, (\d+) dropped by the kernel", account.log))
     assert drops > 0, account.log
@@ -92,7 +93,7 @@ def test_channel_full(lab):
     lab.faults("assistant", from_={"rate": 300e3, "limit": 20000})
     work = lab.host("client").popen(["redis-benchmark", "-h", lab.host("online").ip4, "-q", "-t", "set",
                                      "-r", "1000", "-c", "50", "-n", "150000"], stdout=subprocess.DEVNULL)
-    assert work.wait(60) == 0
+    assert work.wait(MANY) == 0
     lab.delay_off("assistant")
     world.recovered()
     account = world.finish()
@@ -106,11 +107,11 @@ def test_target_refuses(lab):
     world = World(lab, load={"connections": 30, "per_connection": 1, "think": 0.02})
     world.target.kill()
     assert wait_until(lambda: lab.host("target").nstat()["TcpOutRsts"] >= 16)
-    before, done = lab.host("target").nstat()["TcpOutRsts"], world.load.answered
+    begun, before, done = time.monotonic(), lab.host("target").nstat()["TcpOutRsts"], world.load.answered
     assert wait_until(lambda: world.load.answered > done + 1000)
-    resets, connections = lab.host("target").nstat()["TcpOutRsts"] - before, world.load.answered - done
+    resets, seconds = lab.host("target").nstat()["TcpOutRsts"] - before, time.monotonic() - begun
     world.target.start()
     world.recovered()
     account = world.finish()
-    assert resets < connections / 4, (resets, connections)
+    assert resets <= seconds * 10 + 2, (resets, seconds)    # asked each 0.1 s, and not for each of 1000 connections
     assert account["declined.refusing"] > 0, account.log
