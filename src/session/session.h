@@ -246,7 +246,7 @@ struct engine_questions {
 	ENGINE_QUESTIONS(X)
 #undef X
 };
-#define QUESTIONS_MOST 256 /* open at the same time */
+#define QUESTIONS_MOST 512 /* open at the same time */
 
 /*
  * What the engine wants done. Called from inside the engine_*() calls; they must not call back into the
