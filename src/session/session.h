@@ -13,10 +13,14 @@
 #include "packet/segment.h"
 
 /*
- * The session engine: (event, now) in, actions out. The events are the engine_*() calls with a @now: a
- * captured segment, a response, an answer, the time. The actions are struct engine_ops. Pure: it makes no
- * system call, reads no clock, logs nothing; memory comes from a pool and from the growth of two tables.
- * One engine belongs to one worker. doc/SESSION.md describes it.
+ * The session engine: events go in, actions come out. The events are the engine_*() calls that have a @now: a
+ * captured segment, a response, an answer, the passing of time. The actions are struct engine_ops. The engine
+ * is pure: it makes no system calls, reads no clock and logs nothing; its memory comes from a pool, and two
+ * tables that grow. One engine belongs to one worker and is called from its thread only. doc/SESSION.md
+ * describes it.
+ *
+ * All times are in nanoseconds of one monotonic clock, the same for @now and for segment.time. Sequence
+ * numbers, ports and windows are in host byte order.
  */
 struct engine;
 struct session;
@@ -48,13 +52,16 @@ enum session_outcome {
 #undef X
 		OUTCOME_COUNT
 };
+/* Returns the short name of @o, such as "client-reset". */
 const char *session_outcome_name(enum session_outcome o);
+/* Returns the text of @o, for people. */
 const char *session_outcome_text(enum session_outcome o);
 
 /*
- * Events of a session's life, each at most once: how far it has come. What it is busy with beside that (a
- * turn that waits, a hole, a repair, eight timers, an open question) can come and go any number of times,
- * and stands in struct session. doc/SESSION.md has the table of what may follow what.
+ * Events in the life of a session. Each happens at most once, and together they say how far the session has
+ * come. Whatever may come and go any number of times (a turn that waits, a hole, a repair, a timer, an open
+ * question) is not an event but a field of struct session. doc/SESSION.md has the table of what may follow
+ * what.
  */
 #define SESSION_EVENTS(X)                                                                                    \
 	X(OPENED, "the client's SYN was captured, or the engine decided to join")                            \
@@ -148,12 +155,14 @@ enum decline {
 #undef X
 		DECLINE_COUNT
 };
+/* Returns the name of @d, such as "half_open". */
 const char *decline_name(enum decline d);
+/* Returns the text of @d, for people. */
 const char *decline_text(enum decline d);
 
 /*
- * Why the online server did not take a captured segment, so that it is not replicated. One table: enum,
- * name, text.
+ * Why the online server did not accept a captured segment, which is therefore not replicated. One table:
+ * enum, name, text.
  */
 #define REFUSALS(X)                                                                                          \
 	X(SEQUENCE, sequence, "outside any window that the server can have offered")                         \
@@ -162,7 +171,7 @@ const char *decline_text(enum decline d);
 	X(PAWS, paws, "older timestamp than the server had seen (RFC 7323 PAWS)")                            \
 	X(RST, rst, "a reset not at RCV.NXT, answered with a challenge ACK (RFC 5961)")                      \
 	X(UNPROVED, unproved, "of a connection that the online server is not known to have")                 \
-	X(OPTION, option, "a source route, or an authentication option that was not agreed on")              \
+	X(OPTION, option, "a source route, or an authentication option that was not negotiated")             \
 	X(SYN, syn, "a SYN inside a connection, answered with a challenge ACK (RFC 5961)")
 
 enum refusal {
@@ -171,9 +180,10 @@ enum refusal {
 #undef X
 		REFUSAL_COUNT
 };
+/* Returns the name of @r, such as "no_ack". */
 const char *refusal_name(enum refusal r);
 
-/* What the live sessions do, by their events. One table: enum, name, text. */
+/* The state of a live session, derived from its events. One table: enum, name, text. */
 #define SESSION_STATES(X)                                                                                    \
 	X(WAITING, waiting, "waiting for the previous session on the same port")                             \
 	X(SYN_SENT, syn_sent, "waiting for the target's SYN-ACK")                                            \
@@ -202,27 +212,26 @@ struct engine_counters {
 };
 
 struct engine_config {
-	uint64_t hold;           /* ns from capture after which a turn no longer waits; 0: never wait */
-	uint64_t session_buffer; /* most bytes of memory that one session may hold */
-	unsigned max_half_open;  /* most sessions whose client has not completed its handshake */
-	unsigned max_sessions;
-	size_t max_memory; /* bytes that sessions and their data may hold; 0: no limit */
-	uint32_t
-		server_window; /* bytes; the largest receive window that the online server can have; 0: any */
-	bool prove;    /* replicate nothing that the online server is not known to have, see proof.c */
-	bool unproved; /* with prove: but what cannot be known is believed */
-	bool no_join;  /* decline connections older than the engine */
-	struct siphash_key key; /* random, for the flow table */
+	uint64_t hold;           /* ns since capture, after which a turn no longer waits; 0: never wait */
+	uint64_t session_buffer; /* the most bytes of memory that one session may hold */
+	unsigned max_half_open;  /* the most sessions whose client has not completed its handshake */
+	unsigned max_sessions;   /* the most sessions, observed connections included; 0: no limit */
+	size_t max_memory;       /* bytes that all sessions and their data may hold; 0: no limit */
+	uint32_t server_window;  /* bytes: the online server's largest possible receive window; 0: any */
+	bool prove;              /* replicate only what the online server is known to have, see proof.c */
+	bool unproved;           /* with prove: believe what cannot be known */
+	bool no_join;            /* decline connections older than the engine */
+	struct siphash_key key;  /* random, for the flow table */
 };
 
-/* Whose copy of whose connection a session is. */
+/* Identifies a session: which copy of which connection it is. */
 struct flow_key {
 	struct endpoint client, online;
 	uint16_t target; /* index of engine_add_target() */
 	uint16_t copy;   /* 0, 1, ... for multiplied copies */
 };
 
-/* The newest connection that met each end; time 0: none did. */
+/* The newest connection that had each outcome, or was declined for each reason. Time 0: none was. */
 struct engine_example {
 	struct flow_key key;
 	uint64_t time; /* ns */
@@ -231,14 +240,14 @@ struct engine_examples {
 	struct engine_example ended[OUTCOME_COUNT], declined[DECLINE_COUNT];
 };
 
-/* Questions about the online server's sockets: what has become of them. One table: field, text. */
+/* What happened to the questions about the online server's sockets. One table: field, text. */
 #define ENGINE_QUESTIONS(X)                                                                                  \
 	X(asked, "questions asked")                                                                          \
 	X(answered, "of these, answered in time")                                                            \
 	X(overdue, "of these, not answered in time: \"unknown\"")                                            \
-	X(withdrawn, "of these, of no interest any more: the session ended, or asked anew")                  \
+	X(withdrawn, "of these, withdrawn: the session ended, or asked again")                               \
 	X(open, "of these, open")                                                                            \
-	X(refused, "not asked, since too many were open: \"unknown\"")                                       \
+	X(refused, "not asked, because too many were open: \"unknown\"")                                     \
 	X(ignored, "answers to questions that were not open")
 
 struct engine_questions {
@@ -249,135 +258,174 @@ struct engine_questions {
 #define QUESTIONS_MOST 512 /* open at the same time */
 
 /*
- * What the engine wants done. Called from inside the engine_*() calls; they must not call back into the
- * engine.
+ * What the engine wants done. These are called from inside the engine_*() calls, and must not call back into
+ * the engine.
  */
 struct engine_ops {
-	/* Send @t. It may go away after the call; its payload stays until engine_flushed(). */
+	/* Send @t. @t is valid during the call, its payload until engine_flushed(). */
 	void (*emit)(void *arg, const struct tx_segment *t);
 	/*
-	 * Tell the assistants whose responses these are. @response: src = target, dst = the session's
-	 * source.
+	 * Tell the assistants that the responses of the tuple @response belong to session @id. src is the
+	 * target, dst the session's source.
 	 */
 	void (*watch)(void *arg, uint64_t id, const struct tuple *response);
+	/* Tell them that they no longer do. */
 	void (*unwatch)(void *arg, uint64_t id, const struct tuple *response);
 	/*
-	 * Choose the source for a new session; false: none is free. NULL op: the client's own endpoint. The
-	 * one action with an answer of its own: the session cannot be opened without, its SYN leaves in the
-	 * same step, and the answer is a look-up in a table of the same worker, which waits for nobody.
+	 * Choose the source for a new session. False: none is free. If this is NULL, the source is the
+	 * client's own endpoint. This is the only action that returns an answer: a session cannot be opened
+	 * without a source, its SYN is sent in the same step, and the answer is a look-up in a table of the
+	 * same worker.
 	 */
 	bool (*source_take)(void *arg, const struct flow_key *key, struct endpoint *source);
+	/* The session no longer needs @source. May be NULL. */
 	void (*source_give)(void *arg, const struct flow_key *key, const struct endpoint *source);
 	/*
-	 * Ask what the online server's socket of this connection says. The answer is engine_online_answer()
-	 * with @question, which is never 0 and never used again: after this call has returned, at any time,
-	 * in any order, or never. NULL op: it cannot be asked. Asked while captured bytes are missing,
-	 * about once a second, and for each quiet session after engine_capture_lost().
+	 * Ask for the state of the online server's socket of this connection. @question is never 0 and never
+	 * used again. The answer is engine_online_answer(): after this call has returned, at any time, in any
+	 * order, or never. NULL: the server cannot be asked. The engine asks while captured bytes are
+	 * missing, while segments are in doubt, about once a second at other times, and about each quiet
+	 * session after engine_capture_lost().
 	 */
 	void (*online_ask)(void *arg, uint64_t question, const struct flow_key *key);
-	/* A session has its outcome. May be NULL. */
+	/* Session @s has its outcome. May be NULL. */
 	void (*ended)(void *arg, const struct session *s, enum session_outcome o);
 };
 
-/* NULL when out of memory. @now: ns. @ops and @arg must outlive the engine. */
+/* @ops and @arg must outlive the engine; @c is copied. Returns NULL if memory ran out. */
 struct engine *engine_new(const struct engine_config *c, const struct engine_ops *ops, void *arg,
 			  uint64_t now);
-/* frees all sessions without a word to the target; see engine_shutdown() */
+/* Frees all sessions without sending anything to the target; see engine_shutdown(). @e may be NULL. */
 void engine_free(struct engine *e);
 
 /*
- * A target to send to; @mtu in bytes of the way there. Returns its index, or -1 (no memory, more than
- * 65535).
+ * Adds the target at @at. @mtu: bytes, of the path to it. Returns the target's index, or -1 if memory ran out
+ * or there are 65535 targets.
  */
 int engine_add_target(struct engine *e, const struct endpoint *at, uint32_t mtu);
+/* The path to the target with the index @target now has the MTU @mtu, in bytes. */
 void engine_set_target_mtu(struct engine *e, unsigned target, uint32_t mtu);
 
-/* A segment of a client was captured. s->tuple is client -> online; k->client and k->online equal it. */
+/*
+ * A segment of a client was captured. s->tuple goes from the client to the online server; k->client and
+ * k->online must be the same endpoints. @s and its payload are not needed after the call.
+ */
 void engine_captured(struct engine *e, const struct flow_key *k, const struct segment *s, uint64_t now);
 
-/* For each target: sessions whose proof was found, and claims that were refused for want of one. */
+/* For each target: sessions for which a proof was found, and claims that were refused for lack of one. */
 struct engine_proofs {
 	uint64_t found, missing;
 };
+/* Returns the counters of the target with the index @target. */
 const struct engine_proofs *engine_proofs(const struct engine *e, unsigned target);
 /* Are there sessions whose clients wait for a proof? */
 bool engine_waits_for_proof(const struct engine *e);
 
 /*
- * The online server sent @s: a SYN-ACK or a RST, of any connection. s->tuple is online -> client, the
- * opposite of @k's.
+ * The online server sent @s, a SYN-ACK or an RST of any connection. s->tuple goes from the online server to
+ * the client: it is the reverse of @k's.
  */
 void engine_server(struct engine *e, const struct flow_key *k, const struct segment *s, uint64_t now);
 
 /*
- * Ahead of a batch of engine_captured() or engine_response(), so that the memory of many sessions
- * is fetched at once: engine_prefetch() for each key, then engine_prefetch_session() for each with
- * what it returned; engine_prefetch_response() for each id. Hints only, nothing changes by them.
+ * The prefetch functions are hints and change nothing. Called before a batch of engine_captured(), or of
+ * engine_response(), they let the CPU fetch the memory of many sessions at the same time. This is the first
+ * step for a captured segment. Returns a hint for the next steps.
  */
 uint32_t engine_prefetch(const struct engine *e, const struct flow_key *k);
+/* The second step: fetches the session. */
 void engine_prefetch_session(const struct engine *e, uint32_t hint);
+/* The third step: fetches what setting a timer of the session touches. */
 void engine_prefetch_timer(const struct engine *e, uint32_t hint);
+/* The only step for a response with the session id @id. */
 void engine_prefetch_response(const struct engine *e, uint64_t id);
 
-/* All that was captured before @until has been handed over. */
+/* All segments captured before @until have been handed over. */
 void engine_captured_all(struct engine *e, uint64_t until);
 
-/* Packets were lost before they could be captured, not long ago: ends of connections may be among them. */
+/*
+ * Packets were lost recently, before they could be captured. The ends of connections may be among them, so
+ * the engine asks about the sockets of all quiet sessions.
+ */
 void engine_capture_lost(struct engine *e, uint64_t now);
 
-/* A response record came over the channel. */
+/*
+ * A response record came over the channel. Records with an unknown id, and false ones, are counted and
+ * ignored.
+ */
 void engine_response(struct engine *e, const struct response *r, uint64_t now);
 
 /*
- * The answer to a question of ops->online_ask. One that comes too late, for the session has ended or asked
- * anew, or the time for it is over, changes nothing; neither does any other number.
+ * The answer to a question of ops->online_ask. An answer that comes too late (the session has ended or has
+ * asked again, or the engine has stopped waiting) is counted and ignored; so is any other number.
  */
 void engine_online_answer(struct engine *e, uint64_t question, const struct online_answer *a, uint64_t now);
 
-/* Fire what is due. Call at engine_next() or earlier. */
+/* Does what is due: timers and portions of longer work. Call this at engine_next() or earlier. */
 void engine_advance(struct engine *e, uint64_t now);
-uint64_t engine_next(const struct engine *e); /* ns; UINT64_MAX: nothing is due */
+/* Returns when something is due next; UINT64_MAX: never. May be in the past: there is more to do at once. */
+uint64_t engine_next(const struct engine *e);
 
-/* Everything emitted so far has left: its payload is no longer needed. Call at the end of each batch. */
+/*
+ * Everything emitted so far has been sent: its payload is no longer needed. Call this at the end of each
+ * batch.
+ */
 void engine_flushed(struct engine *e);
 
 /*
- * An assistant came up, or all are gone. Its connection is new, so all live sessions are announced through
- * ops->watch, in portions: one in this call, each further one in an engine_advance() that is due at once.
- * @room: so many of them may be announced; UINT_MAX: all. engine_channel_room() is the event that from now
- * on so many may; it has to come while engine_announcing(). New sessions are announced whether there is
+ * An assistant has connected. All live sessions are announced to it through ops->watch, in portions: the
+ * first in this call, the others in calls of engine_advance() that are due at once. @room: how many may be
+ * announced before the next engine_channel_room(); UINT_MAX: all. New sessions are announced whether there is
  * room or not.
  */
 void engine_channel_up(struct engine *e, unsigned room, uint64_t now);
+/* From now on @room sessions may be announced. Must be called again and again while engine_announcing(). */
 void engine_channel_room(struct engine *e, unsigned room, uint64_t now);
+/* No assistant is connected any more: new connections are declined. */
 void engine_channel_down(struct engine *e);
 
-/* End every session: RST to the target, outcome SHUTDOWN (or the one it had). */
+/* Ends every session: sends an RST to its target, with the outcome SHUTDOWN unless it has one already. */
 void engine_shutdown(struct engine *e, uint64_t now);
 
+/* What the engine has counted. The pointers are valid as long as @e. */
 const struct engine_counters *engine_counters(const struct engine *e);
+/* The newest connection with each outcome and each reason to decline. */
 const struct engine_examples *engine_examples(const struct engine *e);
+/* What happened to the questions about the online server's sockets. */
 const struct engine_questions *engine_questions(const struct engine *e);
-unsigned engine_sessions(const struct engine *e);  /* live: opened and without an outcome yet */
-unsigned engine_lingering(const struct engine *e); /* with an outcome, kept briefly */
-unsigned engine_observed(const struct engine *e);  /* connections older than the engine, not joined yet */
-bool engine_announcing(const struct engine *e); /* sessions are still to be announced to a new connection */
-size_t engine_memory(const struct engine *e);   /* bytes in blocks handed out by the pool */
-/* payload bytes queued and neither acknowledged nor given up */
+/* Live sessions: those that were opened and have no outcome yet. */
+unsigned engine_sessions(const struct engine *e);
+/* Sessions that have their outcome and are kept for a moment. */
+unsigned engine_lingering(const struct engine *e);
+/* Connections that are observed: older than the engine, or given up once, and not joined yet. */
+unsigned engine_observed(const struct engine *e);
+/* Are there sessions that have not been announced yet since engine_channel_up()? */
+bool engine_announcing(const struct engine *e);
+/* Bytes of memory that the sessions and their data hold. */
+size_t engine_memory(const struct engine *e);
+/* Payload bytes that are queued, and neither acknowledged nor given up. */
 uint64_t engine_live_bytes(const struct engine *e);
-uint64_t engine_doubtful_bytes(const struct engine *e); /* put aside, see doubt.c */
+/* Payload bytes of segments in doubt, see doubt.c. */
+uint64_t engine_doubtful_bytes(const struct engine *e);
+/* Turns that wait for the previous response. */
 unsigned engine_turns_waiting(const struct engine *e);
+/* Holes in the captured streams of live sessions. */
 unsigned engine_holes_open(const struct engine *e);
-const unsigned *engine_states(const struct engine *e); /* live sessions by enum session_state */
+/* Numbers of live sessions, by enum session_state. */
+const unsigned *engine_states(const struct engine *e);
 
-/* Check every invariant of every session; aborts with assert() on a broken one. For tests. */
+/* Checks every invariant of every session, and aborts if one is broken. For tests. */
 void engine_check(const struct engine *e);
 
-/* For reports and tests. */
+/* Returns the id of @s, by which responses find it. The engine reuses an id only after 2^32 sessions. */
 uint64_t session_id(const struct session *s);
+/* Returns the events of @s: a set of enum session_event. */
 unsigned session_events(const struct session *s);
+/* Returns the key of @s. */
 const struct flow_key *session_key(const struct session *s);
-char *session_format(char *buf, size_t size, const struct session *s); /* one line */
+/* Writes one line about @s into @buf, for traces and reports. Returns @buf. */
+char *session_format(char *buf, size_t size, const struct session *s);
+/* Returns the newest session of @k, or NULL. Valid until the next engine_*() call. */
 struct session *engine_find(struct engine *e, const struct flow_key *k);
 
 #endif
