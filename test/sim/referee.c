@@ -8,6 +8,7 @@
  *
  *   referee.c       the segments are the client's; acknowledgments come in time
  *   referee_loss.c  a retransmission has a reason, what has one is sent, and the congestion window holds
+ *   referee_turn.c  no turn goes before its time, none waits longer, and so it is with acknowledgments
  *
  * Where it cannot know, because captured bytes are missing, say, it is silent.
  */
