@@ -7,15 +7,13 @@
  * and for DOUBT_LIFE at most, until it is known:
  *
  * - The server's socket is asked how many bytes it has received in order. A segment whose last byte is
- *   among
- *   them, while nobody else has brought that byte, was taken. A socket that is gone took the RST.
+ *   among them, while no other segment has brought that byte, was taken. A socket that is gone took the
+ *   RST.
  * - A RST that capture's progress makes exact was taken.
  * - Where the socket cannot be asked, data that fills the hole at RCV.NXT, with more of the client behind
- *   it,
- *   was taken: a client that the server has not heard would send it again first.
+ *   it, was taken: a client that the server has not heard would send it again first.
  *
- * What is still in doubt then is refused. A client that wrongs itself gets what the server gave it; one
- * that lies about somebody else's connection gets nothing.
+ * What is still in doubt after that is refused.
  */
 #include "session/impl.h"
 
@@ -25,8 +23,7 @@
 #define ASK_APART (500 * NS_PER_US) /* 2000 questions a second, and a burst of them: */
 #define ASK_BURST 64
 #define NOT_THERE_LIFE (1000 * NS_PER_MS) /* so long a connection without a socket is not asked about again */
-#define SYNACK_FOLLOWS                                                                                       \
-	(3 * NS_PER_MS) /* the ACK: by another socket, perhaps a ring, and read a little later */
+#define SYNACK_FOLLOWS (3 * NS_PER_MS)  /* its ACK: another socket, perhaps a ring, is read a little later */
 #define SERVER_HAS_SEEN (1 * NS_PER_MS) /* what was captured that long ago */
 
 struct doubt {

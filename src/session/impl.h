@@ -38,18 +38,15 @@
 #define PAUSE_FLOOR (1 * NS_PER_MS)
 #define HOLE_PATIENCE (3000 * NS_PER_MS)
 #define HOLE_PATIENCE_KNOWN (60 * NS_PER_SEC) /* the server has not got the bytes: the client backs off */
-#define HOLE_PATIENCE_ACKED                                                                                  \
-	(600 * NS_PER_MS) /* the client was answered since: it hardly waits to send again */
+#define HOLE_PATIENCE_ACKED (600 * NS_PER_MS) /* the client was answered: it would have sent again by now */
 #define HALF_OPEN_LIFE (3000 * NS_PER_MS)
 #define LINGER (1000 * NS_PER_MS) /* answers to a retransmitted FIN or a challenge ACK */
 #define FIN_WAIT_2_LIFE (60 * NS_PER_SEC)
 #define IDLE_LIFE (7200 * NS_PER_SEC)
-#define TS_FORGOTTEN                                                                                         \
-	(24 * 24 * 3600 * NS_PER_SEC) /* RFC 7323 5.5: then clocks of 1 ms are nearly half way around */
-#define PROOF_AGE (10 * NS_PER_SEC)   /* capture is not that far behind */
-#define GONE_AGAIN                                                                                           \
-	(1000 * NS_PER_MS) /* a socket that was gone is asked about again: its end may be on its way to us */
-#define OBSERVE_LIFE (10 * NS_PER_SEC) /* after it, silence says the same */
+#define TS_FORGOTTEN (24 * 24 * 3600 * NS_PER_SEC) /* RFC 7323 5.5: half the circle of a clock of 1 ms */
+#define PROOF_AGE (10 * NS_PER_SEC)                /* capture is not that far behind */
+#define GONE_AGAIN (1000 * NS_PER_MS)              /* until a socket that was gone is asked about again */
+#define OBSERVE_LIFE (10 * NS_PER_SEC)             /* after it, silence says the same */
 #define JOIN_SILENCE (200 * NS_PER_MS)
 #define REJOIN_FIRST (100 * NS_PER_MS)
 #define REJOIN_MAX (5000 * NS_PER_MS)
@@ -439,9 +436,9 @@ void client_observe(struct engine *e, struct session *s, const struct segment *g
 enum proof { PROOF_UNKNOWN, PROOF_GIVEN, PROOF_FALSE };
 /* What the client of @s sends has to wait: the online server is not known to have the connection. */
 bool proof_needed(const struct engine *e, const struct session *s);
-/* Session @s was opened by a SYN: send ours, now or when there is proof. */
 /* Has the online server answered the SYN of @s before it came here? */
 void proof_look_back(struct engine *e, struct session *s, uint64_t now);
+/* Session @s was opened by a SYN: send ours, now or when there is proof. */
 void proof_begin(struct engine *e, struct session *s, uint64_t now);
 void proof_found(struct engine *e, struct session *s, uint64_t now);
 /* The target's SYN-ACK was accepted. */
@@ -471,8 +468,9 @@ void judge_taken(struct session *s, const struct segment *g);
 void refuse_segment(struct engine *e, const struct segment *g, enum refusal why);
 void doubt_put(struct engine *e, struct session *s, const struct segment *g, enum refusal why, uint64_t now);
 void doubt_check(struct engine *e, struct session *s, uint64_t now); /* ask, and decide what can be decided */
+/* The online server's ISN is known now: decide what waited for it. */
+void doubt_server_spoke(struct engine *e, struct session *s, uint64_t now);
 /* The server accepted the SYN before @ack: is it one that is in doubt? Then it is taken. */
-void doubt_server_spoke(struct engine *e, struct session *s, uint64_t now); /* its ISN is known */
 bool doubt_syn_answered(struct engine *e, struct session *s, uint32_t ack, uint64_t now);
 void doubt_drop(struct engine *e, struct session *s); /* refuse them all */
 void doubt_timeout(struct engine *e, struct session *s, uint64_t now);
