@@ -155,7 +155,7 @@ size_t kernel_answer(uint8_t *packet, size_t size)
 
 int kernel_accept(uint16_t port)
 {
-	struct sockaddr_in from;
+	struct sockaddr_in from = { 0 };
 	socklen_t len = sizeof(from);
 	int fd;
 
