@@ -2,7 +2,7 @@
  * Live capture: what its kinds have in common.
  *
  * In: options. Out: steps of making an AF_PACKET socket, for those whose packets come with a wake-up
- * for each (capture_packet.c) or from a ring in blocks (capture_ring.c).
+ * for each (packet.c) or from a ring in blocks (ring.c).
  *
  * PACKET_VNET_HDR gives each packet a header that says what its bytes do not: gso_size of a
  * super-packet, and whether the checksum field holds a checksum at all.
@@ -91,6 +91,19 @@ static int look_at_interface(struct capture *c, bool incoming_only, char *err, s
 	return 0;
 }
 
+int capture_socket_new(int type, char *err, size_t err_size)
+{
+	int fd = socket(AF_PACKET, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+
+	if (fd < 0 && (errno == EPERM || errno == EACCES))
+		snprintf(err, err_size,
+			 "capturing needs CAP_NET_RAW: run as root, or give the program this capability "
+			 "(setcap cap_net_raw+ep)");
+	else if (fd < 0)
+		snprintf(err, err_size, "cannot open a capture socket: %s", strerror(errno));
+	return fd;
+}
+
 int capture_socket(struct capture *c, const struct capture_options *o, char *err, size_t err_size)
 {
 	static const int on = 1;
@@ -99,17 +112,9 @@ int capture_socket(struct capture *c, const struct capture_options *o, char *err
 	c->drained = true;
 	snprintf(c->interface, sizeof(c->interface), "%s", o->interface);
 	snprintf(c->source.name, sizeof(c->source.name), "%s", o->interface);
-	c->source.fd = socket(AF_PACKET, SOCK_RAW | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	if (c->source.fd < 0) {
-		if (errno == EPERM || errno == EACCES)
-			snprintf(err, err_size,
-				 "capturing needs CAP_NET_RAW: run as root, or give the program this "
-				 "capability "
-				 "(setcap cap_net_raw+ep)");
-		else
-			snprintf(err, err_size, "cannot open a capture socket: %s", strerror(errno));
+	c->source.fd = capture_socket_new(SOCK_RAW, err, err_size);
+	if (c->source.fd < 0)
 		return -1;
-	}
 	if (look_at_interface(c, o->incoming_only, err, err_size) < 0)
 		return -1;
 	if (capture_filter_compile(&c->program, o->filter, c->link, o->snaplen, err, err_size) < 0)

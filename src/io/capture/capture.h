@@ -53,6 +53,12 @@ int capture_let_in(struct capture *c, char *err, size_t err_size);
 void capture_ring_relieve(struct capture *c);
 
 /*
+ * A non-blocking AF_PACKET socket of this @type, SOCK_RAW or SOCK_DGRAM, that receives nothing before it is
+ * bound. Returns its descriptor, or -1 with words in @err, which name the capability if that is what lacks.
+ */
+int capture_socket_new(int type, char *err, size_t err_size);
+
+/*
  * The first step of capture_packet_new() and capture_ring_new(): fill the head and make a socket, not bound
  * yet, that delivers a virtio_net_hdr with each packet. c->source.ops has to be set before. Returns 0, or -1
  * with words in @err.

@@ -2,8 +2,8 @@
  * All capture sockets of an interface: one fan-out group, and which member has which packets.
  *
  * In: options and a number of workers. Out: a source for each worker, whose packets come with a
- * wake-up for each (capture_packet.c), from a ring (capture_ring.c), or by whichever of both suits the
- * worker's rate (capture_auto.c). A program of the group (fanout.c) says for each packet whose it
+ * wake-up for each (packet.c), from a ring (ring.c), or by whichever of both suits the
+ * worker's rate (auto.c). A program of the group (fanout.c) says for each packet whose it
  * is, and which of that worker's two sockets takes it. So each packet is seen once, a connection
  * stays with its worker, and each worker goes from one socket to the other as it likes.
  *

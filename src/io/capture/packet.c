@@ -3,7 +3,7 @@
  *
  * In: packets that the kernel's filter let through. Out: each of them to the caller's function as
  * a raw_packet, while its bytes lie in our buffers, which the next batch overwrites. It is the
- * quick way while packets are few; see capture_auto.c for the other case.
+ * quick way while packets are few; see auto.c for the other case.
  *
  * Segments of up to 64 KB, and with BIG TCP of several hundred, arrive whole: GRO put them
  * together on the way in, or TSO has not yet taken them apart. So each slot of the batch is large

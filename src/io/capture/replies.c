@@ -160,15 +160,8 @@ struct source *capture_replies_open(const char *ports, char *err, size_t err_siz
 	}
 	r->source.ops = &ops;
 	snprintf(r->source.name, sizeof(r->source.name), "replies");
-	r->source.fd = socket(AF_PACKET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	if (r->source.fd < 0) {
-		if (errno == EPERM || errno == EACCES)
-			snprintf(err, err_size,
-				 "capturing needs CAP_NET_RAW: run as root, or give the program this "
-				 "capability (setcap cap_net_raw+ep)");
-		else
-			snprintf(err, err_size, "cannot open a capture socket: %s", strerror(errno));
-	} else if (!attach(r->source.fd, ports, err, err_size)) {
+	r->source.fd = capture_socket_new(SOCK_DGRAM, err, err_size);
+	if (r->source.fd >= 0 && !attach(r->source.fd, ports, err, err_size)) {
 		setsockopt(r->source.fd, SOL_SOCKET, SO_RCVBUFFORCE, &(int){ BUFFER_BYTES }, sizeof(int));
 		if (!bind(r->source.fd, (struct sockaddr *)&all, sizeof(all)))
 			return &r->source;

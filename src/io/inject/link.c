@@ -20,7 +20,7 @@
  * little, fails for super-packets where the device cannot segment, hides what is sent from tcpdump
  * and from the operator's traffic control, and drops where a queue would hold.
  *
- * What the link layer cannot reach goes by a raw socket (sink_raw.c): a next hop that is not
+ * What the link layer cannot reach goes by a raw socket (raw.c): a next hop that is not
  * Ethernet (tun, ppp, loopback), has no route, or is a neighbour whose address is not known yet,
  * which makes the kernel ask for it. Frames of AF_PACKET do not count as use of a neighbour, so
  * the kernel would let its address grow stale for ever, even where the neighbour has moved. So, as
