@@ -107,6 +107,8 @@ static enum decision decide(const struct session *s, const struct doubt *d, cons
 	uint32_t end = d->g.seq + segment_seq_len(&d->g), received;
 	bool expired = now >= d->until, seen = asked >= d->g.time + SERVER_HAS_SEEN;
 	bool counted = question_received(s, a, &received);
+	/* whoever hits RCV.NXT exactly is the client, and capture has lost some of its ACKs */
+	bool exact = d->why == REFUSAL_ACK && d->g.seq == s->stream.nxt;
 	enum online_word word = a->word;
 
 	if (d->why == REFUSAL_SYN) {
@@ -122,8 +124,11 @@ static enum decision decide(const struct session *s, const struct doubt *d, cons
 			return TAKE;
 		return expired || (word == ONLINE_THERE && seen) ? REFUSE : STILL_IN_DOUBT;
 	}
-	if (!seq_gt(end, s->stream.nxt) || word == ONLINE_GONE)
-		return REFUSE; /* it brings nothing, or nobody took it */
+	if (!seq_gt(end, s->stream.nxt))
+		return REFUSE; /* it brings nothing */
+	/* nobody took it; or we are late, and it tells nothing of what it took before it ended */
+	if (word == ONLINE_GONE)
+		return exact ? TAKE : REFUSE;
 	if (counted && seq_ge(received, end))
 		return TAKE;
 	/* the server has come to where it begins, has seen it, and did not take it */
@@ -133,8 +138,7 @@ static enum decision decide(const struct session *s, const struct doubt *d, cons
 		return expired ? REFUSE : STILL_IN_DOUBT;
 	if (!expired)
 		return STILL_IN_DOUBT;
-	/* whoever hits RCV.NXT exactly is the client, and capture has lost some of its ACKs */
-	if (d->why == REFUSAL_ACK && d->g.seq == s->stream.nxt)
+	if (exact)
 		return TAKE;
 	return seq_le(d->g.seq, s->stream.nxt) && session_has_hole(s) ? TAKE : REFUSE;
 }

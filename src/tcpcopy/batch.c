@@ -30,13 +30,11 @@ void batch_run(struct batch *b, struct engine *e, struct answers *a, uint64_t no
 	b->n = 0;
 }
 
-void batch_add(struct batch *b, struct engine *e, struct answers *a, const struct flow_key *k,
-	       const struct segment *s, uint64_t now)
+bool batch_add(struct batch *b, const struct flow_key *k, const struct segment *s)
 {
-	if (b->n == SOURCE_TAKE_MOST) /* several rules for each packet */
-		batch_run(b, e, a, now);
 	b->key[b->n] = *k;
 	b->segment[b->n++] = *s;
+	return b->n == SOURCE_TAKE_MOST;
 }
 
 void batch_run_responses(struct batch *b, struct engine *e, struct answers *a, uint64_t now)

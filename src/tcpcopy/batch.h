@@ -18,10 +18,10 @@ struct batch {
 
 /*
  * Add the captured segment *s with the key *k. *s is copied; its payload is not, and must stay until
- * batch_run(). If the batch is full, which several rules for one packet can cause, it is run first. @now: ns.
+ * batch_run(). Returns true if the batch is now full, which several rules for one packet can cause: call
+ * batch_run().
  */
-void batch_add(struct batch *b, struct engine *e, struct answers *a, const struct flow_key *k,
-	       const struct segment *s, uint64_t now);
+bool batch_add(struct batch *b, const struct flow_key *k, const struct segment *s);
 
 /*
  * Give all segments to the engine, in order. What the engine asks at one segment is answered before the next.

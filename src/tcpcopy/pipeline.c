@@ -43,6 +43,15 @@ static void batch_done(struct pipeline *p)
 	event_add(p->timer, &tv);
 }
 
+/* What is in the batch was captured before this, so the SYN-ACKs that it answers are there to be read. */
+static void run_batch(struct pipeline *p)
+{
+	if (p->opening || engine_waits_for_proof(p->engine))
+		replies_take(p);
+	p->opening = false;
+	batch_run(&p->batch, p->engine, &p->answers, p->now);
+}
+
 static void captured(const struct raw_packet *packet, void *arg)
 {
 	struct pipeline *p = arg;
@@ -59,20 +68,20 @@ static void captured(const struct raw_packet *packet, void *arg)
 			.online = s.tuple.dst,
 			.target = (uint16_t)rule[i],
 		};
-		batch_add(&p->batch, p->engine, &p->answers, &p->last, &s, p->now);
+		p->opening |= s.flags & TCPF_SYN;
+		if (batch_add(&p->batch, &p->last, &s))
+			run_batch(p);
 	}
 }
 
 static void capture(struct pipeline *p, int fd) /* of one source; -1: all */
 {
 	p->now = clock_now();
-	if (engine_waits_for_proof(p->engine))
-		replies_take(p);
 	for (unsigned i = 0, n; i < p->n_sources; i++) {
 		if (fd >= 0 && p->source[i]->fd != fd)
 			continue;
 		n = source_take(p->source[i], captured, p);
-		batch_run(&p->batch, p->engine, &p->answers, p->now);
+		run_batch(p);
 		source_release(p->source[i]);
 		pipeline_progress(p, i, n);
 	}

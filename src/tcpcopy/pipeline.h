@@ -33,6 +33,7 @@ struct pipeline {
 	struct event *routing;  /* routing has changed, for the sink; NULL: it does not follow routing */
 	struct source *replies; /* what the online server sends; see replies.h */
 	struct event *replying; /* it has sent something */
+	bool opening;           /* a SYN is in the batch */
 	bool said_unproved[CONFIG_MAX_RULES];
 	struct event *second; /* once a second */
 	uint64_t drops_known; /* packets dropped by the kernel that the engine has been told of */

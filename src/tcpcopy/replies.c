@@ -5,9 +5,9 @@
  * engine_server() for each rule that a request in the opposite direction would match. The engine takes a
  * SYN-ACK as the proof of a connection once its client has acknowledged it, and a reset as its end.
  *
- * They come by a socket of their own, so the client's ACK can be read before the SYN-ACK which it answers.
- * That does no harm, the engine waits for it; but it costs a question, so this socket is read first while
- * proofs are missing.
+ * They come by a socket of their own. Whoever is late finds a whole connection in one batch, and must not
+ * hand over the client's ACK before the SYN-ACK that it answers: while proofs are missing, or a SYN is in the
+ * batch, this socket is read between the reading of the batch and its processing.
  *
  * Each worker has such a socket and takes what is of its own connections.
  */
