@@ -174,7 +174,8 @@ static void server_rst(struct engine *e, struct session *s, const struct segment
 {
 	bool refused = g->flags & TCPF_ACK && g->ack == s->iss + 1;
 
-	if (session_observing(s) || s->events & (EV_ENDED | EV_CLIENT_RST | EV_CUT))
+	/* after the client's FIN the server has no connection, and resets a stray copy of a segment */
+	if (session_observing(s) || s->events & (EV_ENDED | EV_CLIENT_FIN | EV_CLIENT_RST | EV_CUT))
 		return;
 	if (!(s->events & EV_PROVED)) {
 		if (refused && !s->has_server_irs)

@@ -9,10 +9,10 @@
  *   returns               response records come in by the assistants; they enter at the session stage, and
  *                         what they release leaves with their batch
  *
- * Three things wake the worker: a readable source, a readable channel, the engine's next deadline. Each
- * ends in batch_done(): give the engine what it waits for, flush the sink, let the engine have its memory
- * back, set the timer. A source may deliver a bounded number of packets for each wake-up, so the channel is
- * never starved.
+ * Three things wake the worker: a readable source (pipeline_capture.c), a readable channel, the engine's
+ * next deadline. Each ends in batch_done(): give the engine what it waits for, flush the sink, let the engine
+ * have its memory back, set the timer. A source may deliver a bounded number of packets for each wake-up, so
+ * the channel is never starved.
  */
 #include "tcpcopy/pipeline.h"
 
@@ -43,50 +43,6 @@ static void batch_done(struct pipeline *p)
 	event_add(p->timer, &tv);
 }
 
-/* What is in the batch was captured before this, so the SYN-ACKs that it answers are there to be read. */
-static void run_batch(struct pipeline *p)
-{
-	if (p->opening || engine_waits_for_proof(p->engine))
-		replies_take(p);
-	p->opening = false;
-	batch_run(&p->batch, p->engine, &p->answers, p->now);
-}
-
-static void captured(const struct raw_packet *packet, void *arg)
-{
-	struct pipeline *p = arg;
-	unsigned rule[CONFIG_MAX_RULES], n;
-	struct segment s;
-	enum parse_reason reason = parse_packet(&s, packet);
-
-	p->newest = packet->time;
-	p->classified.parse[reason]++;
-	n = reason == PARSE_OK ? classify(p->config, p->local, &p->classified, &s, p->now, rule) : 0;
-	for (unsigned i = 0; i < n; i++) {
-		p->last = (struct flow_key){
-			.client = s.tuple.src,
-			.online = s.tuple.dst,
-			.target = (uint16_t)rule[i],
-		};
-		p->opening |= s.flags & TCPF_SYN;
-		if (batch_add(&p->batch, &p->last, &s))
-			run_batch(p);
-	}
-}
-
-static void capture(struct pipeline *p, int fd) /* of one source; -1: all */
-{
-	p->now = clock_now();
-	for (unsigned i = 0, n; i < p->n_sources; i++) {
-		if (fd >= 0 && p->source[i]->fd != fd)
-			continue;
-		n = source_take(p->source[i], captured, p);
-		run_batch(p);
-		source_release(p->source[i]);
-		pipeline_progress(p, i, n);
-	}
-}
-
 void pipeline_replies(int fd, short what, void *arg)
 {
 	struct pipeline *p = arg;
@@ -95,13 +51,15 @@ void pipeline_replies(int fd, short what, void *arg)
 	(void)what;
 	p->now = clock_now();
 	replies_take(p);
+	if (p->n_resets)
+		pipeline_capture(p, -1);
 	batch_done(p);
 }
 
 void pipeline_readable(int fd, short what, void *arg)
 {
 	(void)what;
-	capture(arg, fd);
+	pipeline_capture(arg, fd);
 	batch_done(arg);
 }
 
@@ -117,7 +75,7 @@ void pipeline_timer(evutil_socket_t fd, short what, void *arg)
 	(void)fd;
 	(void)what;
 	p->timer_at = UINT64_MAX;
-	capture(p, -1); /* what came before the time was up counts: a worker may be late */
+	pipeline_capture(p, -1); /* what came before the time was up counts: a worker may be late */
 	engine_advance(p->engine, p->now);
 	batch_done(p);
 }

@@ -14,6 +14,8 @@
 #include "tcpcopy/replies.h"
 #include "tcpcopy/stray.h"
 
+#define RESETS_MOST 64
+
 struct event_base;
 struct event;
 
@@ -34,6 +36,11 @@ struct pipeline {
 	struct source *replies; /* what the online server sends; see replies.h */
 	struct event *replying; /* it has sent something */
 	bool opening;           /* a SYN is in the batch */
+	unsigned n_resets;      /* of the online server, to be told when what was captured before is */
+	struct reset {
+		struct flow_key key;
+		struct segment segment; /* without its payload and its raw options */
+	} reset[RESETS_MOST];
 	bool said_unproved[CONFIG_MAX_RULES];
 	struct event *second; /* once a second */
 	uint64_t drops_known; /* packets dropped by the kernel that the engine has been told of */
@@ -109,6 +116,9 @@ uint64_t pipeline_settle(struct pipeline *p);
  * dropped. Returns 0, or -1 if out of memory.
  */
 int pipeline_watch_host(struct pipeline *p);
+
+/* Give the engine what the source with the descriptor @fd has; -1: what all sources have. Sets p->now. */
+void pipeline_capture(struct pipeline *p, int fd);
 
 /*
  * pipeline_host.c: @n packets of source @i were taken and given to the engine. Tell the engine up to which

@@ -9,12 +9,16 @@
  * hand over the client's ACK before the SYN-ACK that it answers: while proofs are missing, or a SYN is in the
  * batch, this socket is read between the reading of the batch and its processing.
  *
+ * A reset, which ends its copy, is not to overtake the requests that were captured before it: it waits until
+ * all sources have been read and have nothing more. What a ring has not handed over by then, it overtakes.
+ *
  * Each worker has such a socket and takes what is of its own connections.
  */
 #include "tcpcopy/replies.h"
 
 #include <event2/event.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "base/util.h"
 #include "program/clock.h"
@@ -45,6 +49,24 @@ int replies_open(struct pipeline *p, char *err, size_t err_size)
 	return p->replies ? 0 : -1;
 }
 
+static void tell(struct pipeline *p, const struct flow_key *k, const struct segment *s)
+{
+	engine_server(p->engine, k, s, p->now);
+	answers_give(&p->answers, p->engine, p->now);
+}
+
+static void keep_reset(struct pipeline *p, const struct flow_key *k, const struct segment *s)
+{
+	struct reset *r;
+
+	if (p->n_resets == RESETS_MOST) /* a flood of them */
+		replies_tell_resets(p, 1);
+	r = &p->reset[p->n_resets++];
+	*r = (struct reset){ .key = *k, .segment = *s };
+	r->segment.payload = r->segment.raw_options = NULL;
+	r->segment.captured = r->segment.raw_options_len = 0;
+}
+
 static void on_reply(const struct raw_packet *packet, void *arg)
 {
 	struct pipeline *p = arg;
@@ -63,9 +85,19 @@ static void on_reply(const struct raw_packet *packet, void *arg)
 	n = classify(p->config, p->local, &none, &request, p->now, rule);
 	for (unsigned i = 0; i < n; i++) {
 		k.target = (uint16_t)rule[i];
-		engine_server(p->engine, &k, &s, p->now);
-		answers_give(&p->answers, p->engine, p->now);
+		if (s.flags & TCPF_RST)
+			keep_reset(p, &k, &s);
+		else
+			tell(p, &k, &s);
 	}
+}
+
+void replies_tell_resets(struct pipeline *p, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++)
+		tell(p, &p->reset[i].key, &p->reset[i].segment);
+	p->n_resets -= n;
+	memmove(p->reset, p->reset + n, p->n_resets * sizeof(p->reset[0]));
 }
 
 void replies_take(struct pipeline *p)

@@ -14,8 +14,11 @@ int replies_open(struct pipeline *p, char *err, size_t err_size);
 int replies_start(struct pipeline *p);
 void replies_close(struct pipeline *p);
 
-/* Give the engine what has come. To be called ahead of captured packets while the engine waits for proofs. */
+/* Give the engine the SYN-ACKs that have come, and keep the resets. Call it ahead of a batch. */
 void replies_take(struct pipeline *p);
+
+/* Give the engine the first @n resets that are kept. Call it after what was captured before them. */
+void replies_tell_resets(struct pipeline *p, unsigned n);
 
 /* Say once of each rule for which nothing was replicated for want of proof. Once a second. */
 void replies_say(struct pipeline *p);

@@ -1,0 +1,77 @@
+/*
+ * Pipeline of tcpcopy: from the sources to the engine - theory of operation
+ *
+ * A batch is read from a source, parsed and classified, and then handed to the engine, in the order of
+ * capture. What the online server sent comes by another socket (replies.c), and the order between the two is
+ * kept where it matters: the SYN-ACKs are told ahead of a batch that may answer them, since what is in the
+ * batch was captured before they are read; a reset is told when no source has anything more.
+ */
+#include <event2/event.h>
+
+#include "base/util.h"
+#include "program/clock.h"
+#include "tcpcopy/pipeline.h"
+#include "tcpcopy/replies.h"
+
+/* What is in the batch was captured before this, so the SYN-ACKs that it answers are there to be read. */
+static void run_batch(struct pipeline *p)
+{
+	if (p->opening || engine_waits_for_proof(p->engine))
+		replies_take(p);
+	p->opening = false;
+	batch_run(&p->batch, p->engine, &p->answers, p->now);
+}
+
+static void captured(const struct raw_packet *packet, void *arg)
+{
+	struct pipeline *p = arg;
+	unsigned rule[CONFIG_MAX_RULES], n;
+	struct segment s;
+	enum parse_reason reason = parse_packet(&s, packet);
+
+	p->newest = packet->time;
+	p->classified.parse[reason]++;
+	n = reason == PARSE_OK ? classify(p->config, p->local, &p->classified, &s, p->now, rule) : 0;
+	for (unsigned i = 0; i < n; i++) {
+		p->last = (struct flow_key){
+			.client = s.tuple.src,
+			.online = s.tuple.dst,
+			.target = (uint16_t)rule[i],
+		};
+		p->opening |= s.flags & TCPF_SYN;
+		if (batch_add(&p->batch, &p->last, &s))
+			run_batch(p);
+	}
+}
+
+/* Take what the source with this descriptor has, -1: all sources. False: there may be more. */
+static bool capture_once(struct pipeline *p, int fd)
+{
+	bool all = true;
+
+	p->now = clock_now();
+	for (unsigned i = 0, n; i < p->n_sources; i++) {
+		if (fd >= 0 && p->source[i]->fd != fd)
+			continue;
+		n = source_take(p->source[i], captured, p);
+		run_batch(p);
+		source_release(p->source[i]);
+		pipeline_progress(p, i, n);
+		all &= n < SOURCE_TAKE_MOST;
+	}
+	return all;
+}
+
+void pipeline_capture(struct pipeline *p, int fd)
+{
+	unsigned n;
+
+	capture_once(p, fd);
+	n = p->n_resets;
+	if (!n)
+		return;
+	if (capture_once(p, -1))
+		replies_tell_resets(p, MIN(n, p->n_resets));
+	if (p->n_resets)
+		event_active(p->timer, EV_TIMEOUT, 0); /* go on after a look at everything else */
+}
