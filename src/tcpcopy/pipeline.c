@@ -51,8 +51,6 @@ void pipeline_replies(int fd, short what, void *arg)
 	(void)what;
 	p->now = clock_now();
 	replies_take(p);
-	if (p->n_resets)
-		pipeline_capture(p, -1);
 	batch_done(p);
 }
 

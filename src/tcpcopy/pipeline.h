@@ -15,6 +15,7 @@
 #include "tcpcopy/stray.h"
 
 #define RESETS_MOST 64
+#define SETTLED (100 * NS_PER_MS) /* what a source has not shown by then it has not got */
 
 struct event_base;
 struct event;
@@ -29,7 +30,8 @@ struct pipeline {
 	struct event *readable[CONFIG_MAX_INTERFACES];
 	/* ns; everything that was captured before this was taken from the source */
 	uint64_t taken_until[CONFIG_MAX_INTERFACES];
-	uint64_t newest; /* ns, capture time of the packet that was taken last */
+	uint64_t taken_all; /* ns, the earliest of them */
+	uint64_t newest;    /* ns, capture time of the packet that was taken last */
 	unsigned n_sources;
 	struct sink *sink;
 	struct event *routing;  /* routing has changed, for the sink; NULL: it does not follow routing */

@@ -4,10 +4,8 @@
  * A batch is read from a source, parsed and classified, and then handed to the engine, in the order of
  * capture. What the online server sent comes by another socket (replies.c), and the order between the two is
  * kept where it matters: the SYN-ACKs are told ahead of a batch that may answer them, since what is in the
- * batch was captured before they are read; a reset is told when no source has anything more.
+ * batch was captured before they are read; a reset is told when all that was captured before it has been.
  */
-#include <event2/event.h>
-
 #include "base/util.h"
 #include "program/clock.h"
 #include "tcpcopy/pipeline.h"
@@ -44,11 +42,8 @@ static void captured(const struct raw_packet *packet, void *arg)
 	}
 }
 
-/* Take what the source with this descriptor has, -1: all sources. False: there may be more. */
-static bool capture_once(struct pipeline *p, int fd)
+void pipeline_capture(struct pipeline *p, int fd)
 {
-	bool all = true;
-
 	p->now = clock_now();
 	for (unsigned i = 0, n; i < p->n_sources; i++) {
 		if (fd >= 0 && p->source[i]->fd != fd)
@@ -57,21 +52,6 @@ static bool capture_once(struct pipeline *p, int fd)
 		run_batch(p);
 		source_release(p->source[i]);
 		pipeline_progress(p, i, n);
-		all &= n < SOURCE_TAKE_MOST;
 	}
-	return all;
-}
-
-void pipeline_capture(struct pipeline *p, int fd)
-{
-	unsigned n;
-
-	capture_once(p, fd);
-	n = p->n_resets;
-	if (!n)
-		return;
-	if (capture_once(p, -1))
-		replies_tell_resets(p, MIN(n, p->n_resets));
-	if (p->n_resets)
-		event_active(p->timer, EV_TIMEOUT, 0); /* go on after a look at everything else */
+	replies_tell_resets(p, p->taken_all);
 }

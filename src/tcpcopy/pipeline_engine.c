@@ -73,6 +73,14 @@ void pipeline_give_responses(struct pipeline *p)
 	batch_run_responses(&p->batch, p->engine, &p->answers, p->now);
 }
 
+/* When the engine or a reset that is kept wants the pipeline to look at its sources again, ns. */
+static uint64_t next(const struct pipeline *p)
+{
+	uint64_t at = engine_next(p->engine);
+
+	return p->n_resets ? MIN(at, p->reset[0].segment.time + SETTLED + 1) : at;
+}
+
 uint64_t pipeline_settle(struct pipeline *p)
 {
 	unsigned room;
@@ -80,8 +88,8 @@ uint64_t pipeline_settle(struct pipeline *p)
 	pipeline_give_responses(p);
 	answers_give(&p->answers, p->engine, p->now);
 	if (!engine_announcing(p->engine))
-		return engine_next(p->engine);
+		return next(p);
 	room = assistants_room(p->assistants);
 	engine_channel_room(p->engine, room, p->now);
-	return room ? engine_next(p->engine) : MIN(engine_next(p->engine), p->now + ROOM_AGAIN);
+	return room ? next(p) : MIN(next(p), p->now + ROOM_AGAIN);
 }

@@ -13,8 +13,6 @@
 #include "program/clock.h"
 #include "tcpcopy/pipeline.h"
 
-#define SETTLED (100 * NS_PER_MS) /* what a source has not shown by then it has not got */
-
 static void on_addresses(evutil_socket_t fd, short what, void *arg)
 {
 	struct pipeline *p = arg;
@@ -40,6 +38,7 @@ void pipeline_progress(struct pipeline *p, unsigned i, unsigned n)
 	p->taken_until[i] = n < SOURCE_TAKE_MOST ? p->now - SETTLED : p->newest;
 	for (unsigned j = 0; j < p->n_sources; j++)
 		all = MIN(all, p->taken_until[j]);
+	p->taken_all = all;
 	engine_captured_all(p->engine, all);
 }
 

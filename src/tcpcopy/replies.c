@@ -9,8 +9,9 @@
  * hand over the client's ACK before the SYN-ACK that it answers: while proofs are missing, or a SYN is in the
  * batch, this socket is read between the reading of the batch and its processing.
  *
- * A reset, which ends its copy, is not to overtake the requests that were captured before it: it waits until
- * all sources have been read and have nothing more. What a ring has not handed over by then, it overtakes.
+ * A reset, which ends its copy, is not to overtake the requests that were captured before it, perhaps in a
+ * ring that hands over a block at a time: it waits until all sources have been read up to its time. What the
+ * client sends in that tenth of a second is replicated, although the server does not take it.
  *
  * Each worker has such a socket and takes what is of its own connections.
  */
@@ -60,7 +61,7 @@ static void keep_reset(struct pipeline *p, const struct flow_key *k, const struc
 	struct reset *r;
 
 	if (p->n_resets == RESETS_MOST) /* a flood of them */
-		replies_tell_resets(p, 1);
+		replies_tell_resets(p, p->reset[0].segment.time + 1);
 	r = &p->reset[p->n_resets++];
 	*r = (struct reset){ .key = *k, .segment = *s };
 	r->segment.payload = r->segment.raw_options = NULL;
@@ -92,10 +93,14 @@ static void on_reply(const struct raw_packet *packet, void *arg)
 	}
 }
 
-void replies_tell_resets(struct pipeline *p, unsigned n)
+void replies_tell_resets(struct pipeline *p, uint64_t before)
 {
-	for (unsigned i = 0; i < n; i++)
-		tell(p, &p->reset[i].key, &p->reset[i].segment);
+	unsigned n = 0;
+
+	for (; n < p->n_resets && p->reset[n].segment.time < before; n++)
+		tell(p, &p->reset[n].key, &p->reset[n].segment);
+	if (!n)
+		return;
 	p->n_resets -= n;
 	memmove(p->reset, p->reset + n, p->n_resets * sizeof(p->reset[0]));
 }

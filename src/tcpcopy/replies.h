@@ -2,6 +2,7 @@
 #define TCPCOPY_REPLIES_H
 
 #include <stddef.h>
+#include <stdint.h>
 
 struct pipeline;
 
@@ -17,8 +18,8 @@ void replies_close(struct pipeline *p);
 /* Give the engine the SYN-ACKs that have come, and keep the resets. Call it ahead of a batch. */
 void replies_take(struct pipeline *p);
 
-/* Give the engine the first @n resets that are kept. Call it after what was captured before them. */
-void replies_tell_resets(struct pipeline *p, unsigned n);
+/* Give the engine the resets that were kept and were read before @before, ns. */
+void replies_tell_resets(struct pipeline *p, uint64_t before);
 
 /* Say once of each rule for which nothing was replicated for want of proof. Once a second. */
 void replies_say(struct pipeline *p);
