@@ -182,13 +182,8 @@ static bool join(struct engine *e, struct session *s, const struct segment *g, e
  */
 void client_observe(struct engine *e, struct session *s, const struct segment *g, uint64_t now)
 {
-	uint64_t quiet_since = MAX(s->captured_last, e->started_at);
-	bool next = !s->has_turn_ack || g->seq == s->stream.nxt;
-	/* a keep-alive of an old stack repeats a byte, and does not push it (RFC 1122 4.2.3.6) */
-	bool probe = g->len == 1 && !(g->flags & (TCPF_PSH | TCPF_FIN));
-	bool turn =
-		next && !probe &&
-		((s->has_turn_ack && seq_gt(g->ack, s->turn_ack)) || g->time >= quiet_since + JOIN_SILENCE);
+	uint64_t quiet_since;
+	bool next, probe, turn;
 	enum decline why = DECLINE_MIDDLE;
 
 	if (g->flags & TCPF_RST || (g->flags & TCPF_FIN && !g->captured)) {
@@ -198,10 +193,19 @@ void client_observe(struct engine *e, struct session *s, const struct segment *g
 	}
 	if (!g->captured)
 		return;
-	if (s->doubts && !s->joinable) { /* the question that decides is open */
-		doubt_put(e, s, g, REFUSAL_UNPROVED, now);
-		return;
+	if (s->doubts && !s->joinable) { /* the question that decides is open, or waits for its turn */
+		if (doubt_room(s)) {
+			doubt_put(e, s, g, REFUSAL_UNPROVED, now);
+			return;
+		}
+		doubt_pass(e, s, now); /* a session that began with them would have a hole behind them */
 	}
+	quiet_since = MAX(s->captured_last, e->started_at);
+	next = !s->has_turn_ack || g->seq == s->stream.nxt;
+	/* a keep-alive of an old stack repeats a byte, and does not push it (RFC 1122 4.2.3.6) */
+	probe = g->len == 1 && !(g->flags & (TCPF_PSH | TCPF_FIN));
+	turn = next && !probe &&
+	       ((s->has_turn_ack && seq_gt(g->ack, s->turn_ack)) || g->time >= quiet_since + JOIN_SILENCE);
 	if (e->cfg.no_join && !s->rejoins) {
 		why = DECLINE_OLD;
 		if (!s->has_turn_ack)
@@ -214,6 +218,7 @@ void client_observe(struct engine *e, struct session *s, const struct segment *g
 		s->joinable = false;
 		if (join(e, s, g, &why, now))
 			return;
+		s->joinable = e->cfg.prove; /* the socket was there: at the next turn it is not asked again */
 	} else {
 		session_declined(e, &s->key, why, now);
 	}

@@ -78,6 +78,27 @@ void doubt_put(struct engine *e, struct session *s, const struct segment *g, enu
 	doubt_check(e, s, now);
 }
 
+bool doubt_room(const struct session *s)
+{
+	return s->n_doubts < MAX_DOUBTS;
+}
+
+void doubt_pass(struct engine *e, struct session *s, uint64_t now)
+{
+	struct doubt *list = s->doubts, *d;
+
+	s->doubts = NULL;
+	s->n_doubts = 0;
+	timer_off(s, TIMER_DOUBT);
+	question_withdraw(e, s, ASKER_DOUBT);
+	while ((d = list)) {
+		list = d->next;
+		e->doubt_bytes -= d->g.captured;
+		client_observed(e, s, &d->g, DECLINE_MIDDLE, now);
+		pool_put(e->pool, d, d->cost);
+	}
+}
+
 void doubt_drop(struct engine *e, struct session *s)
 {
 	while (s->doubts) {

@@ -261,7 +261,7 @@ struct early_reply {
 	bool has_ts, has_sack, has_wscale;
 	uint8_t wscale;
 };
-#define EARLY_REPLIES 16384u /* in sets of EARLY_WAYS, by a hash of their key; the oldest makes room */
+#define EARLY_REPLIES 65536u /* in sets of EARLY_WAYS, by a hash of their key; the oldest makes room */
 #define EARLY_WAYS 8u
 
 struct engine {
@@ -473,6 +473,9 @@ void doubt_server_spoke(struct engine *e, struct session *s, uint64_t now);
 /* The server accepted the SYN before @ack: is it one that is in doubt? Then it is taken. */
 bool doubt_syn_answered(struct engine *e, struct session *s, uint32_t ack, uint64_t now);
 void doubt_drop(struct engine *e, struct session *s); /* refuse them all */
+bool doubt_room(const struct session *s);             /* for one more */
+/* @s is observed: what is in doubt is not replicated, and the connection is joined later. */
+void doubt_pass(struct engine *e, struct session *s, uint64_t now);
 void doubt_timeout(struct engine *e, struct session *s, uint64_t now);
 void doubt_answered(struct engine *e, struct session *s, const struct online_answer *a, uint64_t asked,
 		    uint64_t now);

@@ -26,8 +26,9 @@
  */
 #include "session/impl.h"
 
-#define EARLY_LIFE (1000 * NS_PER_MS) /* so long is a SYN-ACK remembered whose SYN has not come */
-#define EAGER_MOST 64                 /* unproved handshakes with one target; a flood of SYNs has more */
+/* So long is a SYN-ACK remembered whose SYN has not come: capture may lag behind it. */
+#define EARLY_LIFE (10 * NS_PER_SEC)
+#define EAGER_MOST 64 /* unproved handshakes with one target; a flood of SYNs has more */
 
 bool proof_needed(const struct engine *e, const struct session *s)
 {
