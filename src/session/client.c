@@ -91,7 +91,7 @@ static void open_by_syn(struct engine *e, struct session *s, const struct segmen
 
 /*
  * A SYN inside a connection changes nothing on the server, except where its socket has gone (RFC 5961 4.2):
- * that has to be known first. @again: it is.
+ * that has to be known first. @again: it is. The SYN-ACK says so, too, if it was read before the SYN.
  */
 static void client_syn(struct engine *e, struct session *s, const struct flow_key *k, const struct segment *g,
 		       bool again, uint64_t now)
@@ -107,7 +107,8 @@ static void client_syn(struct engine *e, struct session *s, const struct flow_ke
 				timer_set(e, s, TIMER_LIFE, now + HALF_OPEN_LIFE);
 			return; /* the client's retransmission: our SYN has its own timer */
 		}
-		if (!again && !(s->events & (EV_ENDED | EV_CLIENT_RST | EV_CUT))) {
+		if (!again && !(s->events & (EV_ENDED | EV_CLIENT_RST | EV_CUT)) &&
+		    !proof_is_early(e, k, g->seq, now)) {
 			doubt_put(e, s, g, REFUSAL_SYN, now);
 			return;
 		}

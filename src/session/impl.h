@@ -262,7 +262,7 @@ struct early_reply {
 	uint8_t wscale;
 };
 #define EARLY_REPLIES 65536u /* in sets of EARLY_WAYS, by a hash of their key; the oldest makes room */
-#define EARLY_WAYS 8u
+#define EARLY_WAYS 16u
 
 struct engine {
 	struct engine_config cfg;
@@ -438,6 +438,8 @@ enum proof { PROOF_UNKNOWN, PROOF_GIVEN, PROOF_FALSE };
 bool proof_needed(const struct engine *e, const struct session *s);
 /* Has the online server answered the SYN of @s before it came here? */
 void proof_look_back(struct engine *e, struct session *s, uint64_t now);
+/* The server has answered the SYN of @k with @iss, which was captured after that answer. */
+bool proof_is_early(struct engine *e, const struct flow_key *k, uint32_t iss, uint64_t now);
 /* Session @s was opened by a SYN: send ours, now or when there is proof. */
 void proof_begin(struct engine *e, struct session *s, uint64_t now);
 void proof_found(struct engine *e, struct session *s, uint64_t now);

@@ -106,13 +106,17 @@ static void accepted(struct engine *e, struct session *s, const struct early_rep
 		doubt_server_spoke(e, s, now);
 }
 
-/* The first of the EARLY_WAYS places where the reply about @k may stand. */
-static struct early_reply *early_places(const struct engine *e, const struct flow_key *k)
+/*
+ * The first of the EARLY_WAYS places where the reply about @k may stand. Its ack is part of the hash: a
+ * client in a hurry has several connections by one port within the time that capture lags.
+ */
+static struct early_reply *early_places(const struct engine *e, const struct flow_key *k, uint32_t ack)
 {
 	const struct {
 		struct endpoint client, online;
 		uint16_t target, copy;
-	} packed = { k->client, k->online, k->target, k->copy };
+		uint32_t ack;
+	} packed = { k->client, k->online, k->target, k->copy, ack };
 
 	return &e->early[siphash(&e->cfg.key, &packed, sizeof(packed)) % (EARLY_REPLIES / EARLY_WAYS) *
 			 EARLY_WAYS];
@@ -121,7 +125,7 @@ static struct early_reply *early_places(const struct engine *e, const struct flo
 /* In the place of the oldest there. */
 static void early_keep(struct engine *e, const struct early_reply *r)
 {
-	struct early_reply *at = early_places(e, &r->key), *oldest = at;
+	struct early_reply *at = early_places(e, &r->key, r->ack), *oldest = at;
 
 	for (unsigned i = 1; i < EARLY_WAYS; i++)
 		if (at[i].time < oldest->time)
@@ -129,17 +133,32 @@ static void early_keep(struct engine *e, const struct early_reply *r)
 	*oldest = *r;
 }
 
-void proof_look_back(struct engine *e, struct session *s, uint64_t now)
+/* The reply to the SYN with @iss on @k that came before it, or NULL. */
+static struct early_reply *early_find(struct engine *e, const struct flow_key *k, uint32_t iss, uint64_t now)
 {
-	const struct early_reply *r = e->early ? early_places(e, &s->key) : NULL;
+	struct early_reply *r = e->early ? early_places(e, k, iss + 1) : NULL;
 
 	for (unsigned i = 0; r && i < EARLY_WAYS; i++, r++)
-		if (r->time && now - r->time < EARLY_LIFE && r->ack == s->iss + 1 &&
-		    r->key.target == s->key.target && endpoint_eq(&r->key.client, &s->key.client) &&
-		    endpoint_eq(&r->key.online, &s->key.online)) {
-			accepted(e, s, r, now);
-			return;
-		}
+		if (r->time && now - r->time < EARLY_LIFE && r->ack == iss + 1 &&
+		    r->key.target == k->target && endpoint_eq(&r->key.client, &k->client) &&
+		    endpoint_eq(&r->key.online, &k->online))
+			return r;
+	return NULL;
+}
+
+bool proof_is_early(struct engine *e, const struct flow_key *k, uint32_t iss, uint64_t now)
+{
+	return early_find(e, k, iss, now);
+}
+
+void proof_look_back(struct engine *e, struct session *s, uint64_t now)
+{
+	struct early_reply *r = early_find(e, &s->key, s->iss, now);
+
+	if (r) {
+		accepted(e, s, r, now);
+		r->time = 0; /* it makes room */
+	}
 }
 
 static void server_synack(struct engine *e, struct session *s, const struct flow_key *k,
