@@ -25,6 +25,7 @@ static void begin_at(const struct engine *e, struct session *s, uint32_t iss)
 {
 	s->iss = iss;
 	stream_init(&s->stream, iss + 1, (uint32_t)siphash(&e->cfg.key, &s->id, sizeof(s->id)));
+	s->turn_start = iss;
 	s->turn_end = iss + 1;
 	s->snd_una = s->snd_nxt = iss;
 }

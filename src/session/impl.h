@@ -36,6 +36,7 @@
 #define ACK_DELAY (40 * NS_PER_MS)      /* Linux's minimum, RFC 9293 3.8.6.3 allows 500 ms */
 #define ACK_DELAY_SHORT (4 * NS_PER_MS) /* where a segment of the client mostly follows at once */
 #define PAUSE_FLOOR (1 * NS_PER_MS)
+#define REST_PAUSE (200 * NS_PER_MS) /* where all that came may be the rest of the answer before */
 #define HOLE_PATIENCE (3000 * NS_PER_MS)
 #define HOLE_PATIENCE_KNOWN (60 * NS_PER_SEC) /* the server has not got the bytes: the client backs off */
 #define HOLE_PATIENCE_ACKED (600 * NS_PER_MS) /* the client was answered: it would have sent again by now */
@@ -218,9 +219,10 @@ struct session {
 	uint32_t window_most; /* the highest of them: the target may send up to here */
 
 	/* the answer to the newest released turn */
-	uint32_t turn_end;     /* where the released turn ends, as far as captured */
+	uint32_t turn_start;   /* where the released turn begins; ISS before the first */
+	uint32_t turn_end;     /* where it ends, as far as captured */
 	uint32_t answered;     /* bytes whose ack covers turn_end */
-	uint32_t answered_any; /* bytes since the release */
+	uint32_t answered_any; /* bytes whose ack is above turn_start; with `unasked` others came, too */
 	uint64_t answer_last;  /* ns, newest answer bytes */
 
 	/* time and loss */
@@ -249,7 +251,7 @@ struct session {
 	bool ts_ok : 1, ws_ok : 1, sack_ok : 1; /* negotiated with the target */
 	bool ack_now : 1, psh_seen : 1, tlp_armed : 1, tlp_out : 1, syn_resent : 1, syn_timed_out : 1,
 		has_turn_ack : 1, watched : 1, has_source : 1, has_server_irs : 1, waits_for_proof : 1,
-		joinable : 1;
+		joinable : 1, unasked : 1;
 	struct syn_options *syn; /* of the replicated SYN, until it is answered */
 };
 

@@ -13,9 +13,18 @@
  * will come. Otherwise when capture time + hold has passed. Each way is counted. The check runs in the step
  * that handles the response, so no tick delays a turn.
  *
- * s->hold is the first qseg of the turn that waits (NULL: none); what precedes it may be sent. s->turn_end
- * is where the released turn ends as far as captured: it grows while the turn is still being captured, and
- * the answer is counted anew each time.
+ * The silence of a pause begins with the last byte of answer or with the capture of the turn that waits,
+ * whichever is later: before the client had sent that turn, its answer was not late.
+ *
+ * Bytes whose ack covers nothing of the released turn were sent before the target had any of it. Mostly
+ * they are the rest of the answer before, which was longer than the online server's: so they are not the
+ * answer that has begun, and only a long silence says that they were what the client had read. But a server
+ * that speaks unasked sends them as well. There the target has then sent, in all, exactly as much as the
+ * client had read, and a short pause will do.
+ *
+ * s->hold is the first qseg of the turn that waits (NULL: none); what precedes it may be sent. The released
+ * turn lies between s->turn_start and s->turn_end, as far as captured: it grows while the turn is still
+ * being captured, and the answer is counted anew each time.
  */
 #include "session/impl.h"
 
@@ -53,31 +62,51 @@ void turn_response(struct session *s, const struct response *r, uint32_t new_byt
 	if (!new_bytes)
 		return;
 	s->answer_last = now;
-	s->answered_any += new_bytes;
+	if (seq_gt(r->ack, s->turn_start))
+		s->answered_any += new_bytes;
+	else
+		s->unasked = true;
 	s->psh_seen = r->flags & TCPF_PSH;
 	if (seq_ge(r->ack, s->turn_end))
 		s->answered += new_bytes;
 }
 
-/* Has the answer paused? @quiet: the length of the silence that decides, ns. */
-static bool answer_may_pause(const struct session *s, uint64_t *quiet)
+/*
+ * Has the target sent, in all, as much as the online server had when the client sent @ack, or its newest
+ * segment? No more and no less: where the answers' lengths differ, the sums hardly ever meet.
+ */
+static bool sums_are_equal(const struct session *s, uint32_t ack)
 {
-	*quiet = MAX(2 * s->srtt, PAUSE_FLOOR);
-	return s->answered_any && s->psh_seen && s->snd_una == s->turn_end;
+	uint32_t sum = s->rcv_nxt - s->irs - 1, first = s->judge.first_ack;
+
+	return s->judge.acked && (sum == ack - first || sum == s->client_ack - first);
 }
 
-/* May what waited with @expect and capture time @at go now? Counts it by the way it goes. */
-static bool may_go(struct engine *e, const struct session *s, uint32_t expect, uint64_t at, uint64_t now)
+/*
+ * When the silence is long enough, ns, that lets go what was captured at @at and sent because of @ack;
+ * UINT64_MAX: no silence is.
+ */
+static uint64_t pause_over(const struct session *s, uint32_t ack, uint64_t at)
 {
-	uint64_t quiet;
+	uint64_t quiet = MAX(2 * s->srtt, PAUSE_FLOOR);
 
-	if (s->answered >= expect)
+	if (!s->psh_seen || s->snd_una != s->turn_end || (!s->answered_any && !s->unasked))
+		return UINT64_MAX;
+	if (!s->answered_any && !sums_are_equal(s, ack))
+		quiet = MAX(quiet, REST_PAUSE);
+	return MAX(s->answer_last, at) + quiet;
+}
+
+/* May turn @q, which waits, go now? Counts it by the way it goes. */
+static bool may_go(struct engine *e, const struct session *s, const struct qseg *q, uint64_t now)
+{
+	if (s->answered >= q->expect)
 		e->n.released_on_answer++;
 	else if (s->events & EV_TARGET_FIN)
 		e->n.released_on_close++;
-	else if (now >= at + e->cfg.hold)
+	else if (now >= q->captured_at + e->cfg.hold)
 		e->n.released_on_deadline++;
-	else if (answer_may_pause(s, &quiet) && now >= s->answer_last + quiet)
+	else if (now >= pause_over(s, q->ack, q->captured_at))
 		e->n.released_on_pause++;
 	else
 		return false;
@@ -91,21 +120,20 @@ static void release(struct session *s)
 	while (q && !q->turn)
 		q = qseg_next(q);
 	s->hold = q;
+	s->turn_start = s->turn_end;
 	s->turn_end = q ? q->piece.seq : s->stream.nxt;
 	s->answered = s->answered_any = 0;
-	s->psh_seen = false;
+	s->unasked = s->psh_seen = false;
 }
 
 /* Deadline and pause timers of what waits now. */
-static void arm(struct engine *e, struct session *s, uint64_t deadline)
+static void arm(struct engine *e, struct session *s, uint64_t deadline, uint64_t pause)
 {
-	uint64_t quiet;
-
 	timer_set(e, s, TIMER_HOLD, deadline);
-	if (answer_may_pause(s, &quiet))
-		timer_set(e, s, TIMER_PAUSE, s->answer_last + quiet);
-	else
+	if (pause == UINT64_MAX)
 		timer_off(s, TIMER_PAUSE);
+	else
+		timer_set(e, s, TIMER_PAUSE, pause);
 }
 
 /*
@@ -117,19 +145,27 @@ static uint64_t rst_deadline(const struct engine *e, const struct session *s)
 	return s->rst_at + (s->events & EV_CUT ? MAX(e->cfg.hold, RTO_CAP_ALIVE) : e->cfg.hold);
 }
 
+/* As pause_over(), of the RST. */
+static uint64_t rst_pause(const struct session *s)
+{
+	return pause_over(s, s->turn_ack + s->rst_expect, s->rst_at);
+}
+
 /* Release every turn that may go. The connection is established. */
 void turn_check(struct engine *e, struct session *s, uint64_t now)
 {
-	while (s->hold) {
-		if (!may_go(e, s, s->hold->expect, s->hold->captured_at, now)) {
-			arm(e, s, s->hold->captured_at + e->cfg.hold);
+	const struct qseg *q;
+
+	while ((q = s->hold)) {
+		if (!may_go(e, s, q, now)) {
+			arm(e, s, q->captured_at + e->cfg.hold, pause_over(s, q->ack, q->captured_at));
 			return;
 		}
 		e->turns_waiting--;
 		release(s);
 	}
 	if (s->events & (EV_CLIENT_RST | EV_CUT) && !turn_rst_may_go(e, s, now)) {
-		arm(e, s, rst_deadline(e, s));
+		arm(e, s, rst_deadline(e, s), rst_pause(s));
 		return;
 	}
 	timer_off(s, TIMER_HOLD);
@@ -149,5 +185,5 @@ bool turn_rst_may_go(const struct engine *e, const struct session *s, uint64_t n
 		return false;
 	if (s->answered >= s->rst_expect || s->events & EV_TARGET_FIN)
 		return true;
-	return s->answered_any && s->psh_seen && now >= s->answer_last + MAX(2 * s->srtt, PAUSE_FLOOR);
+	return now >= rst_pause(s);
 }

@@ -76,12 +76,19 @@ def test_answers_of_the_same_length(lab, replay, delay, think):
     assert account["engine.released_on_answer"] == account["engine.turns"]
 
 
+@pytest.mark.parametrize("packets", ["large", "of one MSS"])
 @pytest.mark.parametrize("delay", [0, 5], ids=["as fast", "slower"])
-def test_longer_answers(lab, replay, delay):
+def test_longer_answers(lab, replay, delay, packets):
+    """What follows the release is not the beginning of the next answer, in however many packets it comes.
+
+    A machine that stands still between two packets makes some pauses; what it does not make is one in each turn.
+    """
+    lab.offload("target", packets == "large")
     talks, account = judged(lab, replay, ["2", delay])
+    some = account["engine.turns"] // 50
     # what such an answer sends after the release may count for the next turn (doc/SESSION.md, Limits)
-    assert len(early(talks)) <= account["engine.turns"] // 50
-    assert account["engine.released_on_answer"] == account["engine.turns"]
+    assert len(early(talks)) <= some
+    assert account["engine.turns"] - account["engine.released_on_answer"] <= some
 
 
 @pytest.mark.parametrize("delay", [0, 5], ids=["as fast", "slower"])
