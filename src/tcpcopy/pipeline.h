@@ -36,6 +36,7 @@ struct pipeline {
 	struct sink *sink;
 	struct event *routing;  /* routing has changed, for the sink; NULL: it does not follow routing */
 	struct source *replies; /* what the online server sends; see replies.h */
+	uint64_t replies_seen;  /* of this worker's connections */
 	struct event *replying; /* it has sent something */
 	bool opening;           /* a SYN is in the batch */
 	unsigned n_resets;      /* of the online server, to be told when what was captured before is */

@@ -82,6 +82,7 @@ static void on_reply(const struct raw_packet *packet, void *arg)
 	request.tuple = (struct tuple){ .src = s.tuple.dst, .dst = s.tuple.src };
 	if (fanout_worker(&p->spread, &request.tuple) != p->worker)
 		return;
+	p->replies_seen++;
 	k = (struct flow_key){ .client = request.tuple.src, .online = request.tuple.dst };
 	n = classify(p->config, p->local, &none, &request, p->now, rule);
 	for (unsigned i = 0; i < n; i++) {

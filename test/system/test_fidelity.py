@@ -5,12 +5,13 @@ executed is what the online server has, in order and once.
 
 import collections
 import selectors
+import signal
 import threading
 import time
 
 import pytest
 from conftest import run_all, wait_until
-from workload import Trouble, all_complete, appends, ask, closed, connect, equal, pace, pair
+from workload import Trouble, all_complete, appends, ask, closed, connect, equal, pace, pair, writes
 
 
 def offloads(lab, on):
@@ -86,6 +87,27 @@ def test_connection_for_every_command(lab, replay):
     account = r.stop()
     assert account["engine.sessions_opened"] >= 14000
     assert account["engine.lost_bytes"] == 0, account.log
+
+
+def test_connections_while_stopped(lab, replay):
+    """All that tcpcopy has to know of connections that began and ended while it had no processor waits for it."""
+    online, target = pair(lab)
+    client = lab.host("client")
+    client.sysctl(net__ipv4__ip_local_port_range="20000 31999", net__ipv4__tcp_tw_reuse=1)
+    r = replay()
+    r.tcpcopy.process.send_signal(signal.SIGSTOP)
+    try:
+        run_all(client, [["redis-benchmark", "-h", lab.host("online").ip4, "-t", "set", "-n", "6000", "-c", "20",
+                          "-k", "0", "-r", "100000", "-q"]])
+    finally:
+        r.tcpcopy.process.send_signal(signal.SIGCONT)
+    # the target cannot accept so many at once: its SYN cookies fail
+    assert wait_until(lambda: sum(writes(target).values()) > 1000)
+    assert closed(lab)
+    account = r.stop()
+    assert account["capture.replies_dropped"] == account["capture.kernel_drops"] == 0
+    assert account["refused.unproved"] == 0
+    assert account["capture.replies"] >= account["engine.sessions_opened"] >= 6000
 
 
 def test_connection_for_every_http_request(lab, replay):

@@ -26,7 +26,7 @@
 
 #define SLOT_BYTES 128u /* IPv6, TCP and all options, but for extension headers */
 #define BATCH 32u
-#define BUFFER_BYTES (4 << 20)
+#define BUFFER_BYTES (16 << 20) /* some 40,000 of them, while the worker is late; it is nobody's before */
 
 struct replies {
 	struct source source;

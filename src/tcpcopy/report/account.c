@@ -146,11 +146,13 @@ static void add_source(struct account *a, const char *name, const struct source_
 
 static void collect_capture(struct account *a, struct pipeline *p)
 {
+	struct source_counters n;
 	uint64_t *row = a->row;
 
+	source_counters(p->replies, &n);
+	row[ROW_CAPTURE_replies] += p->replies_seen;
+	row[ROW_CAPTURE_replies_dropped] += n.kernel_drops;
 	for (unsigned i = 0; i < p->n_sources; i++) {
-		struct source_counters n;
-
 		source_counters(p->source[i], &n);
 		add_source(a, p->source[i]->name, &n);
 		row[ROW_CAPTURE_let_in] += n.let_in;

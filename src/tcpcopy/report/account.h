@@ -17,7 +17,9 @@
 	X(errors, "capture errors (such as an interface that went down)")                                    \
 	X(ring_freezes, "times that a ring was found full")                                                  \
 	X(ring_aside, "packets copied aside because a ring was filling up")                                  \
-	X(turns, "changes between per-packet capture and a ring")
+	X(turns, "changes between per-packet capture and a ring")                                            \
+	X(replies, "SYN-ACKs and resets of the online server, seen as they left")                            \
+	X(replies_dropped, "more of them, dropped by the kernel (counted by each worker)")
 
 #define ACCOUNT_LIVE(X)                                                                                      \
 	X(sessions, "live sessions")                                                                         \
