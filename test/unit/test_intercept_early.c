@@ -192,12 +192,13 @@ static void targets_come_and_go(void **state)
 	assert_false(targets_use(&t, &a));
 	assert_true(targets_has(&t, &a) && targets_has(&t, &b));
 	targets_release(&t, &a, 0);
-	assert_false(targets_expire(&t, 10 * TARGETS_LINGER_NS)); /* b and one user of a are left */
+	assert_false(
+		targets_expire(&t, 10 * TARGETS_LINGER_NS, NULL, NULL)); /* b and one user of a are left */
 	targets_release(&t, &a, 5);
-	assert_false(targets_expire(&t, TARGETS_LINGER_NS));
+	assert_false(targets_expire(&t, TARGETS_LINGER_NS, NULL, NULL));
 	assert_false(targets_use(&t, &a));
 	targets_release(&t, &a, NS_PER_SEC);
-	assert_true(targets_expire(&t, NS_PER_SEC + TARGETS_LINGER_NS));
+	assert_true(targets_expire(&t, NS_PER_SEC + TARGETS_LINGER_NS, NULL, NULL));
 	assert_false(targets_has(&t, &a));
 	assert_true(targets_has(&t, &b));
 }

@@ -20,10 +20,11 @@
 #include "base/util.h"
 #include "intercept/hole/announce.h"
 #include "intercept/hole/guard.h"
+#include "program/clock.h"
 #include "program/helper/helper.h"
 #include "still_clock.h"
 
-#define QUEUE 4096u
+#define QUEUE 8192u
 
 static struct event_base *base;
 static struct guard *guard;
@@ -81,14 +82,14 @@ static bool next_request(void)
 	if (n < 0 && errno == EAGAIN)
 		return false;
 	assert_true(helper_request_valid(&asked, (size_t)n));
-	assert_int_equal(asked.kind, HELPER_ADD);
 	return true;
 }
 
 /* It has these targets, in order. */
-static void assert_asks(unsigned first, unsigned count)
+static void assert_request(enum helper_kind kind, unsigned first, unsigned count)
 {
 	assert_true(next_request());
+	assert_int_equal(asked.kind, kind);
 	assert_int_equal(asked.count, count);
 	for (unsigned i = 0; i < count; i++) {
 		const struct endpoint e = target(first + i);
@@ -98,6 +99,11 @@ static void assert_asks(unsigned first, unsigned count)
 		assert_memory_equal(asked.element[i].address, addr_v4_bytes(&e.addr), 4);
 	}
 	assert_false(next_request());
+}
+
+static void assert_asks(unsigned first, unsigned count)
+{
+	assert_request(HELPER_ADD, first, count);
 }
 
 static void answer(int error)
@@ -160,15 +166,84 @@ static void a_refused_one_is_asked_for_again(void **state)
 	assert_false(next_request());
 }
 
-static void one_is_asked_for_again_when_it_is_announced_again(void **state)
+static void one_is_asked_for_once_for_all_its_users(void **state)
 {
 	(void)state;
 	assert_true(add(1));
 	assert_asks(1, 1);
 	answer(0);
 	assert_true(add(1));
+	assert_false(next_request());
+}
+
+static void let_go(unsigned number)
+{
+	const struct endpoint e = target(number);
+
+	guard_release(guard, &e, clock_now());
+}
+
+static void one_goes_when_its_last_user_has_been_gone_for_long(void **state)
+{
+	(void)state;
+	assert_true(add(1) && add(1) && add(2));
 	assert_asks(1, 1);
 	answer(0);
+	assert_asks(2, 1);
+	answer(0);
+	let_go(1);
+	pass(GUARD_LINGER_NS / NS_PER_MS + 2000);
+	assert_false(next_request());
+	let_go(1);
+	let_go(1); /* nobody's any more */
+	pass(GUARD_LINGER_NS / NS_PER_MS - 2000);
+	assert_false(next_request());
+	pass(2000);
+	assert_request(HELPER_REMOVE, 1, 1);
+	answer(0);
+	pass(2000);
+	assert_false(next_request());
+	assert_true(add(1));
+	assert_asks(1, 1);
+	answer(0);
+}
+
+static void one_that_leaves_and_is_announced_meanwhile(void **state)
+{
+	(void)state;
+	assert_true(add(1));
+	assert_asks(1, 1);
+	answer(0);
+	let_go(1);
+	pass(GUARD_LINGER_NS / NS_PER_MS);
+	assert_request(HELPER_REMOVE, 1, 1);
+	assert_true(add(1));
+	assert_false(next_request());
+	answer(0);
+	assert_asks(1, 1);
+	answer(0);
+	assert_false(next_request());
+}
+
+/* Somebody has emptied the set: what is not in it cannot be taken out, and is put there first. */
+static void one_that_cannot_leave(void **state)
+{
+	(void)state;
+	assert_true(add(1));
+	assert_asks(1, 1);
+	answer(0);
+	let_go(1);
+	pass(GUARD_LINGER_NS / NS_PER_MS);
+	assert_request(HELPER_REMOVE, 1, 1);
+	answer(-ENOENT);
+	assert_false(next_request());
+	pass(1000);
+	assert_asks(1, 1);
+	answer(0);
+	assert_request(HELPER_REMOVE, 1, 1);
+	answer(0);
+	pass(1000);
+	assert_false(next_request());
 }
 
 /* One that nothing can come from would be refused, and those behind it would wait for ever. */
@@ -203,9 +278,7 @@ static void a_full_queue_says_so(void **state)
 		answer(0);
 	}
 	assert_false(next_request());
-	assert_true(add(QUEUE));
-	assert_asks(QUEUE, 1);
-	answer(0);
+	assert_false(add(QUEUE));
 }
 
 /* What does not fit in is offered again at the next expiry, as it comes each second. */
@@ -225,11 +298,20 @@ static void announced_targets_are_offered_again(void **state)
 		answer(0);
 		assert_memory_not_equal(asked.element[asked.count - 1].address, addr_v4_bytes(&late.addr), 4);
 	}
+	let_go(7);
+	pass(GUARD_LINGER_NS / NS_PER_MS);
+	assert_request(HELPER_REMOVE, 7, 1);
+	answer(0);
 	announce_expire(&a, 0);
 	assert_asks(QUEUE, 1);
 	answer(0);
 	announce_expire(&a, 0);
 	assert_false(next_request());
+	announce_release(&a, &late, 0);
+	announce_expire(&a, TARGETS_LINGER_NS);
+	pass(GUARD_LINGER_NS / NS_PER_MS);
+	assert_request(HELPER_REMOVE, QUEUE, 1);
+	answer(0);
 }
 
 static void the_helper_ends(void **state)
@@ -253,8 +335,12 @@ int main(void)
 		cmocka_unit_test_setup_teardown(asked_for_at_once_and_once, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(those_that_come_meanwhile_go_together, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(a_refused_one_is_asked_for_again, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(one_is_asked_for_again_when_it_is_announced_again, set_up,
+		cmocka_unit_test_setup_teardown(one_is_asked_for_once_for_all_its_users, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(one_goes_when_its_last_user_has_been_gone_for_long, set_up,
 						tear_down),
+		cmocka_unit_test_setup_teardown(one_that_leaves_and_is_announced_meanwhile, set_up,
+						tear_down),
+		cmocka_unit_test_setup_teardown(one_that_cannot_leave, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(endpoints_that_send_nothing, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(a_full_queue_says_so, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(announced_targets_are_offered_again, set_up, tear_down),

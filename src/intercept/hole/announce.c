@@ -8,6 +8,7 @@
  */
 #include "intercept/hole/announce.h"
 
+#include "program/clock.h"
 #include "program/log.h"
 
 static void offer_to_guard(struct announce *a)
@@ -57,9 +58,17 @@ void announce_apply(struct announce *a)
 		log_info("capturing %s", a->targets.count ? filter : "nothing: no target is announced");
 }
 
+static void let_go(const struct target *t, void *arg)
+{
+	struct announce *a = arg;
+
+	if (t->guarded)
+		guard_release(a->guard, &t->endpoint, clock_now());
+}
+
 void announce_expire(struct announce *a, uint64_t now)
 {
-	if (targets_expire(&a->targets, now))
+	if (targets_expire(&a->targets, now, let_go, a))
 		a->stale = true;
 	announce_apply(a);
 }

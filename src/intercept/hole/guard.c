@@ -9,16 +9,20 @@
  * client's own router. Packets addressed to this host pass, whoever sends them; the channel is among them.
  * Packets that this host sends do not come by, so the guard does no harm on the target itself.
  *
- * An endpoint stays in the set while intercept runs: a target retransmits for minutes after a session's end.
+ * An endpoint has the users that announced it: the workers that have it among their targets. When the last
+ * one has let go of it, it stays in the set for GUARD_LINGER_NS more, for a target retransmits for minutes
+ * after a session's end, and nobody but us may hear that. Then it goes: what nobody replicates to is not ours
+ * to drop.
  *
- * Workers capture packets and must not wait for the helper. So an endpoint enters a queue, the first
- * NFT_ELEMENTS_MAX of the queue go into one request, and they leave the queue when the answer says that
- * the table has them. The guard repeats a refused request at its next tick.
+ * Workers capture packets and must not wait for the helper. So what is to change is marked in a list, one
+ * request at a time takes up to NFT_ELEMENTS_MAX of them to the helper, and its answer says what became of
+ * them. The guard repeats a refused request at its next tick.
  *
- *            guard_add()              answer: done
- *     ------> [ waiting ] --> [ asked for ] --> in force
- *                  ^               | answer: an error
- *                  '--- 1 s -------'
+ *            guard_add()            sent                 answer: done
+ *     ------> [ wanted ] --> [ asked for ] ------------------------------> [ in force ]
+ *                  ^               | answer: an error, after 1 s             |   no user for GUARD_LINGER_NS
+ *                  '---------------'                                         v
+ *                  ^----- has users again, or an error ---------------- [ leaving ] ---> forgotten
  *
  * Where the kernel can do so, the table belongs to the helper and ends with it. The kernel then forwards
  * again, so the program must end.
@@ -42,14 +46,24 @@
 #include <linux/netfilter/nf_tables.h>
 
 #include "base/util.h"
+#include "program/clock.h"
 #include "program/helper/helper.h"
 #include "program/log.h"
 
-#define WAITING_MAX 4096u
+#define HELD_MAX 8192u
 #define TICK_S 1
 #define SILENT_TICKS 5     /* without an answer, before the log says so */
 #define OWNER_TRIES 100    /* to outlast the helper of an intercept that was just killed */
 #define OWNER_PAUSE_MS 20L /* between them */
+
+enum held_state { WANTED, ASKED_FOR, IN_FORCE, LEAVING };
+
+struct held {
+	struct endpoint endpoint;
+	enum held_state state;
+	unsigned users;
+	uint64_t idle_at; /* ns, CLOCK_MONOTONIC: when the last one let go of it */
+};
 
 struct guard {
 	int lock; /* the abstract socket */
@@ -61,9 +75,10 @@ struct guard {
 	pthread_mutex_t mutex; /* protects what follows: every worker calls guard_add() */
 	bool lost;             /* the helper has ended */
 	bool failing;          /* the log says so */
-	unsigned count, asked; /* of waiting; the first @asked are in a request */
+	bool asked;            /* a request is under way */
 	unsigned ticks;        /* since that request */
-	struct endpoint waiting[WAITING_MAX];
+	unsigned count, wanted;
+	struct held held[HELD_MAX];
 };
 
 bool guard_possible(char *why, size_t size)
@@ -179,46 +194,87 @@ struct guard *guard_open(struct event_base *base, bool no_sandbox, void (*lost)(
 	return g;
 }
 
-/* --- the queue; the mutex is held --- */
+/* --- the list; the mutex is held --- */
 
-/* Ask for the head of the queue, unless a request is under way. */
+static bool due(const struct held *h, enum helper_kind kind, uint64_t now)
+{
+	if (kind == HELPER_ADD)
+		return h->state == WANTED;
+	return h->state == IN_FORCE && !h->users && now - h->idle_at >= GUARD_LINGER_NS;
+}
+
+/* False: there is nothing of this kind to ask for, or the helper does not take it: at the next tick, then. */
+static bool request(struct guard *g, enum helper_kind kind, uint64_t now)
+{
+	struct helper_request r = { .kind = (uint8_t)kind, .table = NFT_GUARD };
+	struct held *in[NFT_ELEMENTS_MAX];
+
+	for (unsigned i = 0; i < g->count && r.count < NFT_ELEMENTS_MAX; i++)
+		if (due(&g->held[i], kind, now)) {
+			in[r.count] = &g->held[i];
+			r.element[r.count++] = element_of(&g->held[i].endpoint);
+		}
+	if (!r.count || !helper_send(g->helper, &r))
+		return false;
+	for (unsigned i = 0; i < r.count; i++)
+		in[i]->state = kind == HELPER_ADD ? ASKED_FOR : LEAVING;
+	g->asked = true;
+	g->ticks = 0;
+	return true;
+}
+
+/* Ask for what is to change, new targets first, unless a request is under way. */
 static void ask(struct guard *g)
 {
-	struct helper_request r = { .kind = HELPER_ADD, .table = NFT_GUARD };
+	const uint64_t now = clock_now();
 
-	if (g->lost || g->asked || !g->count)
-		return;
-	r.count = (uint16_t)MIN(g->count, NFT_ELEMENTS_MAX);
-	for (unsigned i = 0; i < r.count; i++)
-		r.element[i] = element_of(&g->waiting[i]);
-	if (!helper_send(g->helper, &r))
-		return; /* at the next tick */
-	g->asked = r.count;
-	g->ticks = 0;
+	if (!g->lost && !g->asked && (!g->wanted || !request(g, HELPER_ADD, now)))
+		request(g, HELPER_REMOVE, now);
 }
 
 static void failed(struct guard *g, const char *why)
 {
-	if (!g->failing)
+	if (!g->failing && g->wanted)
 		log_err("cannot guard %u new targets: %s; trying again every second, until then the clients get "
 			"their responses",
-			g->count, why);
+			g->wanted, why);
+	else if (!g->failing)
+		log_err("cannot end the guard of targets that nobody has any more: %s; trying again every second",
+			why);
 	g->failing = true;
+}
+
+/* What the answer says of @h; false: it is not held any more. */
+static bool answered(struct guard *g, struct held *h, bool done)
+{
+	if (h->state == ASKED_FOR) {
+		h->state = done ? IN_FORCE : WANTED;
+		g->wanted -= done;
+	} else if (h->state == LEAVING) {
+		if (done && !h->users)
+			return false;
+		h->state = WANTED; /* announced meanwhile; or it is not in the set, and put there it can go */
+		g->wanted++;
+	}
+	return true;
 }
 
 static void take_answer(struct guard *g, const struct helper_answer *a)
 {
+	unsigned kept = 0;
 	char why[256];
 
-	if (a->error) {
+	if (a->error)
 		failed(g, nft_words(a->error, a->refused, why, sizeof(why)));
-		g->asked = 0;
-		return;
+	for (unsigned i = 0; i < g->count; i++) {
+		g->held[kept] = g->held[i];
+		kept += answered(g, &g->held[kept], !a->error);
 	}
-	g->count -= g->asked;
-	memmove(g->waiting, g->waiting + g->asked, g->count * sizeof(g->waiting[0]));
-	g->asked = 0;
-	if (g->failing && !g->count) {
+	g->count = kept;
+	g->asked = false;
+	if (a->error)
+		return;
+	if (g->failing && !g->wanted) {
 		log_info("all targets are guarded");
 		g->failing = false;
 	}
@@ -292,24 +348,47 @@ struct guard *guard_new(struct event_base *base, struct helper *helper, bool own
 
 /* --- while it runs --- */
 
+static struct held *find(struct guard *g, const struct endpoint *e)
+{
+	for (unsigned i = 0; i < g->count; i++)
+		if (endpoint_eq(&g->held[i].endpoint, e))
+			return &g->held[i];
+	return NULL;
+}
+
 bool guard_add(struct guard *g, const struct endpoint *e)
 {
 	const struct nft_element element = element_of(e);
-	unsigned i = 0;
+	struct held *h;
 	bool taken;
 
 	if (!nft_element_valid(&element))
 		return true; /* no segment comes from there */
 	pthread_mutex_lock(&g->mutex);
-	while (i < g->count && !endpoint_eq(&g->waiting[i], e))
-		i++;
-	taken = !g->lost && i < WAITING_MAX;
-	if (taken && i == g->count) {
-		g->waiting[g->count++] = *e;
+	h = find(g, e);
+	taken = !g->lost && (h || g->count < HELD_MAX);
+	if (taken && !h) {
+		h = &g->held[g->count++];
+		*h = (struct held){ .endpoint = *e, .state = WANTED };
+		g->wanted++;
+	}
+	if (taken) {
+		h->users++;
 		ask(g);
 	}
 	pthread_mutex_unlock(&g->mutex);
 	return taken;
+}
+
+void guard_release(struct guard *g, const struct endpoint *e, uint64_t now)
+{
+	struct held *h;
+
+	pthread_mutex_lock(&g->mutex);
+	h = find(g, e);
+	if (h && h->users && !--h->users)
+		h->idle_at = now;
+	pthread_mutex_unlock(&g->mutex);
 }
 
 bool guard_holds(struct guard *g)

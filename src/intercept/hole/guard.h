@@ -3,6 +3,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "packet/addr.h"
 #include "program/helper/nft.h"
@@ -33,12 +34,17 @@ struct guard *guard_open(struct event_base *base, bool no_sandbox, void (*lost)(
 struct guard *guard_new(struct event_base *base, struct helper *helper, bool owning, void (*lost)(void *arg),
 			void *arg);
 
+/* An endpoint that nobody has announced for so long is guarded no more: a target has given up by then. */
+#define GUARD_LINGER_NS (30 * 60 * NS_PER_SEC)
+
 /*
- * Drop what @e sends. The rule comes into force a moment later; the guard repeats a request that fails. May
- * be called from any thread and never waits. False: the queue is full or the helper has ended; offer @e
- * again.
+ * Drop what @e sends; the caller is one more user of @e. The rule comes into force a moment later; the guard
+ * repeats a request that fails. May be called from any thread and never waits. False: there are too many, or
+ * the helper has ended; offer @e again.
  */
 bool guard_add(struct guard *g, const struct endpoint *e);
+/* One user of @e, whose guard_add() was true, has ended at @now (ns, CLOCK_MONOTONIC). As guard_add(). */
+void guard_release(struct guard *g, const struct endpoint *e, uint64_t now);
 /* Is the guard in force? False if its helper has ended, or @g is NULL. May be called from any thread. */
 bool guard_holds(struct guard *g);
 

@@ -70,7 +70,8 @@ void targets_release(struct targets *t, const struct endpoint *e, uint64_t now)
 		target->idle_at = now;
 }
 
-bool targets_expire(struct targets *t, uint64_t now)
+bool targets_expire(struct targets *t, uint64_t now, void (*gone)(const struct target *t, void *arg),
+		    void *arg)
 {
 	unsigned kept = 0;
 	bool any;
@@ -78,6 +79,8 @@ bool targets_expire(struct targets *t, uint64_t now)
 	for (unsigned i = 0; i < t->count; i++)
 		if (t->list[i].users || now - t->list[i].idle_at < TARGETS_LINGER_NS)
 			t->list[kept++] = t->list[i];
+		else if (gone)
+			gone(&t->list[i], arg);
 	any = kept < t->count;
 	t->count = kept;
 	return any;

@@ -36,8 +36,12 @@ bool targets_use(struct targets *t, const struct endpoint *e);
 void targets_release(struct targets *t, const struct endpoint *e, uint64_t now);
 /* Is @e a target? True as well for TARGETS_LINGER_NS after its last user has ended. */
 bool targets_has(const struct targets *t, const struct endpoint *e);
-/* Removes the targets that have had no users for TARGETS_LINGER_NS. Returns whether there were any. */
-bool targets_expire(struct targets *t, uint64_t now);
+/*
+ * Removes the targets that have had no users for TARGETS_LINGER_NS, after a call of @gone, which may be NULL,
+ * for each. Returns whether there were any.
+ */
+bool targets_expire(struct targets *t, uint64_t now, void (*gone)(const struct target *t, void *arg),
+		    void *arg);
 
 /*
  * Writes into @buf a pcap filter that matches what the targets send, as narrowly as its length allows.
