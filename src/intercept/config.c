@@ -138,7 +138,7 @@ static const struct args_option options[] = {
 	OPTION_BUSY_POLL,
 	{ 0, "guard", NULL, 0,
 	  "drop the responses that this host's kernel would forward (nftables); for hosts that have to "
-	  "forward",
+	  "forward; needs --secret or --allow",
 	  NULL, args_set_true, AT(bool, guard) },
 	OPTION_CHECK("do nothing but check"),
 	OPTION_USER,
@@ -173,5 +173,11 @@ int config_parse(struct config *c, int argc, char **argv)
 
 	*c = (struct config){ .run = { .workers = 1 }, .port = CHANNEL_PORT };
 	status = args_parse(&program, argc, argv, c);
+	/* or whoever reaches the port says what this host may not forward */
+	if (status < 0 && c->guard && !c->secret && !c->n_allow)
+		return args_error_named(
+			&program, "guard", NULL,
+			"needs --secret FILE or --allow PREFIX[,PREFIX...], which say whose targets "
+			"this host may drop the packets of");
 	return status < 0 ? options_check(&program, &c->run) : status;
 }

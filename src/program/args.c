@@ -82,6 +82,8 @@ void args_free(void)
 	}
 }
 
+#define NAME_MAX_LEN 40
+
 /* @typed: the option as typed, with its dashes; @value NULL: there is none. */
 static int complain(const struct args_program *program, const char *typed, const char *value,
 		    const struct args_option *o, const char *wrong)
@@ -127,9 +129,16 @@ int args_error(const struct args_program *program, char letter, const char *valu
 	return complain(program, typed, value, by_letter(program, letter), wrong);
 }
 
-/* --- nearest name --- */
+int args_error_named(const struct args_program *program, const char *name, const char *value,
+		     const char *wrong)
+{
+	char typed[2 + NAME_MAX_LEN + 1];
 
-#define NAME_MAX_LEN 40
+	snprintf(typed, sizeof(typed), "--%s", name);
+	return complain(program, typed, value, NULL, wrong);
+}
+
+/* --- nearest name --- */
 
 /* Optimal string alignment: insertions, deletions, changes and swaps of neighbours, each 1. */
 static unsigned distance(const char *a, size_t a_len, const char *b)

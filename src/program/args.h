@@ -65,6 +65,9 @@ int args_parse(const struct args_program *program, int argc, char **argv, void *
  * as typed, or NULL. Returns 2, the status to exit with.
  */
 int args_error(const struct args_program *program, char letter, const char *value, const char *wrong);
+/* The same of an option without a letter; @name: without dashes. */
+int args_error_named(const struct args_program *program, const char *name, const char *value,
+		     const char *wrong);
 
 /*
  * Compose what is wrong, for setters. The words are in memory of this function and hold until it is called

@@ -12,6 +12,7 @@ from conftest import TOP, Echo, Program, wait_until
 from test_intercept import ACK, FILTER, INTERCEPT, PORT, SYN, TARGET, FakeTcpcopy, Flow, endpoint, opened, start
 
 TABLE = "inet tcpcopy_intercept"
+GUARD = ["--guard", "--allow", "10.90.0.0/16,fd00::/8"]
 
 
 def nft(host, words):
@@ -73,7 +74,7 @@ def test_guard(forwarding, v6):
     Flow(net, v6).syn()
     assert wait_until(lambda: received(client) > before), "or this test proves nothing"
 
-    intercept = start(net, "-i", "eth0", "--guard")
+    intercept = start(net, "-i", "eth0", *GUARD)
     assert nft(assistant, f"list table {TABLE}").returncode == 0
     tcpcopy, flow = FakeTcpcopy(net, v6=v6), Flow(net, v6)
     tcpcopy.send(TARGET, endpoint(flow.target, PORT))
@@ -103,7 +104,7 @@ def test_guard(forwarding, v6):
 
 def test_with_filter_and_watch_alone(forwarding):
     net = forwarding
-    start(net, *FILTER, "--guard")
+    start(net, *FILTER, *GUARD)
     tcpcopy, flow = FakeTcpcopy(net), Flow(net)
     tcpcopy.watch(flow)
     guards(net)
@@ -135,14 +136,14 @@ RULES = """table inet tcpcopy_intercept {{ # progname intercept-guard
 
 
 def test_the_whole_table(lab):
-    intercept = start(lab, "-i", "eth0", "--guard")
+    intercept = start(lab, "-i", "eth0", *GUARD)
     assert nft(lab.host("assistant"), "list ruleset").stdout == RULES.format(pid=intercept.process.pid)
     intercept.stop()
 
 
 def test_one_in_a_namespace(lab):
-    first = start(lab, "-i", "eth0", "--guard")
-    second = lab.host("assistant").run([INTERCEPT, "-i", "eth0", "-p", "40000", "--guard"], timeout=10)
+    first = start(lab, "-i", "eth0", *GUARD)
+    second = lab.host("assistant").run([INTERCEPT, "-i", "eth0", "-p", "40000", *GUARD], timeout=10)
     assert second.returncode == 1
     assert f"pid {first.process.pid}" in second.stderr
     first.stop()
@@ -152,7 +153,7 @@ def test_a_table_that_nobody_owns_is_replaced(lab):
     """As a kernel without owners of tables keeps it after a kill."""
     assistant = lab.host("assistant")
     assistant.check_output(["nft", "-f", "-"], input=f"table {TABLE} {{ set old {{ type ipv4_addr; }}; }}")
-    intercept = start(lab, "-i", "eth0", "--guard")
+    intercept = start(lab, "-i", "eth0", *GUARD)
     assert "left by an intercept" in intercept.log
     assert nft(assistant, "list ruleset").stdout == RULES.format(pid=intercept.process.pid)
     intercept.stop()
@@ -162,7 +163,7 @@ def test_a_table_that_nobody_owns_is_replaced(lab):
 def test_nobody_else_takes_it_away(forwarding):
     """A firewall that is reloaded flushes everything."""
     net, assistant = forwarding, forwarding.host("assistant")
-    intercept = start(net, "-i", "eth0", "--guard")
+    intercept = start(net, "-i", "eth0", *GUARD)
     tcpcopy, flow = FakeTcpcopy(net), Flow(net)
     tcpcopy.send(TARGET, endpoint(flow.target, PORT))
     guards(net)
@@ -181,7 +182,7 @@ def test_nobody_else_takes_it_away(forwarding):
 def test_nothing_is_left_of_a_killed_intercept(lab, stopped):
     """A helper that is stopped does not see its socket closed, and goes all the same."""
     assistant = lab.host("assistant")
-    intercept = start(lab, "-i", "eth0", "--guard")
+    intercept = start(lab, "-i", "eth0", *GUARD)
     helper = helper_of(intercept)
     assert TABLE in tables(assistant)
     if stopped:
@@ -189,18 +190,18 @@ def test_nothing_is_left_of_a_killed_intercept(lab, stopped):
     intercept.process.kill()
     intercept.process.wait()
     assert wait_until(lambda: not lives(helper) and tables(assistant) == "")
-    again = start(lab, "-i", "eth0", "--guard")
+    again = start(lab, "-i", "eth0", *GUARD)
     assert "left by an intercept" not in again.log
     again.stop()
 
 
 def test_started_again_while_the_helper_of_the_killed_one_still_ends(lab):
     """No moment between the two is too early."""
-    intercept = start(lab, "-i", "eth0", "--guard")
+    intercept = start(lab, "-i", "eth0", *GUARD)
     for _ in range(5):
         intercept.process.kill()
         intercept.process.wait()
-        intercept = start(lab, "-i", "eth0", "--guard")
+        intercept = start(lab, "-i", "eth0", *GUARD)
     assert nft(lab.host("assistant"), "list ruleset").stdout == RULES.format(pid=intercept.process.pid)
     intercept.stop()
 
@@ -209,9 +210,9 @@ def test_a_table_of_another_process(lab, helpertool):
     """It may be that of an intercept that was killed, so it is waited for a little."""
     other = Helper(lab.host("assistant"), helpertool)
     assert other("create") == "ok owning"
-    done = lab.host("assistant").run([INTERCEPT, "-i", "eth0", "--guard"], timeout=30)
+    done = lab.host("assistant").run([INTERCEPT, "-i", "eth0", *GUARD], timeout=30)
     assert done.returncode == 1 and "--guard: another process owns the nft table" in done.stderr
-    intercept = Program(lab.host("assistant"), "intercept", "-i", "eth0", "--guard")
+    intercept = Program(lab.host("assistant"), "intercept", "-i", "eth0", *GUARD)
     assert wait_until(lambda: children(intercept))
     assert other("delete") == "ok"
     intercept.wait_ready().stop()
@@ -219,19 +220,19 @@ def test_a_table_of_another_process(lab, helpertool):
 
 def test_without_its_helper_it_ends(lab):
     """The table goes with the helper, so the clients would hear from the target. Without an intercept tcpcopy is silent."""
-    intercept = start(lab, "-i", "eth0", "--guard")
+    intercept = start(lab, "-i", "eth0", *GUARD)
     os.kill(helper_of(intercept), signal.SIGKILL)
     assert intercept.process.wait(20) == 1
     assert tables(lab.host("assistant")) == ""
     assert "the guard's helper process has ended, and its nft table with it; ending" in intercept.log
     assert "report:" in intercept.log
-    start(lab, "-i", "eth0", "--guard").stop()
+    start(lab, "-i", "eth0", *GUARD).stop()
 
 
 def test_a_helper_that_hangs_holds_nothing_up(forwarding):
     """Headers go on to tcpcopy meanwhile; when it runs again, it does what it was asked for."""
     net, assistant = forwarding, forwarding.host("assistant")
-    intercept = start(net, "-i", "eth0", "--guard")
+    intercept = start(net, "-i", "eth0", *GUARD)
     helper = helper_of(intercept)
     os.kill(helper, signal.SIGSTOP)
     tcpcopy, flow = FakeTcpcopy(net), Flow(net)
@@ -331,9 +332,9 @@ def test_without_the_capability(lab, helpertool):
     without = ["setpriv", "--bounding-set=-net_admin", "--inh-caps=-net_admin", "--ambient-caps=-net_admin"]
     helper = Helper(lab.host("assistant"), helpertool, *without)
     assert helper("create") == "nf_tables needs CAP_NET_ADMIN: run as root"
-    done = lab.host("assistant").run([*without, INTERCEPT, "-i", "eth0", "--guard"], timeout=10)
+    done = lab.host("assistant").run([*without, INTERCEPT, "-i", "eth0", *GUARD], timeout=10)
     assert done.returncode == 1 and "--guard: nf_tables needs CAP_NET_ADMIN: run as root" in done.stderr
     lab.host("assistant").sysctl(net__ipv4__ip_forward=1)
-    done = lab.host("assistant").run([*without, INTERCEPT, "-i", "eth0", "--guard", "--check"], timeout=10)
+    done = lab.host("assistant").run([*without, INTERCEPT, "-i", "eth0", *GUARD, "--check"], timeout=10)
     assert done.returncode == 1
     assert "--guard cannot work: nf_tables needs CAP_NET_ADMIN: run as root" in done.stdout

@@ -55,6 +55,13 @@ def test_bad_allow(value):
     assert result.returncode == 2 and result.stderr.startswith(f'intercept: option --allow "{value}": ')
 
 
+def test_guard_of_anybody():
+    """Whoever may announce a target says what this host does not forward."""
+    result = subprocess.run([BIN / "intercept", "--guard"], capture_output=True, text=True)
+    assert result.returncode == 2 and result.stderr.count("\n") == 1
+    assert result.stderr.startswith("intercept: option --guard: needs --secret FILE or --allow PREFIX")
+
+
 @pytest.mark.parametrize("workers", [1, 2])
 def test_replication_with_a_secret(lab, replay, workers):
     """Everything goes as without, and nothing can be read on the way or in the list of processes."""

@@ -142,7 +142,7 @@ static void check_forwarding(struct check_report *report, void *arg)
 		check_text(
 			&r, CHECK_BROKEN,
 			"this host forwards packets, so the target's responses would reach the clients, which "
-			"reset them (if it has to forward, use --guard)");
+			"reset them (if it has to forward, use --guard with --allow or --secret)");
 		check_cure(&r, "this host", "sysctl -w %s", switches);
 		check_say(report, &r);
 	} else if (!guard_possible(why, sizeof(why))) {

@@ -46,7 +46,7 @@ static bool leaks(const char *family, const char *conf, const char *name, const 
 		 "this host forwards %s packets that arrive on %s (net.%s.conf.%s.%s is on), so "
 		 "the target's responses would reach the clients, which would reset the "
 		 "replicated connections; either disable forwarding: \"sysctl -w %s\", or let "
-		 "intercept drop the responses: --guard",
+		 "intercept drop the responses: --guard, with --allow ADDRESS of the online server",
 		 strcmp(family, "ipv4") ? "IPv6" : "IPv4", interface, family, conf, name, cure);
 	return true;
 }
