@@ -10,6 +10,7 @@
  */
 #include "program/workers.h"
 
+#include <errno.h>
 #include <event2/event.h>
 #include <pthread.h>
 #include <sched.h>
@@ -107,25 +108,26 @@ static void *run(void *arg)
 	return NULL;
 }
 
+/* The thread inherits its CPU, because the sandbox lets a thread set only its own. */
 static int start(struct worker *x, unsigned number)
 {
 	const struct run_config *o = x->all->run;
 	sigset_t all, before;
-	pthread_attr_t attr;
-	cpu_set_t cpus;
+	cpu_set_t cpus, ours;
 	int rc;
 
-	pthread_attr_init(&attr);
 	if (o->n_cpus) {
 		CPU_ZERO(&cpus);
 		CPU_SET(o->cpus[number % o->n_cpus], &cpus);
-		pthread_attr_setaffinity_np(&attr, sizeof(cpus), &cpus);
+		if (sched_getaffinity(0, sizeof(ours), &ours) || sched_setaffinity(0, sizeof(cpus), &cpus))
+			return errno;
 	}
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &before);
-	rc = pthread_create(&x->thread, &attr, run, x);
+	rc = pthread_create(&x->thread, NULL, run, x);
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	pthread_attr_destroy(&attr);
+	if (o->n_cpus)
+		sched_setaffinity(0, sizeof(ours), &ours);
 	x->running = rc == 0;
 	return rc;
 }

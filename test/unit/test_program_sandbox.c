@@ -10,7 +10,9 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/capability.h>
+#include <linux/netlink.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,6 +22,7 @@
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -87,6 +90,8 @@ static void *thread(void *arg)
 static void calls(void)
 {
 	char *const argv[] = { NULL };
+	struct rlimit limit = { 0 };
+	cpu_set_t cpus = { 0 };
 	bool ran = false;
 	pthread_t id;
 	char c = 'x';
@@ -99,6 +104,18 @@ static void calls(void)
 	REFUSED(socket(AF_PACKET, SOCK_RAW, 0), EPERM);
 	REFUSED(socket(AF_KEY, SOCK_RAW, 0), EPERM);
 	REFUSED(kill(getppid(), SIGTERM), EPERM);
+	REFUSED(tgkill(getppid(), getppid(), 0), EPERM);
+	CHECK(tgkill(getpid(), gettid(), 0) == 0);
+	REFUSED(prlimit(getppid(), RLIMIT_NOFILE, NULL, &limit), EPERM);
+	REFUSED(setrlimit(RLIMIT_NOFILE, &limit), EPERM);
+	CHECK(getrlimit(RLIMIT_NOFILE, &limit) == 0);
+	REFUSED(sched_setaffinity(getppid(), sizeof(cpus), &cpus), EPERM);
+	CHECK(sched_getaffinity(0, sizeof(cpus), &cpus) == 0);
+	CHECK(sched_setaffinity(0, sizeof(cpus), &cpus) == 0);
+	REFUSED(fcntl(0, F_SETOWN, getppid()), EPERM);
+	REFUSED(fcntl(0, F_DUPFD_CLOEXEC, 100), EPERM);
+	REFUSED(socket(AF_NETLINK, SOCK_RAW, NETLINK_AUDIT), EPERM);
+	CHECK(socket(AF_NETLINK, SOCK_RAW, NETLINK_ROUTE) >= 0);
 	REFUSED(ptrace(PTRACE_TRACEME, 0, NULL, NULL), EPERM);
 	REFUSED(mount("none", "/tmp", "tmpfs", 0, NULL), EPERM);
 	REFUSED(setuid(0), EPERM);

@@ -1,0 +1,38 @@
+#ifndef PROGRAM_SANDBOX_IMPL_H
+#define PROGRAM_SANDBOX_IMPL_H
+
+#include <stdint.h>
+
+#include "program/sandbox.h"
+
+/* Shared by the sandbox's own files; no other file includes it. */
+
+/* --- sandbox.c: what the programs still need --- */
+
+struct sandbox_path {
+	char path[4096];
+	uint64_t access; /* LANDLOCK_ACCESS_FS_* */
+};
+
+/* --- sandbox_files.c --- */
+
+#define SANDBOX_MAX_PATHS 16
+
+/* Accesses of Landlock: what a file that is only read needs, and one that is made anew and removed. */
+extern const uint64_t sandbox_access_read, sandbox_access_write;
+
+/*
+ * Confine this thread, and those that it starts, to @n paths and to the process's own signals and abstract
+ * sockets. Returns false where the kernel has no Landlock.
+ */
+bool sandbox_restrict_files(const struct sandbox_path *kept, unsigned n);
+
+/* --- sandbox_calls.c --- */
+
+/*
+ * Confine the process to the calls @names (NULL at the end); or, if @names is NULL, to those of all modules
+ * and the harmless forms of some others. Returns 0 or a negative errno.
+ */
+int sandbox_restrict_calls(const char *const *names);
+
+#endif
