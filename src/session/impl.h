@@ -411,6 +411,8 @@ void output_window_probe(struct engine *e, struct session *s, uint64_t now);
 /* (Re)send up to @max payload bytes from @seq on (below SND.NXT). Returns sequence space sent. */
 uint32_t output_resend(struct engine *e, struct session *s, uint32_t seq, uint32_t max, uint64_t now);
 void output_negotiated(struct engine *e, struct session *s); /* MSS from options, MTU and SYN-ACK */
+/* The way to the target may have become narrower: to be called before anything is sent. */
+void output_mtu(const struct engine *e, struct session *s);
 
 /* loss.c */
 void loss_rtt_sample(struct session *s, uint64_t rtt);

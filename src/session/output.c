@@ -288,8 +288,7 @@ static void acknowledge(struct engine *e, struct session *s, uint64_t now)
 		timer_set(e, s, TIMER_ACK, now + ACK_DELAY);
 }
 
-/* The way to the target may have become narrower since the handshake. */
-static void output_mtu(const struct engine *e, struct session *s)
+void output_mtu(const struct engine *e, struct session *s)
 {
 	uint32_t fixed = (addr_is_v4(&s->source.addr) ? 40 : 60) + (s->ts_ok ? 12 : 0);
 	uint32_t mtu = session_target(e, s)->mtu;

@@ -99,6 +99,7 @@ static void node_fired(struct wheel_node *n, uint64_t now, void *arg)
 	uint64_t next = 0;
 	bool any = false;
 
+	output_mtu(e, s); /* the timers send, too */
 	for (int t = 0; t < TIMER_COUNT; t++) {
 		if (!s->deadline[t] || s->deadline[t] > now)
 			continue;
