@@ -210,7 +210,8 @@ struct session {
 
 	/* towards the target (RFC 9293 3.3.1 names) */
 	uint32_t snd_una, snd_nxt, snd_wnd, snd_wl1, snd_wl2;
-	uint32_t rcv_nxt; /* max(seq + len) seen */
+	uint32_t snd_wnd_max; /* the largest that the target has offered; RFC 5961's MAX.SND.WND */
+	uint32_t rcv_nxt;     /* max(seq + len) seen */
 	uint32_t irs;
 	uint32_t leftover_ack; /* SEG.ACK of the last one; valid with leftover_resets */
 	uint32_t ts_emitted, ts_recent;

@@ -5,10 +5,10 @@
  * session's TCP react as RFC 9293 3.10.7 says for a client: the handshake in SYN-SENT, then acknowledgment,
  * window, SACK and data of the target, its FIN and RST. Payload never comes here; a length is enough.
  *
- * Belief: a response counts only if it is of this incarnation (its id), its ack lies in [SND.UNA, SND.NXT]
- * and its seq within 2^30 of RCV.NXT. One forged or stale record must not stop a session. RCV.NXT is
- * max(seq + len) seen, not the in-order edge: the target has sent everything below it, so a lost or
- * reordered header record harms nothing.
+ * Belief: a response counts only if it is of this incarnation (its id), its ack lies in [SND.UNA, SND.NXT],
+ * or below by no more than a window, and its seq within 2^30 of RCV.NXT. One forged or stale record must not
+ * stop a session. RCV.NXT is max(seq + len) seen, not the in-order edge: the target has sent everything below
+ * it, so a lost or reordered header record harms nothing.
  */
 #include "session/impl.h"
 
@@ -74,7 +74,7 @@ static void handshake(struct engine *e, struct session *s, const struct response
 	s->rcv_nxt = s->window_most = r->seq + 1;
 	s->snd_una = s->snd_wl2 = r->ack;
 	s->snd_wl1 = r->seq;
-	s->snd_wnd = r->window; /* never scaled in a SYN */
+	s->snd_wnd = s->snd_wnd_max = r->window; /* never scaled in a SYN */
 	s->ts_ok = r->opt.has_ts && s->client_ts;
 	s->ts_recent = r->opt.tsval;
 	s->ts_recent_at = now;
@@ -104,6 +104,7 @@ static void take_window(struct session *s, const struct response *r)
 	if (seq_lt(s->snd_wl1, r->seq) || (s->snd_wl1 == r->seq && seq_le(s->snd_wl2, r->ack)) ||
 	    seq_gt(r->ack, s->snd_wl2) || (r->ack == s->snd_una && window > s->snd_wnd)) {
 		s->snd_wnd = window;
+		s->snd_wnd_max = MAX(s->snd_wnd_max, window);
 		s->snd_wl1 = r->seq;
 		s->snd_wl2 = r->ack;
 	}
@@ -193,6 +194,12 @@ static void take_data(struct engine *e, struct session *s, const struct response
 		s->ack_now = true;    /* or the target's Nagle waits for it */
 }
 
+/* RFC 5961 5.2, and not what never was an ack of this connection. */
+static uint32_t oldest_ack(const struct session *s)
+{
+	return s->snd_una - MIN(s->snd_wnd_max, s->snd_una - (s->iss + 1));
+}
+
 static void established(struct engine *e, struct session *s, const struct response *r, uint64_t now)
 {
 	/*
@@ -227,7 +234,7 @@ static void established(struct engine *e, struct session *s, const struct respon
 			    now);
 		return;
 	}
-	if (!(r->flags & TCPF_ACK) || !seq_between(s->snd_una, r->ack, s->snd_nxt)) {
+	if (!(r->flags & TCPF_ACK) || !seq_between(oldest_ack(s), r->ack, s->snd_nxt)) {
 		refuse(e);
 		if (r->len && seq_le(r->seq + r->len, s->rcv_nxt))
 			s->ack_now = true; /* an old segment come late: harmless */
@@ -240,7 +247,8 @@ static void established(struct engine *e, struct session *s, const struct respon
 		s->ts_recent = r->opt.tsval;
 		s->ts_recent_at = now;
 	}
-	take_ack(e, s, r, now);
+	if (seq_ge(r->ack, s->snd_una)) /* else a later one has overtaken it: it brings data only */
+		take_ack(e, s, r, now);
 	if (s->events & EV_ENDED)
 		return;
 	take_data(e, s, r, now);
