@@ -164,9 +164,20 @@ static uint32_t usable_window(const struct session *s)
 }
 
 /*
+ * How much may be sent of what does not fit in the window of @usable bytes: no silly segments (RFC 9293
+ * 3.8.6.2.1). Whole ones; with nothing in flight also half of the largest window there was, or a target
+ * whose windows are smaller than a segment would get one each 200 ms.
+ */
+static uint32_t fitting(const struct session *s, uint32_t usable)
+{
+	uint32_t whole = usable - usable % s->mss;
+
+	return !whole && s->snd_una == s->snd_nxt && usable >= (s->snd_wnd_max + 1) / 2 ? usable : whole;
+}
+
+/*
  * Send what may be sent of the queue. Within the window whole client segments leave as they were; where
- * only a part fits, it is cut at a multiple of the MSS, and less than that is kept back (RFC 9293
- * 3.8.6.2.1), unless @override: it has been kept back long enough.
+ * only a part fits, less than a segment is kept back, unless @override: it has been kept back long enough.
  */
 static void send_new(struct engine *e, struct session *s, bool override, uint64_t now)
 {
@@ -179,7 +190,7 @@ static void send_new(struct engine *e, struct session *s, bool override, uint64_
 		bool fin;
 
 		if (n > usable) {
-			n = override ? usable : usable - usable % s->mss;
+			n = override ? usable : fitting(s, usable);
 			if (!n)
 				break;
 		}
