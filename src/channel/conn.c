@@ -207,9 +207,22 @@ static struct evbuffer *decrypt(struct channel_conn *c, struct evbuffer *in)
 		.type = MSG_BYE, .bye = "a secret is needed here; give both ends the same --secret FILE"
 	};
 	uint8_t frame[MESSAGE_MAX_LEN];
+	char text[sizeof(bye.bye) + 32];
+	const char *wrong;
+	struct message said;
+	size_t used;
 
 	if (!c->greeted && !why && tls_is_open(c->tls))
 		greet(c);
+	if (why && tls_peer_is_plain(c->tls)) {
+		/* it turns us away before it cares for secrets: whoever says that in its place can no more */
+		if (message_decode(&said, evbuffer_pullup(in, -1), evbuffer_get_length(in), &used, &wrong) ==
+			    MESSAGE_OK &&
+		    said.type == MSG_BYE) {
+			snprintf(text, sizeof(text), "peer closed, not encrypted: %s", said.bye);
+			why = text;
+		}
+	}
 	if (why) {
 		if (tls_peer_is_plain(c->tls))
 			bufferevent_write(c->bev, frame, message_encode(frame, &bye));
@@ -485,6 +498,19 @@ struct channel_conn *channel_accept(struct event_base *base, int fd, const struc
 	c->connected = true;
 	bufferevent_enable(c->bev, EV_READ | EV_WRITE);
 	return c;
+}
+
+void channel_refuse(int fd, const char *why)
+{
+	struct message m = { .type = MSG_BYE };
+	uint8_t frame[MESSAGE_MAX_LEN], hello[MESSAGE_MAX_LEN];
+
+	snprintf(m.bye, sizeof(m.bye), "%s", why);
+	/* what has come already is read, for the reset that answers unread bytes could overtake the BYE */
+	if (write(fd, frame, message_encode(frame, &m)) > 0)
+		while (read(fd, hello, sizeof(hello)) > 0)
+			;
+	close(fd);
 }
 
 struct channel_conn *channel_connect(struct event_base *base, const struct endpoint *to, unsigned timeout_ms,

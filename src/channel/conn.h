@@ -65,6 +65,9 @@ struct channel_conn *channel_connect(struct event_base *base, const struct endpo
  */
 struct channel_conn *channel_accept(struct event_base *base, int fd, const struct channel_options *o,
 				    const struct channel_handler *h, void *arg);
+/* Close the accepted, non-blocking socket @fd; its peer is told @why, not encrypted, if that can be. */
+#define CHANNEL_WHY_LEN 128
+void channel_refuse(int fd, const char *why);
 
 /*
  * Queue the message *m, which is copied. Returns false, and has not queued it, if the connection is not up or

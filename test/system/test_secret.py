@@ -142,6 +142,18 @@ def test_who_has_not_the_secret(lab, tmp_path):
     assert status == 1 and "with a certificate, not with a shared secret" in words
 
 
+def test_full(lab):
+    """One address has all the connections that it can have; the next one from there is told so."""
+    server = Program(lab.host("assistant"), "intercept", "-i", "eth0").wait_ready()
+    held = [FakeTcpcopy(lab) for _ in range(256)]
+    status, words = tcpcopy(lab)
+    assert status == 1 and "intercept is full: it has" in words, words
+    for one in held:
+        one.socket.close()
+    log = server.stop()
+    assert "refused: intercept is full" in log and counted(log, "connections refused: over a limit") >= 1
+
+
 def test_allow(lab):
     """Only whom --allow names gets an answer, and the others are counted."""
     online, client = lab.host("online"), lab.host("client")

@@ -106,6 +106,29 @@ static void a_missing_secret_is_told_at_both_ends(void **state)
 	assert_true(strstr(b.why, "the peer has a secret") || strstr(b.why, "a secret is needed"));
 }
 
+/* Before it is known who they are: with and without a secret. */
+static void who_is_turned_away_is_told(void **state)
+{
+	(void)state;
+	for (unsigned i = 0; i < 2; i++) {
+		const struct channel_options o = { .program = "tcpcopy",
+						   .release = "1",
+						   .secret = i ? one : NULL };
+		struct end a = { .numbered = true };
+		struct endpoint at;
+		int fd = listen_on_loopback(&at, 8);
+
+		a.conn = channel_connect(base, &at, 3000, &o, &handler, &a);
+		assert_non_null(a.conn);
+		channel_refuse(accept_next(fd), "there are too many");
+		run_until(&a.downs, 1);
+		assert_int_equal(a.ups, 0);
+		assert_string_equal(a.why, i ? "peer closed, not encrypted: there are too many"
+					     : "peer closed: there are too many");
+		close(fd);
+	}
+}
+
 static void a_slow_reader_costs_bounded_memory(void **state)
 {
 	const struct message m = { .type = MSG_WATCH,
@@ -328,6 +351,7 @@ int main(void)
 		cmocka_unit_test(the_same_secret_brings_both_up),
 		cmocka_unit_test(different_secrets_are_told_at_both_ends),
 		cmocka_unit_test(a_missing_secret_is_told_at_both_ends),
+		cmocka_unit_test(who_is_turned_away_is_told),
 		cmocka_unit_test(a_slow_reader_costs_bounded_memory),
 		cmocka_unit_test(bytes_may_come_one_by_one),
 		cmocka_unit_test(damage_is_never_taken),

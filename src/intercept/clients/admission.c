@@ -5,11 +5,18 @@
  * for the connection. One short array holds the addresses of all connections; it is searched once per
  * connection. A connection may end in another thread than it began in, so a lock protects the array. No
  * packet ever waits for the lock.
+ *
+ * A neighbour is an IPv4 address or an IPv6 prefix of 64 bits, of which whoever has one address has all. No
+ * neighbour may have more connections than are left for all others, so that a few of them cannot keep out
+ * another.
  */
 #include "intercept/clients/admission.h"
 
 #include <pthread.h>
 #include <stdlib.h>
+#include <string.h>
+
+#define NEIGHBOUR_BYTES 8 /* of an IPv6 address: a subnet (RFC 4291 2.5.4) */
 
 struct admission {
 	const struct prefix *allow;
@@ -47,17 +54,23 @@ static bool allowed(const struct admission *a, const struct addr *from)
 	return !a->n_allow;
 }
 
+static bool neighbours(const struct addr *a, const struct addr *b)
+{
+	return addr_is_v4(a) ? addr_eq(a, b) : !memcmp(a->b, b->b, NEIGHBOUR_BYTES);
+}
+
 enum admission_verdict admission_enter(struct admission *a, const struct addr *from)
 {
 	enum admission_verdict verdict = ADMISSION_FULL;
-	unsigned same = 0;
+	unsigned same = 0, left;
 
 	if (!allowed(a, from))
 		return ADMISSION_FOREIGN;
 	pthread_mutex_lock(&a->lock);
 	for (unsigned i = 0; i < a->count; i++)
-		same += addr_eq(&a->from[i], from);
-	if (a->count < ADMISSION_MAX && same < ADMISSION_MAX_PER_ADDRESS) {
+		same += neighbours(&a->from[i], from);
+	left = ADMISSION_MAX - a->count;
+	if (same < left && same < ADMISSION_MAX_PER_NEIGHBOUR) {
 		a->from[a->count++] = *from;
 		verdict = ADMISSION_OK;
 	}

@@ -6,9 +6,10 @@
 /* Who may connect, and how many. */
 struct admission;
 
-#define ADMISSION_MAX 1024u            /* connections */
-#define ADMISSION_MAX_PER_ADDRESS 256u /* connections from one address */
-#define ADMISSION_MAX_GREETING 256u    /* connections without a HELLO yet; one more closes the oldest */
+#define ADMISSION_MAX 1024u /* connections */
+/* Connections from one IPv4 address or IPv6 /64; fewer when fewer than that are left for all others. */
+#define ADMISSION_MAX_PER_NEIGHBOUR 256u
+#define ADMISSION_MAX_GREETING 256u /* connections without a HELLO yet; one more closes the oldest */
 
 enum admission_verdict {
 	ADMISSION_OK,

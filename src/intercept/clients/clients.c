@@ -153,21 +153,27 @@ static void drop_oldest_greeting(struct clients *all)
 	all->handler->refused(false, all->arg);
 }
 
-static bool admit(struct clients *all, const struct endpoint *from)
+static bool admit(struct clients *all, int fd, const struct endpoint *from)
 {
 	const enum admission_verdict verdict = admission_enter(all->admission, &from->addr);
-	char at[ENDPOINT_TEXT_LEN];
+	char at[ENDPOINT_TEXT_LEN], why[CHANNEL_WHY_LEN];
 
 	if (verdict == ADMISSION_OK)
 		return true;
 	endpoint_format(at, sizeof(at), from);
 	if (verdict == ADMISSION_FOREIGN)
-		log_limited(LOGL_WARN, "connection from %s refused: not allowed by --allow", at);
+		snprintf(why, sizeof(why), "not allowed by --allow");
 	else
-		log_limited(LOGL_WARN,
-			    "connection from %s refused: over the limit of %u connections from one address, "
-			    "or %u in total",
-			    at, ADMISSION_MAX_PER_ADDRESS, ADMISSION_MAX);
+		snprintf(
+			why, sizeof(why),
+			"intercept is full: it has %u connections, of one address or IPv6 /64 %u and no more "
+			"than are left",
+			ADMISSION_MAX, ADMISSION_MAX_PER_NEIGHBOUR);
+	log_limited(LOGL_WARN, "connection from %s refused: %s", at, why);
+	if (verdict == ADMISSION_FOREIGN)
+		close(fd); /* strangers are told nothing */
+	else
+		channel_refuse(fd, why);
 	all->handler->refused(verdict == ADMISSION_FOREIGN, all->arg);
 	return false;
 }
@@ -226,9 +232,9 @@ static const struct arrivals_handler on_arrival = { .arrived = on_arrived, .left
 
 static void take(struct clients *all, int fd, const struct endpoint *from)
 {
-	if (!admit(all, from))
-		close(fd);
-	else if (all->arrivals)
+	if (!admit(all, fd, from))
+		return;
+	if (all->arrivals)
 		arrivals_add(all->arrivals, fd, from);
 	else
 		clients_serve(all, fd, from);
