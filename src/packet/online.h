@@ -22,6 +22,9 @@ struct online_answer {
 	uint8_t tcp_state; /* the kernel's number (net/tcp_states.h); 0: no socket was found */
 	bool has_received; /* with ONLINE_THERE: the next field is valid */
 	uint64_t received; /* bytes of payload, in order (RFC 4898 ThruOctetsReceived); a FIN counts as one */
+	uint64_t
+		acked; /* and those of the server that the client has acknowledged; valid with has_received */
+	uint32_t silent; /* ms since payload came in order; with ONLINE_THERE */
 };
 
 #endif

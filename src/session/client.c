@@ -12,6 +12,8 @@
 #include "packet/options.h"
 #include "session/impl.h"
 
+#define NEAR (1u << 20) /* bytes; so far do segments of one stream lie apart */
+
 /* Fields of the client's IP header that its replicated segments carry. */
 static void take_ip_fields(struct session *s, const struct segment *g)
 {
@@ -43,7 +45,7 @@ static bool queue_failed(struct engine *e, struct session *s, enum queue_result 
 }
 
 /* What @g brought is not replicated. */
-static void unjoined(struct engine *e, const struct segment *g, enum decline why)
+void client_unjoined(struct engine *e, const struct segment *g, enum decline why)
 {
 	e->n.unjoined_bytes += g->captured;
 	e->n.unjoined[why] += g->captured;
@@ -59,7 +61,7 @@ static void open_by_syn(struct engine *e, struct session *s, const struct segmen
 	s->captured_last = g->time;
 	s->has_turn_ack = false;
 	if (!session_open(e, s, true, &why, now)) {
-		unjoined(e, g, why);
+		client_unjoined(e, g, why);
 		session_free(e, s); /* its first data may be joined, like that of any unknown connection */
 		return;
 	}
@@ -75,14 +77,17 @@ static void open_by_syn(struct engine *e, struct session *s, const struct segmen
 	s->client_window = (uint16_t)(g->window >> g->opt.wscale); /* as in all that follows a SYN */
 	s->syn->len = tcp_options_syn_filter(s->syn->b, g->raw_options, g->raw_options_len, g->opt.tsval, 0);
 	timer_set(e, s, TIMER_LIFE, now + HALF_OPEN_LIFE);
-	if (g->captured) { /* TCP Fast Open: sent after the handshake */
+	s->syn_data = (uint16_t)g->len;
+	if (g->captured) { /* TCP Fast Open: sent after the handshake, if the server says that it took it */
 		struct segment data = *g;
 
 		data.seq++;
 		data.flags &= (uint8_t)~TCPF_SYN;
 		data.ack = 0;
 		data.window = s->client_window;
-		if (queue_failed(e, s, queue_put(e, s, &data), now))
+		if (e->cfg.prove)
+			doubt_put(e, s, &data, REFUSAL_UNPROVED, now);
+		else if (queue_failed(e, s, queue_put(e, s, &data), now))
 			return;
 		s->has_turn_ack = false; /* a SYN's ack says nothing */
 	}
@@ -109,7 +114,7 @@ static void client_syn(struct engine *e, struct session *s, const struct flow_ke
 			return; /* the client's retransmission: our SYN has its own timer */
 		}
 		if (!again && !(s->events & (EV_ENDED | EV_CLIENT_RST | EV_CUT)) &&
-		    !proof_is_early(e, k, g->seq, now)) {
+		    !proof_is_early(e, k, g, now)) {
 			doubt_put(e, s, g, REFUSAL_SYN, now);
 			return;
 		}
@@ -129,7 +134,7 @@ static void client_syn(struct engine *e, struct session *s, const struct flow_ke
 		s = session_new(e, k, now);
 		if (!s) {
 			session_declined(e, k, DECLINE_MEMORY, now);
-			unjoined(e, g, DECLINE_MEMORY);
+			client_unjoined(e, g, DECLINE_MEMORY);
 			return;
 		}
 		s->pred = pred;
@@ -151,6 +156,7 @@ static bool join(struct engine *e, struct session *s, const struct segment *g, e
 	session_event(e, s, EV_JOINED);
 	session_event(e, s, EV_PROVED);
 	e->n.sessions_joined++;
+	s->proved_at = g->time;
 	begin_at(e, s, g->seq - 1);
 	take_ip_fields(s, g);
 	judge_begin(s, g, e->cfg.server_window);
@@ -189,8 +195,10 @@ void client_observe(struct engine *e, struct session *s, const struct segment *g
 	enum decline why = DECLINE_MIDDLE;
 
 	if (g->flags & TCPF_RST || (g->flags & TCPF_FIN && !g->captured)) {
-		unjoined(e, g, DECLINE_MIDDLE);
-		session_free(e, s);
+		client_unjoined(e, g, DECLINE_MIDDLE);
+		/* who knows where the stream has come to is the client */
+		if (!s->has_turn_ack || g->seq == s->stream.nxt)
+			session_free(e, s);
 		return;
 	}
 	if (!g->captured)
@@ -230,13 +238,26 @@ void client_observe(struct engine *e, struct session *s, const struct segment *g
 void client_observed(struct engine *e, struct session *s, const struct segment *g, enum decline why,
 		     uint64_t now)
 {
-	unjoined(e, g, why);
-	s->turn_ack = s->has_turn_ack ? seq_max(s->turn_ack, g->ack) : g->ack;
-	s->stream.nxt = s->has_turn_ack ? seq_max(s->stream.nxt, g->seq + g->len) : g->seq + g->len;
+	bool far = s->has_turn_ack && g->seq - s->stream.nxt + NEAR > 2 * NEAR;
+
+	client_unjoined(e, g, why);
+	/* of two streams one is forged: the one that goes on is followed, or what comes after its silence */
+	if (far && g->time < s->captured_last + JOIN_SILENCE)
+		return;
+	s->turn_ack = s->has_turn_ack && !far ? seq_max(s->turn_ack, g->ack) : g->ack;
+	s->stream.nxt = s->has_turn_ack && !far ? seq_max(s->stream.nxt, g->seq + g->len) : g->seq + g->len;
 	s->has_turn_ack = true;
 	s->captured_last = g->time;
 	/* behind a FIN nothing comes; who calls may still hold the session */
 	timer_set(e, s, TIMER_LIFE, g->flags & TCPF_FIN ? now : now + OBSERVE_LIFE);
+}
+
+void client_syn_data(struct engine *e, struct session *s, const struct segment *g, uint64_t now)
+{
+	if (queue_failed(e, s, queue_put(e, s, g), now))
+		return;
+	s->has_turn_ack = false;
+	session_step(e, s, now);
 }
 
 /* The client resets its connection, or made the server do so. */
@@ -302,7 +323,7 @@ void client_taken(struct engine *e, struct session *s, const struct segment *g, 
 			s->rejoin_after = now;
 			client_observe(e, s, g, now);
 		} else {
-			unjoined(e, g, DECLINE_MEMORY);
+			client_unjoined(e, g, DECLINE_MEMORY);
 		}
 		return;
 	}
@@ -345,11 +366,11 @@ void client_segment(struct engine *e, struct session *s, const struct segment *g
 	/* and nobody observes the connection: there was no room, or silence for long */
 	if (s->events & EV_CUT) {
 		session_declined(e, &s->key, DECLINE_MIDDLE, now);
-		unjoined(e, g, DECLINE_MIDDLE);
+		client_unjoined(e, g, DECLINE_MIDDLE);
 		return;
 	}
 	if (proof_needed(e, s) && !(g->flags & TCPF_RST)) {
-		enum proof proof = s->doubts ? PROOF_UNKNOWN : proof_of_segment(s, g);
+		enum proof proof = proof_of_segment(s, g);
 
 		if (!(g->flags & TCPF_ACK))
 			refuse_segment(e, g, REFUSAL_NO_ACK);
@@ -359,7 +380,11 @@ void client_segment(struct engine *e, struct session *s, const struct segment *g
 			doubt_put(e, s, g, REFUSAL_UNPROVED, now);
 		if (proof != PROOF_GIVEN || !(g->flags & TCPF_ACK))
 			return;
-		proof_found(e, s, now);
+		proof_found(e, s, g->time, now);
+		if (s->doubts && !doubt_proved(e, s, now)) {
+			client_unjoined(e, g, DECLINE_MIDDLE);
+			return;
+		}
 	}
 	switch (judge_segment(s, g, &why)) {
 	case VERDICT_TAKEN:
@@ -413,7 +438,7 @@ void engine_captured(struct engine *e, const struct flow_key *k, const struct se
 		s = e->observed < e->cfg.max_half_open ? session_new(e, k, now) : NULL;
 		if (!s) {
 			session_declined(e, k, DECLINE_MEMORY, now);
-			unjoined(e, g, DECLINE_MEMORY);
+			client_unjoined(e, g, DECLINE_MEMORY);
 			return;
 		}
 	}

@@ -20,8 +20,9 @@
 #define MAX_DOUBTS 8 /* a session; a flood of them is a flood of forgeries */
 #define DOUBT_LIFE (100 * NS_PER_MS)
 #define DOUBT_ASK_AGAIN (10 * NS_PER_MS)
-#define ASK_APART (500 * NS_PER_US) /* 2000 questions a second, and a burst of them: */
-#define ASK_BURST 64
+#define ASK_APART (50 * NS_PER_US) /* 20,000 questions a second, and a burst of them: */
+#define ASK_BURST 256
+#define SILENT_MOST (20 * NS_PER_MS)      /* what the kernel's clock of a socket's silence may be wrong by */
 #define NOT_THERE_LIFE (1000 * NS_PER_MS) /* so long a connection without a socket is not asked about again */
 #define SYNACK_FOLLOWS (3 * NS_PER_MS)  /* its ACK: another socket, perhaps a ring, is read a little later */
 #define SERVER_HAS_SEEN (1 * NS_PER_MS) /* what was captured that long ago */
@@ -30,7 +31,8 @@ struct doubt {
 	struct doubt *next;
 	uint64_t until; /* ns */
 	enum refusal why;
-	uint32_t cost; /* bytes asked of the pool */
+	uint32_t cost;        /* bytes asked of the pool */
+	bool changed_nothing; /* the server has seen it, and its handshake was incomplete as before */
 	struct segment g;
 	uint8_t bytes[]; /* its options, then its payload */
 };
@@ -107,15 +109,17 @@ void doubt_drop(struct engine *e, struct session *s)
 	}
 }
 
-enum decision { STILL_IN_DOUBT, TAKE, REFUSE };
+/* FORGED: and nothing is learned of it. OLDER: the socket is that of a connection older than the SYN. */
+enum decision { STILL_IN_DOUBT, TAKE, REFUSE, FORGED, OLDER };
 
 /* The socket is that of a connection that has begun after all that was captured of @s. */
 static bool is_newer(const struct session *s, const struct online_answer *a)
 {
 	uint32_t received;
 
+	/* the SYN-ACKs of this server are captured: without one it took no SYN, whatever has ended since */
 	if (a->word == ONLINE_GONE)
-		return true;
+		return !s->has_server_irs;
 	if (a->tcp_state == ONLINE_SYN_RECV && s->events & (EV_CLIENT_ACKED | EV_JOINED))
 		return true;
 	return question_received(s, a, &received) && seq_lt(received, s->stream.nxt);
@@ -135,13 +139,15 @@ static enum decision decide(const struct session *s, const struct doubt *d, cons
 	if (d->why == REFUSAL_SYN) {
 		if (is_newer(s, a))
 			return TAKE;
-		if (word == ONLINE_UNKNOWN) /* its SYN-ACK may tell */
-			return believe ? TAKE : expired ? REFUSE : STILL_IN_DOUBT;
+		if (word != ONLINE_THERE) /* its SYN-ACK may tell */
+			return believe && !s->has_server_irs ? TAKE : expired ? REFUSE : STILL_IN_DOUBT;
 		return seen || expired ? REFUSE : STILL_IN_DOUBT;
 	}
 	if (d->g.flags & TCPF_RST) {
-		if (word == ONLINE_GONE ||
-		    (word == ONLINE_UNKNOWN && d->why == REFUSAL_RST && judge_rst_is_exact(s, d->g.seq)))
+		if (word != ONLINE_THERE && d->why == REFUSAL_RST && judge_rst_is_exact(s, d->g.seq))
+			return TAKE;
+		/* the connection has ended, but not by this if its client went on: we are late */
+		if (word == ONLINE_GONE && expired && s->captured_last <= d->g.time)
 			return TAKE;
 		return expired || (word == ONLINE_THERE && seen) ? REFUSE : STILL_IN_DOUBT;
 	}
@@ -164,24 +170,77 @@ static enum decision decide(const struct session *s, const struct doubt *d, cons
 	return seq_le(d->g.seq, s->stream.nxt) && session_has_hole(s) ? TAKE : REFUSE;
 }
 
+/* Are there segments of two streams in doubt, one of them forged? */
+static bool of_two_streams(const struct session *s)
+{
+	for (const struct doubt *d = s->doubts, *n; d && (n = d->next); d = n)
+		if (n->g.seq - d->g.seq > segment_seq_len(&d->g))
+			return true;
+	return false;
+}
+
+/*
+ * The server has completed a handshake on this tuple. With this SYN? And did this segment come of it: the
+ * server has sent what it acknowledges?
+ */
+static enum decision of_connection(const struct session *s, const struct doubt *d,
+				   const struct online_answer *a, bool seen)
+{
+	if (!s->has_server_irs)
+		return d->g.seq - (s->iss + 1) < s->judge.window ? TAKE : OLDER;
+	if (a->has_received && a->acked < d->g.ack - (s->server_irs + 1))
+		return seen ? REFUSE : STILL_IN_DOUBT;
+	return TAKE;
+}
+
+/* The data of a SYN: its SYN-ACK says whether the server took it (RFC 7413 4.2). */
+static enum decision of_syn(const struct engine *e, const struct session *s, bool expired)
+{
+	if (s->has_server_irs)
+		return s->syn_data_taken ? TAKE : REFUSE;
+	return !expired ? STILL_IN_DOUBT : e->cfg.unproved ? TAKE : REFUSE;
+}
+
 /* Of what came before the proof. *@why: the reason of a refusal. */
-static enum decision decide_unproved(struct engine *e, struct session *s, const struct doubt *d,
+static enum decision decide_unproved(struct engine *e, struct session *s, struct doubt *d,
 				     const struct online_answer *a, uint64_t asked, enum decline *why,
 				     uint64_t now)
 {
-	enum proof proof = session_observing(s) ? PROOF_UNKNOWN : proof_of_segment(s, &d->g);
+	const bool seen = asked >= d->g.time + SERVER_HAS_SEEN;
+	enum refusal refusal;
+	enum proof proof;
 
 	*why = DECLINE_NOT_THERE;
-	if (!session_observing(s) && !proof_needed(e, s))
-		return TAKE; /* one before it was the proof */
-	if (proof != PROOF_UNKNOWN)
-		return proof == PROOF_GIVEN ? TAKE : REFUSE;
-	if (proof_by_state(a))
-		return TAKE;
-	if (a->word == ONLINE_GONE && asked >= d->g.time + SERVER_HAS_SEEN)
+	if (session_observing(s)) {
+		/*
+		 * something has come of late, which may be this; not at once, as the server may be busy with
+		 * the socket
+		 */
+		if (proof_by_state(a))
+			return a->silent * NS_PER_MS <= asked - d->g.time + SILENT_MOST ? TAKE
+			       : asked >= d->g.time + DOUBT_ASK_AGAIN                   ? FORGED
+											: STILL_IN_DOUBT;
+	} else {
+		if (!(d->g.flags & TCPF_ACK))
+			return of_syn(e, s, now >= d->until);
+		if (!proof_needed(e, s))
+			return d->changed_nothing || proof_is_undone(s, &d->g) ? REFUSE : TAKE;
+		if (seen && a->word == ONLINE_THERE && a->tcp_state == ONLINE_SYN_RECV)
+			d->changed_nothing = true;
+		proof = proof_of_segment(s, &d->g);
+		if (proof != PROOF_UNKNOWN)
+			return proof == PROOF_GIVEN ? TAKE : REFUSE;
+		if (proof_by_state(a))
+			return of_connection(s, d, a, seen);
+	}
+	if (a->word == ONLINE_GONE && seen)
 		return REFUSE;
 	if (now < d->until)
 		return STILL_IN_DOUBT;
+	/* it acknowledges the ISN; what came before it was lost to capture */
+	if (!session_observing(s) && a->word == ONLINE_UNKNOWN && s->has_server_irs &&
+	    d->g.ack == s->server_irs + 1 && judge_segment(s, &d->g, &refusal) == VERDICT_TAKEN)
+		return TAKE;
 	if (e->cfg.unproved) {
 		e->n.sessions_unproved++;
 		return TAKE;
@@ -201,8 +260,11 @@ static void proved(struct engine *e, struct session *s, struct doubt *d, uint64_
 		return;
 	}
 	if (proof_needed(e, s))
-		proof_found(e, s, now);
-	client_segment(e, s, &d->g, now);
+		proof_found(e, s, d->g.time, now);
+	if (d->g.flags & TCPF_ACK)
+		client_segment(e, s, &d->g, now);
+	else
+		client_syn_data(e, s, &d->g, now);
 }
 
 /*
@@ -219,6 +281,42 @@ static void not_proved(struct engine *e, struct session *s, struct doubt *d, enu
 	session_declined(e, &s->key, why, now);
 	s->rejoin_after = now + NOT_THERE_LIFE;
 	client_observed(e, s, &d->g, why, now);
+	timer_set(e, s, TIMER_LIFE, now + NOT_THERE_LIFE);
+}
+
+/* @d, taken out of the list of @s, came on a connection that exists, but not of its client. */
+static void forged(struct engine *e, struct session *s, const struct doubt *d, uint64_t now)
+{
+	session_declined(e, &s->key, DECLINE_NOT_THERE, now);
+	client_unjoined(e, &d->g, DECLINE_NOT_THERE);
+	timer_set(e, s, TIMER_LIFE, now + OBSERVE_LIFE);
+}
+
+/* Somebody else sent the SYN of @s; what is in doubt came of a connection that is older. */
+static void of_older(struct engine *e, struct session *s, uint64_t now)
+{
+	struct doubt *list = s->doubts, *d;
+	struct session *o;
+
+	s->doubts = NULL;
+	s->n_doubts = 0;
+	timer_off(s, TIMER_DOUBT);
+	session_end(e, s, OUTCOME_HALF_OPEN, now);
+	o = flow_table_find(e->flows, &s->key) == s ? session_observe_again(e, s, true, now) : NULL;
+	if (o) {
+		o->captured_last = 0;
+		o->has_turn_ack = false;
+		o->rejoins = 0;
+	}
+	while ((d = list)) {
+		list = d->next;
+		e->doubt_bytes -= d->g.captured;
+		if (o && flow_table_find(e->flows, &o->key) == o && session_observing(o))
+			client_observe(e, o, &d->g, now);
+		else
+			client_unjoined(e, &d->g, DECLINE_MIDDLE);
+		pool_put(e->pool, d, d->cost);
+	}
 }
 
 /*
@@ -234,21 +332,28 @@ static void settle(struct engine *e, struct session *s, const struct online_answ
 	struct doubt **at = &s->doubts;
 	struct online_answer said = a ? *a : unknown;
 	enum decline why = DECLINE_UNPROVED;
+	bool two;
 
 	if (a)
 		said.word = unseen_believed(e, s, a);
 
+	/* which of them is the client's, the socket cannot tell */
+	two = session_observing(s) && proof_by_state(&said) && of_two_streams(s);
 	while (*at && !(s->events & EV_ENDED)) {
 		struct doubt *d = *at;
 		const bool unproved = d->why == REFUSAL_UNPROVED;
-		enum decision decision = unproved ? decide_unproved(e, s, d, &said, asked, &why, now)
-					 : a || now >= d->until
-						 ? decide(s, d, a ? a : &unknown, believe, asked, now)
-						 : STILL_IN_DOUBT;
+		enum decision decision = two        ? FORGED
+					 : unproved ? decide_unproved(e, s, d, &said, asked, &why, now)
+					 : a || now >= d->until ? decide(s, d, &said, believe, asked, now)
+								: STILL_IN_DOUBT;
 
 		if (decision == STILL_IN_DOUBT) {
 			at = &d->next;
 			continue;
+		}
+		if (decision == OLDER) {
+			of_older(e, s, now);
+			return;
 		}
 		/* out of the list first: what it lets through may end the session, which drops the list */
 		*at = d->next;
@@ -257,6 +362,8 @@ static void settle(struct engine *e, struct session *s, const struct online_answ
 		e->n.doubtful_taken += decision == TAKE;
 		if (unproved && decision == TAKE)
 			proved(e, s, d, now);
+		else if (decision == FORGED)
+			forged(e, s, d, now);
 		else if (unproved)
 			not_proved(e, s, d, why, now);
 		else if (decision == TAKE)
@@ -319,6 +426,14 @@ void doubt_check(struct engine *e, struct session *s, uint64_t now)
 		settle(e, s, &(struct online_answer){ .word = ONLINE_UNKNOWN }, now, now);
 }
 
+bool doubt_proved(struct engine *e, struct session *s, uint64_t now)
+{
+	const uint64_t id = s->id;
+
+	settle(e, s, NULL, now, now);
+	return session_by_id(e, id) == s && !(s->events & EV_ENDED);
+}
+
 void doubt_server_spoke(struct engine *e, struct session *s, uint64_t now)
 {
 	settle(e, s, NULL, now, now);
@@ -328,7 +443,8 @@ bool doubt_syn_answered(struct engine *e, struct session *s, uint32_t ack, uint6
 {
 	struct doubt **at = &s->doubts, *d;
 
-	while (*at && ((*at)->why != REFUSAL_SYN || (*at)->g.seq + 1 != ack))
+	while (*at && ((*at)->why != REFUSAL_SYN ||
+		       ((*at)->g.seq + 1 != ack && (*at)->g.seq + 1 + (*at)->g.len != ack)))
 		at = &(*at)->next;
 	d = *at;
 	if (!d)

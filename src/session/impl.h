@@ -58,6 +58,7 @@
 #define JOIN_WINDOW 512 /* raw: 64 KB at scale 7 */
 #define MAX_SACKED 8
 #define SHED_LOOK 64                   /* sessions compared for each one that is shed */
+#define EVICT_LOOK 64                  /* sessions looked at when half-open ones have to make room */
 #define TRIM_PERIOD (1000 * NS_PER_MS) /* memory that was not needed for so long is given back */
 #define BELIEVE_WITHIN (1u << 30)
 #define ANNOUNCE_AT_ONCE 128          /* sessions announced to a new connection in one go */
@@ -183,11 +184,13 @@ struct session {
 	 * the client's stream: in order from SND.UNA on (its head may be partly acknowledged) to stream.nxt
 	 */
 	struct stream stream;
-	struct qseg *next;    /* holds SND.NXT: the next to send; NULL: all sent */
-	struct qseg *sent;    /* the last one that was sent whole; NULL: it is acknowledged */
-	struct qseg *hold;    /* first of the turn that waits; NULL: none waits */
-	uint32_t behind_ack;  /* the client's highest ack behind the hole; valid while there is one */
-	uint32_t server_irs;  /* the online server's ISN; valid with has_server_irs */
+	struct qseg *next;   /* holds SND.NXT: the next to send; NULL: all sent */
+	struct qseg *sent;   /* the last one that was sent whole; NULL: it is acknowledged */
+	struct qseg *hold;   /* first of the turn that waits; NULL: none waits */
+	uint32_t behind_ack; /* the client's highest ack behind the hole; valid while there is one */
+	uint32_t server_irs; /* the online server's ISN; valid with has_server_irs */
+	/* TSvals of its first and its newest SYN-ACK; valid with has_server_irs and judge.has_ts */
+	uint32_t server_ts[2];
 	uint32_t iss;         /* of the replicated SYN = the client's */
 	struct doubt *doubts; /* segments put aside until it is known whether the server took them */
 	struct judge judge;
@@ -199,6 +202,7 @@ struct session {
 	/* ns, capture of the RST, or the cut; both valid with EV_CLIENT_RST or EV_CUT */
 	uint64_t rst_at;
 	uint64_t captured_last; /* ns, newest segment of the client */
+	uint64_t proved_at;     /* ns, capture of the segment that was the proof; valid with EV_PROVED */
 	uint64_t hole_since;    /* ns; 0: no hole */
 	/*
 	 * ns, when the online server was found to have what is missing, or, with no hole, no socket of it;
@@ -239,7 +243,8 @@ struct session {
 	uint16_t client_mss;    /* the client's, 0: not known */
 	uint16_t client_window; /* raw, newest */
 	uint16_t syn_window;
-	uint16_t ip_id; /* last one emitted */
+	uint16_t syn_data; /* bytes of payload in the client's SYN */
+	uint16_t ip_id;    /* last one emitted */
 	uint16_t question
 		[ASKERS]; /* place of each one's open question in engine.question[], plus 1; 0: none */
 	uint8_t ttl, tos, client_wscale, target_wscale;
@@ -252,7 +257,7 @@ struct session {
 	bool ts_ok : 1, ws_ok : 1, sack_ok : 1; /* negotiated with the target */
 	bool ack_now : 1, psh_seen : 1, tlp_armed : 1, tlp_out : 1, syn_resent : 1, syn_timed_out : 1,
 		has_turn_ack : 1, watched : 1, has_source : 1, has_server_irs : 1, waits_for_proof : 1,
-		joinable : 1, unasked : 1;
+		joinable : 1, syn_data_taken : 1, unasked : 1;
 	struct syn_options *syn; /* of the replicated SYN, until it is answered */
 };
 
@@ -261,6 +266,7 @@ struct early_reply {
 	struct flow_key key;
 	uint64_t time; /* ns; 0: none */
 	uint32_t seq, ack;
+	uint32_t tsval;
 	bool has_ts, has_sack, has_wscale;
 	uint8_t wscale;
 };
@@ -296,7 +302,7 @@ struct engine {
 	struct piece *limbo;     /* given up, but perhaps emitted and not flushed yet */
 	size_t limbo_bytes;
 	uint64_t trim_at; /* ns, when the pool may give memory back; UINT64_MAX: it has none to give */
-	uint32_t shed_hand;
+	uint32_t shed_hand, evict_hand;
 	struct question question[QUESTIONS_MOST];
 	uint64_t question_number; /* the last one's id */
 	uint64_t overdue_at;      /* ns, not later than the time of any open one is over */
@@ -436,18 +442,25 @@ void client_observed(struct engine *e, struct session *s, const struct segment *
 		     uint64_t now);
 void client_segment(struct engine *e, struct session *s, const struct segment *g, uint64_t now);
 void client_observe(struct engine *e, struct session *s, const struct segment *g, uint64_t now);
+/* What @g brought is not replicated. */
+void client_unjoined(struct engine *e, const struct segment *g, enum decline why);
+/* The online server took @g, the data of a SYN (RFC 7413). */
+void client_syn_data(struct engine *e, struct session *s, const struct segment *g, uint64_t now);
 
 /* proof.c */
 enum proof { PROOF_UNKNOWN, PROOF_GIVEN, PROOF_FALSE };
 /* What the client of @s sends has to wait: the online server is not known to have the connection. */
 bool proof_needed(const struct engine *e, const struct session *s);
+/* Did @g, which acknowledges more than the server's ISN, come before what was the proof of @s? */
+bool proof_is_undone(const struct session *s, const struct segment *g);
 /* Has the online server answered the SYN of @s before it came here? */
 void proof_look_back(struct engine *e, struct session *s, uint64_t now);
-/* The server has answered the SYN of @k with @iss, which was captured after that answer. */
-bool proof_is_early(struct engine *e, const struct flow_key *k, uint32_t iss, uint64_t now);
+/* The server has answered @syn of @k, which was captured after that answer. */
+bool proof_is_early(struct engine *e, const struct flow_key *k, const struct segment *syn, uint64_t now);
 /* Session @s was opened by a SYN: send ours, now or when there is proof. */
 void proof_begin(struct engine *e, struct session *s, uint64_t now);
-void proof_found(struct engine *e, struct session *s, uint64_t now);
+/* @at: when what proves it was captured, ns. */
+void proof_found(struct engine *e, struct session *s, uint64_t at, uint64_t now);
 /* The target's SYN-ACK was accepted. */
 void proof_handshake(struct engine *e, struct session *s, uint64_t now);
 /* What segment @g of the client says about the server's ISN, if that is known. */
@@ -477,6 +490,8 @@ void doubt_put(struct engine *e, struct session *s, const struct segment *g, enu
 void doubt_check(struct engine *e, struct session *s, uint64_t now); /* ask, and decide what can be decided */
 /* The online server's ISN is known now: decide what waited for it. */
 void doubt_server_spoke(struct engine *e, struct session *s, uint64_t now);
+/* @s is proved: decide what came before that. False: the session is over. */
+bool doubt_proved(struct engine *e, struct session *s, uint64_t now);
 /* The server accepted the SYN before @ack: is it one that is in doubt? Then it is taken. */
 bool doubt_syn_answered(struct engine *e, struct session *s, uint32_t ack, uint64_t now);
 void doubt_drop(struct engine *e, struct session *s); /* refuse them all */

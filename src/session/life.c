@@ -119,6 +119,29 @@ void session_event(struct engine *e, struct session *s, enum session_event ev)
 		syn_options_free(e, s);
 }
 
+/*
+ * There are as many half-open sessions as there may be. One of the unproved makes room; the hand goes round,
+ * so it is one of those that have waited longest: who completes a handshake does so within a round trip, a
+ * flood never does.
+ */
+static bool half_open_evict(struct engine *e, uint64_t now)
+{
+	for (int looked = 0; looked < EVICT_LOOK; looked++) {
+		struct session *s = slots_from(e->sessions, &e->evict_hand);
+
+		if (!s) {
+			e->evict_hand = 0;
+			continue;
+		}
+		e->evict_hand++;
+		if (waits_for_proof(s) && !(s->events & EV_CLIENT_ACKED)) {
+			session_end(e, s, OUTCOME_HALF_OPEN, now);
+			return true;
+		}
+	}
+	return false;
+}
+
 static void unwatch(struct engine *e, struct session *s)
 {
 	struct tuple response = { .src = session_target(e, s)->at, .dst = s->source };
@@ -203,7 +226,7 @@ bool session_open(struct engine *e, struct session *s, bool half_open, enum decl
 	*why = DECLINE_COUNT;
 	if (!e->channel)
 		*why = DECLINE_CHANNEL;
-	else if (half_open && e->half_open >= e->cfg.max_half_open)
+	else if (half_open && e->half_open >= e->cfg.max_half_open && !half_open_evict(e, now))
 		*why = DECLINE_HALF_OPEN;
 	else if (e->cfg.max_memory && memory_used(e) > e->cfg.max_memory / 8 * 7)
 		*why = DECLINE_MEMORY;

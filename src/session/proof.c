@@ -6,7 +6,8 @@
  * server's ISN can send one. Proof is either of:
  *
  *   the client acknowledges the server's ISN      the SYN-ACK, captured on its way out, tells the ISN
- *                                                 (engine_server()), and also what was agreed
+ *                                                 (engine_server()), and also what was agreed. The server
+ *                                                 has to take the segment that says so
  *   the server has the socket, established        it is asked (question.c)
  *
  * Until then what the client sends is put aside (doubt.c). Our SYN leaves with the client's, so that the
@@ -17,7 +18,10 @@
  * The two directions are captured by different sockets, so a SYN-ACK can be read before the SYN that it
  * answers: it is remembered for a while.
  *
- * A joined connection has no handshake that could be seen; the server's socket alone proves it. "No socket"
+ * Data in a SYN waits for the SYN-ACK, which says whether the server took it.
+ *
+ * A joined connection has no handshake that could be seen; the server's socket alone proves it, and that it
+ * has received something when the segment came proves the segment. "No socket"
  * means something only for an online endpoint that was found to have some (unseen.c). Where nothing can be
  * known - a mirror port of one direction, capture that has lost the SYN-ACK of a server that cannot be
  * asked - the configuration says whether the claim is believed.
@@ -63,9 +67,10 @@ void proof_begin(struct engine *e, struct session *s, uint64_t now)
 	session_start(e, s, now);
 }
 
-void proof_found(struct engine *e, struct session *s, uint64_t now)
+void proof_found(struct engine *e, struct session *s, uint64_t at, uint64_t now)
 {
 	session_event(e, s, EV_PROVED);
+	s->proved_at = at;
 	session_target(e, s)->proofs.found++;
 	if (s->waits_for_proof) {
 		s->waits_for_proof = false;
@@ -80,23 +85,50 @@ bool proof_by_state(const struct online_answer *a)
 	return a->word == ONLINE_THERE && a->tcp_state != ONLINE_SYN_SENT && a->tcp_state != ONLINE_SYN_RECV;
 }
 
+/* Linux wants the TSval of its SYN-ACK, or of one of its retransmissions, back (tcp_check_req()). */
+static bool echo_is_false(const struct session *s, const struct segment *g)
+{
+	return s->judge.has_ts && g->opt.has_ts && g->opt.tsecr &&
+	       (seq_lt(g->opt.tsecr, s->server_ts[0]) || seq_gt(g->opt.tsecr, s->server_ts[1]));
+}
+
+/* The ISN alone completes nothing: the server has to take the segment. */
 enum proof proof_of_segment(const struct session *s, const struct segment *g)
 {
 	uint32_t beyond = g->ack - (s->server_irs + 1);
+	enum refusal why;
 
 	if (!(g->flags & TCPF_ACK))
 		return PROOF_FALSE;
 	if (!s->has_server_irs)
 		return PROOF_UNKNOWN;
 	/* more than the ISN: the ACK before was lost to capture, perhaps; or it was guessed */
-	return !beyond ? PROOF_GIVEN : beyond < BELIEVE_WITHIN ? PROOF_UNKNOWN : PROOF_FALSE;
+	if (beyond)
+		return beyond < BELIEVE_WITHIN ? PROOF_UNKNOWN : PROOF_FALSE;
+	return g->seq == s->iss + 1 && !echo_is_false(s, g) && judge_segment(s, g, &why) == VERDICT_TAKEN
+		       ? PROOF_GIVEN
+		       : PROOF_UNKNOWN;
+}
+
+bool proof_is_undone(const struct session *s, const struct segment *g)
+{
+	return s->has_server_irs && g->ack != s->server_irs + 1 && g->time <= s->proved_at;
 }
 
 /* The server accepts what the client's SYN asked for, with the ISN and the options in @r. */
 static void accepted(struct engine *e, struct session *s, const struct early_reply *r, uint64_t now)
 {
+	if (!s->has_server_irs || s->server_irs != r->seq)
+		s->server_ts[0] = r->tsval;
+	s->server_ts[1] = r->tsval;
 	s->server_irs = r->seq;
 	s->has_server_irs = true;
+	s->syn_data_taken = r->ack != s->iss + 1;
+	/* and until the client says more, the server may send what the window of its SYN has room for */
+	s->client_ack = s->judge.first_ack = r->seq + 1;
+	s->judge.max_window = s->syn_window;
+	s->judge.edge = r->seq + 1 + s->syn_window;
+	s->judge.acked = true;
 	/* what was agreed is what both have offered (RFC 7323 2.2, 3.2; RFC 2018 2) */
 	if (!r->has_ts)
 		s->judge.has_ts = false;
@@ -133,28 +165,36 @@ static void early_keep(struct engine *e, const struct early_reply *r)
 	*oldest = *r;
 }
 
-/* The reply to the SYN with @iss on @k that came before it, or NULL. */
-static struct early_reply *early_find(struct engine *e, const struct flow_key *k, uint32_t iss, uint64_t now)
+/* The reply on @k with @ack that came before its SYN, or NULL. */
+static struct early_reply *early_find(struct engine *e, const struct flow_key *k, uint32_t ack, uint64_t now)
 {
-	struct early_reply *r = e->early ? early_places(e, k, iss + 1) : NULL;
+	struct early_reply *r = e->early ? early_places(e, k, ack) : NULL;
 
 	for (unsigned i = 0; r && i < EARLY_WAYS; i++, r++)
-		if (r->time && now - r->time < EARLY_LIFE && r->ack == iss + 1 &&
-		    r->key.target == k->target && endpoint_eq(&r->key.client, &k->client) &&
-		    endpoint_eq(&r->key.online, &k->online))
+		if (r->time && now - r->time < EARLY_LIFE && r->ack == ack && r->key.target == k->target &&
+		    endpoint_eq(&r->key.client, &k->client) && endpoint_eq(&r->key.online, &k->online))
 			return r;
 	return NULL;
 }
 
-bool proof_is_early(struct engine *e, const struct flow_key *k, uint32_t iss, uint64_t now)
+bool proof_is_early(struct engine *e, const struct flow_key *k, const struct segment *syn, uint64_t now)
 {
-	return early_find(e, k, iss, now);
+	return early_find(e, k, syn->seq + 1, now) ||
+	       (syn->len && early_find(e, k, syn->seq + 1 + syn->len, now));
+}
+
+/* Does a SYN-ACK with @ack answer the SYN of @s? With or without its data. */
+static bool answers_syn(const struct session *s, uint32_t ack)
+{
+	return ack == s->iss + 1 || (s->syn_data && ack == s->iss + 1 + s->syn_data);
 }
 
 void proof_look_back(struct engine *e, struct session *s, uint64_t now)
 {
-	struct early_reply *r = early_find(e, &s->key, s->iss, now);
+	struct early_reply *r = early_find(e, &s->key, s->iss + 1, now);
 
+	if (!r && s->syn_data)
+		r = early_find(e, &s->key, s->iss + 1 + s->syn_data, now);
 	if (r) {
 		accepted(e, s, r, now);
 		r->time = 0; /* it makes room */
@@ -169,6 +209,7 @@ static void server_synack(struct engine *e, struct session *s, const struct flow
 		.time = now,
 		.seq = g->seq,
 		.ack = g->ack,
+		.tsval = g->opt.tsval,
 		.has_ts = g->opt.has_ts,
 		.has_sack = g->opt.has_sack_permitted,
 		.has_wscale = g->opt.has_wscale,
@@ -177,12 +218,24 @@ static void server_synack(struct engine *e, struct session *s, const struct flow
 
 	if (s && doubt_syn_answered(e, s, g->ack, now))
 		s = flow_table_find(e->flows, k); /* the new one */
-	if (s && !session_observing(s) && g->ack == s->iss + 1 && !(s->events & EV_JOINED)) {
+	if (s && !session_observing(s) && answers_syn(s, g->ack) && !(s->events & EV_JOINED)) {
 		if (!(s->events & (EV_PROVED | EV_ENDED)))
 			accepted(e, s, &r, now);
 	} else if (e->early) {
 		early_keep(e, &r); /* its SYN may still be on its way to us */
 	}
+}
+
+/*
+ * Was the RST sent after the proof, and would the client take it (RFC 9293 3.10.7.4)? Others answer a false
+ * ACK, with its number: before the handshake, or where the host passes its connections on to a container and
+ * its connection tracking did not take that segment for one of theirs.
+ */
+static bool rst_is_believed(const struct session *s, const struct segment *g)
+{
+	if (g->time < s->proved_at)
+		return false;
+	return !s->judge.acked || (seq_ge(g->seq, s->client_ack) && seq_le(g->seq, s->judge.edge));
 }
 
 /*
@@ -202,6 +255,8 @@ static void server_rst(struct engine *e, struct session *s, const struct segment
 			session_end(e, s, OUTCOME_SERVER_RESET, now);
 		return;
 	}
+	if (!rst_is_believed(s, g))
+		return;
 	hole_cut(e, s, OUTCOME_SERVER_RESET, false, now);
 	session_step(e, s, now);
 }

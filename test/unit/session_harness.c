@@ -174,6 +174,7 @@ static struct online_answer answer_to(const struct harness *h, const struct harn
 		.word = ONLINE_THERE,
 		.has_received = true,
 		.received = h->online_bytes,
+		.acked = UINT64_MAX,
 	};
 }
 

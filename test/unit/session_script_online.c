@@ -6,6 +6,9 @@
  * be named by an "asks" line, as an emission by an "emits" line, and is answered by a line "answer", later or
  * never.
  */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/wheel.h"
@@ -66,7 +69,7 @@ bool script_asks(struct script *s, char *text)
 	return true;
 }
 
-/* unknown, there, syn-recv, gone, received BYTES */
+/* unknown, there, syn-recv, gone, silent MS, received BYTES, received BYTES acked BYTES */
 static bool parse_answer(const char *text, struct online_answer *a)
 {
 	*a = (struct online_answer){ .word = ONLINE_UNKNOWN };
@@ -83,18 +86,25 @@ static bool parse_answer(const char *text, struct online_answer *a)
 		a->tcp_state = ONLINE_SYN_RECV;
 		return true;
 	}
+	if (!strncmp(text, "silent ", 7)) {
+		a->silent = (uint32_t)strtoul(text + 7, NULL, 10);
+		return true;
+	}
 	a->has_received = true;
-	return !strncmp(text, "received ", 9) && !script_number(text + 9, &a->received);
+	a->acked = UINT64_MAX;
+	return sscanf(text, "received %" SCNu64 " acked %" SCNu64, &a->received, &a->acked) > 0;
 }
 
-/* answer QUESTION unknown|there|syn-recv|gone|received BYTES */
+/* answer QUESTION unknown|there|syn-recv|gone|silent MS|received BYTES [acked BYTES] */
 bool script_answer(struct script *s, char *text)
 {
 	char *rest, *name = strtok_r(text, " \t", &rest);
 	struct online_answer a;
 
 	if (!name || !parse_answer(rest + strspn(rest, " \t"), &a))
-		return script_fail(s, "answer QUESTION unknown|there|syn-recv|gone|received BYTES");
+		return script_fail(
+			s,
+			"answer QUESTION unknown|there|syn-recv|gone|silent MS|received BYTES [acked BYTES]");
 	for (unsigned i = 0; i < s->n_questions; i++)
 		if (!strcmp(s->question[i].name, name)) {
 			script_note(s, "%10.3f answer    %s: %s\n", script_ms(s->h.now), name, rest);

@@ -71,7 +71,7 @@ bool script_server(struct script *s, char *text)
 	if (!script_key(s, w.name, &k))
 		return false;
 	g.tuple = (struct tuple){ .src = k.online, .dst = k.client };
-	g.time = s->h.now;
+	g.time = s->h.now - w.late;
 	g.seq = w.seq;
 	g.ack = w.ack;
 	g.flags = w.flags;

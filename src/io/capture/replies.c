@@ -33,19 +33,35 @@ struct replies {
 	struct source_counters counters;
 	struct mmsghdr msg[BATCH];
 	struct iovec iov[BATCH];
+	char control[BATCH][CMSG_SPACE(sizeof(struct timespec))] __attribute__((aligned(8)));
 	uint8_t slot[BATCH][SLOT_BYTES];
 };
+
+/* When it left. */
+static uint64_t time_of(struct msghdr *h, const struct capture_clock *clock)
+{
+	const struct cmsghdr *m = CMSG_FIRSTHDR(h);
+	struct timespec stamp;
+
+	if (!m || m->cmsg_level != SOL_SOCKET || m->cmsg_type != SCM_TIMESTAMPNS)
+		return clock->now;
+	memcpy(&stamp, CMSG_DATA(m), sizeof(stamp));
+	return capture_time(clock, clock_ns(&stamp));
+}
 
 static unsigned replies_poll(struct source *s, unsigned budget, source_fn fn, void *arg)
 {
 	struct replies *r = CONTAINER_OF(s, struct replies, source);
 	unsigned want = MIN(budget, BATCH);
-	uint64_t now;
+	struct capture_clock clock;
 	int n;
 
 	for (unsigned i = 0; i < want; i++) {
 		r->iov[i] = (struct iovec){ r->slot[i], SLOT_BYTES };
-		r->msg[i].msg_hdr = (struct msghdr){ .msg_iov = &r->iov[i], .msg_iovlen = 1 };
+		r->msg[i].msg_hdr = (struct msghdr){ .msg_iov = &r->iov[i],
+						     .msg_iovlen = 1,
+						     .msg_control = r->control[i],
+						     .msg_controllen = sizeof(r->control[i]) };
 	}
 	do
 		n = recvmmsg(s->fd, r->msg, want, MSG_DONTWAIT | MSG_TRUNC, NULL);
@@ -54,7 +70,7 @@ static unsigned replies_poll(struct source *s, unsigned budget, source_fn fn, vo
 		r->counters.errors += errno != EAGAIN;
 		return 0;
 	}
-	now = clock_now();
+	clock = capture_clock();
 	for (int i = 0; i < n; i++) {
 		struct raw_packet p = {
 			.data = r->slot[i],
@@ -62,7 +78,7 @@ static unsigned replies_poll(struct source *s, unsigned budget, source_fn fn, vo
 			.len = r->msg[i].msg_len,
 			.link = LINK_RAW,
 			.checksum = CHECKSUM_TRUSTED, /* our kernel's own */
-			.time = now,
+			.time = time_of(&r->msg[i].msg_hdr, &clock),
 		};
 
 		r->counters.packets++;
@@ -162,6 +178,7 @@ struct source *capture_replies_open(const char *ports, char *err, size_t err_siz
 	snprintf(r->source.name, sizeof(r->source.name), "replies");
 	r->source.fd = capture_socket_new(SOCK_DGRAM, err, err_size);
 	if (r->source.fd >= 0 && !attach(r->source.fd, ports, err, err_size)) {
+		setsockopt(r->source.fd, SOL_SOCKET, SO_TIMESTAMPNS, &(int){ 1 }, sizeof(int));
 		setsockopt(r->source.fd, SOL_SOCKET, SO_RCVBUFFORCE, &(int){ BUFFER_BYTES }, sizeof(int));
 		if (!bind(r->source.fd, (struct sockaddr *)&all, sizeof(all)))
 			return &r->source;

@@ -19,6 +19,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/util.h"
 #include "io/host/netlink.h"
 
 enum { TIME_WAIT = 6, CLOSE = 7, LISTEN = 10 }; /* the kernel's net/tcp_states.h */
@@ -59,10 +60,24 @@ static void put_address(__be32 out[4], const struct addr *a, bool as_v4)
 		memcpy(out, a->b, 16);
 }
 
+/* What the kernel's struct tcp_info in @a tells. */
+static void read_info(const struct nlattr *a, struct online_answer *answer)
+{
+	struct tcp_info info;
+
+	if (mnl_attr_get_payload_len(a) <
+	    offsetof(struct tcp_info, tcpi_bytes_received) + sizeof(info.tcpi_bytes_received))
+		return;
+	memcpy(&info, mnl_attr_get_payload(a), MIN(sizeof(info), mnl_attr_get_payload_len(a)));
+	answer->has_received = true;
+	answer->received = info.tcpi_bytes_received;
+	answer->acked = info.tcpi_bytes_acked;
+	answer->silent = info.tcpi_last_data_recv;
+}
+
 /* For a connection that it does not have the kernel finds the listener of its port, or says ENOENT. */
 static int read_answer(const struct nlmsghdr *h, void *arg)
 {
-	const size_t field = offsetof(struct tcp_info, tcpi_bytes_received);
 	const struct inet_diag_msg *m = mnl_nlmsg_get_payload(h);
 	const struct nlattr *a[INET_DIAG_INFO + 1];
 	struct online_answer *answer = arg;
@@ -77,12 +92,8 @@ static int read_answer(const struct nlmsghdr *h, void *arg)
 		return 0;
 	answer->word = ONLINE_THERE;
 	netlink_attributes(a, INET_DIAG_INFO, h, sizeof(*m));
-	if (a[INET_DIAG_INFO] &&
-	    mnl_attr_get_payload_len(a[INET_DIAG_INFO]) >= field + sizeof(answer->received)) {
-		answer->has_received = true;
-		memcpy(&answer->received, (const char *)mnl_attr_get_payload(a[INET_DIAG_INFO]) + field,
-		       sizeof(answer->received));
-	}
+	if (a[INET_DIAG_INFO])
+		read_info(a[INET_DIAG_INFO], answer);
 	return 0;
 }
 
