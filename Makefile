@@ -150,6 +150,9 @@ build/tools/%.o: $(SRCDIR)/test/tools/%.c config.mk
 build/tools/hostile: build/tools/hostile.o
 	$(call step,LINK,$@) $(link) -o $@ $^ $(LIBS)
 
+build/tools/spoof: build/tools/spoof.o
+	$(call step,LINK,$@) $(link) -o $@ $^ $(LIBS)
+
 build/tools/iotool: build/tools/iotool.o $(call archives,$(below_io),build)
 	$(call step,LINK,$@) $(link) -o $@ $^ $(package_libs) $(LIBS)
 

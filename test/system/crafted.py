@@ -1,7 +1,7 @@
 """A client that makes its TCP segments itself: crafted.py FROM TO PORT SPORT CASE.
 
 Runs in a host of the lab that drops the resets which its kernel would send for these connections. A case is a
-function that is given a connected Talk; what it sends is right unless it says otherwise.
+function that is given a Talk, connected if it calls it `t`; what it sends is right unless it says otherwise.
 """
 
 import socket
@@ -10,6 +10,7 @@ import sys
 import time
 
 FIN, SYN, RST, PSH, ACK = 1, 2, 4, 8, 16
+SYN_OPTIONS = b"\2\4\5\xb4\1\1\4\2\1\3\3\7"
 
 
 def checksum(data):
@@ -30,12 +31,18 @@ class Talk:
         self.wire.settimeout(5)
         self.nxt = 1000 + sport * 65536 % 2 ** 31
         self.clock, self.echo, self.ack = 5000, 0, 0
-        self.send(b"", SYN, options=b"\2\4\5\xb4\1\1\4\2\1\3\3\7")
+
+    def knock(self, data=b"", options=b""):
+        """The SYN, and what the SYN-ACK tells."""
+        self.send(data, SYN, options=SYN_OPTIONS + options)
         flags, seq, options = self.answer()
         assert flags & SYN
         self.ack = (seq + 1) % 2 ** 32
         self.echo = struct.unpack("!I", options[options.index(b"\x08\x0a") + 2:][:4])[0]
         self.nxt += 1
+
+    def connect(self):
+        self.knock()
         self.send(b"", ACK)
         self.pause()
 
@@ -55,7 +62,7 @@ class Talk:
                 packet = self.wire.recv(65536)
                 head = (packet[0] & 15) * 4
                 tcp = packet[head:]
-                if packet[12:16] != self.to or tcp[:4] != struct.pack("!HH", self.port, self.sport):
+                if packet[12:16] != self.to or tcp[:4] != struct.pack("!HH", self.port, self.sport) or tcp[13] & RST:
                     continue
                 data = len(tcp) - (tcp[12] >> 4) * 4
                 end = (struct.unpack("!I", tcp[4:8])[0] + data + (tcp[13] & FIN)) % 2 ** 32
@@ -235,14 +242,129 @@ def data_behind_the_fin(t):
     t.pause(0.3)
 
 
-CASES = [f for name, f in list(globals().items()) if callable(f) and getattr(f, "__code__", None) and
-         f.__code__.co_varnames[:1] == ("t",)]
+def handshake_wrong_ack(c):
+    """Data whose ack is beyond the server's ISN, before the handshake is complete."""
+    c.knock()
+    for ack in (1, 4, 1000, 100000, 2 ** 29):
+        c.send(b"EEEE", ack=ack)
+    c.send(b"", ACK)
+    c.pause()
+    c.good(b"GGGG")
+
+
+def handshake_wrong_ack_slow(c):
+    c.knock()
+    c.send(b"EEEE", ack=4)
+    c.pause(0.05)
+    c.send(b"GGGG", advance=True)
+    c.pause(0.3)
+
+
+def handshake_many_wrong_acks(c):
+    c.knock()
+    for ack in range(1, 20):
+        c.send(b"EEEE", ack=ack)
+    c.good(b"GGGG")
+
+
+def handshake_beyond_window(c):
+    """The right ack, but no place for what it brings: it completes nothing."""
+    c.knock()
+    c.send(b"", ACK, at=1 << 20)
+    c.pause(0.3)
+    c.good(b"GGGG")
+
+
+def handshake_seq_below(c):
+    c.knock()
+    c.send(b"EEEE", ACK, at=-4)
+    c.pause(0.3)
+    c.good(b"GGGG")
+
+
+def handshake_old_timestamp(c):
+    c.knock()
+    c.send(b"EEEE", ts=-100)
+    c.pause(0.3)
+    c.good(b"GGGG")
+
+
+def handshake_false_echo(c):
+    c.knock()
+    c.echo += 100000
+    c.send(b"EEEE")
+    c.echo -= 100000
+    c.pause(0.3)
+    c.good(b"GGGG")
+
+
+def handshake_source_route(c):
+    c.knock()
+    c.send(b"EEEE", ip_options=b"\x83\x07\x04" + c.to + b"\0")
+    c.pause(0.3)
+    c.good(b"GGGG")
+
+
+def syn_data(c):
+    """The server knows no Fast Open."""
+    c.knock(b"EEEE")
+    c.send(b"", ACK)
+    c.good(b"GGGGGG")
+
+
+def syn_data_then_nothing(c):
+    c.knock(b"EEEE")
+    c.send(b"", ACK)
+    c.pause(0.3)
+
+
+def syn_twice(c):
+    """Another ISN, while the first is in the queue."""
+    c.knock()
+    c.send(b"", SYN, at=-5000, options=SYN_OPTIONS)
+    c.pause()
+    c.good(b"GGGG")
+
+
+def syn_reset_ahead(c):
+    c.knock()
+    c.send(b"", RST, at=1000)
+    c.pause()
+    c.good(b"GGGG")
+
+
+def data_first(c):
+    c.knock()
+    c.send(b"GG", at=2)
+    c.pause()
+    c.send(b"AA")
+    c.nxt += 4
+    c.pause()
+
+
+def fin_first(c):
+    c.knock()
+    c.send(b"GGGG", ACK | FIN, advance=True)
+    c.pause(0.3)
+
+
+def _cases(name):
+    return [f for f in list(globals().values()) if getattr(f, "__code__", None) and
+            f.__code__.co_varnames[:1] == (name,)]
+
+
+CASES = _cases("t")         # of an established connection
+HANDSHAKES = _cases("c")    # these begin before
 
 if __name__ == "__main__":
     source, to, port, sport, case = sys.argv[1:]
     talk = Talk(source, to, int(port), int(sport))
-    talk.good(b"first.")
-    globals()[case](talk)
+    if globals()[case] in HANDSHAKES:
+        globals()[case](talk)
+    else:
+        talk.connect()
+        talk.good(b"first.")
+        globals()[case](talk)
     talk.pause(0.3)
     talk.good(b".last", ACK | PSH | FIN)
     talk.pause(0.3)

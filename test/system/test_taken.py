@@ -7,10 +7,10 @@ import re
 import sys
 
 import pytest
-from conftest import wait_until
+from conftest import built, run_all, wait_until
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
-from crafted import CASES                                           # noqa: E402
+from crafted import CASES, HANDSHAKES                               # noqa: E402
 from workload import Load, pair, writes                             # noqa: E402
 
 HERE = pathlib.Path(__file__).parent
@@ -35,13 +35,13 @@ class Recorder:
         return {talk["client"]: (talk["bytes"], talk["end"]) for talk in lines}
 
 
-def craft(lab, case, number):
-    """Let the client host say it; its address and port."""
+def craft(lab, cases):
+    """Let the client host say them, side by side; {case: its address and port}."""
     client, online = lab.host("client"), lab.host("online")
-    done = client.run(["/usr/bin/python3", HERE / "crafted.py", client.ip4, online.ip4, PORT, FIRST_PORT + number, case],
-                      timeout=30)
-    assert not done.returncode, (case, done.stderr)
-    return f"{client.ip4}:{FIRST_PORT + number}"
+    said = {case.__name__: FIRST_PORT + number for number, case in enumerate(cases)}
+    run_all(client, [["/usr/bin/python3", HERE / "crafted.py", client.ip4, online.ip4, PORT, port, case]
+                     for case, port in said.items()])
+    return {case: f"{client.ip4}:{port}" for case, port in said.items()}
 
 
 @pytest.fixture(name="world")
@@ -56,7 +56,7 @@ def _world(lab, replay):
 
 def test_of_each_ambiguity_the_target_gets_what_the_server_took(lab, world):
     online, target, running = world
-    said = {case.__name__: craft(lab, case.__name__, number) for number, case in enumerate(CASES)}
+    said = craft(lab, CASES + HANDSHAKES)
     assert wait_until(lambda: set(said.values()) <= set(online.talks())), (said, online.talks())
     wait_until(lambda: set(said.values()) <= set(target.talks()))
     there, here = online.talks(), target.talks()
@@ -103,8 +103,7 @@ def _good(lab, replay):
 
 def spoof(lab, *what):
     client, online = lab.host("client"), lab.host("online")
-    done = client.run(["/usr/bin/python3", HERE / "spoof.py", online.ip4, 6379, *what], timeout=60)
-    assert not done.returncode, done.stderr
+    client.check_output([built("spoof"), online.ip4, 6379, *what])
 
 
 def info(server, name):
@@ -113,7 +112,7 @@ def info(server, name):
 
 def test_a_packet_without_a_handshake_is_executed_nowhere(lab, good):
     online, target, finish = good
-    spoof(lab, "data", 3000)
+    spoof(lab, "data", 3000, 100000)
     account = finish()
     assert not online.cli("get", "hacked").strip() and not target.cli("get", "hacked").strip()
     assert account["engine.sessions_joined"] == 0
