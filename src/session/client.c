@@ -268,8 +268,8 @@ static void client_rst(struct engine *e, struct session *s, const struct segment
 		return;
 	session_event(e, s, EV_CLIENT_RST);
 	s->rst_at = g->time;
-	if (g->flags & TCPF_ACK && s->has_turn_ack && seq_gt(g->ack, s->turn_ack))
-		s->rst_expect = g->ack - s->turn_ack;
+	if (g->flags & TCPF_ACK && s->has_turn_ack && session_read(s, g->ack) > 0)
+		s->rst_expect = (uint64_t)session_read(s, g->ack);
 	if (!(s->events & EV_STARTED) && !s->stream.head)
 		session_end(e, s, OUTCOME_CLIENT_RESET, now);
 }
@@ -291,6 +291,7 @@ static void take_header(struct engine *e, struct session *s, const struct segmen
 		s->client_ack = g->ack;
 	}
 	if (seq_ge(g->ack, s->client_ack)) {
+		s->client_read += g->ack - s->client_ack;
 		s->client_ack = g->ack;
 		s->client_window = g->window;
 		take_ip_fields(s, g);
@@ -315,7 +316,7 @@ void client_taken(struct engine *e, struct session *s, const struct segment *g, 
 		return;
 	}
 	if (s->events & EV_TARGET_FIN && g->captured && g->seq == s->stream.nxt && s->has_turn_ack &&
-	    seq_gt(g->ack, s->turn_ack) && !s->next) {
+	    session_read(s, g->ack) > 0 && !s->next) {
 		/* the target has closed, the client begins another turn: it gets a connection of its own */
 		session_end(e, s, OUTCOME_TARGET_CLOSED, now);
 		s = flow_table_find(e->flows, &s->key);

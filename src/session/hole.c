@@ -85,7 +85,7 @@ enum word { SERVER_SILENT, SERVER_HAS_NOT, SERVER_HAS };
  */
 static uint64_t patience(const struct session *s)
 {
-	return s->has_turn_ack && seq_gt(s->behind_ack, s->turn_ack) ? HOLE_PATIENCE_ACKED : HOLE_PATIENCE;
+	return s->has_turn_ack && session_read(s, s->behind_ack) > 0 ? HOLE_PATIENCE_ACKED : HOLE_PATIENCE;
 }
 
 /*
@@ -110,8 +110,8 @@ void hole_cut(struct engine *e, struct session *s, enum session_outcome o, bool 
 	s->outcome = o;
 	if (!(s->events & EV_CLIENT_RST)) {
 		s->rst_at = now;
-		ack = observe ? ack : seq_max(ack, s->client_ack);
-		s->rst_expect = s->has_turn_ack ? ack - s->turn_ack : 0;
+		ack = observe ? ack : s->client_ack;
+		s->rst_expect = ack != s->turn_ack ? (uint64_t)MAX(session_read(s, ack), 0) : 0;
 	}
 	if (newest)
 		next = session_observe_again(e, s, true, now);

@@ -72,9 +72,9 @@ struct qseg {
 	struct piece piece;   /* first: its place in the stream, and its bytes */
 	uint64_t captured_at; /* ns */
 	uint64_t sent_at;     /* ns, first transmission of its last byte; 0: not sent */
+	uint64_t expect;      /* with turn: bytes of answer to wait for */
 	uint32_t ack;         /* the client's, in the online server's space */
 	uint32_t tsval;       /* 0 if the client uses no timestamps */
-	uint32_t expect;      /* with turn: bytes of answer to wait for */
 	uint32_t urgent_end;  /* sequence number behind the urgent data; valid with urg */
 	uint16_t window;      /* raw */
 	uint16_t ip_id;
@@ -198,7 +198,9 @@ struct session {
 	uint32_t not_taken; /* captured bytes that found no room; the session ends in the same step */
 	uint32_t turn_ack;  /* the client's ack when the newest turn opened */
 	/* answer bytes that the client had read before it reset, or went on behind the cut */
-	uint32_t rst_expect;
+	uint64_t rst_expect;
+	/* all that it has acknowledged, and how much of that when the newest turn opened */
+	uint64_t client_read, turn_read;
 	/* ns, capture of the RST, or the cut; both valid with EV_CLIENT_RST or EV_CUT */
 	uint64_t rst_at;
 	uint64_t captured_last; /* ns, newest segment of the client */
@@ -226,8 +228,8 @@ struct session {
 	/* the answer to the newest released turn */
 	uint32_t turn_start;   /* where the released turn begins; ISS before the first */
 	uint32_t turn_end;     /* where it ends, as far as captured */
-	uint32_t answered;     /* bytes whose ack covers turn_end */
-	uint32_t answered_any; /* bytes whose ack is above turn_start; with `unasked` others came, too */
+	uint64_t answered;     /* bytes whose ack covers turn_end */
+	uint64_t answered_any; /* bytes whose ack is above turn_start; with `unasked` others came, too */
 	uint64_t answer_last;  /* ns, newest answer bytes */
 
 	/* time and loss */
@@ -338,6 +340,14 @@ struct session *session_by_id(const struct engine *e, uint64_t id);
 static inline bool session_observing(const struct session *s)
 {
 	return s->events == 0;
+}
+/*
+ * Bytes of answer that the client had read when it sent @ack, since the newest turn opened; negative: before.
+ * The ack itself cannot tell after 2 GiB, but the acks in between, each of which is near the one before, can.
+ */
+static inline int64_t session_read(const struct session *s, uint32_t ack)
+{
+	return (int64_t)(s->client_read - s->turn_read) - (int32_t)(s->client_ack - ack);
 }
 static inline struct qseg *session_head(const struct session *s)
 {

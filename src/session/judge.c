@@ -54,7 +54,7 @@ static bool paws_refuses(const struct judge *j, const struct segment *g)
  */
 static bool ack_too_old(const struct session *s, uint32_t ack)
 {
-	uint32_t most = MIN(s->judge.max_window, s->client_ack - s->judge.first_ack);
+	uint32_t most = (uint32_t)MIN(s->judge.max_window, s->client_read);
 
 	return seq_lt(ack, s->client_ack - most);
 }

@@ -161,8 +161,8 @@ enum queue_result queue_put(struct engine *e, struct session *s, const struct se
 			e->n.queued_bytes += end - at;
 			e->live_bytes += end - at;
 			s->not_taken = end - at;
-			if (s->has_turn_ack)
-				s->turn_ack = seq_max(s->turn_ack, g->ack);
+			if (s->has_turn_ack && session_read(s, g->ack) > 0)
+				s->turn_ack = g->ack;
 			return r;
 		}
 		if (result != QUEUE_NEW && r != QUEUE_OLD)
@@ -216,7 +216,8 @@ static void drop_behind_hole(struct engine *e, struct session *s, uint32_t *end,
 {
 	if (!session_has_hole(s))
 		return;
-	*ack = seq_max(*ack, s->behind_ack);
+	if (session_read(s, s->behind_ack) > 0)
+		*ack = s->behind_ack;
 	*end = stream_run_end(s->stream.last);
 	for (struct piece *p = stream_cut_behind(&s->stream), *next; p; p = next) {
 		next = p->next;

@@ -152,7 +152,8 @@ static void take_ack(struct engine *e, struct session *s, const struct response 
 static void take_data(struct engine *e, struct session *s, const struct response *r, uint64_t now)
 {
 	bool fin = r->flags & TCPF_FIN;
-	uint32_t end = r->seq + r->len + (fin ? 1 : 0), fresh, expect;
+	uint32_t end = r->seq + r->len + (fin ? 1 : 0), fresh;
+	uint64_t expect;
 
 	e->n.response_bytes += r->len;
 	if (seq_lt(r->seq, s->rcv_nxt) ||
@@ -187,9 +188,7 @@ static void take_data(struct engine *e, struct session *s, const struct response
 	if (s->snd_nxt == s->iss + 1)
 		session_target(e, s)->client_first = false;
 	turn_response(s, r, fresh, now);
-	expect = s->hold                              ? s->hold->expect
-		 : seq_gt(s->client_ack, s->turn_ack) ? s->client_ack - s->turn_ack
-						      : 0;
+	expect = s->hold ? s->hold->expect : s->client_read - s->turn_read;
 	if (s->answered + 1 < expect) /* one of them may be the online server's FIN */
 		s->ack_now = true;    /* or the target's Nagle waits for it */
 }

@@ -35,10 +35,11 @@ void turn_linked(struct engine *e, struct session *s, struct qseg *q)
 		s->turn_ack = q->ack;
 		s->has_turn_ack = true;
 	}
-	if (seq_gt(q->ack, s->turn_ack)) {
+	if (session_read(s, q->ack) > 0) {
 		q->turn = true;
-		q->expect = q->ack - s->turn_ack;
+		q->expect = (uint64_t)session_read(s, q->ack);
 		s->turn_ack = q->ack;
+		s->turn_read += q->expect;
 		e->n.turns++;
 		e->turns_waiting++;
 		if (!s->hold) {
@@ -148,7 +149,7 @@ static uint64_t rst_deadline(const struct engine *e, const struct session *s)
 /* As pause_over(), of the RST. */
 static uint64_t rst_pause(const struct session *s)
 {
-	return pause_over(s, s->turn_ack + s->rst_expect, s->rst_at);
+	return pause_over(s, s->turn_ack + (uint32_t)s->rst_expect, s->rst_at);
 }
 
 /* Release every turn that may go. The connection is established. */
