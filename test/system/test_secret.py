@@ -4,12 +4,13 @@
 import re
 import socket
 import ssl
+import struct
 import subprocess
 import threading
 
 import pytest
 from conftest import BIN, Program, wait_until
-from test_intercept import CHANNEL_PORT, FakeTcpcopy
+from test_intercept import CHANNEL_PORT, FINDINGS, PING, PONG, PORT, PROBE, FakeTcpcopy, Flow, endpoint
 from workload import all_complete, appends, equal, pair
 
 SECRET = "correct horse battery staple"
@@ -152,6 +153,19 @@ def test_full(lab):
         one.socket.close()
     log = server.stop()
     assert "refused: intercept is full" in log and counted(log, "connections refused: over a limit") >= 1
+
+
+def test_very_many_probes(lab):
+    """Each with another id makes intercept look anew, which costs time: a few a second are answered."""
+    server = Program(lab.host("assistant"), "intercept", "-i", "eth0").wait_ready()
+    asking, flow, answers = FakeTcpcopy(lab), Flow(lab), 0
+    for number in range(2000):
+        asking.send(PROBE, struct.pack(">Q", number) + endpoint(flow.target, PORT) + endpoint(flow.client, PORT))
+    asking.send(PING, b"answered")
+    while (message := asking.read()) != (PONG, b"answered"):
+        answers += message[0] == FINDINGS
+    assert 16 <= answers < 1000
+    assert counted(server.stop(), "PROBEs left without an answer") == 2000 - answers
 
 
 def test_allow(lab):

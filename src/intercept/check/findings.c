@@ -24,6 +24,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "program/clock.h"
 #include "program/sandbox.h"
 #include "base/util.h"
 #include "intercept/hole/blackhole.h"
@@ -39,6 +40,12 @@ SANDBOX_CALLS("bind", "setsockopt", "recvfrom");
 #define LOOK_S 60
 #define PACKETS_AT_ONCE 64
 
+/* A tcpcopy asks about three tuples of a target in some seconds. */
+#define CLIENT_APART_NS (250 * NS_PER_MS)
+#define CLIENT_BURST 16
+#define ALL_APART_NS (20 * NS_PER_MS)
+#define ALL_BURST 64
+
 struct findings {
 	const struct config *config;
 	const struct announce *announce;
@@ -47,6 +54,7 @@ struct findings {
 	const struct client *client; /* who asks; NULL: nobody */
 	struct tuple tuple;
 	struct msg_findings found;
+	uint64_t probed_until; /* ns: the budget of all clients is spent up to then */
 };
 
 static bool listen_to(struct findings *p, unsigned short protocol)
@@ -188,12 +196,33 @@ static bool narrow(struct findings *p)
 	return done;
 }
 
-void findings_ask(struct findings *p, struct client *client, const struct msg_watch *m)
+/* One more costs @apart ns of a budget of @burst times that, which time fills up. */
+static bool spend(uint64_t *until, uint64_t now, uint64_t apart, unsigned burst)
+{
+	*until = MAX(*until, now - MIN(now, burst * apart));
+	if (*until + apart > now)
+		return false;
+	*until += apart;
+	return true;
+}
+
+/* To look anew costs a quarter of a millisecond, in the thread that captures. */
+static bool may_look(struct findings *p, struct client *client)
+{
+	const uint64_t now = clock_now();
+
+	return spend(&client->probed_until, now, CLIENT_APART_NS, CLIENT_BURST) &&
+	       spend(&p->probed_until, now, ALL_APART_NS, ALL_BURST);
+}
+
+bool findings_ask(struct findings *p, struct client *client, const struct msg_watch *m)
 {
 	const struct timeval later = { LOOK_S, 0 };
 	struct message answer = { .type = MSG_FINDINGS };
 
 	if (p->client != client || p->found.id != m->id) {
+		if (!may_look(p, client))
+			return false;
 		p->client = client;
 		p->tuple = m->response;
 		p->found = (struct msg_findings){ .id = m->id };
@@ -206,6 +235,7 @@ void findings_ask(struct findings *p, struct client *client, const struct msg_wa
 	event_add(p->end, &later);
 	answer.findings = p->found;
 	channel_conn_send(client->conn, &answer);
+	return true;
 }
 
 void findings_end(struct findings *p, const struct client *client)

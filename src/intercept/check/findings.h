@@ -21,9 +21,10 @@ void findings_free(struct findings *p);
 /*
  * Answers @client's PROBE @m at once, with FINDINGS. The first PROBE of an id starts to observe its tuple,
  * and so ends the observation that another client or id had; the next ones bring the counts so far. Without
- * another PROBE the observation ends after a minute.
+ * another PROBE the observation ends after a minute. False: it goes without an answer, because there were too
+ * many new ids.
  */
-void findings_ask(struct findings *p, struct client *client, const struct msg_watch *m);
+bool findings_ask(struct findings *p, struct client *client, const struct msg_watch *m);
 /* @client's connection ends, and with it the observation that it may have asked for. */
 void findings_end(struct findings *p, const struct client *client);
 

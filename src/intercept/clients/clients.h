@@ -25,9 +25,10 @@ struct client {
 	struct addr from;
 	char name[80]; /* "tcpcopy 10.90.111.142:51234" */
 	bool up;
-	bool spreads;       /* its WATCHes are for this worker's responses only */
-	unsigned n_watches; /* of the list below */
-	uint64_t up_at;     /* ns, CLOCK_MONOTONIC */
+	bool spreads;          /* its WATCHes are for this worker's responses only */
+	unsigned n_watches;    /* of the list below */
+	uint64_t up_at;        /* ns, CLOCK_MONOTONIC */
+	uint64_t probed_until; /* managed by findings.c */
 
 	struct watch *watches;                       /* managed by the pipeline */
 	struct endpoint targets[CLIENT_MAX_TARGETS]; /* announced by TARGET */

@@ -31,7 +31,8 @@
 #define CONNECTION_STATS(X)                                                                                  \
 	X(connections, "tcpcopy connections")                                                                \
 	X(turned_away, "connections refused: over a limit, or no valid HELLO")                               \
-	X(not_allowed, "connections refused: address not allowed by --allow")
+	X(not_allowed, "connections refused: address not allowed by --allow")                                \
+	X(probes_ignored, "PROBEs left without an answer: more than a few a second")
 
 struct stats {
 #define X(field, words) uint64_t field;

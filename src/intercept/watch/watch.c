@@ -103,7 +103,8 @@ static void on_probe(struct client *client, const struct msg_watch *m, void *arg
 	struct pipeline *p = arg;
 
 	announce_apply(&p->announce); /* a WATCH in the same batch may have announced a new target */
-	findings_ask(p->findings, client, m);
+	if (!findings_ask(p->findings, client, m))
+		p->stats.probes_ignored++;
 }
 
 static void on_batch_end(void *arg)
