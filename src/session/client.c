@@ -315,19 +315,6 @@ void client_taken(struct engine *e, struct session *s, const struct segment *g, 
 		session_step(e, s, now);
 		return;
 	}
-	if (s->events & EV_TARGET_FIN && g->captured && g->seq == s->stream.nxt && s->has_turn_ack &&
-	    session_read(s, g->ack) > 0 && !s->next) {
-		/* the target has closed, the client begins another turn: it gets a connection of its own */
-		session_end(e, s, OUTCOME_TARGET_CLOSED, now);
-		s = flow_table_find(e->flows, &s->key);
-		if (s && session_observing(s)) {
-			s->rejoin_after = now;
-			client_observe(e, s, g, now);
-		} else {
-			client_unjoined(e, g, DECLINE_MEMORY);
-		}
-		return;
-	}
 	judge_taken(s, g);
 	take_header(e, s, g, now);
 	if (g->captured || g->flags & TCPF_FIN) {

@@ -12,7 +12,8 @@
  *   session_step()     output.c   release turns, send what may be sent, acknowledge, finish
  *
  * queue.c holds the client's bytes in order, hole.c watches what is missing of them, unseen.c looks for
- * ends that were not captured, turn.c decides when a turn may go, loss.c finds and repairs losses, life.c
+ * ends that were not captured, turn.c decides when a turn may go, handover.c saves what waits when the
+ * target has closed, loss.c finds and repairs losses, life.c
  * owns the life of sessions: the one mutator of events, end and free.
  */
 #include "base/slots.h"
@@ -231,6 +232,7 @@ struct session {
 	uint64_t answered;     /* bytes whose ack covers turn_end */
 	uint64_t answered_any; /* bytes whose ack is above turn_start; with `unasked` others came, too */
 	uint64_t answer_last;  /* ns, newest answer bytes */
+	uint64_t patience_at;  /* ns; its turns wait from then on, if that is later than their capture */
 
 	/* time and loss */
 	uint64_t srtt, rttvar; /* ns; srtt 0: no sample yet */
@@ -329,6 +331,12 @@ enum session_state session_state(uint32_t events); /* of a live session */
 void session_start(struct engine *e, struct session *s, uint64_t now);
 void session_end(struct engine *e, struct session *s, enum session_outcome o, uint64_t now);
 /*
+ * @s, which is established, ends with outcome @o and begins anew as joined, with another id and what its
+ * client has sent; the caller has to begin its stream and to start it. False: no session can begin now, and
+ * nothing has happened.
+ */
+bool session_again(struct engine *e, struct session *s, enum session_outcome o, uint64_t now);
+/*
  * Look for the next turn of a client whose session @s has ended or will; not before a growing pause, unless
  * the target has answered since it was opened and @at_once says so. NULL: no memory.
  */
@@ -370,6 +378,8 @@ enum queue_result queue_put(struct engine *e, struct session *s, const struct se
 /* also takes an RTT sample */
 void queue_acked(struct engine *e, struct session *s, uint32_t ack, uint64_t now);
 void queue_drop(struct engine *e, struct session *s); /* everything, counted as lost */
+/* What stands before @from, counted as lost; all from there on has not been sent. */
+void queue_drop_before(struct engine *e, struct session *s, const struct qseg *from);
 /*
  * What lies behind the hole, counted as lost. *@end, *@ack: the sequence number behind it and the highest
  * ack in it.
@@ -382,6 +392,17 @@ void turn_response(struct session *s, const struct response *r, uint32_t new_byt
 void turn_check(struct engine *e, struct session *s, uint64_t now);
 /* with EV_CLIENT_RST or EV_CUT */
 bool turn_rst_may_go(const struct engine *e, const struct session *s, uint64_t now);
+/* The stream begins anew, on another connection, with its head. */
+void turn_begin_again(struct engine *e, struct session *s, uint64_t now);
+
+/* handover.c */
+/* The turn that waits is not one for this connection: the target has closed it. */
+bool handover_waits(const struct session *s);
+uint64_t handover_deadline(const struct engine *e, const struct session *s); /* with handover_waits() */
+/* True: what waits has gone to a connection of its own, and @s is that now, or has ended. */
+bool handover(struct engine *e, struct session *s, uint64_t now);
+/* The target has reset the connection of @s by @r. */
+void handover_reset(struct engine *e, struct session *s, const struct response *r, uint64_t now);
 
 /* hole.c */
 void hole_watch(struct engine *e, struct session *s, uint32_t old_nxt, uint64_t now);
@@ -402,6 +423,7 @@ void hole_cut(struct engine *e, struct session *s, enum session_outcome o, bool 
 bool question_ask(struct engine *e, struct session *s, enum asker by, uint64_t now);
 void question_withdraw(struct engine *e, struct session *s, enum asker by);
 void question_withdraw_all(struct engine *e, struct session *s);
+void question_follow(struct engine *e, const struct session *s); /* @s has another id now */
 void question_overdue(struct engine *e, uint64_t now);
 static inline bool question_is_open(const struct session *s, enum asker by)
 {

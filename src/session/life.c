@@ -22,6 +22,9 @@
  * on their way are not thrown away. Responses find their session by id; an id names a slot and a
  * generation, so a late record of a former incarnation finds nobody.
  *
+ * A session whose target has closed before its client may go on in its place, on a connection of its own
+ * (handover.c): it ends, with an outcome and an id, and begins anew with another id and what it had queued.
+ *
  * Ending never frees: callers further up may still hold the session. Memory of data is returned at once;
  * the struct goes when TIMER_LIFE fires or a newer session of its key starts.
  */
@@ -214,6 +217,23 @@ void session_declined(struct engine *e, const struct flow_key *k, enum decline w
 	e->examples.declined[why] = (struct engine_example){ .key = *k, .time = now };
 }
 
+/* Why @s cannot open a connection now; DECLINE_COUNT: it can, and has the memory for its SYN. */
+static enum decline not_now(struct engine *e, struct session *s, bool half_open, uint64_t now)
+{
+	const struct target *t = session_target(e, s);
+
+	if (!e->channel)
+		return DECLINE_CHANNEL;
+	if (half_open && e->half_open >= e->cfg.max_half_open && !half_open_evict(e, now))
+		return DECLINE_HALF_OPEN;
+	if (e->cfg.max_memory && memory_used(e) > e->cfg.max_memory / 8 * 7)
+		return DECLINE_MEMORY;
+	if (t->refusals >= REFUSALS_FEW && now < t->ask_after)
+		return DECLINE_REFUSING;
+	s->syn = pool_get(e->pool, sizeof(*s->syn));
+	return s->syn ? DECLINE_COUNT : DECLINE_MEMORY;
+}
+
 /*
  * From observing to opened: a place among the sessions and a source address. The caller has filled in what
  * it knows of the client. False: declined and counted; the session goes on observing.
@@ -223,18 +243,8 @@ bool session_open(struct engine *e, struct session *s, bool half_open, enum decl
 	struct target *t = session_target(e, s);
 
 	s->source = s->key.client;
-	*why = DECLINE_COUNT;
-	if (!e->channel)
-		*why = DECLINE_CHANNEL;
-	else if (half_open && e->half_open >= e->cfg.max_half_open && !half_open_evict(e, now))
-		*why = DECLINE_HALF_OPEN;
-	else if (e->cfg.max_memory && memory_used(e) > e->cfg.max_memory / 8 * 7)
-		*why = DECLINE_MEMORY;
-	else if (t->refusals >= REFUSALS_FEW && now < t->ask_after)
-		*why = DECLINE_REFUSING;
-	else if (!(s->syn = pool_get(e->pool, sizeof(*s->syn))))
-		*why = DECLINE_MEMORY;
-	else if (e->ops->source_take && !e->ops->source_take(e->arg, &s->key, &s->source))
+	*why = not_now(e, s, half_open, now);
+	if (*why == DECLINE_COUNT && e->ops->source_take && !e->ops->source_take(e->arg, &s->key, &s->source))
 		*why = DECLINE_SOURCE;
 	if (*why != DECLINE_COUNT) {
 		syn_options_free(e, s);
@@ -296,6 +306,46 @@ struct session *session_observe_again(struct engine *e, struct session *s, bool 
 	return o;
 }
 
+static void count_end(struct engine *e, const struct session *s, enum session_outcome o, uint64_t now)
+{
+	e->n.ended[o]++;
+	e->examples.ended[o] = (struct engine_example){ .key = s->key, .time = now };
+}
+
+bool session_again(struct engine *e, struct session *s, enum session_outcome o, uint64_t now)
+{
+	const uint32_t client = s->events & (EV_CLIENT_FIN | EV_CLIENT_RST | EV_CUT);
+
+	if (not_now(e, s, false, now) != DECLINE_COUNT)
+		return false;
+	if (o != OUTCOME_TARGET_RESET)
+		output_rst(e, s, s->snd_nxt, true, now);
+	unwatch(e, s);
+	count_end(e, s, o, now);
+	if (e->ops->ended)
+		e->ops->ended(e->arg, s, o);
+	loss_free(e, s);
+	loss_backoff_unlink(e, s);
+	for (int t = 0; t < TIMER_COUNT; t++)
+		if (t != TIMER_HOLE && t != TIMER_DOUBT)
+			timer_off(s, (enum session_timer)t);
+	s->id = (uint64_t)e->generation++ << 32 | (uint32_t)s->id;
+	question_follow(e, s);
+	count(e, s, -1);
+	s->events = 0;
+	count(e, s, +1);
+	session_event(e, s, EV_OPENED);
+	session_event(e, s, EV_JOINED);
+	session_event(e, s, EV_PROVED);
+	for (uint32_t ev = EV_CLIENT_FIN; ev <= EV_CUT; ev <<= 1)
+		if (client & ev)
+			session_event(e, s, (enum session_event)ev);
+	e->n.sessions_joined++;
+	e->n.sessions_continued++;
+	timer_set(e, s, TIMER_LIFE, now + IDLE_LIFE);
+	return true;
+}
+
 void session_end(struct engine *e, struct session *s, enum session_outcome o, uint64_t now)
 {
 	/* who was cut is observed already, or gone */
@@ -310,8 +360,7 @@ void session_end(struct engine *e, struct session *s, enum session_outcome o, ui
 	}
 	session_event(e, s, EV_ENDED);
 	s->outcome = o;
-	e->n.ended[o]++;
-	e->examples.ended[o] = (struct engine_example){ .key = s->key, .time = now };
+	count_end(e, s, o, now);
 	question_withdraw_all(e, s);
 	hole_close(e, s);
 	doubt_drop(e, s);

@@ -322,6 +322,8 @@ void session_step(struct engine *e, struct session *s, uint64_t now)
 		return;
 	output_mtu(e, s);
 	turn_check(e, s, now);
+	if (handover(e, s, now))
+		return;
 	loss_send(e, s, now);
 	send_new(e, s, false, now);
 	if (s->events & (EV_CLIENT_RST | EV_CUT) && turn_rst_may_go(e, s, now)) {

@@ -54,6 +54,13 @@ void question_withdraw(struct engine *e, struct session *s, enum asker by)
 	close_question(e, s, by);
 }
 
+void question_follow(struct engine *e, const struct session *s)
+{
+	for (int by = 0; by < ASKERS; by++)
+		if (question_is_open(s, (enum asker)by))
+			e->question[s->question[by] - 1].session = s->id;
+}
+
 void question_withdraw_all(struct engine *e, struct session *s)
 {
 	for (int by = 0; by < ASKERS; by++)

@@ -234,6 +234,22 @@ void queue_cut(struct engine *e, struct session *s, uint32_t *end, uint32_t *ack
 	drop_behind_hole(e, s, end, ack);
 }
 
+void queue_drop_before(struct engine *e, struct session *s, const struct qseg *from)
+{
+	while (session_head(s) != from) {
+		struct qseg *q = qseg_of(stream_take(&s->stream));
+		uint32_t lost = data_above(q, s->snd_una);
+
+		e->n.lost_bytes += lost;
+		e->live_bytes -= lost;
+		qseg_free(e, s, q);
+	}
+	for (struct qseg *q = session_head(s); q; q = qseg_next(q))
+		q->resent = false;
+	s->next = session_head(s);
+	s->sent = NULL;
+}
+
 void queue_drop(struct engine *e, struct session *s)
 {
 	for (const struct qseg *q = s->hold; q; q = qseg_next(q)) {

@@ -109,12 +109,14 @@ enum session_event {
 	X(lost_bytes, "of these, lost with their session (by outcome)")                                      \
 	X(sessions_opened, "sessions opened by a SYN")                                                       \
 	X(sessions_joined, "sessions opened in mid-stream")                                                  \
+	X(sessions_continued, "of these, successors of one whose target closed or reset before its client")  \
 	X(sessions_unproved, "sessions that no proof came for, and that were replicated all the same")       \
 	X(turns, "turns opened (requests that wait for the previous response)")                              \
 	X(released_on_answer, "turns released because the target had responded")                             \
 	X(released_on_pause, "turns released because the target's response was shorter and had paused")      \
 	X(released_on_close, "turns released because the target had closed")                                 \
 	X(released_on_deadline, "turns released because --hold had passed")                                  \
+	X(turns_resent, "turns that were under way when their target closed, and were sent again")           \
 	X(turns_given_up, "turns never released, because their session ended first")                         \
 	X(emitted_segments, "segments sent to targets (a super-packet counts once)")                         \
 	X(emitted_acks, "of these, without data, SYN, FIN or RST")                                           \

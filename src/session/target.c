@@ -59,7 +59,12 @@ static void handshake(struct engine *e, struct session *s, const struct response
 		session_end(e, s, OUTCOME_REFUSED, now);
 		return;
 	}
-	if (!(r->flags & TCPF_ACK)) {
+	/*
+	 * RFC 9293 3.10.7.3, fifth: neither SYN nor RST. An older connection's answer to our SYN is a bare
+	 * ACK; data and FIN of one that went on with these numbers left before the RST that ended it came.
+	 */
+	if (!(r->flags & TCPF_ACK) ||
+	    (acceptable && !(r->flags & TCPF_SYN) && (r->len || r->flags & TCPF_FIN))) {
 		refuse(e);
 		return;
 	}
@@ -229,8 +234,7 @@ static void established(struct engine *e, struct session *s, const struct respon
 			return;
 		}
 		believe(e);
-		session_end(e, s, s->events & EV_TARGET_FIN ? OUTCOME_TARGET_CLOSED : OUTCOME_TARGET_RESET,
-			    now);
+		handover_reset(e, s, r, now);
 		return;
 	}
 	if (!(r->flags & TCPF_ACK) || !seq_between(oldest_ack(s), r->ack, s->snd_nxt)) {

@@ -98,6 +98,12 @@ static uint64_t pause_over(const struct session *s, uint32_t ack, uint64_t at)
 	return MAX(s->answer_last, at) + quiet;
 }
 
+/* When what was captured at @at no longer waits for the target, ns. */
+static uint64_t deadline(const struct engine *e, const struct session *s, uint64_t at)
+{
+	return MAX(at, s->patience_at) + e->cfg.hold;
+}
+
 /* May turn @q, which waits, go now? Counts it by the way it goes. */
 static bool may_go(struct engine *e, const struct session *s, const struct qseg *q, uint64_t now)
 {
@@ -105,7 +111,7 @@ static bool may_go(struct engine *e, const struct session *s, const struct qseg 
 		e->n.released_on_answer++;
 	else if (s->events & EV_TARGET_FIN)
 		e->n.released_on_close++;
-	else if (now >= q->captured_at + e->cfg.hold)
+	else if (now >= deadline(e, s, q->captured_at))
 		e->n.released_on_deadline++;
 	else if (now >= pause_over(s, q->ack, q->captured_at))
 		e->n.released_on_pause++;
@@ -143,7 +149,8 @@ static void arm(struct engine *e, struct session *s, uint64_t deadline, uint64_t
  */
 static uint64_t rst_deadline(const struct engine *e, const struct session *s)
 {
-	return s->rst_at + (s->events & EV_CUT ? MAX(e->cfg.hold, RTO_CAP_ALIVE) : e->cfg.hold);
+	return MAX(s->rst_at, s->patience_at) +
+	       (s->events & EV_CUT ? MAX(e->cfg.hold, RTO_CAP_ALIVE) : e->cfg.hold);
 }
 
 /* As pause_over(), of the RST. */
@@ -158,10 +165,17 @@ void turn_check(struct engine *e, struct session *s, uint64_t now)
 	const struct qseg *q;
 
 	while ((q = s->hold)) {
-		if (!may_go(e, s, q, now)) {
-			arm(e, s, q->captured_at + e->cfg.hold, pause_over(s, q->ack, q->captured_at));
+		if (handover_waits(s)) {
+			arm(e, s, handover_deadline(e, s), UINT64_MAX);
 			return;
 		}
+		if (!may_go(e, s, q, now)) {
+			arm(e, s, deadline(e, s, q->captured_at), pause_over(s, q->ack, q->captured_at));
+			return;
+		}
+		/* one that nothing has answered: the others have waited long enough */
+		if (s->patience_at)
+			s->patience_at = s->answered_any || s->unasked ? now : 0;
 		e->turns_waiting--;
 		release(s);
 	}
@@ -187,4 +201,24 @@ bool turn_rst_may_go(const struct engine *e, const struct session *s, uint64_t n
 	if (s->answered >= s->rst_expect || s->events & EV_TARGET_FIN)
 		return true;
 	return now >= rst_pause(s);
+}
+
+void turn_begin_again(struct engine *e, struct session *s, uint64_t now)
+{
+	const struct qseg *head = session_head(s);
+
+	for (const struct qseg *q = head; q != s->hold; q = qseg_next(q))
+		e->n.turns_resent += q->turn;
+	s->turn_end = head->piece.seq;
+	if (s->hold == head) { /* it waits for nothing there */
+		e->n.released_on_close++;
+		e->turns_waiting--;
+		release(s);
+	} else {
+		s->turn_end = s->hold ? s->hold->piece.seq : s->stream.nxt;
+	}
+	s->turn_start = s->iss;
+	s->answered = s->answered_any = 0;
+	s->unasked = s->psh_seen = false;
+	s->patience_at = now;
 }

@@ -320,6 +320,8 @@ static void syn_answered(struct world *w, struct replica *r, const struct respon
 		return;
 	if (a->flags & TCPF_SYN && a->ack == r->iss + 1) {
 		established(w, r, a);
+	} else if (a->ack == r->iss + 1 && (a->len || a->flags & TCPF_FIN)) {
+		return; /* of the connection before, under way when its RST was */
 	} else if (r->leftovers < 4 && !(r->leftovers && r->leftover_ack == a->ack)) {
 		r->leftovers++;
 		r->leftover_ack = a->ack;
