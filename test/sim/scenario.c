@@ -231,8 +231,8 @@ static void decide_fairness(struct world *w)
 	struct fairness *f = &w->fair;
 	const struct copy *k = &w->copy;
 	const struct capture *c = &w->capture;
-	bool lives = !w->cut_at && k->cfg.hold && k->cfg.session_buffer >= 64 << 20 && !k->cfg.max_memory &&
-		     k->cfg.max_half_open >= 1000;
+	bool closes = false, lives = !w->cut_at && k->cfg.hold && k->cfg.session_buffer >= 64 << 20 &&
+				     !k->cfg.max_memory && k->cfg.max_half_open >= 1000;
 
 	f->capture_whole = !c->loss && !c->cut && !c->reorder;
 	f->client_clean = link_clean(&w->up) && link_clean(&w->down);
@@ -246,8 +246,9 @@ static void decide_fairness(struct world *w)
 		if (k->to_target[i].loss || k->to_target[i].rate || k->to_target[i].dead_from ||
 		    k->to_assistant[i].loss || k->to_assistant[i].rate)
 			f->nothing_lost = false;
-		if (h->crash || h->refuses || h->closes_after || h->stop_from || k->to_target[i].dead_from)
+		if (h->crash || h->refuses || h->stop_from || k->to_target[i].dead_from)
 			lives = false;
+		closes |= h->closes_after;
 	}
 	/* where the client loses much, a hole may last longer than patience */
 	f->complete = lives && !c->loss && !c->cut && w->up.loss <= 10000 && !w->up.rate;
@@ -259,6 +260,10 @@ static void decide_fairness(struct world *w)
 		for (unsigned r = 0; r < w->conn[i].n; r++)
 			if (w->conn[i].r[r].after != r)
 				f->lockstep = false;
+	/* where all that is sent together is one turn, nothing is lost of what waits when a target closes */
+	if (closes && !(f->lockstep && f->equal_answers && f->wires_clean && f->client_clean &&
+			f->capture_whole && !k->target[0].lwip))
+		f->complete = false;
 	f->prompt = !w->odd && f->lockstep;
 	f->no_early = f->equal_answers && f->lockstep && k->cfg.hold && !c->loss && !c->cut && !c->reorder &&
 		      f->client_clean;

@@ -157,6 +157,10 @@ static void check_complete(struct world *w)
 				fail(w, "connection %u never reached target %u", i, t);
 			if (c->base[t] && !c->old)
 				fail(w, "connection %u was joined at %u", i, c->base[t]);
+			for (unsigned k = 0; k < c->n && h->closes_after; k++)
+				if (c->r[k].start + c->r[k].size <= got && c->executed[t][k] != 1)
+					fail(w, "connection %u: target %u has executed request %u %u times",
+					     i, t, k, c->executed[t][k]);
 			if (c->reached[t] != got)
 				fail(w, "connection %u: target %u has read up to %u of %u bytes", i, t,
 				     c->reached[t], got);

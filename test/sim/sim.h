@@ -108,6 +108,7 @@ struct tcb {
 	uint32_t iss, snd_una, snd_nxt, snd_max, snd_wnd, snd_wl1, snd_wl2, max_wnd;
 	uint32_t tx_end; /* sequence number behind what the application wrote */
 	bool fin_wanted;
+	bool deaf; /* its application has closed both directions */
 	uint32_t cwnd, ssthresh, dupacks, recover;
 	bool recovering;
 	unsigned backoff;
@@ -140,6 +141,7 @@ void tcb_accept(struct tcb *t, const struct segment *syn); /* passive open */
 void tcb_input(struct tcb *t, const struct segment *g);
 void tcb_write(struct tcb *t, uint32_t n);
 void tcb_close(struct tcb *t);
+void tcb_close_both(struct tcb *t); /* nobody reads any more, RFC 1122 4.2.2.13 */
 void tcb_abort(struct tcb *t);
 uint32_t tcb_readable(const struct tcb *t); /* bytes in order and not read yet */
 void tcb_read(struct tcb *t, uint32_t n);

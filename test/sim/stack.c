@@ -395,6 +395,16 @@ void tcb_close(struct tcb *t)
 	tcb_output(t);
 }
 
+void tcb_close_both(struct tcb *t)
+{
+	if (tcb_readable(t)) {
+		tcb_abort(t);
+		return;
+	}
+	t->deaf = true;
+	tcb_close(t);
+}
+
 void tcb_abort(struct tcb *t)
 {
 	if (t->state >= T_SYN_RCVD)

@@ -375,6 +375,15 @@ static void synchronised(struct tcb *t, const struct segment *g)
 		t->ts_recent = g->opt.tsval;
 		t->ts_recent_at = t->w->now;
 	}
+	if (t->deaf && lt(t->rcv_nxt, g->seq + g->len)) {
+		struct segment r = {
+			.tuple = { t->local, t->peer }, .time = t->w->now, .flags = TCPF_RST, .seq = g->ack
+		};
+
+		t->send(t, &r);
+		tcb_gone(t, TCB_CLOSED);
+		return;
+	}
 	if (!take_ack(t, g) || !fin_acked(t))
 		return;
 	if (t->state == T_CLOSED)

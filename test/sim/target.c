@@ -154,8 +154,17 @@ static void answer(struct world *w, void *arg, uint64_t k)
 		v->ans_written += c->r[k].target_answer;
 		served_write(v, c->r[k].target_answer);
 	}
-	if ((v->next == c->n && c->ending == END_SERVER_FIN && h->closes) ||
-	    (h->closes_after && v->next - v->first >= h->closes_after)) {
+	if (h->closes_after && v->next - v->first >= h->closes_after) {
+		v->open = false;
+		if (v->lwip)
+			lwip_close_served(v);
+		else
+			tcb_close_both(&v->t);
+		if (!v->lwip && v->t.state == T_CLOSED) /* there was something to read */
+			served_gone(v);
+		return;
+	}
+	if (v->next == c->n && c->ending == END_SERVER_FIN && h->closes) {
 		served_close(v);
 		v->open = false;
 		return;

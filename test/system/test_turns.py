@@ -26,9 +26,16 @@ class Judge:
         self.process = host.popen(["/usr/bin/python3", SERVER, PORT, self.log, *behaviour])
         assert host.wait_listening(PORT, lambda: self.process.poll() is None)
 
+    def all(self):
+        """Each connection that has ended, in that order."""
+        return [json.loads(line) for line in self.log.read_text().splitlines()]
+
     def talks(self):
         """By client, once the connection has ended."""
-        return {talk["client"]: talk for talk in map(json.loads, self.log.read_text().splitlines())}
+        return {talk["client"]: talk for talk in self.all()}
+
+    def requests(self):
+        return sum(len(talk["numbers"]) for talk in self.all())
 
 
 def converse(lab, sizes, think):
@@ -109,3 +116,42 @@ def test_order_is_not_kept_without_waiting(lab, replay):
     """What -W is for; and the proof that the judge sees it."""
     talks, _ = judged(lab, replay, ["1", 5], tcpcopy=["-W"])
     assert early(talks)
+
+
+@pytest.mark.parametrize("requests", [1, 7])
+@pytest.mark.parametrize("factor", ["0.5", "1", "2"], ids=["shorter", "as long", "longer"])
+def test_the_target_closes_sooner(lab, replay, factor, requests):
+    """What waits when the target has closed goes to a connection of its own, in order. What is on its way then, which it
+    is where the answer was as long as the online server's, goes there as well, for a RST says that nobody has read it;
+    unless it came before the server had closed, whose RST then comes without a FIN.
+    """
+    lab.route_to_assistant("client")
+    lab.delay("target", 1000)
+    online, target = Judge(lab, "online"), Judge(lab, "target", factor, 0, requests)
+    r = replay(port=PORT)
+    clients = [threading.Thread(target=converse, args=(lab, ONE_WRITE, 0)) for _ in range(CONNECTIONS)]
+    for client in clients:
+        client.start()
+    for client in clients:
+        client.join(30)
+    assert wait_until(lambda: len(online.talks()) == CONNECTIONS)
+
+    def missing():
+        ended = r.tcpcopy.status()["account"]["ended"]
+        return CONNECTIONS * REQUESTS - target.requests() - ended["target-reset"]
+
+    assert wait_until(lambda: missing() == 0) and closed(lab, PORT), missing()
+    served = {}
+    for talk in target.all():
+        served.setdefault(talk["client"], []).extend(talk["numbers"])
+    account = r.stop()
+    for numbers in served.values():
+        assert numbers == sorted(set(numbers))
+    assert set(account.outcomes()) <= {"complete", "target-closed", "target-reset"}
+    assert account["engine.sessions_opened"] == CONNECTIONS
+    assert account["engine.sessions_continued"] == account["engine.sessions_joined"] > 0
+    if factor == "0.5":
+        assert served == {client: talk["numbers"] for client, talk in online.talks().items()}
+        assert account["engine.lost_bytes"] == account["ended.target-reset"] == 0
+    else:
+        assert account["engine.turns_resent"] > account["ended.target-reset"]

@@ -1,10 +1,10 @@
 #!/usr/bin/python3
-"""A server that judges the order of turns: turns_server.py PORT LOG [ANSWER-FACTOR [DELAY-MS]]
+"""A server that judges the order of turns: turns_server.py PORT LOG [ANSWER-FACTOR [DELAY-MS [REQUESTS]]]
 
 A request is a line, `<number> <bytes of answer>`, padded as the client likes. The answer has that many
 bytes, times ANSWER-FACTOR, and goes out DELAY-MS after the request came, in pieces of at most 16 KB. Before
 each piece the server looks whether the connection's next bytes have come already: a client that waits for
-answers cannot have sent any.
+answers cannot have sent any. A connection that has had REQUESTS of them is closed behind the last answer.
 
 LOG has one line of JSON for each connection that has ended: the client, its numbers in order, the SHA-256 of
 all it sent, and `early`: [number, bytes answered, bytes of the whole answer] of each request before which
@@ -54,9 +54,9 @@ class Talk:
         if sent < size:
             self.connection.sendall(b"." * (size - sent - 1) + b"\n")
 
-    def run(self, factor, delay):
+    def run(self, factor, delay, requests):
         try:
-            while (line := self.line()) is not None:
+            while len(self.report["numbers"]) != requests and (line := self.line()) is not None:
                 number, size = map(int, line.split()[:2])
                 self.report["numbers"].append(number)
                 time.sleep(delay)
@@ -69,12 +69,12 @@ class Talk:
 
 
 def main():
-    port, path, factor, delay = (sys.argv[1:] + ["1", "0"][len(sys.argv) - 3:])[:4]
+    port, path, factor, delay, requests = (sys.argv[1:] + ["1", "0", "0"][len(sys.argv) - 3:])[:5]
     lock = threading.Lock()
     log = open(path, "a", buffering=1)
 
     def serve(connection, client):
-        report = Talk(connection, client).run(float(factor), float(delay) / 1000)
+        report = Talk(connection, client).run(float(factor), float(delay) / 1000, int(requests) or None)
         with lock:
             log.write(json.dumps(report) + "\n")
 
