@@ -79,7 +79,13 @@ static void open_log(const struct run_config *run)
 			    "option -l \"journal\": " LOG_JOURNAL_SOCKET
 			    ": %s; accepted: a file, or journal where systemd runs",
 			    strerror(errno));
-	if (run->daemon && !log_is_elsewhere(run))
+	if (!run->daemon || log_is_elsewhere(run))
+		return;
+	if (log_open_syslog(LOG_SYSLOG_SOCKET))
+		log_warn("option -d without -l: no syslog here (" LOG_SYSLOG_SOCKET
+			 ": %s); further messages are lost; name a file with -l",
+			 strerror(errno));
+	else
 		log_info("option -d without -l: further messages go to syslog");
 }
 

@@ -4,9 +4,14 @@
  *
  * In: a level and a printf format. Out: one write() a line, so that the lines of several threads or
  * processes do not mix (the file is opened with O_APPEND). What cannot be written is lost and
- * counted: a full disk must not stop a program that sits on a production server. Behind a line that
- * was written in part the next one begins with a newline. Control characters are replaced,
- * as parts of a line may come from the network.
+ * counted: a full disk must not stop a program that sits on a production server. The next line that can
+ * be written says how many were lost. Behind a line that was written in part the next one begins with a
+ * newline. Control characters are replaced, as parts of a line may come from the network.
+ *
+ * The sockets of syslog and the journal are opened at the start and kept, as the sandbox lets none be opened
+ * and none go to another address. When the daemon at their other end is started anew with a new socket, the
+ * lines that follow are lost, which --status counts. A daemon that hangs costs one line SYSLOG_PATIENCE_MS;
+ * from then on it gets what it takes at once.
  *
  * The state is one per process; a lock keeps a line that another thread writes from meeting its
  * change. The directory of the file is kept open, so that it can be found again from wherever the
@@ -31,22 +36,28 @@
 #include "program/clock.h"
 #include "program/sandbox.h"
 
-/* The file, opened anew; syslog, also when its daemon was started anew. */
-SANDBOX_CALLS("openat", "connect", "sendto");
+/* The file, opened anew; lines for a socket. */
+SANDBOX_CALLS("openat", "sendto");
 
 #define LINE_MAX_BYTES 4096
+#define SYSLOG_PATIENCE_MS 200
 
 static struct {
 	const char *prog;
 	enum log_level max;
 	bool to_syslog, to_journal;
+	bool stream;     /* syslog's socket has no bounds between lines but zeros */
+	bool hangs;      /* syslog took too long, and has not taken a line since */
 	bool priorities; /* stderr is systemd's, which reads "<4>" at the beginning of a line */
 	bool torn;       /* the line before lacks its end */
-	int fd;          /* stderr, the file or the journal's socket */
+	int fd;          /* stderr, the file, or the socket of syslog or the journal */
+	int syslog;      /* the socket of log_open_syslog(), until it is used; -1: none */
 	int dir;         /* where the file is; -1: no file */
 	char *name;      /* of the file in there; NULL: no file */
 	uint64_t suppressed, dropped;
-} state = { .prog = "tcpcopy", .max = LOGL_INFO, .fd = STDERR_FILENO, .dir = -1 };
+	unsigned lost;  /* lines since the last one that was written ... */
+	int lost_errno; /* ... and why; 0: in part */
+} state = { .prog = "tcpcopy", .max = LOGL_INFO, .fd = STDERR_FILENO, .syslog = -1, .dir = -1 };
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
@@ -96,15 +107,14 @@ static int open_directory(const char *path)
 static void put_line(enum log_level level, const char *fmt, va_list args) PRINTF_LIKE(2, 0);
 static void close_log(void)
 {
-	if (state.to_syslog)
-		closelog();
-	if (state.name || state.to_journal)
+	if (state.name || state.to_journal || state.to_syslog)
 		close(state.fd);
 	if (state.dir >= 0)
 		close(state.dir);
 	free(state.name);
-	state.to_syslog = state.to_journal = state.torn = false;
+	state.to_syslog = state.to_journal = state.torn = state.hangs = false;
 	state.name = NULL;
+	state.lost = 0;
 	state.dir = -1;
 	state.fd = STDERR_FILENO;
 }
@@ -154,29 +164,53 @@ int log_reopen(void)
 	return result < 0 ? -1 : 0;
 }
 
+/* A socket of the type @type that is connected to @path, or -1 with errno. */
+static int connect_to(const char *path, int type)
+{
+	struct sockaddr_un to = { .sun_family = AF_UNIX };
+	int fd = socket(AF_UNIX, type | SOCK_CLOEXEC, 0), error;
+
+	if (fd < 0)
+		return -1;
+	snprintf(to.sun_path, sizeof(to.sun_path), "%s", path);
+	if (!connect(fd, (struct sockaddr *)&to, sizeof(to)))
+		return fd;
+	error = errno;
+	close(fd);
+	errno = error;
+	return -1;
+}
+
+int log_open_syslog(const char *socket_path)
+{
+	static const struct timeval patience = { .tv_usec = SYSLOG_PATIENCE_MS * 1000 };
+
+	state.syslog = connect_to(socket_path, SOCK_DGRAM);
+	state.stream = state.syslog < 0 && errno == EPROTOTYPE;
+	if (state.stream)
+		state.syslog = connect_to(socket_path, SOCK_STREAM);
+	if (state.syslog < 0)
+		return -1;
+	setsockopt(state.syslog, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
+	return 0;
+}
+
 void log_to_syslog(void)
 {
 	pthread_mutex_lock(&lock);
 	close_log();
-	openlog(state.prog, LOG_PID | LOG_NDELAY, LOG_DAEMON);
+	state.fd = state.syslog;
+	state.syslog = -1;
 	state.to_syslog = true;
 	pthread_mutex_unlock(&lock);
 }
 
 int log_to_journal(const char *socket_path)
 {
-	struct sockaddr_un to = { .sun_family = AF_UNIX };
-	int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0), error;
+	int fd = connect_to(socket_path, SOCK_DGRAM | SOCK_NONBLOCK);
 
 	if (fd < 0)
 		return -1;
-	snprintf(to.sun_path, sizeof(to.sun_path), "%s", socket_path);
-	if (connect(fd, (struct sockaddr *)&to, sizeof(to)) < 0) {
-		error = errno;
-		close(fd);
-		errno = error;
-		return -1;
-	}
 	pthread_mutex_lock(&lock);
 	close_log();
 	state.fd = fd;
@@ -211,15 +245,57 @@ static size_t put_time(char *line, size_t room)
 
 static void write_line(const char *line, size_t len)
 {
+	const int flags = MSG_NOSIGNAL | (state.hangs ? MSG_DONTWAIT : 0);
 	ssize_t wrote;
 
 	do
-		wrote = write(state.fd, line, len);
+		wrote = state.to_syslog ? send(state.fd, line, len, flags) : write(state.fd, line, len);
 	while (wrote < 0 && errno == EINTR);
-	if (wrote != (ssize_t)len)
+	state.hangs = state.to_syslog && wrote < 0 && errno == EAGAIN;
+	if (wrote == (ssize_t)len) {
+		state.lost = 0;
+	} else {
 		__atomic_add_fetch(&state.dropped, 1, __ATOMIC_RELAXED);
+		state.lost++;
+		state.lost_errno = wrote < 0 ? errno : 0;
+	}
 	if (wrote > 0)
 		state.torn = wrote != (ssize_t)len;
+}
+
+/* "<30>Nov 28 12:00:00 prog[1]: ", as syslog(3) has it. */
+static size_t put_syslog_head(char *line, size_t room, int priority)
+{
+	const time_t now = time(NULL);
+	struct tm tm;
+	size_t len;
+
+	localtime_r(&now, &tm);
+	len = (size_t)snprintf(line, room, "<%d>", LOG_DAEMON | priority);
+	len += strftime(line + len, room - len, "%b %e %H:%M:%S", &tm);
+	return len + (size_t)snprintf(line + len, room - len, " %s[%d]: ", state.prog, (int)getpid());
+}
+
+/* How a line begins where it goes. */
+static size_t put_head(char *line, size_t room, enum log_level level)
+{
+	size_t len = 0;
+
+	if (state.to_journal)
+		return (size_t)snprintf(line, room, "SYSLOG_IDENTIFIER=%s\nPRIORITY=%d\nMESSAGE=", state.prog,
+					levels[level].priority);
+	if (state.to_syslog)
+		return put_syslog_head(line, room, levels[level].priority);
+	if (state.name) {
+		if (state.torn)
+			line[len++] = '\n';
+		len += put_time(line + len, room - len);
+		return len + (size_t)snprintf(line + len, room - len, "%s[%d] %s: ", state.prog,
+					      (int)getpid(), levels[level].name);
+	}
+	if (state.priorities)
+		len = (size_t)snprintf(line, room, "<%d>", levels[level].priority);
+	return len + (size_t)snprintf(line + len, room - len, "%s: ", state.prog);
 }
 
 /* Under the lock. */
@@ -227,29 +303,19 @@ static void put_line(enum log_level level, const char *fmt, va_list args) PRINTF
 static void put_line(enum log_level level, const char *fmt, va_list args)
 {
 	char line[LINE_MAX_BYTES];
-	size_t start = 0, len, room = sizeof(line) - 1; /* the newline's place */
+	size_t start, len, room = sizeof(line) - 1; /* the newline's place */
 	int wrote, error = errno;
 
-	if (state.to_journal) {
-		start = (size_t)snprintf(line, room,
-					 "SYSLOG_IDENTIFIER=%s\nPRIORITY=%d\nMESSAGE=", state.prog,
-					 levels[level].priority);
-	} else if (state.name) {
-		if (state.torn)
-			line[start++] = '\n';
-		start += put_time(line + start, room - start);
-		start += (size_t)snprintf(line + start, room - start, "%s[%d] %s: ", state.prog,
-					  (int)getpid(), levels[level].name);
-	} else if (!state.to_syslog) {
-		if (state.priorities)
-			start = (size_t)snprintf(line, room, "<%d>", levels[level].priority);
-		start += (size_t)snprintf(line + start, room - start, "%s: ", state.prog);
-	}
+	start = put_head(line, room, level);
 	errno = error; /* for %m */
 	wrote = vsnprintf(line + start, room - start, fmt, args);
 	if (wrote < 0)
 		return;
 	len = start + (size_t)wrote;
+	if (state.lost && len < room)
+		len += (size_t)snprintf(line + len, room - len, " (lines lost before this one: %u, %s)",
+					state.lost,
+					state.lost_errno ? strerror(state.lost_errno) : "no room");
 	if (len >= room) {
 		len = room - 1;
 		memcpy(line + len - 3, "...", 3);
@@ -258,12 +324,11 @@ static void put_line(enum log_level level, const char *fmt, va_list args)
 		if ((unsigned char)line[i] < 0x20 || line[i] == 0x7f)
 			line[i] = '?';
 	}
-	if (state.to_syslog) {
-		syslog(levels[level].priority, "%.*s", (int)len, line);
-	} else {
+	if (!state.to_syslog)
 		line[len++] = '\n';
-		write_line(line, len);
-	}
+	else if (state.stream)
+		line[len++] = '\0';
+	write_line(line, len);
 }
 
 void log_at(enum log_level level, const char *fmt, ...)

@@ -7,9 +7,9 @@
 enum log_level { LOGL_ERROR, LOGL_WARN, LOGL_INFO, LOGL_DEBUG };
 
 /*
- * Begin to log lines up to the level @max. Until one of the log_to_*() functions is called, they go to stderr
- * as "prog: text"; under systemd, which sets JOURNAL_STREAM, each is preceded by its priority. @prog must
- * stay.
+ * Begin to log lines up to the level @max. Until one of the log_to_*() functions is called, they go to
+ * stderr as "prog: text"; under systemd, which sets JOURNAL_STREAM, each is preceded by its priority. @prog
+ * must stay.
  */
 void log_init(const char *prog, enum log_level max);
 
@@ -22,7 +22,14 @@ int log_to_file(const char *path);
  */
 int log_reopen(void);
 
-/* Send further lines to syslog(3). */
+#define LOG_SYSLOG_SOCKET "/dev/log"
+
+/*
+ * Open the socket of syslog(3) for log_to_syslog(), which comes when the sandbox allows it no more. Returns
+ * 0, or -1 with errno: the lines will then be lost.
+ */
+int log_open_syslog(const char *socket_path);
+/* Send further lines to syslog(3), by the socket of log_open_syslog(). */
 void log_to_syslog(void);
 
 #define LOG_JOURNAL_SOCKET "/run/systemd/journal/socket"
@@ -44,9 +51,9 @@ void log_lines(char *text);
 #define log_debug(...) log_at(LOGL_DEBUG, __VA_ARGS__)
 
 /*
- * At most @burst lines a second are logged from each place in the program; the next line that passes says how
- * many were suppressed. log_err() and log_warn() have the limit LOG_BURST; log_limited() is for lines that a
- * stranger can cause, and has the limit of one.
+ * At most @burst lines a second are logged from each place in the program; the next line that passes says
+ * how many were suppressed. log_err() and log_warn() have the limit LOG_BURST; log_limited() is for lines
+ * that a stranger can cause, and has the limit of one.
  */
 #define LOG_BURST 20
 struct log_limit {
@@ -55,8 +62,8 @@ struct log_limit {
 };
 
 /*
- * May another line of the place with the limit *l pass? If so, *@kept_back is how many did not since the last
- * one.
+ * May another line of the place with the limit *l pass? If so, *@kept_back is how many did not since the
+ * last one.
  */
 bool log_limit_pass(struct log_limit *l, unsigned burst, unsigned *kept_back);
 #define log_often(level, burst, fmt, ...)                                                                    \
@@ -75,7 +82,10 @@ bool log_limit_pass(struct log_limit *l, unsigned burst, unsigned *kept_back);
 /* How many lines a limit has suppressed since the start. May be called by any thread. */
 uint64_t log_lines_suppressed(void);
 
-/* How many lines could not be written completely since the start. May be called by any thread. */
+/*
+ * How many lines could not be written completely since the start. The next line that can be written says so.
+ * May be called by any thread.
+ */
 uint64_t log_lines_dropped(void);
 
 #endif

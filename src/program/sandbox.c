@@ -2,7 +2,7 @@
  * The sandbox - theory of operation
  *
  * In: the modules' lists of system calls and the paths that are still needed. Out: a process that
- * cannot have more than that. Four walls, each of which stands alone:
+ * cannot have more than that. Walls, each of which stands alone:
  *
  *   user           --user; without it the user stays, and root is then one without capabilities
  *   capabilities   none: sockets keep what they were opened with, and nothing is opened later that
@@ -10,7 +10,8 @@
  *                  giving any back.
  *   files          Landlock: the paths named by sandbox_keep_*(), nothing else (sandbox_files.c)
  *   system calls   seccomp: those that a module needs, and of some calls only the forms that reach no
- *                  other process (sandbox_calls.c)
+ *                  other process (sandbox_calls.c), and of those about some open sockets only what
+ *                  they were opened for (sandbox_sockets.c)
  *
  * A call that is not in the list fails with EPERM and leaves a line in the kernel's audit log; the
  * process is not killed. Whatever calls what nobody foresaw (a library after an update) then meets
@@ -175,11 +176,13 @@ int sandbox_enter(const struct sandbox_user *u, bool off, char *err, size_t err_
 		snprintf(err, err_size, "no_new_privs: %s", strerror(errno));
 		return -1;
 	}
+	error = sandbox_restrict_sockets();
 	files = sandbox_restrict_files(kept, n_kept);
 	empty_bounding_set();
 	if (change_user(u, err, err_size) || drop_capabilities(err, err_size))
 		return -1;
-	error = sandbox_restrict_calls(NULL);
+	if (!error)
+		error = sandbox_restrict_calls(NULL);
 	if (error) {
 		snprintf(err, err_size,
 			 "cannot restrict the system calls: %s; --no-sandbox runs without the sandbox",

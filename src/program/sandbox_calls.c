@@ -89,10 +89,9 @@ static int allow_forms(scmp_filter_ctx ctx)
 		{ "fcntl", { { 1, INT, F_SETFL } }, 1 },
 		{ "fcntl", { { 1, INT, F_GETLK } }, 1 },
 		{ "fcntl", { { 1, INT, F_SETLK } }, 1 },
-		/* Connections and questions to the kernel, no packets past its rules. */
+		/* Connections and questions to the kernel; neither packets past its rules nor daemons. */
 		{ "socket", { { 0, WHOLE, AF_INET } }, 1 },
 		{ "socket", { { 0, WHOLE, AF_INET6 } }, 1 },
-		{ "socket", { { 0, WHOLE, AF_UNIX } }, 1 },
 		{ "socket", { { 0, WHOLE, AF_NETLINK }, { 2, INT, NETLINK_ROUTE } }, 2 },
 		{ "socket", { { 0, WHOLE, AF_NETLINK }, { 2, INT, NETLINK_SOCK_DIAG } }, 2 },
 		/* Questions about interfaces; on a terminal, "is it one?" alone. */
@@ -131,6 +130,14 @@ static int allow_names(scmp_filter_ctx ctx, const char *const *names)
 	return error;
 }
 
+int sandbox_load(void *ctx)
+{
+	seccomp_attr_set(ctx, SCMP_FLTATR_CTL_TSYNC, 1);
+	seccomp_attr_set(ctx, SCMP_FLTATR_CTL_LOG, 1);
+	seccomp_attr_set(ctx, SCMP_FLTATR_CTL_OPTIMIZE, 2);
+	return seccomp_load(ctx);
+}
+
 int sandbox_restrict_calls(const char *const *names)
 {
 	scmp_filter_ctx ctx = seccomp_init(SCMP_ACT_ERRNO(EPERM));
@@ -142,12 +149,8 @@ int sandbox_restrict_calls(const char *const *names)
 		error = allow_names(ctx, c->names);
 	if (!error && !names)
 		error = allow_forms(ctx);
-	if (!error) {
-		seccomp_attr_set(ctx, SCMP_FLTATR_CTL_TSYNC, 1);
-		seccomp_attr_set(ctx, SCMP_FLTATR_CTL_LOG, 1);
-		seccomp_attr_set(ctx, SCMP_FLTATR_CTL_OPTIMIZE, 2);
-		error = seccomp_load(ctx);
-	}
+	if (!error)
+		error = sandbox_load(ctx);
 	seccomp_release(ctx);
 	return error;
 }

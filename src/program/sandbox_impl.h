@@ -35,4 +35,15 @@ bool sandbox_restrict_files(const struct sandbox_path *kept, unsigned n);
  */
 int sandbox_restrict_calls(const char *const *names);
 
+/* Load the filter @ctx, a scmp_filter_ctx, for all threads. Returns 0 or a negative errno. */
+int sandbox_load(void *ctx);
+
+/* --- sandbox_sockets.c --- */
+
+/*
+ * Refuse to sockets that are open now what they are not for. Call it before sandbox_restrict_files() and
+ * sandbox_restrict_calls(), when all that stays is open. Returns 0 or a negative errno.
+ */
+int sandbox_restrict_sockets(void);
+
 #endif

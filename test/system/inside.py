@@ -7,8 +7,10 @@ interrupted by a signal. What the program's sandbox says of the call is what it 
 
 import ctypes
 import os
+import pathlib
 import platform
 import signal
+import struct
 
 import pytest
 
@@ -49,7 +51,7 @@ def ptrace(request, tid, data=None):
 class Inside:
     """`with Inside(pid) as call:` call("socket", AF_UNIX, ...) is what the kernel returns: a negative errno if refused.
 
-    Arguments are numbers, or bytes that are put into the program's memory; `call.memory` is where the first ones are.
+    Arguments are numbers, or bytes that are put into the program's memory, the first ones at `call.memory`.
     """
 
     def __init__(self, pid):
@@ -66,6 +68,7 @@ class Inside:
                 memory.seek(self.kept.rip - 2)
                 waits = self.kept.orig_rax < 1 << 63 and memory.read(2) == SYSCALL
             if waits:
+                self.memory = (self.kept.rsp - SCRATCH) & ~63
                 return self
             ptrace(PTRACE_DETACH, self.pid)         # at work: it will wait again
 
@@ -75,7 +78,7 @@ class Inside:
         return registers
 
     def __call__(self, name, *arguments):
-        self.memory = at = (self.kept.rsp - SCRATCH) & ~63
+        at = self.memory
         values = []
         with open(f"/proc/{self.pid}/mem", "r+b", buffering=0) as memory:
             for value in arguments:
@@ -96,6 +99,20 @@ class Inside:
         _, status = os.waitpid(self.pid, 0x40000000)
         assert os.WIFSTOPPED(status) and os.WSTOPSIG(status) == signal.SIGTRAP, (name, status)
         return ctypes.c_longlong(self.registers().rax).value
+
+    def message(self, data, name=b""):
+        """A struct mmsghdr of one piece, to be passed as the first bytes."""
+        head = 64
+        iov = struct.pack("QQ", self.memory + head + 16, len(data))
+        at_name = self.memory + head + 16 + len(data) if name else 0
+        return struct.pack("QIxxxxQQQQIxxxxIxxxx", at_name, len(name), self.memory + head, 1, 0, 0, 0, 0) + iov + data + name
+
+    def sockets(self, family):
+        """The descriptors that are sockets of a family: "unix" or "packet"."""
+        lines = pathlib.Path(f"/proc/{self.pid}/net/{family}").read_text().splitlines()
+        inode = lines[0].split().index("Inode")
+        of_family = {f"socket:[{line.split()[inode]}]" for line in lines[1:]}
+        return [int(fd.name) for fd in pathlib.Path(f"/proc/{self.pid}/fd").iterdir() if os.readlink(fd) in of_family]
 
     def read(self, address, size):
         """`size` bytes of the program's memory."""

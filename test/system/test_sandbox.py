@@ -4,15 +4,18 @@
 A build with sanitizers has no sandbox, so these tests are of the plain build: TCPCOPY_PLAIN_DIR, or the top of the tree.
 """
 
+import json
 import os
 import pathlib
 import shutil
 import signal
+import socket
+import stat
 import subprocess
 
 import conftest
 import pytest
-from conftest import TOP, Replay, wait_until
+from conftest import PATIENCE, TOP, Replay, wait_until
 from workload import all_complete, appends, equal, pair
 
 PLAIN = pathlib.Path(os.environ.get("TCPCOPY_PLAIN_DIR", TOP))
@@ -164,3 +167,31 @@ def test_units(tmp_path):
         assert done.returncode == 0 and done.stderr == ""
         assert subprocess.run(["systemd-analyze", "security", "--offline=true", "--threshold=30", here],
                               capture_output=True).returncode == 0
+
+
+def test_a_lost_syslog(lab):
+    """A daemon's lines go to the syslog of its start; when that is gone they are counted, and none go elsewhere."""
+    dev, report, pid_file = lab.directory / "dev", lab.new_path("report"), lab.new_path("pid")
+    dev.mkdir()
+    for name, minor in [("null", 3), ("random", 8), ("urandom", 9)]:
+        os.mknod(dev / name, 0o666 | stat.S_IFCHR, os.makedev(1, minor))
+    syslog = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    syslog.bind(str(dev / "log"))
+    lab.host("assistant").check_output(["unshare", "-m", "sh", "-c", f'mount --bind {dev} /dev && exec "$@"', "sh",
+                                        PLAIN / "intercept", "-i", "eth0", "-d", "-P", pid_file, "--report", report])
+    pid = int(pid_file.read_text())
+    os.kill(pid, signal.SIGUSR1)
+    syslog.settimeout(PATIENCE)
+    line = syslog.recv(4096).decode()
+    assert line.startswith("<30>") and f" intercept[{pid}]: " in line
+    os.unlink(dev / "log")
+    syslog.close()
+    syslog = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    syslog.bind(str(dev / "log"))
+    os.kill(pid, signal.SIGUSR1)
+    os.kill(pid, signal.SIGTERM)
+    assert wait_until(lambda: not pid_file.exists())
+    assert wait_until(lambda: json.loads(report.read_text())["account"]["log"]["dropped"] > 0)
+    syslog.setblocking(False)
+    with pytest.raises(BlockingIOError):
+        syslog.recv(4096)

@@ -8,6 +8,7 @@ import errno
 import os
 import pathlib
 import shutil
+import socket
 import struct
 import subprocess
 
@@ -31,7 +32,7 @@ def plain_build(monkeypatch):
 class Both:
     """Both programs at work, as root or with --user, and afterwards still at work."""
 
-    def __init__(self, lab, user, tcpcopy=(), intercept=()):
+    def __init__(self, lab, user, tcpcopy=(), intercept=(), prefix=()):
         self.lab, self.user = lab, user
         self.uid = NOBODY if user else 0
         self.online, self.target = pair(lab)
@@ -39,7 +40,8 @@ class Both:
             lab.directory.chmod(0o711)
             shutil.chown(lab.directory, user)
         option = ["--user", user] if user else []
-        self.copy = Replay(lab, tcpcopy=[*option, *tcpcopy], intercept=[*option, *intercept])
+        self.copy = Replay(lab, tcpcopy=[*option, *tcpcopy], intercept=[*option, *intercept],
+                           prefix=prefix)
         appends(lab, connections=2, commands=20)
 
     def each(self):
@@ -61,6 +63,10 @@ class Both:
 @pytest.fixture(params=[None, "nobody"], ids=["root", "user"])
 def user(request):
     return request.param
+
+
+def unix_address(path):
+    return struct.pack("H", socket.AF_UNIX) + str(path).encode() + b"\0"
 
 
 def refused(call, name, *arguments, error=errno.EPERM):
@@ -122,4 +128,43 @@ def test_nothing_is_started_or_changed(lab, user):
         memory = call("mmap", 0, 4096, 3, 0x22, -1, 0)
         assert memory > 0
         refused(call, "mprotect", memory, 4096, 5)
+    both.still_work()
+
+
+def test_daemons_of_this_host(lab, user):
+    """No socket reaches another unix socket, and those that are open talk to whom they are connected to alone."""
+    manager, stream, datagram = (socket.socket(socket.AF_UNIX, kind) for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM,
+                                                                                  socket.SOCK_DGRAM))
+    for name, server in [("manager", manager), ("stream", stream), ("datagram", datagram)]:
+        server.bind(str(lab.directory / name))
+        server.setblocking(False)
+    stream.listen()
+    to_stream, to_datagram = (unix_address(lab.directory / name) for name in ("stream", "datagram"))
+    both = Both(lab, user, prefix=["env", f"NOTIFY_SOCKET={lab.directory / 'manager'}"])
+    assert [manager.recv(100), manager.recv(100)] == [b"READY=1"] * 2
+    for name, call in both.each():
+        for kind in (1, 2, 5):
+            refused(call, "socket", socket.AF_UNIX, kind, 0)
+            refused(call, "socketpair", socket.AF_UNIX, kind, 0, bytes(8))
+        refused(call, "socket", socket.AF_UNIX + HIGH, 2, 0)
+        refused(call, "socket", socket.AF_NETLINK, 3, 9)            # NETLINK_AUDIT
+        for fd in call.sockets("unix"):
+            for number in (fd, fd + HIGH):
+                for to in (to_stream, to_datagram):
+                    assert call("connect", number, to, len(to)) < 0, (name, fd)
+                    call("sendto", number, b"pwned", 5, 0x40, to, len(to))
+                    refused(call, "sendmsg", number, call.message(b"pwned", to), 0x40)
+                    call("sendmmsg", number, call.message(b"pwned", to), 1, 0x40)
+            refused(call, "dup", fd)
+            refused(call, "fcntl", fd, 0, 500)                  # F_DUPFD
+        (own,) = (fd for fd in call.sockets("unix") if call("sendto", fd, b"STATUS=inside", 13, 0, 0, 0) == 13
+                  and manager.recv(100) == b"STATUS=inside")
+        refused(call, "dup2", own, 500)
+        refused(call, "dup3", own + HIGH, 500, 0)
+        refused(call, "connect", own, to_datagram, len(to_datagram))
+    for server in (datagram, manager):
+        with pytest.raises(BlockingIOError):
+            server.recv(100)
+    with pytest.raises(BlockingIOError):
+        stream.accept()
     both.still_work()

@@ -217,6 +217,105 @@ static void to_journal(void **state)
 	assert_int_equal(unlink(at.sun_path), 0);
 }
 
+static size_t receive(int fd, char *got, size_t size)
+{
+	ssize_t n = recv(fd, got, size - 1, MSG_DONTWAIT);
+
+	got[MAX(n, 0)] = '\0';
+	return (size_t)MAX(n, 0);
+}
+
+static int listen_as(int type, struct sockaddr_un *at)
+{
+	int fd = socket(AF_UNIX, type | SOCK_CLOEXEC, 0);
+
+	*at = (struct sockaddr_un){ .sun_family = AF_UNIX };
+	snprintf(at->sun_path, sizeof(at->sun_path), "%s/syslog", directory);
+	assert_int_equal(bind(fd, (struct sockaddr *)at, sizeof(*at)), 0);
+	return fd;
+}
+
+/*
+ * The socket is opened when it is asked for, used later, and not opened again: what is sent after its
+ * daemon's end is lost and counted, also when there is a new one at the same path.
+ */
+static void to_syslog(void **state)
+{
+	const uint64_t dropped = log_lines_dropped();
+	struct sockaddr_un at;
+	char got[200];
+	int fd, daemon;
+	size_t len;
+
+	(void)state;
+	log_init("prog", LOGL_INFO);
+	fd = listen_as(SOCK_DGRAM, &at);
+	assert_int_equal(log_open_syslog(at.sun_path), 0);
+	capture_begin(STDERR_FILENO);
+	log_info("to stderr");
+	assert_string_equal(capture_end(), "prog: to stderr\n");
+	log_to_syslog();
+	log_warn("low\n<0>");
+	receive(fd, got, sizeof(got));
+	assert_matches(got, "^<28>[A-Z][a-z]{2} [ 0-9]{2} [0-9:]{8} prog\\[[0-9]+]: low[?]<0>$");
+	close(fd);
+	assert_int_equal(unlink(at.sun_path), 0);
+	fd = listen_as(SOCK_DGRAM, &at);
+	log_info("nobody reads this");
+	assert_int_equal(receive(fd, got, sizeof(got)), 0);
+	assert_int_equal(log_lines_dropped(), dropped + 1);
+	close(fd);
+	assert_int_equal(unlink(at.sun_path), 0);
+	assert_int_equal(log_open_syslog(at.sun_path), -1);
+	assert_int_equal(errno, ENOENT);
+
+	fd = listen_as(SOCK_STREAM, &at);
+	assert_int_equal(listen(fd, 1), 0);
+	assert_int_equal(log_open_syslog(at.sun_path), 0);
+	daemon = accept(fd, NULL, NULL);
+	log_to_syslog();
+	log_info("one");
+	len = receive(daemon, got, sizeof(got));
+	assert_int_equal(len, strlen(got) + 1); /* the zero ends the line */
+	assert_non_null(strstr(got, "]: one"));
+	log_close();
+	close(daemon);
+	close(fd);
+	assert_int_equal(unlink(at.sun_path), 0);
+}
+
+/* A daemon that hangs is waited for once; when it reads again, it learns how much it missed. */
+static void to_a_syslog_that_hangs(void **state)
+{
+	const uint64_t dropped = log_lines_dropped();
+	struct sockaddr_un at;
+	char got[200];
+	unsigned n = 0;
+	uint64_t missed;
+	int fd;
+
+	(void)state;
+	log_init("prog", LOGL_INFO);
+	fd = listen_as(SOCK_DGRAM, &at);
+	assert_int_equal(log_open_syslog(at.sun_path), 0);
+	log_to_syslog();
+	for (int i = 0; i < 2000; i++) /* more than a queue holds */
+		log_info("%d", i);
+	missed = log_lines_dropped() - dropped;
+	assert_in_range(missed, 1, 1999);
+	while (receive(fd, got, sizeof(got)))
+		n++;
+	assert_int_equal(n + missed, 2000);
+	log_info("at last");
+	receive(fd, got, sizeof(got));
+	assert_non_null(strstr(got, "at last ("));
+	assert_non_null(strstr(got, ", Resource temporarily unavailable)"));
+	assert_int_equal(strtoull(strstr(got, "one: ") + 5, NULL, 10), missed);
+	log_close();
+	close(fd);
+	assert_int_equal(unlink(at.sun_path), 0);
+}
+
 /* Where stderr is the journal's, each line says its priority. */
 static void to_stderr_of_systemd(void **state)
 {
@@ -262,8 +361,10 @@ static void full_disk(void **state)
 	assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
 	assert_int_equal(log_lines_dropped(), dropped + 2);
 	log_info("after");
+	log_info("and on");
 	log_close();
-	assert_matches(content(path), " whole\n20.{8}\n20[^\n]* after\n$");
+	assert_matches(content(path), " whole\n20.{8}\n20[^\n]* after \\(lines lost before this one: 2, "
+				      "File too large\\)\n20[^\n]* and on\n$");
 }
 
 /* Warnings of one place are limited by themselves. */
@@ -282,11 +383,17 @@ static void bursts(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(to_stderr),  cmocka_unit_test(long_line),
-		cmocka_unit_test(to_file),    cmocka_unit_test(reopen),
-		cmocka_unit_test(rate_limit), cmocka_unit_test(bursts),
-		cmocka_unit_test(to_journal), cmocka_unit_test(to_stderr_of_systemd),
+		cmocka_unit_test(to_stderr),
+		cmocka_unit_test(long_line),
+		cmocka_unit_test(to_file),
+		cmocka_unit_test(reopen),
+		cmocka_unit_test(rate_limit),
+		cmocka_unit_test(bursts),
+		cmocka_unit_test(to_journal),
+		cmocka_unit_test(to_stderr_of_systemd),
 		cmocka_unit_test(full_disk),
+		cmocka_unit_test(to_syslog),
+		cmocka_unit_test(to_a_syslog_that_hangs),
 	};
 
 	return cmocka_run_group_tests(tests, make_directory, remove_directory);

@@ -26,7 +26,7 @@
 #include "program/sandbox.h"
 
 /* Routes and neighbours: asked for, and followed. */
-SANDBOX_CALLS("bind", "getsockname", "setsockopt", "sendto", "sendmsg", "recvfrom", "recvmsg");
+SANDBOX_CALLS("bind", "getsockname", "setsockopt", "sendto", "recvfrom", "recvmsg");
 
 #define ANSWER_TIMEOUT_S 2
 #define DUMP_SIZE 32768u  /* what the kernel fills at most with a part of a list */

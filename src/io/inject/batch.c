@@ -15,7 +15,7 @@
 #include "program/sandbox.h"
 
 /* Also the errors that a raw socket keeps. */
-SANDBOX_CALLS("sendmmsg", "sendmsg", "sendto", "recvmsg", "recvfrom");
+SANDBOX_CALLS("sendmmsg", "sendto", "recvmsg", "recvfrom");
 
 #define SEND_BUFFER (8 << 20)
 
