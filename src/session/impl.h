@@ -298,11 +298,13 @@ struct engine {
 	uint64_t doubt_bytes;        /* payload in doubts */
 	uint64_t captured_until;     /* ns, all that was captured before has been processed */
 	bool channel;
-	uint32_t announce_from;  /* next to announce */
-	bool announcing;         /* not all are */
+	bool announcing;         /* not all sessions are announced */
+	uint32_t announce_from;  /* the next one's place */
+	uint32_t announce_until; /* behind the last one's, unless: */
+	bool announce_again;     /* the places from the first on come after the last one */
 	unsigned announce_room;  /* so many may be now */
 	uint64_t announce_at;    /* ns, the next portion; UINT64_MAX: all are, or there is no room */
-	uint64_t announce_since; /* ns */
+	uint64_t announce_since; /* ns, when the first of the channels came up that have not heard of all */
 	struct piece *limbo;     /* given up, but perhaps emitted and not flushed yet */
 	size_t limbo_bytes;
 	uint64_t trim_at; /* ns, when the pool may give memory back; UINT64_MAX: it has none to give */

@@ -385,29 +385,57 @@ static void announce_when_room(struct engine *e, uint64_t now)
 	e->announce_at = e->announcing && e->announce_room ? now : UINT64_MAX;
 }
 
+/* True: a channel that came up since brings the responses of @s. */
+static bool announce(struct engine *e, struct session *s)
+{
+	struct tuple response = { .src = session_target(e, s)->at, .dst = s->source };
+
+	if (e->ops->announce)
+		return e->ops->announce(e->arg, s->id, &response);
+	watch(e, s);
+	return true;
+}
+
+/* The next session to announce; NULL: the place was that of none, or *@over: all are announced. */
+static struct session *next_to_announce(struct engine *e, bool *over)
+{
+	struct session *s = slots_from(e->sessions, &e->announce_from);
+
+	*over = !e->announce_again && (!s || e->announce_from >= e->announce_until);
+	if (*over)
+		return NULL;
+	if (!s) {
+		e->announce_from = 0;
+		e->announce_again = false;
+		return NULL;
+	}
+	e->announce_from++;
+	return s->watched ? s : NULL;
+}
+
 /*
- * The next portion of the sessions that an assistant's new connection has to hear of, in the order
- * of their places. One that starts meanwhile is announced at once, perhaps twice; one that ends is
- * taken back at once, perhaps without having been announced: both do no harm.
+ * The next portion of the sessions that new channels have to hear of, in the order of their places. One that
+ * starts meanwhile is announced at once, perhaps twice; one that ends is taken back at once, perhaps without
+ * having been announced: both do no harm.
  */
 void session_announce(struct engine *e, uint64_t now)
 {
 	struct session *s;
+	bool over;
 
 	for (unsigned n = 0; n < ANNOUNCE_AT_ONCE && e->announce_room; n++) {
-		s = slots_from(e->sessions, &e->announce_from);
-		if (!s) {
+		s = next_to_announce(e, &over);
+		if (over) {
 			e->announcing = false;
 			break;
 		}
-		e->announce_from++;
-		if (!s->watched)
+		if (!s || !announce(e, s))
 			continue;
-		watch(e, s);
 		e->announce_room--;
 		if (s->progress_at >= e->announce_since)
-			continue;     /* it started meanwhile */
+			continue;     /* it started meanwhile, or was announced already */
 		s->progress_at = now; /* its silence was not the target's */
+		s->syn_resent |= !(s->events & EV_ESTABLISHED); /* nor is that the time of its SYN (Karn) */
 		/* what was answered meanwhile is lost: ask again soon, spread over some milliseconds */
 		if (timer_on(s, TIMER_RTX))
 			timer_set(e, s, TIMER_RTX, now + (n % 64) * (NS_PER_MS / 4));
@@ -418,10 +446,15 @@ void session_announce(struct engine *e, uint64_t now)
 void engine_channel_up(struct engine *e, unsigned room, uint64_t now)
 {
 	e->channel = true;
+	/* on a second one meanwhile: from here to the end, and then from the first to here */
+	e->announce_until = e->announcing ? e->announce_from : UINT32_MAX;
+	e->announce_again = e->announcing;
+	if (!e->announcing) {
+		e->announce_since = now;
+		e->announce_from = 0;
+	}
 	e->announcing = true;
 	e->announce_room = room;
-	e->announce_since = now;
-	e->announce_from = 0;
 	session_announce(e, now);
 }
 

@@ -271,13 +271,19 @@ struct engine_ops {
 	 * target, dst the session's source.
 	 */
 	void (*watch)(void *arg, uint64_t id, const struct tuple *response);
+	/*
+	 * The same, but only on channels that came up since all sessions were announced last, see
+	 * engine_channel_up(). Returns true if one of them brings these responses: then they may have been
+	 * missed, and the session asks again. Like that of source_take, the answer is a look-up. NULL: there
+	 * is one channel, and watch is called.
+	 */
+	bool (*announce)(void *arg, uint64_t id, const struct tuple *response);
 	/* Tell them that they no longer do. */
 	void (*unwatch)(void *arg, uint64_t id, const struct tuple *response);
 	/*
 	 * Choose the source for a new session. False: none is free. If this is NULL, the source is the
-	 * client's own endpoint. This is the only action that returns an answer: a session cannot be opened
-	 * without a source, its SYN is sent in the same step, and the answer is a look-up in a table of the
-	 * same worker.
+	 * client's own endpoint. The answer is not an event: a session cannot be opened without a source, and
+	 * its SYN is sent in the same step. It is a look-up in a table of the same worker.
 	 */
 	bool (*source_take)(void *arg, const struct flow_key *key, struct endpoint *source);
 	/* The session no longer needs @source. May be NULL. */
@@ -375,10 +381,11 @@ uint64_t engine_next(const struct engine *e);
 void engine_flushed(struct engine *e);
 
 /*
- * An assistant has connected. All live sessions are announced to it through ops->watch, in portions: the
- * first in this call, the others in calls of engine_advance() that are due at once. @room: how many may be
- * announced before the next engine_channel_room(); UINT_MAX: all. New sessions are announced whether there is
- * room or not.
+ * A channel to an assistant has come up. All live sessions are announced through ops->announce, in portions:
+ * the first in this call, the others in calls of engine_advance() that are due at once. The channel is new
+ * until all are announced, which engine_announcing() tells; others may come up meanwhile. @room: how many may
+ * be announced before the next engine_channel_room(); UINT_MAX: all. New sessions are announced whether there
+ * is room or not.
  */
 void engine_channel_up(struct engine *e, unsigned room, uint64_t now);
 /* From now on @room sessions may be announced. Must be called again and again while engine_announcing(). */

@@ -12,7 +12,7 @@
  * a lasting outage is reported to the engine.
  *
  * A connection whose bounded output is full is stuck. A WATCH that it cannot take would leave a session deaf
- * for ever, so the connection is given up and made again, with all live sessions announced. Those many
+ * for ever, so the connection is given up and made again, with all live sessions announced on it. Those many
  * announcements wait until the output has room (assistants_room()), so that they are never themselves
  * the reason for giving up.
  */
@@ -44,6 +44,7 @@ struct connection {
 	struct event *retry;
 	unsigned retry_ms;
 	bool up, stuck;
+	bool new; /* not all live sessions have been announced on it */
 	struct msg_loss seen;
 };
 
@@ -62,6 +63,7 @@ struct assistants {
 	struct pipeline *pipeline;
 	struct assistants_counters n;
 	unsigned count, up; /* assistants; connections */
+	bool any_new;
 	bool first_round_over;
 	struct event *outage; /* no connection is left */
 	struct assistant assistant[CONFIG_MAX_ASSISTANTS];
@@ -141,7 +143,7 @@ static void gone(struct connection *p)
 	struct assistants *all = p->of->all;
 
 	p->conn = NULL;
-	p->stuck = false;
+	p->stuck = p->new = false;
 	if (!p->up)
 		return;
 	p->up = false;
@@ -215,7 +217,7 @@ static void on_up(struct channel_conn *c, const struct msg_hello *hello, uint16_
 	if (!p->number)
 		adopt(p->of, &spread);
 	announce_targets(p);
-	p->up = true;
+	p->up = p->new = all->any_new = true;
 	p->retry_ms = RETRY_MIN_MS;
 	p->seen = (struct msg_loss){ 0 };
 	all->up++;
@@ -378,33 +380,59 @@ void assistants_free(struct assistants *all)
 	free(all);
 }
 
-/* To all assistants, there to the worker that sees the responses. */
-static void tell(struct assistants *all, const struct message *m, const struct tuple *response)
+/*
+ * To all assistants, there to the worker that sees the responses; with @only_new, if its connection is new.
+ * Returns true if there is any.
+ */
+static bool tell(struct assistants *all, const struct message *m, const struct tuple *response, bool only_new)
 {
+	bool told = false;
+
 	for (unsigned i = 0; i < all->count; i++) {
 		struct assistant *a = &all->assistant[i];
 		struct connection *p = &a->connection[fanout_worker(&a->spread, response)];
 
-		if (!p->up || channel_conn_send(p->conn, m))
+		if (!p->up || (only_new && !p->new))
+			continue;
+		told = true;
+		if (channel_conn_send(p->conn, m))
 			continue;
 		all->n.messages_dropped++;
 		p->stuck = true;
 		event_active(p->retry, 0, 0); /* not here: the connection may be calling us */
 	}
+	return told;
 }
 
 void assistants_watch(struct assistants *all, uint64_t id, const struct tuple *response)
 {
 	struct message m = { .type = MSG_WATCH, .watch = { .id = id, .response = *response } };
 
-	tell(all, &m, response);
+	tell(all, &m, response, false);
+}
+
+bool assistants_announce(struct assistants *all, uint64_t id, const struct tuple *response)
+{
+	struct message m = { .type = MSG_WATCH, .watch = { .id = id, .response = *response } };
+
+	return tell(all, &m, response, true);
+}
+
+void assistants_announced(struct assistants *all)
+{
+	if (!all->any_new)
+		return;
+	all->any_new = false;
+	for (unsigned i = 0; i < all->count; i++)
+		for (unsigned w = 0; w < FANOUT_MAX_WORKERS; w++)
+			all->assistant[i].connection[w].new = false;
 }
 
 void assistants_unwatch(struct assistants *all, uint64_t id, const struct tuple *response)
 {
 	struct message m = { .type = MSG_UNWATCH, .watch = { .id = id } };
 
-	tell(all, &m, response);
+	tell(all, &m, response, false);
 }
 
 unsigned assistants_room(const struct assistants *all)
@@ -415,7 +443,7 @@ unsigned assistants_room(const struct assistants *all)
 		for (unsigned w = 0; w < all->assistant[i].spread.workers; w++) {
 			const struct connection *p = &all->assistant[i].connection[w];
 
-			if (p->up)
+			if (p->up && p->new)
 				most = MAX(most, channel_conn_unsent(p->conn));
 		}
 	return (unsigned)((ROOM_BYTES - MIN(most, ROOM_BYTES)) / WATCH_BYTES);

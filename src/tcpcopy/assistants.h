@@ -35,10 +35,19 @@ void assistants_free(struct assistants *a);
  */
 void assistants_watch(struct assistants *a, uint64_t id, const struct tuple *response);
 
+/*
+ * The same, but only on connections that have come up since assistants_announced(). Returns true if these
+ * responses come by one of them.
+ */
+bool assistants_announce(struct assistants *a, uint64_t id, const struct tuple *response);
+
+/* All live sessions have been announced on all connections that are up. */
+void assistants_announced(struct assistants *a);
+
 /* Ask for no more responses of the session @id, whose tuple is *response. */
 void assistants_unwatch(struct assistants *a, uint64_t id, const struct tuple *response);
 
-/* How many calls of assistants_watch() that can wait may follow now: none while an output is far behind. */
+/* How many calls of assistants_announce() may follow now: none while an output is far behind. */
 unsigned assistants_room(const struct assistants *a);
 
 /* How many assistants are connected with all of their workers. */

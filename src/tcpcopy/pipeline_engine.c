@@ -27,6 +27,13 @@ static void op_watch(void *arg, uint64_t id, const struct tuple *response)
 		assistants_watch(p->assistants, id, response);
 }
 
+static bool op_announce(void *arg, uint64_t id, const struct tuple *response)
+{
+	struct pipeline *p = arg;
+
+	return assistants_announce(p->assistants, id, response);
+}
+
 static void op_unwatch(void *arg, uint64_t id, const struct tuple *response)
 {
 	struct pipeline *p = arg;
@@ -59,6 +66,7 @@ static void op_online_ask(void *arg, uint64_t question, const struct flow_key *k
 const struct engine_ops pipeline_ops = {
 	.emit = op_emit,
 	.watch = op_watch,
+	.announce = op_announce,
 	.unwatch = op_unwatch,
 	.source_take = op_source_take,
 	.source_give = op_source_give,
@@ -87,8 +95,10 @@ uint64_t pipeline_settle(struct pipeline *p)
 
 	pipeline_give_responses(p);
 	answers_give(&p->answers, p->engine, p->now);
-	if (!engine_announcing(p->engine))
+	if (!engine_announcing(p->engine)) {
+		assistants_announced(p->assistants);
 		return next(p);
+	}
 	room = assistants_room(p->assistants);
 	engine_channel_room(p->engine, room, p->now);
 	return room ? next(p) : MIN(next(p), p->now + ROOM_AGAIN);

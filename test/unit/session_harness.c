@@ -73,6 +73,16 @@ static void op_watch(void *arg, uint64_t id, const struct tuple *response)
 	h->watch[h->n_watch++] = (struct harness_watch){ .id = id, .response = *response, .watched = 1 };
 }
 
+static bool op_announce(void *arg, uint64_t id, const struct tuple *response)
+{
+	struct harness *h = arg;
+
+	if (h->announce_to.port && !endpoint_eq(&h->announce_to, &response->dst))
+		return false;
+	op_watch(arg, id, response);
+	return true;
+}
+
 static void op_unwatch(void *arg, uint64_t id, const struct tuple *response)
 {
 	struct harness *h = arg;
@@ -139,6 +149,7 @@ static void op_ended(void *arg, const struct session *s, enum session_outcome o)
 static const struct engine_ops ops = {
 	.emit = op_emit,
 	.watch = op_watch,
+	.announce = op_announce,
 	.unwatch = op_unwatch,
 	.source_take = op_source_take,
 	.source_give = op_source_give,
@@ -245,8 +256,9 @@ void harness_answer(struct harness *h, uint64_t question, const struct online_an
 	settle(h);
 }
 
-void harness_channel(struct harness *h, bool up)
+void harness_channel(struct harness *h, bool up, const struct endpoint *only)
 {
+	h->announce_to = only ? *only : (struct endpoint){ .port = 0 };
 	if (up)
 		engine_channel_up(h->engine, UINT_MAX, h->now);
 	else

@@ -47,7 +47,9 @@ struct harness {
 	uint64_t online_bytes;
 	enum online_word online;     /* what is said of all sockets, but of that of ... */
 	struct endpoint online_gone; /* ... this client, that it is gone */
-	bool online_waits;           /* nothing is answered at once: the test does it, or not */
+	struct endpoint
+		announce_to; /* the newest channel brings responses to this client only; port 0: to all */
+	bool online_waits;   /* nothing is answered at once: the test does it, or not */
 
 	struct engine *engine;
 	uint64_t now;
@@ -71,7 +73,8 @@ void harness_captured(struct harness *h, const struct flow_key *k, const struct 
 void harness_server(struct harness *h, const struct flow_key *k, const struct segment *s);
 void harness_response(struct harness *h, const struct response *r);
 void harness_answer(struct harness *h, uint64_t question, const struct online_answer *a);
-void harness_channel(struct harness *h, bool up);
+/* @only: the channel that is up brings responses to this client only; NULL: to all. */
+void harness_channel(struct harness *h, bool up, const struct endpoint *only);
 void harness_shutdown(struct harness *h);
 
 /* Advance to @to as a program would that sleeps until engine_next(). False: the engine's time

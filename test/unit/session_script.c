@@ -272,12 +272,16 @@ static bool do_counter(struct script *s, char *text)
 
 static bool do_channel(struct script *s, const char *text)
 {
-	bool up = !strcmp(text, "up");
+	const char *only = strncmp(text, "up for ", 7) ? NULL : text + 7;
+	bool up = only || !strcmp(text, "up");
+	struct flow_key k;
 
 	if (!up && strcmp(text, "down"))
-		return script_fail(s, "channel up|down");
+		return script_fail(s, "channel up [for CLIENT]|down");
+	if (only && !script_key(s, only, &k))
+		return false;
 	script_note(s, "%10.3f   channel %s\n", script_ms(s->h.now), text);
-	harness_channel(&s->h, up);
+	harness_channel(&s->h, up, only ? &k.client : NULL);
 	return true;
 }
 

@@ -32,6 +32,8 @@ struct world {
 	uint64_t question[SESSIONS]; /* not answered yet */
 	unsigned n_questions;
 	unsigned asked[SESSIONS + MORE]; /* times */
+	bool new[2]; /* the channel of the even ports, of the odd ones: not all is announced on it */
+	unsigned announced[SESSIONS + MORE]; /* times, on one of them */
 };
 
 static unsigned index_of(const struct tuple *response)
@@ -78,6 +80,23 @@ static const struct engine_ops ops = {
 	.unwatch = on_unwatch,
 };
 
+static bool on_announce(void *arg, uint64_t id, const struct tuple *response)
+{
+	struct world *w = arg;
+	unsigned i = index_of(response);
+
+	(void)id;
+	w->announced[i] += w->new[i % 2];
+	return w->new[i % 2];
+}
+
+static const struct engine_ops ops_two_channels = {
+	.emit = on_emit,
+	.watch = on_watch,
+	.announce = on_announce,
+	.unwatch = on_unwatch,
+};
+
 static void captured(struct world *w, unsigned i, uint8_t flags)
 {
 	struct segment s = { .time = w->now, .seq = 1000 + !(flags & TCPF_SYN), .ack = 5001, .flags = flags };
@@ -120,7 +139,7 @@ static bool step(struct world *w, uint64_t until)
 	return true;
 }
 
-static void world_open(struct world *w)
+static void world_open_with(struct world *w, const struct engine_ops *o)
 {
 	const struct engine_config c = {
 		.session_buffer = 1 << 20,
@@ -131,11 +150,16 @@ static void world_open(struct world *w)
 	struct endpoint target = { .port = 80 };
 
 	*w = (struct world){ .now = 1000000000 };
-	w->e = engine_new(&c, &ops, w, w->now);
+	w->e = engine_new(&c, o, w, w->now);
 	assert_non_null(w->e);
 	assert_true(addr_parse(&target.addr, "10.0.0.3"));
 	assert_int_equal(engine_add_target(w->e, &target, 1500), 0);
 	engine_channel_up(w->e, UINT_MAX, w->now);
+}
+
+static void world_open(struct world *w)
+{
+	world_open_with(w, &ops);
 }
 
 static void pass(struct world *w, uint64_t ns)
@@ -210,6 +234,36 @@ static void idle(void **state)
 	assert_false(engine_announcing(w.e));
 	for (unsigned i = 0; i < SESSIONS; i++)
 		assert_true(w.watched[i]);
+	engine_check(w.e);
+	engine_free(w.e);
+}
+
+/* Another channel comes up while the sessions are being announced on the first: on it, too, all are. */
+static void two_channels(void **state)
+{
+	static struct world w;
+	unsigned again = 0;
+
+	(void)state;
+	world_open_with(&w, &ops_two_channels);
+	for (unsigned i = 0; i < SESSIONS; i++)
+		open_session(&w, i);
+	pass(&w, 1000000000);
+	assert_false(engine_announcing(w.e));
+	for (unsigned up = 0; up < 2; up++) {
+		w.new[up] = true;
+		engine_channel_up(w.e, 100, w.now);
+		pass(&w, 20000000);
+		assert_true(engine_announcing(w.e)); /* there was no room for more */
+	}
+	engine_channel_room(w.e, UINT_MAX, w.now);
+	pass(&w, 20000000);
+	assert_false(engine_announcing(w.e));
+	for (unsigned i = 0; i < SESSIONS; i++) {
+		assert_in_range(w.announced[i], 1, 2);
+		again += w.announced[i] - 1;
+	}
+	assert_int_equal(again, 100);
 	engine_check(w.e);
 	engine_free(w.e);
 }
@@ -320,10 +374,8 @@ static void questions(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(idle),
-		cmocka_unit_test(portions),
-		cmocka_unit_test(questions),
-		cmocka_unit_test(signs_of_life),
+		cmocka_unit_test(idle),      cmocka_unit_test(two_channels),  cmocka_unit_test(portions),
+		cmocka_unit_test(questions), cmocka_unit_test(signs_of_life),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
