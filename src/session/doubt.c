@@ -163,10 +163,10 @@ static enum decision decide(const struct session *s, const struct doubt *d, cons
 		return REFUSE;
 	if (counted)
 		return expired ? REFUSE : STILL_IN_DOUBT;
-	if (!expired)
-		return STILL_IN_DOUBT;
 	if (exact)
 		return TAKE;
+	if (!expired)
+		return STILL_IN_DOUBT;
 	return seq_le(d->g.seq, s->stream.nxt) && session_has_hole(s) ? TAKE : REFUSE;
 }
 

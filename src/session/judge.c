@@ -60,6 +60,15 @@ static bool ack_too_old(const struct session *s, uint32_t ack)
 }
 
 /*
+ * The server cannot have sent beyond what the client has offered. Behind what capture has lost, offers may
+ * be among it.
+ */
+static bool ack_too_new(const struct session *s, const struct segment *g)
+{
+	return seq_gt(g->ack, s->judge.edge + (seq_gt(g->seq, s->stream.nxt) ? ACK_LEAP : 0));
+}
+
+/*
  * RFC 5961 3.2, with Linux's two extensions: the highest edge that the server has SACKed, and one below
  * RCV.NXT after a FIN, which is what an orphaned socket sends.
  */
@@ -102,7 +111,7 @@ enum verdict judge_segment(const struct session *s, const struct segment *g, enu
 		return VERDICT_DOUBTFUL;
 	*why = REFUSAL_ACK;
 	/* a leap is looked at where it brings something: of bare ACKs capture may have lost a few */
-	if (s->judge.acked && (ack_too_old(s, g->ack) || seq_gt(g->ack, s->judge.edge) ||
+	if (s->judge.acked && (ack_too_old(s, g->ack) || ack_too_new(s, g) ||
 			       (end != g->seq && seq_gt(g->ack, s->client_ack + ACK_LEAP))))
 		return VERDICT_DOUBTFUL;
 	/* more data where the client's FIN had been: RFC 1122 4.2.2.13, tcp_rcv_state_process() */
