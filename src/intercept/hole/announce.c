@@ -4,7 +4,8 @@
  * In: uses and releases of endpoints by watches and connections. Out: the filter of the captures and the
  * elements of the guard's sets. To change a filter costs milliseconds, so new endpoints are gathered and put
  * into force once, at the end of the batch of messages that brought them. The guard takes endpoints without
- * waiting and repeats what fails; an endpoint that it does not take is offered again every second.
+ * waiting and repeats what fails; an endpoint that it does not take is offered again every second, and so is
+ * a filter that the kernel does not take.
  */
 #include "intercept/hole/announce.h"
 
@@ -52,8 +53,10 @@ void announce_apply(struct announce *a)
 	if (!a->own_filter)
 		return;
 	targets_filter(&a->targets, filter);
-	if (captures_set_filter(a->captures, filter, err, sizeof(err)))
-		log_err("cannot change the capture filter to \"%s\": %s", filter, err);
+	a->refused = captures_set_filter(a->captures, filter, err, sizeof(err));
+	if (a->refused)
+		log_limited(LOGL_ERROR, "cannot change the capture filter to \"%s\": %s; trying again",
+			    filter, err);
 	else if (!a->silent)
 		log_info("capturing %s", a->targets.count ? filter : "nothing: no target is announced");
 }
@@ -68,7 +71,7 @@ static void let_go(const struct target *t, void *arg)
 
 void announce_expire(struct announce *a, uint64_t now)
 {
-	if (targets_expire(&a->targets, now, let_go, a))
+	if (targets_expire(&a->targets, now, let_go, a) || a->refused)
 		a->stale = true;
 	announce_apply(a);
 }

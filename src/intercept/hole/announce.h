@@ -16,6 +16,7 @@ struct announce {
 	struct guard *guard;       /* NULL: none; not owned */
 	bool silent;               /* another worker logs the change */
 	bool stale;                /* the filter lags behind the targets */
+	bool refused;              /* the newest filter was: it is tried again every second */
 	bool unguarded;            /* the guard lags behind the targets */
 };
 
