@@ -100,8 +100,8 @@ def test_super_packet_is_segmented_by_the_kernel(lab, sender, family, df):
 @pytest.mark.parametrize("family", [4, 6])
 def test_super_packet_is_one_where_the_device_segments(lab, sender, iotool, family):
     sender.know_neighbour()
-    receiver = lab.host("target").popen([iotool, "capture", "eth0", "tcp dst port 6379", 2, 10, "incoming"],
-                                        stdout=subprocess.PIPE)
+    receiver = lab.host("target").popen([iotool, "capture", "eth0", "tcp dst port 6379", 2, "incoming"],
+                                        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
     assert receiver.stdout.readline() == "ready\n"
     sent = sender.send(LARGE, f"gso={MSS}", "count=2", "link", family=family)
     assert (sent["segments"], sent["packets"]) == (2, 90)

@@ -29,16 +29,14 @@ sendp(packets, iface="a0")
 """
 
 
-def workers(p):
-    out, err = p.communicate(timeout=60)
-    assert p.returncode == 0, out + err
-    (line,) = [x for x in out.splitlines() if x.startswith("workers ")]
+def workers(capture):
+    (line,) = [x for x in capture.end() if x.startswith("workers ")]
     return int(re.search(r"strayed=(\d+)", line)[1]), [int(n) for n in re.findall(r"worker\d+=(\d+)", line)]
 
 
 def test_the_kernel_spreads_as_we_do(hosts, mode):
     a, b = hosts
-    cap = b.capture("b0", "tcp or ip6", 0, 5, "quiet", "workers=3", "seed=0x1234567", "ring=1M", mode=mode)
+    cap = b.capture("b0", "tcp or ip6", 64 * 6 + 64, "quiet", "workers=3", "seed=0x1234567", "ring=1M", mode=mode)
     a.python(PACKETS.format())
     strayed, counts = workers(cap)
     assert strayed == 0
@@ -48,7 +46,7 @@ def test_the_kernel_spreads_as_we_do(hosts, mode):
 
 def test_the_spread_by_port(hosts):
     a, b = hosts
-    cap = b.capture("b0", "tcp dst port 6379", 0, 4, "incoming", "quiet", "workers=5", "byport")
+    cap = b.capture("b0", "tcp dst port 6379", 64 * 4, "incoming", "quiet", "workers=5", "byport")
     a.python(PACKETS.format())
     strayed, counts = workers(cap)
     assert strayed == 0

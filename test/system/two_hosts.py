@@ -8,6 +8,7 @@ import contextlib
 import os
 import re
 import subprocess
+import threading
 
 PYTHON = "/usr/bin/python3"
 
@@ -19,14 +20,14 @@ class Host:
         self.started = []
 
     def start(self, *command):
-        p = subprocess.Popen(["ip", "netns", "exec", self.name, *map(str, command)],
+        p = subprocess.Popen(["ip", "netns", "exec", self.name, *map(str, command)], stdin=subprocess.PIPE,
                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         self.started.append(p)
         return p
 
     def run(self, *command):
         p = self.start(*command)
-        out, err = p.communicate(timeout=60)
+        out, err = p.communicate(timeout=120)
         assert p.returncode == 0, f"{command}: {out}{err}"
         return out
 
@@ -36,12 +37,9 @@ class Host:
     def python(self, program):
         return self.run(PYTHON, "-c", program)
 
-    def capture(self, interface, text, packets, seconds, *options, mode="auto"):
-        """A capture that is ready; give it to results()."""
-        p = self.start(self.tool, "capture", interface, text, packets, seconds, f"mode={mode}", *options)
-        line = p.stdout.readline()
-        assert line == "ready\n", line + p.stderr.read()
-        return p
+    def capture(self, interface, text, packets, *options, mode="auto"):
+        """A capture that is ready, and will see so many packets at least; give it to results()."""
+        return Capture(self.start(self.tool, "capture", interface, text, packets, f"mode={mode}", *options))
 
     def send(self, *words):
         return fields(self.run(self.tool, "send", *words).splitlines()[-1])
@@ -51,8 +49,9 @@ class Host:
             if p.poll() is None:
                 p.kill()
             p.wait()
-            p.stdout.close()
-            p.stderr.close()
+            for pipe in (p.stdin, p.stdout, p.stderr):
+                with contextlib.suppress(BrokenPipeError):
+                    pipe.close()
         subprocess.run(["ip", "netns", "del", self.name], check=False)
 
 
@@ -64,10 +63,43 @@ def fields(line):
     return found
 
 
-def results(p):
-    out, err = p.communicate(timeout=60)
-    assert p.returncode == 0, out + err
-    lines = out.splitlines()
+class Capture:
+    """`iotool capture`; it ends in results()."""
+
+    def __init__(self, process):
+        self.process, self.lines = process, []
+        self.deadline = threading.Timer(300, process.kill)
+        self.deadline.daemon = True
+        self.deadline.start()
+        assert self._next() == "ready", process.stderr.read()
+
+    def _next(self):
+        return self.process.stdout.readline().rstrip()
+
+    def ask(self, answer="counters"):
+        """Its answer to a line: the first one that begins so."""
+        print(file=self.process.stdin, flush=True)
+        while not (line := self._next()).startswith(answer):
+            assert line, self.process.stderr.read()
+            self.lines.append(line)
+        return fields(line)
+
+    def read(self):
+        """Let one that is held begin to read."""
+        self.ask("reading")
+
+    def end(self):
+        """All its lines, when all that was waited for has come."""
+        self.process.stdin.close()
+        self.lines += self.process.stdout.read().splitlines()
+        assert self.process.wait() == 0, self.process.stderr.read()
+        self.deadline.cancel()
+        return self.lines
+
+
+def results(capture):
+    """Its packets, and its counters."""
+    lines = capture.end()
     return [fields(x) for x in lines if x.startswith("packet ")], fields(lines[-1])
 
 

@@ -3,22 +3,25 @@
  * The sources, sinks and routes at the command line, for the system tests and for looking at a host
  * by hand. One command a run:
  *
- *   capture INTERFACE FILTER PACKETS SECONDS [incoming] [snaplen=N] [buffer=N] [stall=MS]
- *           [refilter=FILTER] [quiet] [age] [mode=auto|ring|packet|alternate] [ring=BYTES] [budget=N]
- *           [pause=MS] [workers=N [seed=N] [byport]]
- *       Prints "ready", then a line for each packet, then the counters. PACKETS 0: no limit. "stall" sleeps
- *       before reading, "pause" after each poll; "refilter" replaces the filter after that; "quiet" prints
- *       only the counters. Of a payload byte that is not its sequence number mod 251, as "send" makes them,
- *       it says "wrong". "age" adds to "quiet" the time from capture to delivery and the number of packets
- *       whose sequence number is not above that of the one before. "workers" opens the sources of so many,
- *       reads them in turn, and counts what came by each, and what came by another than fanout_worker() says.
+ *   capture INTERFACE FILTER PACKETS [incoming] [snaplen=N] [buffer=N] [held] [step] [refilter=FILTER]
+ *           [quiet] [age] [mode=auto|ring|packet|alternate] [ring=BYTES] [budget=N]
+ *           [workers=N [seed=N] [byport]]
+ *       Prints "ready", then a line for each packet, then the counters. It ends when its standard input
+ *       has ended, PACKETS were captured or dropped, and nothing that the filter let in is unread. A line
+ *       that comes in is answered by the counters; the first one by "reading", where "held" made it wait
+ *       for that line before it read anything. "step" polls once for each line, and not by itself as long
+ *       as lines may come. "refilter" replaces the filter when it begins to read; "quiet" prints no
+ *       packets. Of a payload byte that is not its sequence number mod 251, as "send" makes them, it says
+ *       "wrong". "age" adds to "quiet" the time from capture to delivery and the number of packets whose
+ *       sequence number is not above that of the one before. "workers" opens the sources of so many, reads
+ *       them in turn, and counts what came by each, and what came by another than fanout_worker() says.
  *   read FILE FILTER
  *       The same from a pcap file.
  *   send FROM PORT TO PORT LEN [gso=N] [ttl=N] [id=N] [tos=N] [seq=N] [nodf] [count=N] [batch=N]
- *        [interval=MS] [rate=N] [also=TO2] [file=FILE] [link]
+ *        [interval=MS] [rate=N] [step] [also=TO2] [file=FILE] [link]
  *       "count" segments of LEN bytes, flushed after each "batch", with a pause then, and at the end the
- *       counters. "rate": so many a second, evenly. Every second segment goes to TO2. "link": by the link
- *       layer.
+ *       counters. "step" waits for a line of standard input before each batch, and says "sent" after it.
+ *       "rate": so many a second, evenly. Every second segment goes to TO2. "link": by the link layer.
  *   route ADDRESS...
  *       What the routing says.
  *   interfaces
@@ -32,6 +35,7 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "base/hist.h"
 #include "base/util.h"
@@ -203,49 +207,83 @@ static enum capture_mode mode(char **argv)
 	return CAPTURE_AUTO;
 }
 
+/* What the test wants, by its standard input. */
+static struct {
+	bool ended, asked; /* asked: a line has come */
+} input;
+
+/* Wait for input at most @ms; -1: as long as it takes. */
+static void listen_to_test(int ms)
+{
+	struct pollfd p = { .fd = STDIN_FILENO, .events = POLLIN };
+	char line[64];
+
+	input.asked = false;
+	if (input.ended || poll(&p, 1, ms) <= 0)
+		return;
+	input.asked = read(STDIN_FILENO, line, sizeof(line)) > 0;
+	input.ended = !input.asked;
+}
+
+/* Whether all has come that was waited for, and is read. */
+static bool have_all(struct source *const *s, uint64_t wanted)
+{
+	struct source_counters sum = { 0 };
+
+	for (unsigned i = 0; i < spread.workers; i++) {
+		struct source_counters c;
+
+		source_counters(s[i], &c);
+		source_counters_add(&sum, &c);
+	}
+	return sum.packets + sum.kernel_drops >= wanted && !source_unread(&sum);
+}
+
 static int run_capture(char **argv)
 {
 	struct capture_options o = { .interface = argv[0], .filter = argv[1] };
-	uint64_t limit = strtoull(argv[2], NULL, 10), taken = 0, cpu;
-	uint64_t end = now_ns(CLOCK_MONOTONIC) + (uint64_t)(atof(argv[3]) * 1e9);
-	unsigned long stall = number(argv + 4, "stall", 0);
-	unsigned long budget = number(argv + 4, "budget", 256), pause = number(argv + 4, "pause", 0);
-	const char *refilter = option(argv + 4, "refilter");
-	bool quiet = option(argv + 4, "quiet");
+	const uint64_t wanted = strtoull(argv[2], NULL, 10);
+	unsigned long budget = number(argv + 3, "budget", 256);
+	const char *refilter = option(argv + 3, "refilter");
+	bool quiet = option(argv + 3, "quiet"), step = option(argv + 3, "step");
 	struct source *s[FANOUT_MAX_WORKERS];
 	struct pollfd p[FANOUT_MAX_WORKERS];
-	struct reading r = { option(argv + 4, "age") ? note_age : print_packet, &quiet };
+	struct reading r = { option(argv + 3, "age") ? note_age : print_packet, &quiet };
+	uint64_t cpu;
 
-	o.incoming_only = option(argv + 4, "incoming");
-	o.snaplen = (unsigned)number(argv + 4, "snaplen", 0);
-	o.buffer_bytes = number(argv + 4, "buffer", 0);
-	o.mode = mode(argv + 4);
-	o.ring_bytes = number(argv + 4, "ring", 0);
-	spread.workers = (unsigned)number(argv + 4, "workers", 1);
-	spread.seed = (uint32_t)number(argv + 4, "seed", 0);
-	spread.source_port_only = option(argv + 4, "byport");
+	o.incoming_only = option(argv + 3, "incoming");
+	o.snaplen = (unsigned)number(argv + 3, "snaplen", 0);
+	o.buffer_bytes = number(argv + 3, "buffer", 0);
+	o.mode = mode(argv + 3);
+	o.ring_bytes = number(argv + 3, "ring", 0);
+	spread.workers = (unsigned)number(argv + 3, "workers", 1);
+	spread.seed = (uint32_t)number(argv + 3, "seed", 0);
+	spread.source_port_only = option(argv + 3, "byport");
 	if (capture_open_workers(&o, &spread, s, err, sizeof(err)) < 0)
 		return failed();
 	printf("ready\n");
 	fflush(stdout);
-	if (stall)
-		poll(NULL, 0, (int)stall);
+	if (option(argv + 3, "held"))
+		listen_to_test(-1);
 	for (unsigned i = 0; i < spread.workers; i++) {
 		p[i] = (struct pollfd){ .fd = s[i]->fd, .events = POLLIN };
 		if (refilter && capture_set_filter(s[i], refilter, err, sizeof(err)) < 0)
 			return failed();
 	}
+	if (input.asked)
+		printf("reading\n");
+	fflush(stdout);
 	hist_reset(&ages);
 	cpu = now_ns(CLOCK_PROCESS_CPUTIME_ID);
-	while ((!limit || taken < limit) && now_ns(CLOCK_MONOTONIC) < end) {
-		poll(p, spread.workers, 50);
+	while (!input.ended || !have_all(s, wanted)) {
+		listen_to_test(step ? -1 : 0);
+		if (!step || input.ended)
+			poll(p, spread.workers, 50);
 		for (reader = 0; reader < spread.workers; reader++)
-			taken += source_poll(s[reader],
-					     (unsigned)(limit ? MIN(limit - taken, budget) : budget),
-					     note_worker, &r);
+			source_poll(s[reader], (unsigned)budget, note_worker, &r);
+		for (unsigned i = 0; input.asked && i < spread.workers; i++)
+			print_source(s[i], 0);
 		fflush(stdout);
-		if (pause)
-			poll(NULL, 0, (int)pause);
 	}
 	cpu = now_ns(CLOCK_PROCESS_CPUTIME_ID) - cpu;
 	if (spread.workers > 1)
@@ -299,6 +337,7 @@ static int run_send(char **argv)
 	unsigned long count = number(argv + 5, "count", 1), batch = number(argv + 5, "batch", 64);
 	unsigned long interval = number(argv + 5, "interval", 0);
 	unsigned long rate = number(argv + 5, "rate", 0);
+	bool step = option(argv + 5, "step");
 	uint64_t start;
 	struct tx_segment t = { .flags = TCPF_ACK | TCPF_PSH, .ack = 7, .window = 115 };
 	struct addr to[2];
@@ -337,10 +376,16 @@ static int run_send(char **argv)
 	for (unsigned long i = 0; i < count; i++) {
 		if (rate)
 			wait_until(s, start + i * NS_PER_SEC / rate);
+		if (step && i % batch == 0)
+			listen_to_test(-1);
 		t.tuple.dst.addr = to[i % 2];
 		sink_send(s, &t);
 		if (i % batch == batch - 1)
 			flush(s, interval);
+		if (step && i % batch == batch - 1) {
+			printf("sent\n");
+			fflush(stdout);
+		}
 		t.seq += t.len;
 		t.ip_id = (uint16_t)(t.ip_id + 1);
 	}
@@ -392,7 +437,7 @@ int main(int argc, char **argv)
 {
 	const char *command = argc > 1 ? argv[1] : "";
 
-	if (!strcmp(command, "capture") && argc >= 6)
+	if (!strcmp(command, "capture") && argc >= 5)
 		return run_capture(argv + 2);
 	if (!strcmp(command, "read") && argc == 4)
 		return run_read(argv + 2);
