@@ -66,6 +66,7 @@
 #define REVIVE_AT_ONCE 128            /* backed-off sessions that one sign of life helps */
 #define REVIVE_APART (20 * NS_PER_US) /* between their repairs */
 #define ADVANCE_AT_ONCE 128           /* timers that one engine_advance() serves */
+#define ONLINE_MOST 8                 /* service addresses of one target */
 #define SWEEP_ASKS 8                  /* questions in one portion of a sweep */
 
 /* A piece of the client's stream as captured, up to 64 KB. What is read of it begins at piece.seq. */
@@ -161,9 +162,9 @@ struct target {
 	struct engine_proofs proofs;
 	unsigned unproved; /* sessions opened by a SYN that wait for their proof */
 	unsigned refusals; /* in a row */
-	/* the online endpoint that was last found to have a socket; valid with: */
-	struct endpoint online_there;
-	bool online_known;
+	/* the online endpoints that were found to have sockets, the newest in place of the oldest */
+	struct endpoint online[ONLINE_MOST];
+	unsigned n_online, online_next;
 	bool client_first;          /* on the last connection the client's data came before the target's */
 	struct session *backed_off; /* sessions whose RTO is backed off beyond RTO_CAP_ALIVE */
 	bool reviving;              /* it was silent, and not all of these have been helped yet */

@@ -27,16 +27,24 @@
 
 static const uint64_t round_after[ROUNDS] = { SWEEP_FIRST, SWEEP_SECOND, SWEEP_THIRD };
 
+static bool has_sockets(const struct target *t, const struct endpoint *online)
+{
+	for (unsigned i = 0; i < t->n_online; i++)
+		if (endpoint_eq(&t->online[i], online))
+			return true;
+	return false;
+}
+
 /* The word of @a as far as it is to be believed; and what it tells of the online endpoint of @s. */
 enum online_word unseen_believed(struct engine *e, const struct session *s, const struct online_answer *a)
 {
 	struct target *t = session_target(e, s);
 
-	if (a->word == ONLINE_THERE) {
-		t->online_there = s->key.online;
-		t->online_known = true;
+	if (a->word == ONLINE_THERE && !has_sockets(t, &s->key.online)) {
+		t->online[t->online_next++ % ONLINE_MOST] = s->key.online;
+		t->n_online = MIN(t->n_online + 1, ONLINE_MOST);
 	}
-	if (a->word == ONLINE_GONE && !(t->online_known && endpoint_eq(&t->online_there, &s->key.online)))
+	if (a->word == ONLINE_GONE && !has_sockets(t, &s->key.online))
 		return ONLINE_UNKNOWN;
 	return a->word;
 }

@@ -76,18 +76,22 @@ static void aborted(int signal)
 	_exit(3);
 }
 
-/* client, client2, client/target2, client3/copy2: all counted from 1 */
+/* client, client2, client/online2, client/target2, client3/copy2: all counted from 1 */
 bool script_key(struct script *s, const char *name, struct flow_key *k)
 {
-	unsigned client = 1, target = 1, copy = 1;
+	unsigned client = 1, online = 1, target = 1, copy = 1;
 	const char *p = name;
 	char *end;
 
 	if (strncmp(p, "client", 6))
-		return script_fail(s, "%s: a name is client[N][/targetN][/copyN]", name);
+		return script_fail(s, "%s: a name is client[N][/onlineN][/targetN][/copyN]", name);
 	p += 6;
 	if (*p && *p != '/') {
 		client = (unsigned)strtoul(p, &end, 10);
+		p = end;
+	}
+	if (!strncmp(p, "/online", 7)) {
+		online = (unsigned)strtoul(p + 7, &end, 10);
 		p = end;
 	}
 	if (!strncmp(p, "/target", 7)) {
@@ -98,14 +102,15 @@ bool script_key(struct script *s, const char *name, struct flow_key *k)
 		copy = (unsigned)strtoul(p + 5, &end, 10);
 		p = end;
 	}
-	if (*p || !client || !target || target > HARNESS_TARGETS || !copy)
-		return script_fail(s, "%s: a name is client[N][/targetN][/copyN]", name);
+	if (*p || !client || !online || online > 200 || !target || target > HARNESS_TARGETS || !copy)
+		return script_fail(s, "%s: a name is client[N][/onlineN][/targetN][/copyN]", name);
 	memset(k, 0, sizeof(*k));
 	if (s->ipv6) {
 		assert(addr_parse(&k->client.addr, "fd00::1") && addr_parse(&k->online.addr, "fd00::2"));
+		k->online.addr.b[15] = (uint8_t)(1 + online);
 	} else {
 		k->client.addr = addr_from_v4((const uint8_t[]){ 10, 0, 0, 1 });
-		k->online.addr = addr_from_v4((const uint8_t[]){ 10, 0, 0, 2 });
+		k->online.addr = addr_from_v4((const uint8_t[]){ 10, 0, 0, (uint8_t)(1 + online) });
 	}
 	k->client.port = (uint16_t)(40000 + client - 1);
 	k->online.port = 6379;
