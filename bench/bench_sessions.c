@@ -222,6 +222,7 @@ static void world_open(struct world *w, unsigned n)
 		.hold = 3 * NS_PER_SEC,
 		.session_buffer = 1u << 20,
 		.max_half_open = 65536,
+		.max_observed = 65536,
 		.max_sessions = 4000000,
 		.max_memory = (size_t)1 << 30,
 		.key = key,

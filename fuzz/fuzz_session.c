@@ -458,6 +458,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		.hold = how & 1 ? 3 * NS_PER_SEC : (how >> 5) * 20 * NS_PER_MS,
 		.session_buffer = how & 2 ? 1 << 20 : 8000,
 		.max_half_open = how & 4 ? 100 : 1,
+		.max_observed = how & 4 ? 100 : 1,
 		.max_sessions = how & 8 ? 100 : 4,
 		.max_memory = how & 16 ? 8 << 20 : 400000,
 		.no_join = (how & 0xe0) == 0xe0,

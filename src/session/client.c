@@ -401,6 +401,7 @@ void client_segment(struct engine *e, struct session *s, const struct segment *g
 void engine_captured(struct engine *e, const struct flow_key *k, const struct segment *g, uint64_t now)
 {
 	struct session *s;
+	bool full;
 
 	e->trim_at = MIN(e->trim_at, now + TRIM_PERIOD);
 	session_shed(e, now);
@@ -423,10 +424,13 @@ void engine_captured(struct engine *e, const struct flow_key *k, const struct se
 	if (!s) {
 		if (!g->captured)
 			return; /* nothing to replicate yet, and nothing to remember */
-		s = e->observed < e->cfg.max_half_open ? session_new(e, k, now) : NULL;
+		full = e->observed >= e->cfg.max_observed;
+		s = full ? NULL : session_new(e, k, now);
 		if (!s) {
-			session_declined(e, k, DECLINE_MEMORY, now);
-			client_unjoined(e, g, DECLINE_MEMORY);
+			enum decline why = full ? DECLINE_OBSERVED : DECLINE_MEMORY;
+
+			session_declined(e, k, why, now);
+			client_unjoined(e, g, why);
 			return;
 		}
 	}

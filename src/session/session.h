@@ -145,6 +145,7 @@ enum session_event {
 	X(HALF_OPEN, half_open, "too many half-open sessions")                                               \
 	X(SOURCE, source, "no free source address and port")                                                 \
 	X(MEMORY, memory, "out of memory, or too many sessions")                                             \
+	X(OBSERVED, observed, "too many connections are observed, older than tcpcopy or given up")           \
 	X(REFUSING, refusing, "the target refuses connections, and is tried only from time to time")         \
 	X(NOT_THERE, not_there, "the online server has no such connection")                                  \
 	X(UNPROVED, unproved, "the online server cannot be shown to have the connection (see --unproved)")   \
@@ -217,6 +218,7 @@ struct engine_config {
 	uint64_t hold;           /* ns since capture, after which a turn no longer waits; 0: never wait */
 	uint64_t session_buffer; /* the most bytes of memory that one session may hold */
 	unsigned max_half_open;  /* the most sessions whose client has not completed its handshake */
+	unsigned max_observed;   /* the most connections that are observed and not joined yet */
 	unsigned max_sessions;   /* the most sessions, observed connections included; 0: no limit */
 	size_t max_memory;       /* bytes that all sessions and their data may hold; 0: no limit */
 	uint32_t server_window;  /* bytes: the online server's largest possible receive window; 0: any */

@@ -16,6 +16,7 @@
 #include "tcpcopy/pipeline.h"
 
 #define MAX_HALF_OPEN 65536
+#define MAX_OBSERVED 65536
 #define MAX_SESSIONS 4000000
 #define DEFAULT_MTU 1500
 
@@ -75,6 +76,7 @@ int pipeline_open(struct pipeline *p, const struct config *c, const struct fanou
 		.session_buffer = c->session_buffer,
 		.max_memory = c->memory / c->run.workers,
 		.max_half_open = MAX_HALF_OPEN / c->run.workers,
+		.max_observed = MAX_OBSERVED / c->run.workers,
 		.max_sessions = MAX_SESSIONS / c->run.workers,
 		.prove = true,
 		.unproved = c->unproved,

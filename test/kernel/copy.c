@@ -151,9 +151,9 @@ static void settle(struct copy *c)
 
 struct copy *copy_new(copy_ask_fn ask, void *arg)
 {
-	struct engine_config config = { .session_buffer = 16u << 20,
-					.max_half_open = 100,
-					.max_sessions = 100 };
+	struct engine_config config = {
+		.session_buffer = 16u << 20, .max_half_open = 100, .max_observed = 100, .max_sessions = 100
+	};
 	struct endpoint target = { .addr = addr_from_v4((const uint8_t[]){ 10, 0, 1, 1 }), .port = 7000 };
 	struct copy *c = calloc(1, sizeof(*c));
 

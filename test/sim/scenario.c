@@ -202,6 +202,7 @@ static void make_copy(struct world *w, uint32_t odd)
 		.hold = 3 * NS_PER_SEC,
 		.session_buffer = 64 << 20,
 		.max_half_open = 1000,
+		.max_observed = 1000,
 		.max_sessions = 10000,
 		.key = { rng(w), rng(w) },
 	};
@@ -212,7 +213,7 @@ static void make_copy(struct world *w, uint32_t odd)
 	if (rng_chance(w, odd / 12))
 		k->cfg.max_memory = rng_range(w, 1 << 17, 4 << 20);
 	if (rng_chance(w, odd / 12))
-		k->cfg.max_half_open = (unsigned)rng_range(w, 1, 3);
+		k->cfg.max_half_open = k->cfg.max_observed = (unsigned)rng_range(w, 1, 3);
 	k->cfg.no_join = rng_chance(w, odd / 12);
 	k->channel_delay = rng_range(w, 1000, 2 * NS_PER_MS);
 	k->hold_early = 200 * NS_PER_MS;

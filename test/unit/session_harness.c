@@ -164,6 +164,7 @@ void harness_init(struct harness *h)
 		.hold = 3 * NS_PER_SEC,
 		.session_buffer = 16u << 20,
 		.max_half_open = 100,
+		.max_observed = 100,
 		.max_sessions = 1000,
 	};
 	for (uint8_t i = 0; i < HARNESS_TARGETS; i++) {

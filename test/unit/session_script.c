@@ -176,6 +176,8 @@ static bool do_config(struct script *s, char *text)
 		c->max_memory = n;
 	else if (!strcmp(key, "max-half-open"))
 		c->max_half_open = (unsigned)n;
+	else if (!strcmp(key, "max-observed"))
+		c->max_observed = (unsigned)n;
 	else if (!strcmp(key, "max-sessions"))
 		c->max_sessions = (unsigned)n;
 	else if (!strcmp(key, "mtu"))

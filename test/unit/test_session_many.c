@@ -144,6 +144,7 @@ static void world_open_with(struct world *w, const struct engine_ops *o)
 	const struct engine_config c = {
 		.session_buffer = 1 << 20,
 		.max_half_open = 10000,
+		.max_observed = 10000,
 		.max_sessions = 10000,
 		.key = { 1, 2 },
 	};
