@@ -22,8 +22,9 @@
  * Under AddressSanitizer every byte that nobody may use is poisoned, so that overruns and late uses
  * show up as they would with malloc.
  *
- * The limit counts slabs, empty ones too: it is about memory that the machine gave us. Before a
- * request is refused, the empty slabs of other classes are given up.
+ * The limit counts what was touched of the slabs, of empty ones too: it is about memory that the machine gave
+ * us. A slab of a large class is a megabyte, and a small limit must not be used up by slabs of which one block
+ * is in use. Before a request is refused, the empty slabs of other classes are given up.
  */
 #include "base/pool.h"
 
@@ -61,6 +62,8 @@ struct size_class {
 struct pool {
 	struct size_class class[CLASSES];
 	size_t limit, held, used;
+	size_t touched; /* of what is held: headers, and blocks that were ever handed out */
+	size_t idle;    /* of what is touched: in empty slabs */
 };
 
 _Static_assert(POOL_MIN == 1u << MIN_SHIFT && POOL_MAX == 1u << MAX_SHIFT, "classes");
@@ -97,6 +100,12 @@ static inline unsigned slab_places(unsigned class)
 	return (unsigned)(slab_size(class) / block_size(class));
 }
 
+/* The pages of @s that were written: the header, blocks, and the rest at the end, which no block has. */
+static inline size_t slab_touched(unsigned class, const struct slab *s)
+{
+	return slab_size(class) - (size_t)(slab_places(class) - s->carved) * block_size(class);
+}
+
 static void slab_link(struct size_class *c, struct slab *s)
 {
 	s->next = c->partial;
@@ -120,13 +129,15 @@ static void slab_release(struct pool *p, unsigned class, struct slab *s)
 	if (s->all_next)
 		s->all_next->all_pprev = s->all_pprev;
 	unpoison(s, slab_size(class));
+	p->touched -= slab_touched(class, s);
 	munmap(s, slab_size(class));
 	p->held -= slab_size(class);
 }
 
 /* The slab that became empty last: its pages are the likeliest to be in a cache. */
-static struct slab *empty_pop(struct size_class *c)
+static struct slab *empty_pop(struct pool *p, unsigned class)
 {
+	struct size_class *c = &p->class[class];
 	struct slab *s = c->empty;
 
 	if (!s)
@@ -134,23 +145,32 @@ static struct slab *empty_pop(struct size_class *c)
 	c->empty = s->next;
 	c->n_empty--;
 	c->spare = MIN(c->spare, c->n_empty);
+	p->idle -= slab_touched(class, s);
 	return s;
+}
+
+static bool fits(const struct pool *p, size_t touched, size_t size)
+{
+	return !p->limit || (size <= p->limit && touched <= p->limit - size);
 }
 
 /* Gives up empty slabs until @size more bytes fit under the limit. */
 static bool make_room(struct pool *p, size_t size)
 {
-	if (!p->limit)
-		return true;
-	if (size > p->limit)
-		return false;
-	for (unsigned i = 0; i < CLASSES; i++) {
-		struct slab *s;
+	struct slab *s;
 
-		while (p->held > p->limit - size && (s = empty_pop(&p->class[i])))
+	if (!fits(p, p->touched - p->idle, size))
+		return false;
+	for (unsigned i = 0; i < CLASSES; i++)
+		while (!fits(p, p->touched, size) && (s = empty_pop(p, i)))
 			slab_release(p, i, s);
-	}
-	return p->held <= p->limit - size;
+	return true;
+}
+
+/* What the first block of a fresh slab touches. */
+static size_t slab_cost(unsigned class)
+{
+	return slab_size(class) - (size_t)(slab_places(class) - 2) * block_size(class);
 }
 
 static char *map_bytes(size_t size)
@@ -190,8 +210,6 @@ static struct slab *slab_new(struct pool *p, unsigned class)
 	size_t size = slab_size(class);
 	struct slab *s;
 
-	if (!make_room(p, size))
-		return NULL;
 	s = (struct slab *)(void *)map_aligned(size);
 	if (!s)
 		return NULL;
@@ -203,6 +221,7 @@ static struct slab *slab_new(struct pool *p, unsigned class)
 	p->class[class].all = s;
 	poison((char *)s + block_size(class), size - block_size(class));
 	p->held += size;
+	p->touched += slab_touched(class, s);
 	return s;
 }
 
@@ -238,13 +257,15 @@ void *pool_get(struct pool *p, size_t size)
 	c = &p->class[class];
 	s = c->partial;
 	if (!s) {
-		s = empty_pop(c);
+		s = empty_pop(p, class);
 		if (!s)
-			s = slab_new(p, class);
+			s = make_room(p, slab_cost(class)) ? slab_new(p, class) : NULL;
 		if (!s)
 			return NULL;
 		slab_link(c, s);
 	}
+	if (!s->free && !make_room(p, block_size(class)))
+		return NULL;
 	if (s->free) {
 		block = s->free;
 		unpoison(block, sizeof(void *));
@@ -252,6 +273,7 @@ void *pool_get(struct pool *p, size_t size)
 		poison(block, sizeof(void *));
 	} else {
 		block = (char *)s + block_size(class) * s->carved++;
+		p->touched += block_size(class);
 	}
 	if (++s->used == slab_places(class) - 1)
 		slab_unlink(s);
@@ -283,6 +305,7 @@ void pool_put(struct pool *p, void *block, size_t size)
 	s->next = c->empty;
 	c->empty = s;
 	c->n_empty++;
+	p->idle += slab_touched(class, s);
 }
 
 bool pool_trim(struct pool *p)
@@ -295,7 +318,7 @@ bool pool_trim(struct pool *p)
 		struct slab *s;
 		unsigned n = c->n_empty > 1 ? MIN(c->spare, c->n_empty - 1) : 0;
 
-		for (; n > 0 && given < TRIM_BYTES && (s = empty_pop(c)); n--) {
+		for (; n > 0 && given < TRIM_BYTES && (s = empty_pop(p, i)); n--) {
 			slab_release(p, i, s);
 			given += slab_size(i);
 		}
@@ -303,6 +326,30 @@ bool pool_trim(struct pool *p)
 		more = more || c->n_empty > 1;
 	}
 	return more;
+}
+
+bool pool_has_room(const struct pool *p, size_t size)
+{
+	unsigned class = class_of(size);
+	const struct size_class *c = &p->class[class];
+
+	if (size > POOL_MAX)
+		return false;
+	if (c->partial ? c->partial->free != NULL : c->empty != NULL)
+		return true;
+	return fits(p, p->touched - p->idle, c->partial ? block_size(class) : slab_cost(class));
+}
+
+size_t pool_spare(const struct pool *p)
+{
+	const size_t busy = p->touched - p->idle;
+
+	return !p->limit ? SIZE_MAX : p->limit - MIN(busy, p->limit);
+}
+
+size_t pool_bytes_touched(const struct pool *p)
+{
+	return p->touched;
 }
 
 size_t pool_class_size(size_t size)

@@ -15,7 +15,10 @@
 
 struct pool;
 
-/* A new pool, which may hold at most @limit bytes of slabs; 0 means no limit. NULL if out of memory. */
+/*
+ * A new pool, which may touch at most @limit bytes of memory, what is lost between blocks of different sizes
+ * included; 0 means no limit. NULL if out of memory.
+ */
 struct pool *pool_new(size_t limit);
 
 /* Free the pool and all of its memory, including blocks that are still handed out. @p may be NULL. */
@@ -36,13 +39,22 @@ void pool_put(struct pool *p, void *block, size_t size);
  */
 bool pool_trim(struct pool *p);
 
+/* Would pool_get(@size) stay within the limit now? */
+bool pool_has_room(const struct pool *p, size_t size);
+
+/* The bytes that can be touched before the limit is reached; SIZE_MAX without a limit. */
+size_t pool_spare(const struct pool *p);
+
+/* The bytes of memory that were touched, which the limit is about. */
+size_t pool_bytes_touched(const struct pool *p);
+
 /* The bytes that a block of @size bytes really occupies: those of its size class. */
 size_t pool_class_size(size_t size);
 
 /* The bytes in blocks that are handed out, counted by their size classes. */
 size_t pool_bytes_used(const struct pool *p);
 
-/* The bytes of all slabs that the pool has from the kernel, used or not. */
+/* The bytes of all slabs that the pool has from the kernel, used or not, touched or not. */
 size_t pool_bytes_held(const struct pool *p);
 
 #endif

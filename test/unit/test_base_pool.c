@@ -103,29 +103,58 @@ static void limit(void **state)
 		pool_put(p, blocks[i], 200);
 	pool_free(p);
 
-	p = pool_new(1000); /* less than any slab */
+	p = pool_new(100); /* less than a header and a block */
+	assert_false(pool_has_room(p, 10));
 	assert_null(pool_get(p, 10));
 	pool_free(p);
+}
+
+/* Takes blocks of @size until there is no room, which is announced; returns how many. They go with the pool. */
+static unsigned fill(struct pool *p, size_t size)
+{
+	unsigned n = 0;
+
+	for (;; n++) {
+		bool room = pool_has_room(p, size);
+
+		assert_int_equal(room, pool_get(p, size) != NULL);
+		if (!room)
+			return n;
+	}
 }
 
 /* Empty slabs of other classes do not stand in the way of a request. */
 static void empty_ones_yield(void **state)
 {
-	struct pool *p = pool_new(1024 * 1024); /* one slab of the greatest class, or 16 of the small ones */
-	void *block;
+	struct pool *p = pool_new(1024 * 1024);
+	void *blocks[4 * 1023];
 
 	(void)state;
-	for (size_t size = 64; size <= 4096; size *= 2)
-		pool_put(p, pool_get(p, size), size);
-	assert_int_equal(pool_bytes_held(p), 7 * 64 * 1024);
-	block = pool_get(p, POOL_MAX);
-	assert_non_null(block);
+	for (size_t i = 0; i < ARRAY_SIZE(blocks); i++)
+		blocks[i] = pool_get(p, 64);
+	for (size_t i = 0; i < ARRAY_SIZE(blocks); i++)
+		pool_put(p, blocks[i], 64);
+	assert_int_equal(pool_bytes_touched(p), 256 * 1024);
+	assert_int_equal(pool_spare(p), 1024 * 1024);
+	assert_int_equal(fill(p, POOL_MAX), 7); /* and a header */
 	assert_int_equal(pool_bytes_held(p), 1024 * 1024);
-	assert_null(pool_get(p, 64)); /* in use now, so it does not yield */
-	pool_put(p, block, POOL_MAX);
-	block = pool_get(p, 64);
-	assert_non_null(block);
-	pool_put(p, block, 64);
+	assert_int_equal(fill(p, 64), 0); /* in use now, so it does not yield */
+	pool_free(p);
+}
+
+/* A slab takes of the limit what was touched of it. */
+static void slabs_are_not_counted_whole(void **state)
+{
+	struct pool *p = pool_new(1024 * 1024);
+
+	(void)state;
+	for (size_t size = 16 * 1024; size <= POOL_MAX; size *= 2)
+		assert_non_null(pool_get(p, size));
+	assert_true(pool_bytes_held(p) > 1024 * 1024);
+	assert_true(pool_bytes_touched(p) <= 1024 * 1024);
+	fill(p, 100);
+	assert_true(pool_bytes_touched(p) <= 1024 * 1024);
+	assert_true(pool_bytes_touched(p) >= 1024 * 1024 - 128);
 	pool_free(p);
 }
 
@@ -202,7 +231,8 @@ static void random_use(void **state)
 			}
 		}
 		assert_int_equal(pool_bytes_used(p), used);
-		assert_true(pool_bytes_held(p) >= used && pool_bytes_held(p) <= 16 * 1024 * 1024);
+		assert_true(pool_bytes_touched(p) >= used && pool_bytes_touched(p) <= 16 * 1024 * 1024);
+		assert_true(pool_bytes_touched(p) <= pool_bytes_held(p));
 	}
 	pool_free(p); /* with blocks still out: they go with it */
 }
@@ -210,9 +240,13 @@ static void random_use(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(classes),     cmocka_unit_test(reuse),
-		cmocka_unit_test(limit),       cmocka_unit_test(empty_ones_yield),
-		cmocka_unit_test(falls_again), cmocka_unit_test(random_use),
+		cmocka_unit_test(classes),
+		cmocka_unit_test(reuse),
+		cmocka_unit_test(limit),
+		cmocka_unit_test(empty_ones_yield),
+		cmocka_unit_test(slabs_are_not_counted_whole),
+		cmocka_unit_test(falls_again),
+		cmocka_unit_test(random_use),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
