@@ -22,9 +22,9 @@
  * Under AddressSanitizer every byte that nobody may use is poisoned, so that overruns and late uses
  * show up as they would with malloc.
  *
- * The limit counts what was touched of the slabs, of empty ones too: it is about memory that the machine gave
- * us. A slab of a large class is a megabyte, and a small limit must not be used up by slabs of which one block
- * is in use. Before a request is refused, the empty slabs of other classes are given up.
+ * The limit counts what was touched of the slabs, of empty ones too: it is about memory that the machine
+ * gave us. A slab of a large class is a megabyte, and a small limit must not be used up by slabs of which
+ * one block is in use. Before a request is refused, the empty slabs of other classes are given up.
  */
 #include "base/pool.h"
 

@@ -4,11 +4,12 @@
  *     whole ── large: a tree by the amount at which a part got its place
  *          └── small: a ring, oldest first
  *
- * To keep parts in the order of their amounts would cost a search at each change, and amounts change with each
- * packet. So a part's place is renewed only when it has grown by an eighth since it got it, and when it is found to
- * have shrunk at the moment the largest is asked for. What a part holds is thus never more than nine eighths of its
- * key; and one at the end of the tree that holds at least its key is the largest, give or take an eighth. Each
- * renewal in share_largest() was paid for by a share_set() that made the part smaller.
+ * To keep parts in the order of their amounts would cost a search at each change, and amounts change with
+ * each packet. So a part's place is renewed only when it has grown by an eighth since it got it, and when
+ * it is found to have shrunk at the moment the largest is asked for. What a part holds is thus never more
+ * than nine eighths of its key; and one at the end of the tree that holds at least its key is the largest,
+ * give or take an eighth. Each renewal in share_largest() was paid for by a share_set() that made the part
+ * smaller.
  *
  * Most parts hold next to nothing most of the time. They stand in a ring, in which nobody is searched for.
  */
@@ -24,12 +25,16 @@ static struct share *share_of(struct tree_node *n)
 	return n ? CONTAINER_OF(n, struct share, node) : NULL;
 }
 
-/* No two are equal, or the tree could not find them. */
+/*
+ * No two are equal, or the tree could not find them. Equal keys are told apart by a number that every run
+ * of a test gives them, and not by their priorities as they are, which would turn the tree into a list.
+ */
 static bool before(struct tree_node *a, struct tree_node *b)
 {
 	const uint32_t x = share_of(a)->key, y = share_of(b)->key;
+	const uint32_t i = a->priority * 2654435761u, j = b->priority * 2654435761u;
 
-	return x != y ? x < y : (uintptr_t)a < (uintptr_t)b;
+	return x != y ? x < y : i != j ? i < j : (uintptr_t)a < (uintptr_t)b;
 }
 
 /* In the ring `left` is the one before, `right` the one behind. */

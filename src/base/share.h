@@ -6,12 +6,14 @@
 #include "base/tree.h"
 
 /*
- * Who holds most of something that is short? A whole has parts, each of which holds an amount; a part may be a
- * whole of smaller parts, and so on. share_largest() finds the part that holds most. Whoever takes from that one
- * only, at each level, takes from nobody who holds less than an equal share: that is max-min fairness.
+ * Who holds most of something that is short? A whole has parts, each of which holds an amount; a part may
+ * be a whole of smaller parts, and so on. share_largest() finds the part that holds most. Whoever takes
+ * from that one only, at each level, takes from nobody who holds less than an equal share: that is max-min
+ * fairness.
  *
- * Shares are embedded in what they belong to; nothing is allocated. An amount changes in constant time, and in
- * logarithmic time once for each eighth that it grows. Amounts are in any unit, and their sum must be below 2^32.
+ * Shares are embedded in what they belong to; nothing is allocated. An amount changes in constant time, and
+ * in logarithmic time once for each eighth that it grows. Amounts are in any unit, and their sum must be
+ * below 2^32.
  */
 struct share_whole;
 
@@ -44,8 +46,8 @@ void share_set(struct share *s, uint32_t amount);
 void share_leave(struct share *s);
 
 /*
- * The part of @w that holds most; NULL if it has none. No other part holds more than nine eighths of its amount,
- * or than SHARE_SMALL if it holds less than that.
+ * The part of @w that holds most; NULL if it has none. No other part holds more than nine eighths of its
+ * amount, or than SHARE_SMALL if it holds less than that.
  */
 struct share *share_largest(struct share_whole *w);
 

@@ -147,6 +147,7 @@ void engine_check(const struct engine *e)
 	}
 	for (unsigned t = 0; t < e->n_targets; t++)
 		check_target(e, t);
+	memory_check(e);
 	for (int o = 0; o < OUTCOME_COUNT; o++) {
 		ended += n->ended[o];
 		lost += n->lost_by_outcome[o];

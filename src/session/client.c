@@ -404,7 +404,7 @@ void engine_captured(struct engine *e, const struct flow_key *k, const struct se
 	bool full;
 
 	e->trim_at = MIN(e->trim_at, now + TRIM_PERIOD);
-	session_shed(e, now);
+	memory_make_room(e, g->captured, now);
 	s = flow_table_find(e->flows, k);
 	e->n.captured_segments++;
 	e->n.captured_data += g->len != 0;

@@ -43,12 +43,20 @@ void refuse_segment(struct engine *e, const struct segment *g, enum refusal why)
 	e->n.refused_bytes += g->captured;
 }
 
+/* @more bytes are put aside, or fewer. */
+static void aside(struct session *s, int64_t more)
+{
+	s->aside = (uint32_t)(s->aside + more);
+	memory_changed(s);
+}
+
 static void doubt_free(struct engine *e, struct session *s, struct doubt **at)
 {
 	struct doubt *d = *at;
 
 	*at = d->next;
 	s->n_doubts--;
+	aside(s, -(int64_t)d->cost);
 	e->doubt_bytes -= d->g.captured;
 	pool_put(e->pool, d, d->cost);
 	if (!s->doubts)
@@ -75,6 +83,7 @@ void doubt_put(struct engine *e, struct session *s, const struct segment *g, enu
 		last = &(*last)->next;
 	*last = d;
 	s->n_doubts++;
+	aside(s, d->cost);
 	e->doubt_bytes += g->captured;
 	e->n.doubtful++;
 	doubt_check(e, s, now);
@@ -91,6 +100,7 @@ void doubt_pass(struct engine *e, struct session *s, uint64_t now)
 
 	s->doubts = NULL;
 	s->n_doubts = 0;
+	aside(s, -(int64_t)s->aside);
 	timer_off(s, TIMER_DOUBT);
 	question_withdraw(e, s, ASKER_DOUBT);
 	while ((d = list)) {
@@ -300,6 +310,7 @@ static void of_older(struct engine *e, struct session *s, uint64_t now)
 
 	s->doubts = NULL;
 	s->n_doubts = 0;
+	aside(s, -(int64_t)s->aside);
 	timer_off(s, TIMER_DOUBT);
 	session_end(e, s, OUTCOME_HALF_OPEN, now);
 	o = flow_table_find(e->flows, &s->key) == s ? session_observe_again(e, s, true, now) : NULL;
@@ -358,6 +369,7 @@ static void settle(struct engine *e, struct session *s, const struct online_answ
 		/* out of the list first: what it lets through may end the session, which drops the list */
 		*at = d->next;
 		s->n_doubts--;
+		aside(s, -(int64_t)d->cost);
 		e->doubt_bytes -= d->g.captured;
 		e->n.doubtful_taken += decision == TAKE;
 		if (unproved && decision == TAKE)
@@ -451,6 +463,7 @@ bool doubt_syn_answered(struct engine *e, struct session *s, uint32_t ack, uint6
 		return false;
 	*at = d->next;
 	s->n_doubts--;
+	aside(s, -(int64_t)d->cost);
 	e->doubt_bytes -= d->g.captured;
 	e->n.doubtful_taken++;
 	client_taken(e, s, &d->g, now);

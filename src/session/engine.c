@@ -72,11 +72,13 @@ struct engine *engine_new(const struct engine_config *c, const struct engine_ops
 	if (e->store) {
 		e->sessions = slots_new(e->store, sizeof(struct session));
 		e->flows = flow_table_new(&c->key, e->store);
+		e->accounts = table_new(e->store);
 	}
 	if (c->prove)
 		e->early = calloc(EARLY_REPLIES, sizeof(*e->early));
 	hist_reset(&e->n.capture_to_emit);
-	if (!e->pool || !e->sessions || !e->wheel || !e->flows) {
+	share_whole_init(&e->all, 0);
+	if (!e->pool || !e->sessions || !e->wheel || !e->flows || !e->accounts) {
 		engine_free(e);
 		return NULL;
 	}
@@ -89,7 +91,7 @@ void engine_free(struct engine *e)
 
 	if (!e)
 		return;
-	if (e->pool && e->sessions && e->wheel && e->flows) {
+	if (e->pool && e->sessions && e->wheel && e->flows && e->accounts) {
 		for (uint32_t i = 0; (s = slots_from(e->sessions, &i)); i++) {
 			hole_close(e, s);
 			doubt_drop(e, s);
@@ -100,8 +102,11 @@ void engine_free(struct engine *e)
 		engine_flushed(e);
 	}
 	free(e->early);
+	for (unsigned i = 0; i < e->n_targets; i++)
+		memory_free_rule(e, &e->target[i]);
 	free(e->target);
 	flow_table_free(e->flows);
+	table_free(e->accounts);
 	slots_free(e->sessions);
 	wheel_free(e->wheel);
 	pool_free(e->pool);
@@ -120,6 +125,8 @@ int engine_add_target(struct engine *e, const struct endpoint *at, uint32_t mtu)
 		return -1;
 	e->target = t;
 	t[e->n_targets] = (struct target){ .at = *at, .mtu = mtu };
+	if (!memory_add_rule(e, &t[e->n_targets]))
+		return -1;
 	return (int)e->n_targets++;
 }
 

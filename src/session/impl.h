@@ -16,6 +16,7 @@
  * target has closed, loss.c finds and repairs losses, life.c
  * owns the life of sessions: the one mutator of events, end and free.
  */
+#include "base/share.h"
 #include "base/slots.h"
 #include "base/util.h"
 #include "base/wheel.h"
@@ -58,7 +59,6 @@
 #define JOIN_WSCALE 7
 #define JOIN_WINDOW 512 /* raw: 64 KB at scale 7 */
 #define MAX_SACKED 8
-#define SHED_LOOK 64                   /* sessions compared for each one that is shed */
 #define EVICT_LOOK 64                  /* sessions looked at when half-open ones have to make room */
 #define TRIM_PERIOD (1000 * NS_PER_MS) /* memory that was not needed for so long is given back */
 #define BELIEVE_WITHIN (1u << 30)
@@ -154,6 +154,8 @@ struct question {
 	enum asker by;
 };
 
+struct rule_memory;
+
 struct target {
 	struct endpoint at;
 	uint32_t mtu;
@@ -168,6 +170,7 @@ struct target {
 	bool client_first;          /* on the last connection the client's data came before the target's */
 	struct session *backed_off; /* sessions whose RTO is backed off beyond RTO_CAP_ALIVE */
 	bool reviving;              /* it was silent, and not all of these have been helped yet */
+	struct rule_memory *memory;
 };
 
 struct session {
@@ -197,6 +200,8 @@ struct session {
 	struct doubt *doubts; /* segments put aside until it is known whether the server took them */
 	struct judge judge;
 	uint32_t held;      /* bytes of pool blocks in the queues */
+	uint32_t aside;     /* and in doubts */
+	struct share share; /* of its account, in KiB; see memory.c */
 	uint32_t not_taken; /* captured bytes that found no room; the session ends in the same step */
 	uint32_t turn_ack;  /* the client's ack when the newest turn opened */
 	/* answer bytes that the client had read before it reset, or went on behind the cut */
@@ -308,7 +313,9 @@ struct engine {
 	uint64_t announce_since; /* ns, when the first of the channels came up that have not heard of all */
 	struct piece *limbo;     /* given up, but perhaps emitted and not flushed yet */
 	size_t limbo_bytes;
-	uint64_t trim_at; /* ns, when the pool may give memory back; UINT64_MAX: it has none to give */
+	uint64_t trim_at;       /* ns, when the pool may give memory back; UINT64_MAX: it has none to give */
+	struct share_whole all; /* what sessions hold, by rule; see memory.c */
+	struct table *accounts;
 	uint32_t shed_hand, evict_hand;
 	struct question question[QUESTIONS_MOST];
 	uint64_t question_number; /* the last one's id */
@@ -346,7 +353,6 @@ bool session_again(struct engine *e, struct session *s, enum session_outcome o, 
 struct session *session_observe_again(struct engine *e, struct session *s, bool at_once, uint64_t now);
 void session_announce(struct engine *e, uint64_t now);
 void session_free(struct engine *e, struct session *s);
-void session_shed(struct engine *e, uint64_t now); /* end someone if memory is short */
 struct session *session_by_id(const struct engine *e, uint64_t id);
 static inline bool session_observing(const struct session *s)
 {
@@ -371,6 +377,34 @@ static inline bool session_has_hole(const struct session *s)
 static inline struct target *session_target(const struct engine *e, const struct session *s)
 {
 	return &e->target[s->key.target];
+}
+
+/* memory.c */
+#define SHARE_SLACK 2u /* KiB, by which less may be held than was counted */
+bool memory_add_rule(struct engine *e, struct target *t); /* false: no memory */
+void memory_free_rule(struct engine *e, struct target *t);
+/* @s is new, and not proved; proved; has its outcome, or goes without one. */
+void memory_session_new(struct engine *e, struct session *s);
+void memory_session_proved(struct engine *e, struct session *s);
+void memory_session_over(struct engine *e, struct session *s);
+/* May there be one more session of @k? */
+bool memory_admits(struct engine *e, const struct flow_key *k);
+bool memory_above_limit(const struct engine *e);
+/* Before a captured segment: shed until there is room for it. Sessions may go. */
+void memory_make_room(struct engine *e, uint32_t payload, uint64_t now);
+void memory_check(const struct engine *e);
+void memory_recount(struct session *s);
+static inline size_t session_bytes(const struct session *s)
+{
+	return sizeof(*s) + s->held + s->aside;
+}
+/* What @s holds has changed. */
+static inline void memory_changed(struct session *s)
+{
+	const size_t counted = (size_t)s->share.amount * 1024, bytes = session_bytes(s);
+
+	if (s->share.of && (bytes > counted || bytes + (size_t)SHARE_SLACK * 1024 < counted))
+		memory_recount(s);
 }
 
 /* queue.c */

@@ -39,12 +39,6 @@ struct session *session_by_id(const struct engine *e, uint64_t id)
 	return s && s->id == id ? s : NULL;
 }
 
-/* Bytes in use, without what is free as soon as the batch is flushed. */
-static size_t memory_used(const struct engine *e)
-{
-	return engine_memory(e) - e->limbo_bytes;
-}
-
 enum session_state session_state(uint32_t ev)
 {
 	bool client = ev & (EV_CLIENT_FIN | EV_CLIENT_RST);
@@ -82,7 +76,7 @@ struct session *session_new(struct engine *e, const struct flow_key *k, uint64_t
 
 	if (e->cfg.max_sessions && e->live + e->observed >= e->cfg.max_sessions)
 		return NULL;
-	if (e->cfg.max_memory && engine_memory(e) > e->cfg.max_memory)
+	if (memory_above_limit(e))
 		return NULL;
 	s = slots_take(e->sessions, &i);
 	if (!s)
@@ -92,6 +86,7 @@ struct session *session_new(struct engine *e, const struct flow_key *k, uint64_t
 	s->id = (uint64_t)e->generation++ << 32 | i;
 	flow_table_put(e->flows, s);
 	count(e, s, +1);
+	memory_session_new(e, s);
 	timer_set(e, s, TIMER_LIFE, now + OBSERVE_LIFE);
 	return s;
 }
@@ -120,6 +115,10 @@ void session_event(struct engine *e, struct session *s, enum session_event ev)
 	count(e, s, +1);
 	if (ev & (EV_ESTABLISHED | EV_ENDED))
 		syn_options_free(e, s);
+	if (ev == EV_PROVED)
+		memory_session_proved(e, s);
+	else if (ev == EV_ENDED)
+		memory_session_over(e, s);
 }
 
 /*
@@ -182,33 +181,9 @@ void session_free(struct engine *e, struct session *s)
 	if (s->succ)
 		s->succ->pred = s->pred;
 	count(e, s, -1);
+	memory_session_over(e, s);
 	syn_options_free(e, s);
 	slots_give(e->sessions, (uint32_t)s->id);
-}
-
-/*
- * Above the limit the one that holds most among the next few ends: its target is the slowest, and its end
- * frees most.
- */
-void session_shed(struct engine *e, uint64_t now)
-{
-	struct session *most = NULL;
-
-	if (!e->cfg.max_memory || memory_used(e) <= e->cfg.max_memory)
-		return;
-	for (int looked = 0; looked < SHED_LOOK; looked++) {
-		struct session *s = slots_from(e->sessions, &e->shed_hand);
-
-		if (!s) {
-			e->shed_hand = 0;
-			continue;
-		}
-		e->shed_hand++;
-		if (s->held && (!most || s->held > most->held))
-			most = s;
-	}
-	if (most)
-		session_end(e, most, OUTCOME_NO_MEMORY, now);
 }
 
 void session_declined(struct engine *e, const struct flow_key *k, enum decline why, uint64_t now)
@@ -226,7 +201,7 @@ static enum decline not_now(struct engine *e, struct session *s, bool half_open,
 		return DECLINE_CHANNEL;
 	if (half_open && e->half_open >= e->cfg.max_half_open && !half_open_evict(e, now))
 		return DECLINE_HALF_OPEN;
-	if (e->cfg.max_memory && memory_used(e) > e->cfg.max_memory / 8 * 7)
+	if (!memory_admits(e, &s->key))
 		return DECLINE_MEMORY;
 	if (t->refusals >= REFUSALS_FEW && now < t->ask_after)
 		return DECLINE_REFUSING;

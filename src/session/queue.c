@@ -24,6 +24,7 @@ uint32_t qseg_cost(const struct qseg *q)
 static void qseg_free(struct engine *e, struct session *s, struct qseg *q)
 {
 	s->held -= qseg_cost(q);
+	memory_changed(s);
 	if (s->sent == q)
 		s->sent = NULL;
 	if (s->rec && s->rec->again == q)
@@ -102,6 +103,7 @@ static enum queue_result put_piece(struct engine *e, struct session *s, const st
 	if (!q)
 		return QUEUE_NO_MEMORY;
 	s->held += (uint32_t)cost;
+	memory_changed(s);
 	e->n.queued_bytes += len;
 	e->live_bytes += len;
 	result = stream_put(&s->stream, &q->piece, &back, &trimmed);

@@ -288,6 +288,8 @@ struct engine_ops {
 	 * its SYN is sent in the same step. It is a look-up in a table of the same worker.
 	 */
 	bool (*source_take)(void *arg, const struct flow_key *key, struct endpoint *source);
+	/* Send now what was emitted: memory is short, and its payload is not needed any more. May be NULL. */
+	void (*flush)(void *arg);
 	/* The session no longer needs @source. May be NULL. */
 	void (*source_give)(void *arg, const struct flow_key *key, const struct endpoint *source);
 	/*

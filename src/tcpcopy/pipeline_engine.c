@@ -19,6 +19,13 @@ static void op_emit(void *arg, const struct tx_segment *t)
 	sink_send(p->sink, t);
 }
 
+static void op_flush(void *arg)
+{
+	struct pipeline *p = arg;
+
+	sink_flush(p->sink);
+}
+
 static void op_watch(void *arg, uint64_t id, const struct tuple *response)
 {
 	struct pipeline *p = arg;
@@ -65,6 +72,7 @@ static void op_online_ask(void *arg, uint64_t question, const struct flow_key *k
 
 const struct engine_ops pipeline_ops = {
 	.emit = op_emit,
+	.flush = op_flush,
 	.watch = op_watch,
 	.announce = op_announce,
 	.unwatch = op_unwatch,

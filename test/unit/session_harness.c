@@ -57,6 +57,19 @@ static void op_emit(void *arg, const struct tx_segment *t)
 	h->last = &m->next;
 }
 
+static void op_flush(void *arg)
+{
+	struct harness *h = arg;
+	struct harness_emission *b;
+
+	while ((b = h->batch)) {
+		/* free()d memory is found by the sanitizer, reused memory here */
+		assert(!b->t.len || !memcmp(b->payload, b->t.payload, b->t.len));
+		h->batch = b->next;
+		harness_emission_free(b);
+	}
+}
+
 static void op_watch(void *arg, uint64_t id, const struct tuple *response)
 {
 	struct harness *h = arg;
@@ -148,6 +161,7 @@ static void op_ended(void *arg, const struct session *s, enum session_outcome o)
 
 static const struct engine_ops ops = {
 	.emit = op_emit,
+	.flush = op_flush,
 	.watch = op_watch,
 	.announce = op_announce,
 	.unwatch = op_unwatch,
@@ -204,16 +218,9 @@ static void answer_at_once(struct harness *h)
 
 static void settle(struct harness *h)
 {
-	struct harness_emission *b;
-
 	engine_check(h->engine);
 	answer_at_once(h);
-	while ((b = h->batch)) {
-		/* free()d memory is found by the sanitizer, reused memory here */
-		assert(!b->t.len || !memcmp(b->payload, b->t.payload, b->t.len));
-		h->batch = b->next;
-		harness_emission_free(b);
-	}
+	op_flush(h);
 	engine_flushed(h->engine);
 	engine_check(h->engine);
 }

@@ -109,7 +109,10 @@ static void limit(void **state)
 	pool_free(p);
 }
 
-/* Takes blocks of @size until there is no room, which is announced; returns how many. They go with the pool. */
+/*
+ * Takes blocks of @size until there is no room, which is announced. Returns how many; they go with the
+ * pool.
+ */
 static unsigned fill(struct pool *p, size_t size)
 {
 	unsigned n = 0;
