@@ -277,12 +277,15 @@ static void client_rst(struct engine *e, struct session *s, const struct segment
 /* Fields of any segment of a known connection. */
 static void take_header(struct engine *e, struct session *s, const struct segment *g, uint64_t now)
 {
+	const bool begins = !(s->events & (EV_CLIENT_ACKED | EV_JOINED));
+
 	s->captured_last = g->time;
-	if (!(s->events & (EV_CLIENT_ACKED | EV_JOINED))) {
+	if (begins) {
 		session_event(e, s, EV_CLIENT_ACKED);
 		timer_set(e, s, TIMER_LIFE, g->time + IDLE_LIFE);
-		unseen_learn(e, s, now);
 	}
+	if (now >= e->ask_at && (begins || (g->captured && seq_gt(g->ack, s->client_ack))))
+		unseen_learn(e, s, now);
 	if (!(g->flags & TCPF_ACK))
 		return;
 	if (!s->has_turn_ack) {
@@ -315,6 +318,8 @@ void client_taken(struct engine *e, struct session *s, const struct segment *g, 
 		session_step(e, s, now);
 		return;
 	}
+	if (s->found_gone)
+		unseen_goes_on(e, s, g);
 	judge_taken(s, g);
 	take_header(e, s, g, now);
 	if (g->captured || g->flags & TCPF_FIN) {

@@ -346,7 +346,7 @@ static void settle(struct engine *e, struct session *s, const struct online_answ
 	bool two;
 
 	if (a)
-		said.word = unseen_believed(e, s, a);
+		said.word = unseen_believed(e, s, a, asked);
 
 	/* which of them is the client's, the socket cannot tell */
 	two = session_observing(s) && proof_by_state(&said) && of_two_streams(s);

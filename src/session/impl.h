@@ -164,8 +164,11 @@ struct target {
 	struct engine_proofs proofs;
 	unsigned unproved; /* sessions opened by a SYN that wait for their proof */
 	unsigned refusals; /* in a row */
-	/* the online endpoints that were found to have sockets, the newest in place of the oldest */
-	struct endpoint online[ONLINE_MOST];
+	/* what is known of online endpoints, the newest in place of the oldest */
+	struct online_endpoint {
+		struct endpoint at;
+		bool elsewhere; /* it has connections that have no socket on this host; else it has sockets */
+	} online[ONLINE_MOST];
 	unsigned n_online, online_next;
 	bool client_first;          /* on the last connection the client's data came before the target's */
 	struct session *backed_off; /* sessions whose RTO is backed off beyond RTO_CAP_ALIVE */
@@ -212,6 +215,7 @@ struct session {
 	uint64_t rst_at;
 	uint64_t captured_last; /* ns, newest segment of the client */
 	uint64_t proved_at;     /* ns, capture of the segment that was the proof; valid with EV_PROVED */
+	uint64_t gone_at;       /* ns, when its socket was found gone; valid with found_gone */
 	uint64_t hole_since;    /* ns; 0: no hole */
 	/*
 	 * ns, when the online server was found to have what is missing, or, with no hole, no socket of it;
@@ -267,7 +271,7 @@ struct session {
 	bool ts_ok : 1, ws_ok : 1, sack_ok : 1; /* negotiated with the target */
 	bool ack_now : 1, psh_seen : 1, tlp_armed : 1, tlp_out : 1, syn_resent : 1, syn_timed_out : 1,
 		has_turn_ack : 1, watched : 1, has_source : 1, has_server_irs : 1, waits_for_proof : 1,
-		joinable : 1, syn_data_taken : 1, unasked : 1;
+		joinable : 1, syn_data_taken : 1, found_gone : 1, unasked : 1;
 	struct syn_options *syn; /* of the replicated SYN, until it is answered */
 };
 
@@ -470,8 +474,11 @@ static inline bool question_is_open(const struct session *s, enum asker by)
 bool question_received(const struct session *s, const struct online_answer *a, uint32_t *rcv_nxt);
 
 /* unseen.c */
+/* @g of @s, whose socket was found gone, is taken: does its client go on all the same? */
+void unseen_goes_on(struct engine *e, struct session *s, const struct segment *g);
 /* The word of @a as far as it is to be believed; and what it tells of the online endpoint of @s. */
-enum online_word unseen_believed(struct engine *e, const struct session *s, const struct online_answer *a);
+enum online_word unseen_believed(struct engine *e, struct session *s, const struct online_answer *a,
+				 uint64_t asked);
 void unseen_learn(struct engine *e, struct session *s, uint64_t now);
 void unseen_sweep(struct engine *e, uint64_t now);
 void unseen_timeout(struct engine *e, struct session *s, uint64_t now);

@@ -9,7 +9,9 @@
  *
  * That there is none means an end only where there would be one: not on a host that passes its connections
  * on, to a container for example. So it is believed of an online endpoint that was found to have another
- * connection's socket; one question a second, of a connection that has just begun, is asked for that.
+ * connection's socket; one question a second, of a connection that begins or goes on, is asked for that. A
+ * host may pass on some connections only, those from outside, and have a proxy for the others. So an endpoint
+ * is not believed any more when a client goes on whose socket was found gone.
  *
  * The end may still be on its way through the capture buffer. So the question is asked again a little
  * later, when all has been processed that was captured before the first one, and what came of the session
@@ -24,29 +26,55 @@
 #define SWEEP_PAUSE (1 * NS_PER_MS) /* between two portions */
 #define SWEEP_LOOKS 256
 #define ASK_EVERY (1 * NS_PER_SEC)
+#define GOES_ON (10 * NS_PER_MS) /* what was on its way when the socket was found gone has come by then */
 
 static const uint64_t round_after[ROUNDS] = { SWEEP_FIRST, SWEEP_SECOND, SWEEP_THIRD };
 
-static bool has_sockets(const struct target *t, const struct endpoint *online)
+static struct online_endpoint *known(struct target *t, const struct endpoint *online)
 {
 	for (unsigned i = 0; i < t->n_online; i++)
-		if (endpoint_eq(&t->online[i], online))
-			return true;
-	return false;
+		if (endpoint_eq(&t->online[i].at, online))
+			return &t->online[i];
+	return NULL;
 }
 
-/* The word of @a as far as it is to be believed; and what it tells of the online endpoint of @s. */
-enum online_word unseen_believed(struct engine *e, const struct session *s, const struct online_answer *a)
+static struct online_endpoint *remember(struct target *t, const struct endpoint *online)
+{
+	struct online_endpoint *o = known(t, online);
+
+	if (o)
+		return o;
+	o = &t->online[t->online_next++ % ONLINE_MOST];
+	t->n_online = MIN(t->n_online + 1, ONLINE_MOST);
+	*o = (struct online_endpoint){ .at = *online };
+	return o;
+}
+
+/*
+ * The word of @a, asked for at @asked, as far as it is to be believed; and what it tells of the online
+ * endpoint of @s.
+ */
+enum online_word unseen_believed(struct engine *e, struct session *s, const struct online_answer *a,
+				 uint64_t asked)
 {
 	struct target *t = session_target(e, s);
+	const struct online_endpoint *o;
 
-	if (a->word == ONLINE_THERE && !has_sockets(t, &s->key.online)) {
-		t->online[t->online_next++ % ONLINE_MOST] = s->key.online;
-		t->n_online = MIN(t->n_online + 1, ONLINE_MOST);
-	}
-	if (a->word == ONLINE_GONE && !has_sockets(t, &s->key.online))
-		return ONLINE_UNKNOWN;
-	return a->word;
+	if (a->word == ONLINE_THERE)
+		remember(t, &s->key.online);
+	if (a->word != ONLINE_GONE)
+		return a->word;
+	s->found_gone = true;
+	s->gone_at = asked;
+	o = known(t, &s->key.online);
+	return o && !o->elsewhere ? ONLINE_GONE : ONLINE_UNKNOWN;
+}
+
+void unseen_goes_on(struct engine *e, struct session *s, const struct segment *g)
+{
+	/* it has read something since, and somebody must have sent that */
+	if (g->time >= s->gone_at + GOES_ON && seq_gt(g->ack, s->client_ack))
+		remember(session_target(e, s), &s->key.online)->elsewhere = true;
 }
 
 void engine_capture_lost(struct engine *e, uint64_t now)
@@ -60,11 +88,9 @@ void engine_capture_lost(struct engine *e, uint64_t now)
 		e->sweep_at = MIN(e->sweep_at, now + SWEEP_FIRST);
 }
 
-/* The client of @s has completed its handshake: is its socket one that can be asked about? */
+/* The client of @s sends: is its socket one that can be asked about? */
 void unseen_learn(struct engine *e, struct session *s, uint64_t now)
 {
-	if (now < e->ask_at)
-		return;
 	e->ask_at = now + ASK_EVERY;
 	question_ask(e, s, ASKER_UNSEEN, now);
 }
@@ -122,10 +148,9 @@ static bool nothing_came(const struct session *s, uint64_t since)
 void unseen_answered(struct engine *e, struct session *s, const struct online_answer *a, uint64_t asked,
 		     uint64_t now)
 {
-	bool gone = unseen_believed(e, s, a) == ONLINE_GONE;
+	bool gone = unseen_believed(e, s, a, asked) == ONLINE_GONE;
 	uint64_t since = s->hole_proof;
 
-	(void)asked;
 	if (s->hole_since)
 		return; /* a hole has opened meanwhile, and decides */
 	if (since) {
