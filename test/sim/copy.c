@@ -13,8 +13,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/wheel.h"
 #include "packet/build.h"
 
+#define MOST_WAKES 2000 /* in ten ticks */
 #define FLUSH_AT (7 * ARRAY_SIZE(w->copy.out) / 8)
 
 static void leave(struct world *w);
@@ -106,8 +108,10 @@ static void order_arrives(struct world *w, void *arg, uint64_t epoch)
 			   : k->watched[i].id == o->watched.id)
 			break;
 	if (epoch != k->channel_epoch) {
-		i = 0;
-	} else if (o->add) {
+		free(o); /* it was on its way when the channel was cut */
+		return;
+	}
+	if (o->add) {
 		if (i == ARRAY_SIZE(k->watched))
 			abort();
 		k->watched[i] = o->watched;
@@ -241,6 +245,12 @@ static void engine_time(struct world *w, void *arg, uint64_t n)
 	if (w->copy.timer_at != n)
 		return;
 	w->copy.timer_at = 0;
+	if (w->now > w->copy.wakes_since + 10 * WHEEL_TICK_NS) {
+		w->copy.wakes_since = w->now;
+		w->copy.wakes = 0;
+	}
+	if (++w->copy.wakes > MOST_WAKES)
+		fail(w, "the engine was woken %u times in ten ticks", w->copy.wakes);
 	w->copy.advancing = true;
 	engine_advance(w->copy.e, w->now);
 	w->copy.advancing = false;
@@ -284,13 +294,19 @@ static void leave(struct world *w)
 void copy_captured(struct world *w, struct conn *c, struct segment *g)
 {
 	struct flow_key key = { .client = g->tuple.src, .online = g->tuple.dst };
+	uint64_t doubtful = engine_counters(w->copy.e)->doubtful;
 
 	referee_told(w, c, g);
+	w->copy.telling = c->n_told ? c : NULL;
 	w->copy.last_input = w->now;
 	for (unsigned i = 0; i < w->copy.n_targets; i++) {
 		key.target = (uint16_t)i;
 		engine_captured(w->copy.e, &key, g, w->now);
 		engine_captured_all(w->copy.e, g->time);
+		if (c->n_told)
+			referee_taken(w, c, i);
+		if (engine_counters(w->copy.e)->doubtful != doubtful)
+			referee_doubt(w, c);
 		if (w->trace) {
 			struct session *s = engine_find(w->copy.e, &key);
 			char line[400];
@@ -300,6 +316,7 @@ void copy_captured(struct world *w, struct conn *c, struct segment *g)
 				      session_format(line, sizeof(line), s));
 		}
 	}
+	w->copy.telling = NULL;
 	leave(w);
 }
 

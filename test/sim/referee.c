@@ -19,7 +19,7 @@
 
 #include "packet/options.h"
 
-#define ACK_DELAY (40 * NS_PER_MS)
+#define JOINED_MSS(r) ((uint16_t)(v4(r) ? 1460 : 1440))
 
 /* --- sessions -------------------------------------------------------------------------------- */
 
@@ -71,6 +71,7 @@ void referee_watched(struct world *w, uint64_t id, const struct tuple *response)
 	if (r->conn && r->id == id)
 		return;
 	sender_free(&r->s);
+	turns_free(&r->t);
 	*r = (struct replica){
 		.used = true,
 		.source = r->source,
@@ -93,18 +94,43 @@ static bool v4(const struct replica *r)
 static void tell(struct replica *r, const struct told *t)
 {
 	uint32_t end = t->seq + t->len + (t->flags & TCPF_FIN && t->whole);
+	bool fresh = end != t->seq && t->seq == r->told_nxt;
 
-	if (!r->orderly || t->flags & (TCPF_SYN | TCPF_RST))
+	if (!r->orderly || t->flags & TCPF_RST)
 		return;
+	if (t->flags & TCPF_SYN) {
+		r->told_nxt = end; /* Fast Open */
+		return;
+	}
 	if (!t->whole || seq_gt(t->seq, r->told_nxt) ||
-	    (seq_lt(t->seq, r->told_nxt) && seq_gt(end, r->told_nxt)))
+	    (seq_lt(t->seq, r->told_nxt) && seq_gt(end, r->told_nxt))) {
 		r->orderly = r->s.exact = false;
-	else if (t->seq == r->told_nxt)
+		return;
+	}
+	if (seq_lt(end, r->told_nxt)) {
+		r->a.stepped = true;
+		return;
+	}
+	if (t->flags & TCPF_ACK && (!r->t.has_turn_ack || seq_ge(t->ack, r->t.client_ack)))
+		r->client_window = t->window;
+	if (fresh)
 		r->told_nxt = end;
+	turns_told(r, t, fresh);
+}
+
+static uint64_t begun(const struct world *w)
+{
+	const struct engine_counters *n = engine_counters(w->copy.e);
+
+	return n->sessions_opened + n->sessions_joined;
 }
 
 void referee_told(struct world *w, struct conn *c, const struct segment *g)
 {
+	w->copy.n_begun = begun(w);
+	for (struct conn *d = c->reused_by; d; d = d->reused_by)
+		if (d->n_told)
+			return; /* what comes late is taken for the newer one's */
 	if (c->n_told == c->told_size) {
 		c->told_size = c->told_size ? 2 * c->told_size : 64;
 		c->told = realloc(c->told, c->told_size * sizeof(*c->told));
@@ -116,18 +142,39 @@ void referee_told(struct world *w, struct conn *c, const struct segment *g)
 		.seq = g->seq + !!(g->flags & TCPF_SYN),
 		.len = g->captured,
 		.ack = g->ack,
-		.tsval = g->opt.tsval,
-		.has_ts = g->opt.has_ts,
+		.opt = g->opt,
 		.window = g->window,
 		.ip_id = g->ip_id,
 		.gso_size = g->gso_size,
 		.urgent = g->urgent,
 		.flags = g->flags,
+		.ttl = g->ttl,
+		.tos = g->tos,
+		.df = g->df,
+		.flow_label = g->flow_label,
 		.whole = g->captured == g->len,
 	};
 	for (struct replica *r = w->copy.replica; r->used; r++)
 		if (r->conn == c && !r->over)
 			tell(r, &c->told[c->n_told - 1]);
+}
+
+/* The newest that was told of @c has begun a session with @target, if there is one more now. */
+void referee_taken(struct world *w, struct conn *c, unsigned target)
+{
+	if (begun(w) != w->copy.n_begun)
+		c->told[c->n_told - 1].begins[target] = true;
+	w->copy.n_begun = begun(w);
+}
+
+/* The engine is in doubt about what it was told of @c: what it makes of that is not known here. */
+void referee_doubt(struct world *w, const struct conn *c)
+{
+	if (c->n_told)
+		c->told[c->n_told - 1].doubtful = true;
+	for (struct replica *r = w->copy.replica; r->used; r++)
+		if (r->conn == c)
+			r->orderly = r->s.exact = false;
 }
 
 /* --- the SYN ---------------------------------------------------------------------------------- */
@@ -144,28 +191,42 @@ static struct conn *conn_of(struct world *w, const struct endpoint *client, uint
 }
 
 /*
- * Where in what the engine was told session @r begins: with a SYN that no session has begun with, or it was
- * joined at the newest data behind its own SYN.
+ * Where in what the engine was told session @r begins: with what began one when it was told; else with a
+ * SYN that was in doubt then. A session that goes on with what another left begins with a turn of that.
  */
-static unsigned beginning(struct replica *r)
+static unsigned beginning(struct world *w, struct replica *r)
 {
 	struct conn *c = r->conn;
 
-	for (unsigned i = c->n_told; i-- > c->begun[r->target];)
-		if (c->told[i].flags & TCPF_SYN && c->told[i].seq == r->iss + 1) {
-			c->begun[r->target] = i + 1;
+	uint64_t continued = engine_counters(w->copy.e)->sessions_continued;
+
+	if (w->copy.n_continued != continued) {
+		w->copy.n_continued = continued;
+		r->continued = r->joined = true;
+		for (unsigned i = c->n_told; i-- > 0;)
+			if (c->told[i].len && c->told[i].seq == r->iss + 1)
+				return i;
+		fail(w, "port %u: a session goes on at %u, where no segment begins", r->source.port,
+		     r->iss + 1 - c->c.iss);
+	}
+	if (w->copy.telling == c)
+		referee_taken(w, c, r->target);
+	for (unsigned i = c->n_told; i-- > 0;)
+		if (c->told[i].seq == r->iss + 1 && c->told[i].begins[r->target]) {
+			r->joined = !(c->told[i].flags & TCPF_SYN);
 			return i;
 		}
-	r->joined = true;
-	for (unsigned i = c->n_told; i-- > 0;)
-		if (c->told[i].len && c->told[i].seq == r->iss + 1)
+	for (unsigned i = 0; i < c->n_told; i++)
+		if (c->told[i].seq == r->iss + 1 && c->told[i].flags & TCPF_SYN)
 			return i;
-	return c->n_told;
+	fail(w, "port %u: a SYN was sent for a session that nothing began", r->source.port);
 }
 
 static void syn_sent(struct world *w, struct replica *r, const struct tx_segment *t)
 {
 	bool again = r->conn != NULL;
+	struct told g;
+	unsigned i;
 
 	if (again && t->seq != r->iss)
 		fail(w, "port %u: the SYN was sent again with another number", r->source.port);
@@ -177,16 +238,26 @@ static void syn_sent(struct world *w, struct replica *r, const struct tx_segment
 	sender_syn(w, r, again);
 	if (again)
 		return;
-	r->told_nxt = r->iss + 1;
-	r->orderly = true;
-	for (unsigned i = beginning(r); i < r->conn->n_told; i++)
+	r->told_nxt = r->t.end = r->iss + 1;
+	r->t.start = r->iss;
+	i = beginning(w, r);
+	r->orderly = !r->continued;
+	r->s.exact = r->s.exact && r->orderly;
+	g = r->syn = r->conn->told[i];
+	r->ip_id = (uint16_t)(g.ip_id - (r->joined ? 2 : 1));
+	r->client_window = (uint16_t)(r->joined ? g.window : g.window >> g.opt.wscale);
+	r->t.turn_ack = r->t.client_ack = r->t.first_ack = g.ack;
+	r->t.has_turn_ack = r->joined;
+	for (; i < r->conn->n_told; i++) {
 		tell(r, &r->conn->told[i]);
+		if (r->conn->told[i].doubtful)
+			r->orderly = r->s.exact = false;
+	}
 }
 
 /* --- what it sends ---------------------------------------------------------------------------- */
 
-/* The captured segment that [@seq, @seq + @len) is of; NULL: none has all of it. */
-static const struct told *told_of(struct replica *r, uint32_t seq, uint32_t len, bool fin)
+const struct told *told_of(struct replica *r, uint32_t seq, uint32_t len, bool fin)
 {
 	const struct conn *c = r->conn;
 
@@ -203,8 +274,8 @@ static const struct told *told_of(struct replica *r, uint32_t seq, uint32_t len,
 	return NULL;
 }
 
-static void referee_timestamps(struct world *w, struct replica *r, const struct tx_segment *t,
-			       const struct tcp_options *o)
+static void judge_timestamps(struct world *w, struct replica *r, const struct tx_segment *t,
+			     const struct tcp_options *o)
 {
 	if (!o->has_ts)
 		return;
@@ -215,6 +286,9 @@ static void referee_timestamps(struct world *w, struct replica *r, const struct 
 	if (w->client_p.ts && w->online_p.ts && seq_gt(o->tsval, stack_clock(w, &w->client_p)))
 		fail(w, "port %u: TSval %u is more than the client's clock shows, %u", t->tuple.src.port,
 		     o->tsval, stack_clock(w, &w->client_p));
+	if (r->orderly && r->established && w->now <= r->heard_at + TS_AGE && o->tsecr != r->ts_recent)
+		fail(w, "port %u: TSecr %u, the target's highest is %u", t->tuple.src.port, o->tsecr,
+		     r->ts_recent);
 	if (t->flags & TCPF_ACK && !w->copy.target[r->target].lwip && w->now <= r->heard_at + TS_AGE &&
 	    seq_gt(o->tsecr, stack_clock(w, &w->copy.target[r->target].p)))
 		fail(w, "port %u: TSecr %u is more than the target's clock shows, %u", t->tuple.src.port,
@@ -224,12 +298,76 @@ static void referee_timestamps(struct world *w, struct replica *r, const struct 
 	r->ts_at = w->now;
 }
 
+uint16_t shown_window(const struct world *w, const struct replica *r, uint16_t raw)
+{
+	if (r->joined)
+		return raw && r->ws_ok ? MAX(raw, 512) : raw ? 65535 : 0;
+	if (r->syn.opt.has_wscale && !r->ws_ok)
+		return (uint16_t)MIN(65535u, (uint32_t)raw << r->syn.opt.wscale);
+	(void)w;
+	return raw;
+}
+
+uint32_t window_bytes(const struct world *w, const struct replica *r, uint16_t shown)
+{
+	(void)w;
+	return (uint32_t)shown << (!r->ws_ok ? 0 : r->joined ? 7 : r->syn.opt.wscale);
+}
+
+/* What the client's own segments said, those of this session say too. */
+static void judge_header(struct world *w, struct replica *r, const struct tx_segment *t, uint16_t id,
+			 uint16_t raw)
+{
+	const struct told *g = &r->syn;
+	uint16_t window = t->flags & TCPF_SYN ? raw : shown_window(w, r, raw);
+
+	if (t->ttl != g->ttl || t->tos != (g->tos & 0xfc) || t->df != g->df || t->flow_label != g->flow_label)
+		fail(w, "port %u: TTL %u TOS %02x DF %d label %x, the client's has %u %02x %d %x",
+		     r->source.port, t->ttl, t->tos, t->df, t->flow_label, g->ttl, g->tos, g->df,
+		     g->flow_label);
+	if (r->orderly && t->ip_id != id)
+		fail(w, "port %u seq %u flags %02x: IP id %u, not %u", r->source.port, t->seq - r->iss,
+		     t->flags, t->ip_id, id);
+	if (r->orderly && t->flags & (TCPF_ACK | TCPF_SYN) && t->window != window)
+		fail(w, "port %u seq %u flags %02x: window %u, not %u", r->source.port, t->seq - r->iss,
+		     t->flags, t->window, window);
+	if (t->flags & (TCPF_ECE | TCPF_CWR) || (t->flags & TCPF_URG && !t->urgent))
+		fail(w, "port %u: flags %02x", r->source.port, t->flags);
+}
+
+static void judge_syn(struct world *w, struct replica *r, const struct tx_segment *t,
+		      const struct tcp_options *o)
+{
+	const struct tcp_options *c = &r->syn.opt;
+	struct tcp_options joined = { .mss = JOINED_MSS(r),
+				      .has_wscale = true,
+				      .wscale = 7,
+				      .has_ts = c->has_ts,
+				      .has_sack_permitted = true,
+				      .tsval = c->tsval };
+
+	if (r->continued) /* the client's own SYN or a joined one came before it */
+		joined = (struct tcp_options){ .mss = o->mss,
+					       .has_wscale = true,
+					       .wscale = 7,
+					       .has_sack_permitted = o->has_sack_permitted,
+					       .has_ts = o->has_ts,
+					       .tsval = o->tsval };
+	if (r->joined)
+		c = &joined;
+	if (o->mss != c->mss || o->has_wscale != c->has_wscale || o->wscale != c->wscale ||
+	    o->has_sack_permitted != c->has_sack_permitted || o->has_ts != c->has_ts || o->tsval != c->tsval)
+		fail(w, "port %u: the SYN has other options than the client's", r->source.port);
+	judge_header(w, r, t, (uint16_t)(r->ip_id + 1), r->joined ? 64240 : r->syn.window);
+}
+
 static void data_sent(struct world *w, struct replica *r, const struct tx_segment *t)
 {
-	bool fin = t->flags & TCPF_FIN;
-	uint32_t end = t->seq + t->len;
+	bool fin = t->flags & TCPF_FIN, again = seq_lt(t->seq, r->s.nxt);
+	uint32_t end = t->seq + t->len, off, seg;
 	const struct conn *c = r->conn;
 	const struct told *g = told_of(r, t->seq, t->len, fin);
+	uint16_t raw = r->client_window;
 
 	if (!r->has_edge || seq_gt(end, r->edge))
 		fail(w, "seq %u len %u was emitted beyond the target's window, which ends at %u",
@@ -241,6 +379,20 @@ static void data_sent(struct world *w, struct replica *r, const struct tx_segmen
 	if (!g)
 		fail(w, "port %u: no captured segment has all of seq %u len %u%s", r->source.port,
 		     t->seq - r->iss, t->len, fin ? " and FIN" : "");
+	seg = g->gso_size ? MIN(g->gso_size, r->mss) : r->mss;
+	off = t->seq - g->seq;
+	if (!again && window_bytes(w, r, shown_window(w, r, g->window)) >= 2u * r->rcv_mss)
+		raw = g->flags & TCPF_SYN ? (uint16_t)(g->window >> g->opt.wscale) : g->window;
+	judge_header(w, r, t, again ? (uint16_t)(r->ip_id + 1) : (uint16_t)(g->ip_id + off / seg), raw);
+	if (t->gso_size != (t->len > seg ? seg : 0))
+		fail(w, "port %u seq %u len %u: segments of %u bytes, not of %u", r->source.port,
+		     t->seq - r->iss, t->len, t->gso_size, seg);
+	if (r->orderly && !!(t->flags & TCPF_PSH) != (g->flags & TCPF_PSH && end == g->seq + g->len))
+		fail(w, "port %u seq %u len %u: PSH is wrong", r->source.port, t->seq - r->iss, t->len);
+	if (r->orderly && t->urgent != (g->flags & TCPF_URG && g->urgent > off ? g->urgent - off : 0))
+		fail(w, "port %u seq %u: the urgent pointer is %u", r->source.port, t->seq - r->iss,
+		     t->urgent);
+	turns_data(w, r, t->seq, t->len + fin);
 	sender_data(w, r, t->seq, t->len + fin,
 		    end != g->seq + g->len || (!fin && g->flags & TCPF_FIN && g->whole));
 }
@@ -248,6 +400,7 @@ static void data_sent(struct world *w, struct replica *r, const struct tx_segmen
 void referee_emitted(struct world *w, const struct tx_segment *t)
 {
 	struct replica *r = replica_of(w, &t->tuple.src, referee_target(w, &t->tuple.dst));
+	bool data = t->len || t->flags & TCPF_FIN;
 	struct tcp_options o;
 
 	if (t->options_len % 4 || !tcp_options_parse(&o, t->options, t->options_len))
@@ -258,15 +411,16 @@ void referee_emitted(struct world *w, const struct tx_segment *t)
 		syn_sent(w, r, t);
 	if (!r->conn)
 		fail(w, "port %u: something was sent before its SYN", r->source.port);
-	if (t->flags & TCPF_RST)
-		return;
-	referee_timestamps(w, r, t, &o);
-	if (t->flags & TCPF_ACK) {
-		r->acked = t->ack;
-		r->owes = r->owes && seq_lt(t->ack, r->owed);
-	}
-	if (t->len + !!(t->flags & TCPF_FIN) && !(t->flags & TCPF_SYN))
+	judge_timestamps(w, r, t, &o);
+	if (t->flags & TCPF_SYN)
+		judge_syn(w, r, t, &o);
+	else if (data)
 		data_sent(w, r, t);
+	else if (!r->over)
+		judge_header(w, r, t, (uint16_t)(r->ip_id + 1), t->flags & TCPF_RST ? 0 : r->client_window);
+	if (t->flags & TCPF_ACK && !(t->flags & TCPF_RST) && !r->over)
+		turns_ack(w, r, t);
+	r->ip_id = (uint16_t)(t->ip_id + (t->gso_size && t->len ? (t->len - 1) / t->gso_size : 0));
 }
 
 /* --- what the target answers ------------------------------------------------------------------- */
@@ -291,27 +445,26 @@ void referee_target_sent(struct world *w, unsigned target, const struct segment 
 	}
 }
 
-static const struct told *syn_of(const struct replica *r)
+static uint32_t net_mss(const struct world *w, const struct replica *r, uint16_t option)
 {
-	for (unsigned i = 0; i < r->conn->n_told; i++)
-		if (r->conn->told[i].flags & TCPF_SYN)
-			return &r->conn->told[i];
-	return NULL;
+	uint32_t mss = option ? option : v4(r) ? 536 : 1220;
+
+	return MAX(88u, MIN(mss, w->copy.mtu - (v4(r) ? 40 : 60))) - (r->ts_ok ? 12 : 0);
 }
 
 static void established(struct world *w, struct replica *r, const struct response *a)
 {
-	uint32_t fixed = v4(r) ? 40 : 60, theirs = a->opt.mss ? a->opt.mss : v4(r) ? 536 : 1220;
-	const struct told *syn = syn_of(r);
-
 	r->established = true;
-	r->rcv_nxt = a->seq + 1;
-	r->acked = a->seq;
-	r->ts_ok = a->opt.has_ts && (r->joined ? r->has_ts : syn->has_ts);
-	r->ws_ok = a->opt.has_wscale && (r->joined || w->client_p.wscale >= 0);
-	r->sack_ok = a->opt.has_sack_permitted && (r->joined || w->client_p.sack);
-	r->mss = (uint16_t)(MAX(88u, MIN(theirs, w->copy.mtu - fixed)) - (r->ts_ok ? 12 : 0));
+	r->first_rcv = a->seq + 1;
+	r->ts_ok = a->opt.has_ts && r->has_ts;
+	r->ts_recent = a->opt.tsval;
+	r->ts_recent_at = w->now;
+	r->ws_ok = a->opt.has_wscale && (r->joined || r->syn.opt.has_wscale);
+	r->sack_ok = a->opt.has_sack_permitted && (r->joined || r->syn.opt.has_sack_permitted);
+	r->mss = (uint16_t)net_mss(w, r, a->opt.mss);
+	r->rcv_mss = (uint16_t)net_mss(w, r, r->joined ? JOINED_MSS(r) : r->syn.opt.mss);
 	sender_established(w, r, a);
+	turns_established(w, r, a);
 }
 
 static void syn_answered(struct world *w, struct replica *r, const struct response *a)
@@ -327,25 +480,6 @@ static void syn_answered(struct world *w, struct replica *r, const struct respon
 		r->leftover_ack = a->ack;
 		r->leftover_owed = true;
 	}
-}
-
-static bool believed(const struct replica *r, const struct response *a)
-{
-	if (a->seq - r->rcv_nxt + (1u << 30) > 2u << 30)
-		return false;
-	return a->flags & TCPF_ACK && !(a->flags & (TCPF_SYN | TCPF_RST)) && seq_ge(a->ack, r->s.una) &&
-	       seq_le(a->ack, r->s.nxt);
-}
-
-static void owes(struct world *w, struct replica *r, const struct response *a)
-{
-	uint32_t end = a->seq + a->len + !!(a->flags & TCPF_FIN);
-
-	if (end == a->seq || seq_le(end, r->acked) || r->owes)
-		return;
-	r->owes = true;
-	r->owes_since = w->now;
-	r->owed = end;
 }
 
 /* The engine is about to be given @a. */
@@ -368,10 +502,12 @@ void referee_response(struct world *w, const struct response *a)
 		syn_answered(w, r, a);
 		return;
 	}
-	if (!believed(r, a))
+	if (!turns_response(w, r, a) || !r->ts_ok || !a->opt.has_ts)
 		return;
-	sender_ack(w, r, a);
-	owes(w, r, a);
+	if (seq_gt(a->opt.tsval, r->ts_recent) || w->now - r->ts_recent_at > TS_AGE) {
+		r->ts_recent = a->opt.tsval;
+		r->ts_recent_at = w->now;
+	}
 }
 
 /* --- after each call --------------------------------------------------------------------------- */
@@ -381,12 +517,10 @@ void referee_step(struct world *w)
 	for (struct replica *r = w->copy.replica; r->used; r++) {
 		if (!r->conn || r->over)
 			continue;
-		if (r->owes && w->now > r->owes_since + ACK_DELAY + LATE_TICKS)
-			fail(w, "the target's bytes below %u were not acknowledged for %.3f ms",
-			     r->owed - r->irs, (double)(w->now - r->owes_since) / 1e6);
 		if (r->leftover_owed)
 			fail(w, "port %u: a leftover was met and the SYN not sent again", r->source.port);
 		sender_step(w, r);
+		turns_step(w, r);
 	}
 }
 
@@ -400,6 +534,7 @@ void referee_ended(struct world *w, uint64_t id, enum session_outcome o)
 	r->over_at = w->now;
 	r->outcome = o;
 	sender_free(&r->s);
+	turns_free(&r->t);
 }
 
 void referee_channel_cut(struct world *w)
@@ -410,8 +545,10 @@ void referee_channel_cut(struct world *w)
 
 void referee_free(struct world *w)
 {
-	for (struct replica *r = w->copy.replica; r->used; r++)
+	for (struct replica *r = w->copy.replica; r->used; r++) {
 		sender_free(&r->s);
+		turns_free(&r->t);
+	}
 	free(w->copy.replica);
 	for (unsigned i = 0; i < w->n_conns; i++)
 		free(w->conn[i].told);

@@ -16,16 +16,20 @@
 
 /* A segment of a client that the engine was told of. */
 struct told {
-	uint64_t time; /* ns */
-	uint32_t seq, len, ack, tsval;
+	uint64_t time;  /* ns */
+	bool begins[2]; /* a session, by target */
+	uint32_t seq, len, ack;
 	uint16_t window, ip_id, gso_size, urgent;
-	uint8_t flags;
-	bool has_ts, whole;
+	uint8_t flags, ttl, tos;
+	struct tcp_options opt;
+	bool df, whole, doubtful;
+	uint32_t flow_label;
 };
 
 /* A turn that has not been sent yet. */
 struct turn {
-	uint32_t seq, expect;
+	uint32_t seq, expect, ack;
+	bool data;   /* not only a FIN */
 	uint64_t at; /* ns, of its capture */
 };
 
@@ -38,7 +42,7 @@ struct flown {
 
 /* The sender's side, as RFC 5681, 6298, 6582, 6675 and 8985 have it. */
 struct sender {
-	uint32_t una, nxt, wnd, wl1, wl2, mss;
+	uint32_t una, nxt, wnd, most_wnd, wl1, wl2, mss;
 	uint64_t srtt, rttvar, progress_at;
 	unsigned backoff, dups;
 	bool exact; /* every sample of the round-trip time is known */
@@ -53,6 +57,29 @@ struct sender {
 	unsigned n_flown, flown_size;
 };
 
+/* What is acknowledged to the target, and which windows it was shown. */
+struct reader {
+	uint32_t rcv_nxt, acked, edge, most;
+	bool must; /* an ACK is due in this step; may: or not, nobody knows */
+	bool may;
+	bool stepped;   /* the session was told something in this step */
+	uint64_t timer; /* ns, when the delayed ACK is due; 0: none is */
+	bool fin, fin_sent;
+};
+
+/* What waits for the target's answers. */
+struct turns {
+	struct turn *turn; /* not sent yet, from [first] on */
+	unsigned n, first, size;
+	uint32_t start, end; /* of what was released last, as far as it is known */
+	uint32_t turn_ack, client_ack, first_ack;
+	bool has_turn_ack, psh;
+	bool unasked;    /* the target sent something before it had any of the released turn */
+	unsigned unsure; /* so many turns, from the one that waits on, are not judged */
+	uint32_t answered, answered_any;
+	uint64_t answer_last; /* ns */
+};
+
 struct replica {
 	bool used; /* a session had this source and target */
 	struct endpoint source;
@@ -62,12 +89,14 @@ struct replica {
 	uint32_t irs, edge;
 	uint8_t scale;
 	bool has_edge;
+	uint32_t first_rcv; /* behind the SYN of the connection at hand */
 
 	struct conn *conn; /* NULL: its SYN was not sent yet */
 	uint32_t iss;
 	uint64_t started_at;
 	uint64_t over_at;
 	bool joined, established, over;
+	bool continued; /* with what waited when the target closed the session before */
 	enum session_outcome outcome;
 	/* the client's stream as the engine was told of it: in order, while orderly */
 	bool orderly;
@@ -75,27 +104,43 @@ struct replica {
 	unsigned hint; /* where in the told segments the last one was found */
 	bool ts_ok, ws_ok, sack_ok;
 	uint16_t mss, rcv_mss;
+	uint16_t client_window; /* raw, newest */
+	struct told syn;        /* unless joined */
 	/* an older connection of the target's, met by the SYN */
 	unsigned leftovers;
 	uint32_t leftover_ack;
 	bool leftover_owed;
 	/* header fields */
-	uint16_t ip_id;
+	uint16_t ip_id; /* of the last packet */
 	uint32_t ts_emitted, ts_recent;
-	uint64_t ts_at, heard_at; /* ns, when ts_emitted was, when the target was heard last */
+	/* ns, when ts_emitted was sent, ts_recent came, the target was heard last */
+	uint64_t ts_at, ts_recent_at, heard_at;
 	bool has_ts;
-	/* acknowledgments */
-	uint32_t rcv_nxt, acked;
-	bool owes;
-	uint64_t owes_since;
-	uint32_t owed;
 	struct sender s;
+	struct reader a;
+	struct turns t;
 };
 
 struct replica *replica_of(struct world *w, const struct endpoint *source, unsigned target);
 unsigned referee_target(const struct world *w, const struct endpoint *at);
 
+/* @r's @raw window of the client as the target has to be shown it, and what the target understands by that */
+uint16_t shown_window(const struct world *w, const struct replica *r, uint16_t raw);
+uint32_t window_bytes(const struct world *w, const struct replica *r, uint16_t shown);
+/* The captured segment that [@seq, @seq + @len) is of; NULL: none has all of it. */
+const struct told *told_of(struct replica *r, uint32_t seq, uint32_t len, bool fin);
+
+/* referee_turn.c */
+void turns_told(struct replica *r, const struct told *t, bool fresh);
+void turns_established(struct world *w, struct replica *r, const struct response *a);
+bool turns_response(struct world *w, struct replica *r, const struct response *a); /* false: not believed */
+void turns_data(struct world *w, struct replica *r, uint32_t seq, uint32_t len);
+void turns_ack(struct world *w, struct replica *r, const struct tx_segment *t);
+void turns_step(struct world *w, struct replica *r);
+void turns_free(struct turns *t);
+
 /* referee_loss.c */
+uint32_t sender_room(const struct sender *s); /* bytes of new data that the congestion window allows */
 void sender_syn(struct world *w, struct replica *r, bool again);
 void sender_established(struct world *w, struct replica *r, const struct response *a);
 void sender_ack(struct world *w, struct replica *r, const struct response *a);

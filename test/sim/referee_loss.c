@@ -15,6 +15,7 @@
  */
 #include "referee.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -117,7 +118,7 @@ void sender_established(struct world *w, struct replica *r, const struct respons
 		sample(s, w->now - s->progress_at);
 	s->una = s->wl2 = a->ack;
 	s->wl1 = a->seq;
-	s->wnd = a->window;
+	s->wnd = s->most_wnd = a->window;
 	s->backoff = 0;
 	s->progress_at = w->now;
 	s->mss = r->mss;
@@ -189,7 +190,7 @@ static uint32_t pipe_of(const struct sender *s)
 	return flight > gone ? flight - gone : 0;
 }
 
-static uint32_t room(const struct sender *s)
+uint32_t sender_room(const struct sender *s)
 {
 	uint32_t pipe;
 
@@ -328,6 +329,7 @@ void sender_ack(struct world *w, struct replica *r, const struct response *a)
 		if (!s->wnd && wnd && s->una == s->nxt)
 			s->backoff = 0;
 		s->wnd = wnd;
+		s->most_wnd = MAX(s->most_wnd, wnd);
 		s->wl1 = a->seq;
 		s->wl2 = a->ack;
 	}
@@ -397,9 +399,9 @@ void sender_data(struct world *w, struct replica *r, uint32_t seq, uint32_t len,
 	if (seq != s->nxt)
 		fail(w, "port %u: seq %u was sent, %u is the next", r->source.port, seq - r->iss,
 		     s->nxt - r->iss);
-	if (s->exact && len > room(s))
+	if (s->exact && len > sender_room(s))
 		fail(w, "port %u: %u bytes were sent, the congestion window of %u has room for %u",
-		     r->source.port, len, s->cwnd, room(s));
+		     r->source.port, len, s->cwnd, sender_room(s));
 	if (last && last->open) {
 		last->end = seq + len;
 		last->at = w->now;
@@ -411,6 +413,7 @@ void sender_data(struct world *w, struct replica *r, uint32_t seq, uint32_t len,
 			if (!s->flown)
 				abort();
 		}
+		assert(s->flown);
 		s->flown[s->n_flown++] = (struct flown){ seq, seq + len, w->now, false, open };
 	}
 	if (s->una == s->nxt)

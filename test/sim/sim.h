@@ -179,7 +179,6 @@ struct conn {
 	uint64_t captured_at[MAX_REQUESTS]; /* ns, first byte of each request; 0: not yet */
 	struct told *told;                  /* referee.h: what the engine was told of it */
 	unsigned n_told, told_size;
-	unsigned begun[2]; /* by target: what was told up to the last SYN that began a session */
 	void *late;
 	struct segment gro;
 	bool gro_pending;
@@ -240,6 +239,7 @@ struct target_host {
 	struct served *all;
 	struct objections bad;
 	uint64_t resets_sent;
+	bool client_first; /* on its last connection the client spoke first */
 	uint64_t heard_at; /* ns, when the engine heard of it last */
 };
 void target_input(struct target_host *h, const uint8_t *ip, uint32_t ip_len);
@@ -297,9 +297,13 @@ struct copy {
 	uint32_t mtu;
 	unsigned emitted_now;
 	struct replica *replica; /* referee.h; the last one is unused */
+	struct conn *telling;    /* of it the engine is told something right now */
+	uint64_t n_begun;        /* sessions that had begun before */
+	uint64_t n_continued;    /* of them, with what another left */
 	bool advancing;          /* inside engine_advance() */
 	uint64_t step, check_every, timer_at;
-	unsigned same_time_steps;
+	unsigned same_time_steps, wakes;
+	uint64_t wakes_since;
 	uint64_t last_time;
 	uint64_t last_input; /* ns, newest thing that the engine was told */
 };
@@ -317,6 +321,9 @@ void to_assistant_input(struct world *w, void *to, const struct segment *g, cons
 /* referee.c: what the engine is told, does and hears */
 void referee_begin(struct world *w);
 void referee_told(struct world *w, struct conn *c, const struct segment *g);
+/* the engine was told it, for one target */
+void referee_taken(struct world *w, struct conn *c, unsigned target);
+void referee_doubt(struct world *w, const struct conn *c);
 void referee_watched(struct world *w, uint64_t id, const struct tuple *response);
 void referee_emitted(struct world *w, const struct tx_segment *t);
 void referee_target_sent(struct world *w, unsigned target, const struct segment *g);

@@ -1,0 +1,303 @@
+/*
+ * Simulator: the referee of turns and acknowledgments - theory of operation
+ *
+ * What of the client's stream may go is decided once more, by doc/SESSION.md, "Turns": data whose ack has
+ * advanced waits until the target has answered as much as the online server had, or has paused, closed, or
+ * --hold has passed. A byte that goes earlier is wrong, and so is one that may go, fits into all windows,
+ * and stays.
+ *
+ * Likewise with acknowledgments (RFC 9293 3.8.6.3, RFC 1122 4.2.3.2): at once for what was repeated, for
+ * more than a segment, for a FIN behind ours, for an incomplete answer; otherwise within the delay, and
+ * never without any of these reasons. RCV.NXT is the highest edge seen.
+ *
+ * Between the moment at which a turn may go by its deadline or by a pause and the tick in which the engine
+ * sees it, an answer may come. Whether that belongs to the turn before or to the one after is then not
+ * known here, and the next turn is not judged.
+ */
+#include "referee.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+#define ACK_DELAY (40 * NS_PER_MS)
+#define ACK_SOON (4 * NS_PER_MS)
+#define REST_PAUSE (200 * NS_PER_MS)
+#define FAR (1u << 30)
+
+static const struct turn *held(const struct replica *r)
+{
+	return r->t.first < r->t.n ? &r->t.turn[r->t.first] : NULL;
+}
+
+static void add_turn(struct turns *t, const struct told *g)
+{
+	if (t->n == t->size) {
+		t->size = t->size ? 2 * t->size : 16;
+		t->turn = realloc(t->turn, t->size * sizeof(*t->turn));
+		if (!t->turn)
+			abort();
+	}
+	assert(t->turn);
+	t->turn[t->n++] = (struct turn){ g->seq, g->ack - t->turn_ack, g->ack, g->len > 0, g->time };
+	t->turn_ack = g->ack;
+}
+
+/* @fresh: it has gone on with the stream. */
+void turns_told(struct replica *r, const struct told *g, bool fresh)
+{
+	struct turns *t = &r->t;
+	struct reader *a = &r->a;
+
+	a->stepped = true;
+	if (!(g->flags & TCPF_ACK))
+		return;
+	if (!t->has_turn_ack) {
+		t->turn_ack = t->client_ack = t->first_ack = g->ack;
+		t->has_turn_ack = true;
+	}
+	t->client_ack = seq_max(t->client_ack, g->ack);
+	if (!fresh)
+		return;
+	if (seq_gt(g->ack, t->turn_ack)) {
+		if (!held(r) && r->established && !t->unsure && t->answered_any &&
+		    t->answered < g->ack - t->turn_ack && a->acked != a->rcv_nxt)
+			a->must = true;
+		add_turn(t, g);
+	} else if (!held(r)) {
+		t->end = r->told_nxt;
+		t->answered = 0;
+	}
+}
+
+void turns_free(struct turns *t)
+{
+	free(t->turn);
+	*t = (struct turns){ 0 };
+}
+
+/* --- what the target says ----------------------------------------------------------------------- */
+
+void turns_established(struct world *w, struct replica *r, const struct response *a)
+{
+	r->a.rcv_nxt = r->a.most = a->seq + 1;
+	r->a.acked = a->seq;
+	r->a.edge = r->a.rcv_nxt + window_bytes(w, r, shown_window(w, r, r->client_window));
+	if (w->copy.target[r->target].client_first)
+		r->a.timer = w->now + ACK_SOON;
+	else
+		r->a.must = true;
+	r->a.stepped = true;
+}
+
+/* Has the target sent in all exactly what the client had read when it sent @h, or its newest segment? */
+static bool as_much(const struct replica *r, const struct turn *h)
+{
+	uint32_t sum = r->a.rcv_nxt - r->first_rcv;
+
+	return sum == h->ack - r->t.first_ack || sum == r->t.client_ack - r->t.first_ack;
+}
+
+static uint64_t pause_end(const struct replica *r, const struct turn *h)
+{
+	const struct turns *t = &r->t;
+	uint64_t quiet = MAX(2 * r->s.srtt, NS_PER_MS);
+
+	if (!(t->answered_any || t->unasked) || !t->psh || r->s.una != t->end)
+		return UINT64_MAX;
+	if (!t->answered_any && !as_much(r, h))
+		quiet = MAX(quiet, REST_PAUSE);
+	return MAX(t->answer_last, h->at) + quiet;
+}
+
+/* When turn @h, which waits, may go by the time alone, ns. */
+static uint64_t time_of(const struct world *w, const struct replica *r, const struct turn *h)
+{
+	return MIN(h->at + w->copy.cfg.hold, pause_end(r, h));
+}
+
+/* The target has closed, and turn @h is for its next connection. */
+static bool of_the_next(const struct replica *r, const struct turn *h)
+{
+	return r->a.fin && h->data && h->seq != r->iss + 1 && r->t.answered != h->expect;
+}
+
+static void answer(struct world *w, struct replica *r, const struct response *g)
+{
+	struct reader *a = &r->a;
+	struct turns *t = &r->t;
+	const struct turn *h = held(r);
+	bool fin = g->flags & TCPF_FIN;
+	uint32_t end = g->seq + g->len + fin, fresh, expect;
+
+	if (seq_lt(g->seq, a->rcv_nxt))
+		a->must = true;
+	if (end == g->seq && a->fin_sent)
+		end--; /* beyond RCV.NXT: what is missing may be the FIN */
+	if (!seq_gt(end, a->rcv_nxt) && !(fin && end == a->rcv_nxt && !a->fin))
+		return;
+	fresh = end - a->rcv_nxt;
+	a->rcv_nxt = end;
+	if (fin) {
+		a->fin = true;
+		if (a->fin_sent)
+			a->must = true;
+		else if (!a->timer || a->timer > w->now + ACK_SOON)
+			a->timer = w->now + ACK_SOON;
+	}
+	if (r->s.nxt == r->iss + 1)
+		w->copy.target[r->target].client_first = false;
+	if (fresh) {
+		if (h && w->now >= time_of(w, r, h))
+			t->unsure = 2;
+		t->answer_last = w->now;
+		if (seq_gt(g->ack, t->start))
+			t->answered_any += fresh;
+		else
+			t->unasked = true;
+		t->psh = g->flags & TCPF_PSH;
+		if (seq_ge(g->ack, t->end))
+			t->answered += fresh;
+	}
+	expect = held(r)                              ? held(r)->expect
+		 : seq_gt(t->client_ack, t->turn_ack) ? t->client_ack - t->turn_ack
+						      : 0;
+	if (t->answered + 1 < expect && !t->unsure)
+		a->must = true;
+}
+
+bool turns_response(struct world *w, struct replica *r, const struct response *g)
+{
+	struct reader *a = &r->a;
+	uint32_t oldest = r->s.una - MIN(r->s.most_wnd, r->s.una - (r->iss + 1)); /* RFC 5961 5.2 */
+
+	a->stepped = true;
+	if (g->seq - a->rcv_nxt + FAR > 2 * FAR || seq_gt(g->seq, a->most))
+		return false;
+	if (g->flags & TCPF_SYN) {
+		if (g->seq + 1 == r->first_rcv)
+			a->must = true;
+		return false;
+	}
+	if (g->flags & TCPF_RST)
+		return false;
+	if (!(g->flags & TCPF_ACK) || seq_lt(g->ack, oldest) || seq_gt(g->ack, r->s.nxt)) {
+		if (g->len && seq_le(g->seq + g->len, a->rcv_nxt))
+			a->must = true;
+		return false;
+	}
+	if (seq_ge(g->ack, r->s.una))
+		sender_ack(w, r, g);
+	answer(w, r, g);
+	return true;
+}
+
+/* --- what the session sends ---------------------------------------------------------------------- */
+
+static void release(struct replica *r)
+{
+	struct turns *t = &r->t;
+
+	t->first++;
+	t->start = t->end;
+	t->end = held(r) ? held(r)->seq : r->told_nxt;
+	t->answered = t->answered_any = 0;
+	t->psh = t->unasked = false;
+	t->unsure -= t->unsure > 0;
+}
+
+/* What may go at @now, ns. */
+static void settle(const struct world *w, struct replica *r, uint64_t now)
+{
+	const struct turn *h;
+
+	while ((h = held(r)) && !of_the_next(r, h) &&
+	       (r->t.answered >= h->expect || r->a.fin || now >= time_of(w, r, h)))
+		release(r);
+}
+
+void turns_data(struct world *w, struct replica *r, uint32_t seq, uint32_t len)
+{
+	const struct turn *h;
+
+	if (r->s.nxt == r->iss + 1 && r->a.rcv_nxt == r->first_rcv)
+		w->copy.target[r->target].client_first = true;
+	if (!r->orderly)
+		return;
+	settle(w, r, w->now);
+	h = held(r);
+	if (!h || !seq_gt(seq + len, h->seq))
+		return;
+	if (!r->t.unsure)
+		fail(w,
+		     "port %u: the turn at %u went with %u of %u answer bytes, %.3f ms before its deadline",
+		     r->source.port, h->seq - r->iss, r->t.answered, h->expect,
+		     (double)(h->at + w->copy.cfg.hold - w->now) / 1e6);
+	while ((h = held(r)) && seq_gt(seq + len, h->seq))
+		release(r);
+}
+
+static bool reopened(const struct world *w, const struct replica *r)
+{
+	const struct reader *a = &r->a;
+	uint32_t left = seq_gt(a->edge, a->rcv_nxt) ? a->edge - a->rcv_nxt : 0, step = 2u * r->rcv_mss;
+
+	return left < step && window_bytes(w, r, shown_window(w, r, r->client_window)) >= left + step;
+}
+
+/* A segment with an acknowledgment leaves. */
+void turns_ack(struct world *w, struct replica *r, const struct tx_segment *t)
+{
+	struct reader *a = &r->a;
+	bool bare = !t->len && !(t->flags & (TCPF_FIN | TCPF_SYN)) && t->seq == r->s.nxt;
+
+	if (t->ack != a->rcv_nxt)
+		fail(w, "port %u: ack %u was sent, the target has come to %u", r->source.port,
+		     t->ack - r->first_rcv, a->rcv_nxt - r->first_rcv);
+	if (bare && r->orderly && !a->must && !r->t.unsure && a->rcv_nxt - a->acked <= r->rcv_mss &&
+	    !reopened(w, r) && !(w->copy.advancing && a->timer && w->now >= a->timer))
+		fail(w, "port %u: ack %u was sent without a reason", r->source.port, t->ack - r->first_rcv);
+	a->must = false;
+	a->timer = 0;
+	a->acked = t->ack;
+	a->edge = t->ack + window_bytes(w, r, t->window);
+	a->most = seq_max(a->most, a->edge);
+	a->fin_sent = a->fin_sent || t->flags & TCPF_FIN;
+}
+
+/* Does anything wait that may go and fits? */
+static bool idle_data(struct replica *r)
+{
+	const struct turn *h = held(r);
+	const struct sender *s = &r->s;
+	uint32_t limit = h ? h->seq : r->told_nxt, edge = s->una + s->wnd, usable, left;
+	const struct told *g;
+
+	if (!seq_lt(s->nxt, limit))
+		return false;
+	usable = MIN(seq_gt(edge, s->nxt) ? edge - s->nxt : 0, sender_room(s));
+	g = told_of(r, s->nxt, 1, false);
+	left = g ? g->seq + g->len - s->nxt : 0;
+	return left && (usable >= s->mss || usable > left);
+}
+
+void turns_step(struct world *w, struct replica *r)
+{
+	struct reader *a = &r->a;
+
+	if (!r->established || !r->orderly)
+		return;
+	settle(w, r, a->stepped ? w->now : w->now - LATE_TICKS);
+	a->stepped = false;
+	if (a->must || a->rcv_nxt - a->acked > r->rcv_mss || reopened(w, r))
+		fail(w, "port %u: ack %u is due at once and was not sent", r->source.port,
+		     a->rcv_nxt - r->first_rcv);
+	if (a->acked == a->rcv_nxt)
+		a->timer = 0;
+	else if (!a->timer)
+		a->timer = w->now + ACK_DELAY;
+	if (a->timer && w->now > a->timer + LATE_TICKS)
+		fail(w, "port %u: ack %u was due %.3f ms ago", r->source.port, a->rcv_nxt - r->first_rcv,
+		     (double)(w->now - a->timer) / 1e6);
+	if (r->s.exact && idle_data(r))
+		fail(w, "port %u: seq %u may go and was not sent", r->source.port, r->s.nxt - r->iss);
+}
