@@ -15,7 +15,8 @@ enum online_word {
 };
 
 #define ONLINE_SYN_SENT 2
-#define ONLINE_SYN_RECV 3 /* tcp_state of a socket whose handshake is not complete */
+#define ONLINE_SYN_RECV 3   /* tcp_state of a socket whose handshake is not complete */
+#define ONLINE_CLOSE_WAIT 8 /* of one whose client has closed its half, and that has not closed its own */
 
 struct online_answer {
 	enum online_word word;

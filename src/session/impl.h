@@ -45,7 +45,7 @@
 #define HALF_OPEN_LIFE (3000 * NS_PER_MS)
 #define LINGER (1000 * NS_PER_MS) /* answers to a retransmitted FIN or a challenge ACK */
 #define FIN_WAIT_2_LIFE (60 * NS_PER_SEC)
-#define IDLE_LIFE (7200 * NS_PER_SEC)
+#define IDLE_LIFE (7500 * NS_PER_SEC) /* Linux's keep-alives begin after 7200 s, 131 s late at most */
 #define TS_FORGOTTEN (24 * 24 * 3600 * NS_PER_SEC) /* RFC 7323 5.5: half the circle of a clock of 1 ms */
 #define PROOF_AGE (10 * NS_PER_SEC)                /* capture is not that far behind */
 #define GONE_AGAIN (1000 * NS_PER_MS)              /* until a socket that was gone is asked about again */
@@ -144,7 +144,7 @@ struct syn_options {
 };
 
 /* Who asks about the online server's socket of a session. */
-enum asker { ASKER_HOLE, ASKER_UNSEEN, ASKER_DOUBT, ASKERS };
+enum asker { ASKER_HOLE, ASKER_UNSEEN, ASKER_DOUBT, ASKER_LIFE, ASKERS };
 
 /* An open question. */
 struct question {
@@ -484,6 +484,10 @@ void unseen_sweep(struct engine *e, uint64_t now);
 void unseen_timeout(struct engine *e, struct session *s, uint64_t now);
 void unseen_answered(struct engine *e, struct session *s, const struct online_answer *a, uint64_t asked,
 		     uint64_t now);
+/* TIMER_LIFE fired: the session was silent for its time. It ends, unless the server has its socket. */
+void unseen_life_over(struct engine *e, struct session *s, uint64_t now);
+void unseen_life_answered(struct engine *e, struct session *s, const struct online_answer *a, uint64_t asked,
+			  uint64_t now);
 
 /* output.c */
 void session_step(struct engine *e, struct session *s, uint64_t now);

@@ -5,8 +5,9 @@
  * may come before the next packet or a second later, in any order, or never; the engine goes on meanwhile,
  * and what follows from an answer is decided by what the session is by then.
  *
- * Three parts of the engine ask: hole.c, unseen.c and doubt.c. Each may have one open question about a
- * session: a new one withdraws the one before, and the end of the session withdraws them all. Ids count all
+ * The engine asks for four reasons (enum asker): hole.c and doubt.c have one each, unseen.c two. There may be
+ * one open question of each about a session: a new one withdraws the one before, and the end of the session
+ * withdraws them all. Ids count all
  * questions, so none is ever used again; the low bits of an id are the question's place in the table of the
  * open ones, which knows the session. An answer whose id is not in its place has come too late, and is
  * ignored.
@@ -22,8 +23,8 @@
 #define ANSWER_WITHIN (1000 * NS_PER_MS)
 
 _Static_assert((QUESTIONS_MOST & (QUESTIONS_MOST - 1)) == 0, "a place is some low bits of an id");
-/* HOLE fires for a hole or an unseen end, DOUBT for what is in doubt; then a portion of a sweep */
-_Static_assert(QUESTIONS_MOST >= 2 * ADVANCE_AT_ONCE + SWEEP_ASKS, "what one call can ask has room");
+/* HOLE fires for a hole or an unseen end, DOUBT for what is in doubt, LIFE; then a portion of a sweep */
+_Static_assert(QUESTIONS_MOST >= 3 * ADVANCE_AT_ONCE + SWEEP_ASKS, "what one call can ask has room");
 
 /* What follows from an answer. The session has no outcome yet. @asked: when the question was asked, ns. */
 typedef void answered_fn(struct engine *e, struct session *s, const struct online_answer *a, uint64_t asked,
@@ -33,6 +34,7 @@ static answered_fn *const answered[ASKERS] = {
 	[ASKER_HOLE] = hole_answered,
 	[ASKER_UNSEEN] = unseen_answered,
 	[ASKER_DOUBT] = doubt_answered,
+	[ASKER_LIFE] = unseen_life_answered,
 };
 
 static void close_question(struct engine *e, struct session *s, enum asker by)

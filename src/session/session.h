@@ -42,7 +42,7 @@ struct session;
 	X(NO_MEMORY, "no-memory", "shed: --memory was used up, and this session held the most data")         \
 	X(HALF_OPEN, "half-open", "the client never completed its handshake")                                \
 	X(TARGET_OPEN, "target-open", "the client closed, but the target did not within a minute")           \
-	X(IDLE, "idle", "no segment from either side for two hours")                                         \
+	X(IDLE, "idle", "no segment from either side for more than two hours")                               \
 	X(PORT_REUSED, "port-reused", "the client reused its port before this session could end")            \
 	X(SHUTDOWN, "shutdown", "tcpcopy ended while the session was live")
 

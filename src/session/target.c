@@ -187,8 +187,6 @@ static void take_data(struct engine *e, struct session *s, const struct response
 		else if (!timer_on(s, TIMER_ACK) || s->deadline[TIMER_ACK] > now + ACK_DELAY_SHORT)
 			timer_set(e, s, TIMER_ACK, now + ACK_DELAY_SHORT);
 	}
-	if (s->events & EV_FIN_ACKED)
-		timer_set(e, s, TIMER_LIFE, now + FIN_WAIT_2_LIFE); /* the client reads on */
 	s->rejoins = 0; /* it answers: the next failure is a first one */
 	if (s->snd_nxt == s->iss + 1)
 		session_target(e, s)->client_first = false;

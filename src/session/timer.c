@@ -36,24 +36,15 @@ void timer_off_all(struct engine *e, struct session *s)
 /* The life timer says different things at different times of life. True: the session was ended or freed. */
 static bool life_expired(struct engine *e, struct session *s, uint64_t now)
 {
-	uint64_t quiet_since = MAX(s->captured_last, MAX(s->answer_last, s->progress_at));
-
 	if (session_observing(s) || (s->events & EV_ENDED)) {
 		session_free(e, s);
 		return true;
 	}
-	if (!(s->events & (EV_CLIENT_ACKED | EV_JOINED))) {
+	if (!(s->events & (EV_CLIENT_ACKED | EV_JOINED)))
 		session_end(e, s, OUTCOME_HALF_OPEN, now);
-	} else if (s->events & EV_FIN_ACKED) {
-		session_end(e, s, OUTCOME_TARGET_OPEN, now);
-	} else {
-		if (now < quiet_since + IDLE_LIFE) {
-			timer_set(e, s, TIMER_LIFE, quiet_since + IDLE_LIFE);
-			return false;
-		}
-		session_end(e, s, OUTCOME_IDLE, now);
-	}
-	return true;
+	else
+		unseen_life_over(e, s, now);
+	return s->events & EV_ENDED;
 }
 
 /* True when the session did not survive it. */

@@ -2,7 +2,7 @@
  * Ends that were not captured - theory of operation
  *
  * A client's FIN or RST that capture lost is followed by nothing, so no hole tells of it: the session would
- * wait for two hours, and its connection stay on the target. So when packets are known to be lost (the
+ * wait for hours, and its connection stay on the target. So when packets are known to be lost (the
  * kernel's counter of drops has moved, or a hole was proved), all sessions that have been quiet since then
  * are gone through, three times, some of them in each portion: does the online server still have their
  * socket (question.c)?
@@ -161,6 +161,48 @@ void unseen_answered(struct engine *e, struct session *s, const struct online_an
 		s->hole_proof = now;
 		timer_set(e, s, TIMER_HOLE, now + GONE_AGAIN);
 	}
+}
+
+/* When the life of @s is over, if nothing comes of it and nobody is asked, ns. */
+static uint64_t life_end(const struct session *s)
+{
+	if (s->events & EV_FIN_ACKED)
+		return MAX(s->answer_last, s->progress_at) + FIN_WAIT_2_LIFE;
+	return MAX(s->captured_last, MAX(s->answer_last, s->progress_at)) + IDLE_LIFE;
+}
+
+/* @lives: the original does. */
+static void judge_life(struct engine *e, struct session *s, bool lives, uint64_t now)
+{
+	if (lives)
+		return;
+	if (now < life_end(s))
+		timer_set(e, s, TIMER_LIFE, life_end(s));
+	else
+		session_end(e, s, s->events & EV_FIN_ACKED ? OUTCOME_TARGET_OPEN : OUTCOME_IDLE, now);
+}
+
+void unseen_life_over(struct engine *e, struct session *s, uint64_t now)
+{
+	timer_set(e, s, TIMER_LIFE, now + (s->events & EV_FIN_ACKED ? FIN_WAIT_2_LIFE : IDLE_LIFE));
+	if (!question_ask(e, s, ASKER_LIFE, now))
+		judge_life(e, s, false, now);
+}
+
+/*
+ * Behind the client's FIN the server works on as long as its socket is in CLOSE-WAIT; any other state says
+ * that it has closed. Before it, the connection lives as long as there is a socket, but not beyond the time
+ * after which the client's next timestamp would seem to be an old one (RFC 7323 5.5).
+ */
+void unseen_life_answered(struct engine *e, struct session *s, const struct online_answer *a, uint64_t asked,
+			  uint64_t now)
+{
+	const bool there = unseen_believed(e, s, a, asked) == ONLINE_THERE;
+
+	judge_life(e, s,
+		   there && (s->events & EV_FIN_ACKED ? a->tcp_state == ONLINE_CLOSE_WAIT
+						      : now - s->captured_last < TS_FORGOTTEN - IDLE_LIFE),
+		   now);
 }
 
 /* TIMER_HOLE fired, not for a hole: the socket was gone. */

@@ -360,12 +360,13 @@ static void answer_time(struct world *w, void *arg, uint64_t question)
  * In some worlds answers come at once; in others late, in any order, and some not at all. Not where ports are
  * used again: what comes of the new connection before the answer about its SYN is judged as the old one's.
  */
+static const uint64_t answers_late[4] = { 0, 3 * NS_PER_MS, 200 * NS_PER_MS, 1500 * NS_PER_MS };
+
 static void op_online_ask(void *arg, uint64_t question, const struct flow_key *key)
 {
-	static const uint64_t late[4] = { 0, 3 * NS_PER_MS, 200 * NS_PER_MS, 1500 * NS_PER_MS };
 	struct world *w = arg;
 	const struct conn *c = conn_of(w, &key->client);
-	uint64_t most = late[w->seed % ARRAY_SIZE(late)];
+	uint64_t most = answers_late[w->seed % ARRAY_SIZE(answers_late)];
 
 	for (unsigned i = 0; i < w->n_conns; i++)
 		if (w->conn[i].reused_by)
@@ -377,10 +378,26 @@ static void op_online_ask(void *arg, uint64_t question, const struct flow_key *k
 	at(w, w->now + (most ? rng_below(w, most) : 0), answer_time, (void *)(uintptr_t)&c->client, question);
 }
 
+/* A session may not end for silence while its original lives, where that can be asked and is answered. */
+static void original_lives(struct world *w, const struct session *s, enum session_outcome o)
+{
+	const struct conn *c = conn_of(w, &session_key(s)->client);
+
+	if (w->copy.blind || answers_late[w->seed % ARRAY_SIZE(answers_late)] > NS_PER_SEC / 10 ||
+	    c->reused_by || !c->o.w)
+		return;
+	if ((o == OUTCOME_TARGET_OPEN && c->o.state == T_CLOSE_WAIT) ||
+	    (o == OUTCOME_IDLE && c->o.state == T_ESTABLISHED &&
+	     w->now < c->told[c->n_told - 1].time + TS_AGE / 2))
+		fail(w, "port %u: the session ended as %s, and its original lives", c->client.port,
+		     session_outcome_name(o));
+}
+
 static void op_ended(void *arg, const struct session *s, enum session_outcome o)
 {
 	struct world *w = arg;
 
+	original_lives(w, s, o);
 	w->sum_ended[o]++;
 	referee_ended(w, session_id(s), o);
 	trace(w, "session %llx ends: %s", (unsigned long long)session_id(s), session_outcome_name(o));

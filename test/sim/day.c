@@ -126,6 +126,19 @@ void day_make(struct world *w)
 	}
 }
 
+/* Connections of which the online server has a socket, and can be asked about it. */
+static unsigned online_has(const struct world *w)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < w->n_conns && !w->copy.blind; i++) {
+		const struct tcb *o = &w->conn[i].o;
+
+		n += o->w && o->state != T_CLOSED && o->state != T_TIME_WAIT;
+	}
+	return n;
+}
+
 /* Has anything been left behind? */
 static void each_hour(struct world *w, void *arg, uint64_t n)
 {
@@ -137,6 +150,8 @@ static void each_hour(struct world *w, void *arg, uint64_t n)
 	if (w->now < k->last_input + QUIET)
 		return;
 	engine_check(k->e);
+	if (engine_sessions(k->e) && engine_sessions(k->e) <= online_has(w) * k->n_targets)
+		return; /* their originals live */
 	if (engine_sessions(k->e) || engine_lingering(k->e) || engine_observed(k->e))
 		fail(w, "nobody spoke for %.3f h: %u sessions live, %u linger, %u are observed",
 		     (double)(w->now - k->last_input) / HOUR, engine_sessions(k->e), engine_lingering(k->e),

@@ -28,7 +28,7 @@
 #define LIFE (1500 * NS_PER_SEC) /* of a run, until every client must be done */
 #define SETTLE (200 * NS_PER_SEC)
 #define PATIENCE 20 /* s of real time for one run */
-#define CLOSING_TIME (4 * 3600 * NS_PER_SEC)
+#define CLOSING_TIME (5 * 3600 * NS_PER_SEC)
 
 static uint64_t running; /* the seed, for the signal handler */
 static const char *program;
@@ -250,16 +250,19 @@ static void check_nothing_left(struct world *w)
 				     v->t.state);
 }
 
+/* They are gone, and so are the sockets of their connections. */
 static void stop_clients(struct world *w)
 {
 	w->client_p.keepalive = w->online_p.keepalive = 0;
 	for (unsigned i = 0; i < w->copy.n_targets; i++)
 		w->copy.target[i].p.keepalive = 0;
-	for (unsigned i = 0; i < w->n_conns; i++)
+	for (unsigned i = 0; i < w->n_conns; i++) {
+		w->conn[i].o.state = T_CLOSED;
 		for (int t = 0; t < TT_COUNT; t++) {
 			w->conn[i].c.deadline[t] = 0;
 			w->conn[i].o.deadline[t] = 0;
 		}
+	}
 }
 
 static void add_up(struct world *w, struct totals *sum)

@@ -326,7 +326,7 @@ static void synchronised(struct tcb *t, const struct segment *g)
 			return;
 		}
 		if (g->opt.has_ts && lt(g->opt.tsval, t->ts_recent) && !forgotten) {
-			t->bad.paws++;
+			t->bad.paws += !(g->flags & TCPF_SYN); /* that is another connection's */
 			trace(t->w, "TARGET OBJECTS: PAWS, tsval %u below %u", g->opt.tsval, t->ts_recent);
 			tcb_ack(t);
 			return;

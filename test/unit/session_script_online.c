@@ -69,7 +69,7 @@ bool script_asks(struct script *s, char *text)
 	return true;
 }
 
-/* unknown, there, syn-recv, gone, silent MS, received BYTES, received BYTES acked BYTES */
+/* unknown, there, syn-recv, close-wait, gone, silent MS, received BYTES, received BYTES acked BYTES */
 static bool parse_answer(const char *text, struct online_answer *a)
 {
 	*a = (struct online_answer){ .word = ONLINE_UNKNOWN };
@@ -86,6 +86,10 @@ static bool parse_answer(const char *text, struct online_answer *a)
 		a->tcp_state = ONLINE_SYN_RECV;
 		return true;
 	}
+	if (!strcmp(text, "close-wait")) {
+		a->tcp_state = ONLINE_CLOSE_WAIT;
+		return true;
+	}
 	if (!strncmp(text, "silent ", 7)) {
 		a->silent = (uint32_t)strtoul(text + 7, NULL, 10);
 		return true;
@@ -95,7 +99,7 @@ static bool parse_answer(const char *text, struct online_answer *a)
 	return sscanf(text, "received %" SCNu64 " acked %" SCNu64, &a->received, &a->acked) > 0;
 }
 
-/* answer QUESTION unknown|there|syn-recv|gone|silent MS|received BYTES [acked BYTES] */
+/* answer QUESTION unknown|there|syn-recv|close-wait|gone|silent MS|received BYTES [acked BYTES] */
 bool script_answer(struct script *s, char *text)
 {
 	char *rest, *name = strtok_r(text, " \t", &rest);
@@ -104,7 +108,7 @@ bool script_answer(struct script *s, char *text)
 	if (!name || !parse_answer(rest + strspn(rest, " \t"), &a))
 		return script_fail(
 			s,
-			"answer QUESTION unknown|there|syn-recv|gone|silent MS|received BYTES [acked BYTES]");
+			"answer QUESTION unknown|there|syn-recv|close-wait|gone|silent MS|received BYTES [acked BYTES]");
 	for (unsigned i = 0; i < s->n_questions; i++)
 		if (!strcmp(s->question[i].name, name)) {
 			script_note(s, "%10.3f answer    %s: %s\n", script_ms(s->h.now), name, rest);
