@@ -2,22 +2,21 @@
  * One end of a channel connection: HELLO, frames, PING, bounded output (doc/PROTOCOL.md, "A
  * connection").
  *
- * In comes a socket, out come whole messages by callback, and the words for the end. The connection
- * owns its bufferevent, its timer and its socket; the caller owns nothing but the pointer, and that
- * until down() has returned or it has called channel_conn_close(). Both may happen inside any
- * callback, so the memory goes when the outermost callback is left (busy, dead).
+ * In comes a socket, out come whole messages by callback, and the words for the end. The connection owns its
+ * bufferevent, its timer and its socket; the caller owns nothing but the pointer, and that until down() has
+ * returned or it has called channel_conn_close(). Both may happen inside any callback, so the memory goes
+ * when the outermost callback is left (busy, dead).
  *
- * Everything that a callback sends is gathered in a batch, which an event that is made active by the
- * first message writes to the socket right after the callback: one system call, where waiting for
- * the socket to be writable costs four and a turn of the loop. What the socket does not take, and
- * what comes while something is left, goes through the bufferevent's output. Time needs no clock: one
- * timer runs, first as the deadline of HELLO, then ticking at the PING interval and looking whether
- * anything was heard since the tick before. A process that was stopped for a minute therefore
- * misses one tick, and does not take its peers for dead.
+ * Everything that a callback sends is gathered in a batch, which an event that is made active by the first
+ * message writes to the socket right after the callback: one system call, where waiting for the socket to be
+ * writable costs four and a turn of the loop. What the socket does not take, and what comes while something
+ * is left, goes through the bufferevent's output. Time needs no clock: one timer runs, first as the deadline
+ * of HELLO, then ticking at the PING interval and looking whether anything was heard since the tick before. A
+ * process that was stopped for a minute therefore misses one tick, and does not take its peers for dead.
  *
- * With a secret, the bytes of the socket pass through tls.c, in front of the frames on the way in
- * and behind the batch on the way out. Everything else is the same. Each end knows from the peer's
- * first byte whether it speaks TLS, and says so to the peer, if it can, and to its owner.
+ * With a secret, the bytes of the socket pass through tls.c, in front of the frames on the way in and behind
+ * the batch on the way out. Everything else is the same. Each end knows from the peer's first byte whether it
+ * speaks TLS, and says so to the peer, if it can, and to its owner.
  */
 #include "channel/conn.h"
 
@@ -64,7 +63,9 @@ struct channel_conn {
 	bool up;        /* HELLO was exchanged */
 	bool blocked;   /* a send was refused: drained() is owed */
 	bool heard;     /* since the last tick */
+	bool gave;      /* messages to the owner: batch_end() is owed */
 	bool dead;
+	bool closed;   /* by the owner, who must not be told anything more */
 	unsigned busy; /* callbacks on the stack */
 	unsigned quiet_ticks;
 	unsigned timeout_ms; /* of connect and HELLO together; 0 on the accepting side */
@@ -104,13 +105,22 @@ static void die(struct channel_conn *c)
 		event_del(c->flush);
 }
 
+static void batch_end(struct channel_conn *c)
+{
+	if (c->gave && !c->closed && c->handler->batch_end)
+		c->handler->batch_end(c, c->arg);
+	c->gave = false;
+}
+
 /* The end as seen from here: tell the owner, once. Called inside enter() and leave(). */
 static void down(struct channel_conn *c, const char *why)
 {
 	if (c->dead)
 		return;
 	die(c);
-	c->handler->down(c, why, c->arg);
+	batch_end(c); /* in mid-read: what it was given is to be acted upon all the same */
+	if (!c->closed)
+		c->handler->down(c, why, c->arg);
 }
 
 static void down_errno(struct channel_conn *c, int error)
@@ -264,6 +274,7 @@ static void take(struct channel_conn *c, const struct message *m)
 	} else if (m->type == MSG_PING) {
 		put_control(c, &pong);
 	} else if (m->type != MSG_PONG) {
+		c->gave = true;
 		c->handler->message(c, m, c->arg);
 	}
 }
@@ -329,8 +340,7 @@ static void on_read(struct bufferevent *bev, void *arg)
 		if (!evbuffer_pullup(in, (ev_ssize_t)MIN(len, MESSAGE_MAX_LEN)))
 			down(c, "out of memory");
 	}
-	if (!c->dead && c->up && c->handler->batch_end)
-		c->handler->batch_end(c, c->arg);
+	batch_end(c);
 	leave(c);
 }
 
@@ -584,7 +594,7 @@ void channel_conn_close(struct channel_conn *c, const char *why)
 {
 	enter(c);
 	put_bye(c, why);
-	if (!c->dead)
-		die(c);
+	c->closed = true;
+	die(c); /* once more does no harm */
 	leave(c);
 }

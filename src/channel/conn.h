@@ -20,7 +20,8 @@ struct channel_handler {
 	/* A message other than HELLO, PING, PONG and BYE. *m lasts until the call returns. */
 	void (*message)(struct channel_conn *c, const struct message *m, void *arg);
 	/*
-	 * After each batch of messages that were read at once: time to flush what they caused. May be NULL.
+	 * After each batch of messages that were read at once: time to flush what they caused. Also before
+	 * down(), if the connection ends in the middle of one. May be NULL.
 	 */
 	void (*batch_end)(struct channel_conn *c, void *arg);
 	/*

@@ -45,8 +45,14 @@ static void on_message(struct channel_conn *c, const struct message *m, void *ar
 
 static void on_batch_end(struct channel_conn *c, void *arg)
 {
-	(void)c;
-	((struct end *)arg)->batches++;
+	struct end *e = arg;
+
+	assert_int_equal(e->downs, 0);
+	e->batches++;
+	if (e->close_on_batch_end) {
+		channel_conn_close(c, "enough");
+		e->conn = NULL;
+	}
 }
 
 static void on_drained(struct channel_conn *c, void *arg)

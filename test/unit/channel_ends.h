@@ -19,7 +19,7 @@ struct end {
 	uint16_t version;
 	struct msg_hello peer;
 	char why[200];
-	bool close_on_up, close_on_message;
+	bool close_on_up, close_on_message, close_on_batch_end;
 	bool numbered; /* the ids of its messages must be 1, 2, 3, ... */
 };
 

@@ -288,6 +288,29 @@ static void pings_of_a_slow_reader_cost_bounded_memory(void **state)
 	close(fd);
 }
 
+/* What was read before the end is a batch as any other, and not left for whatever comes next. */
+static void an_end_in_the_middle_of_a_batch(void **state)
+{
+	const struct message bye = { .type = MSG_BYE, .bye = "enough" };
+
+	(void)state;
+	for (unsigned closes = 0; closes < 2; closes++) {
+		struct end e;
+		int fd = raw_peer(&e, &intercept_options);
+
+		e.close_on_batch_end = closes;
+		say_hello(fd, 1, 1);
+		say(fd, &watch);
+		say(fd, &bye);
+		run_until(&e.batches, 1);
+		settle();
+		assert_int_equal(e.messages, 1);
+		assert_int_equal(e.batches, 1);
+		assert_int_equal(e.downs, !closes);
+		close(fd);
+	}
+}
+
 static void a_connection_may_be_closed_in_its_own_callbacks(void **state)
 {
 	struct end e;
@@ -310,6 +333,7 @@ static void a_connection_may_be_closed_in_its_own_callbacks(void **state)
 	run_until(&e.messages, 1);
 	settle();
 	assert_int_equal(e.messages, 1);
+	assert_int_equal(e.batches, 0);
 	assert_int_equal(e.downs, 0);
 	close(fd);
 }
@@ -347,6 +371,7 @@ int main(void)
 		cmocka_unit_test(idle_ends_keep_each_other_up),
 		cmocka_unit_test(a_slow_reader_costs_bounded_memory),
 		cmocka_unit_test(pings_of_a_slow_reader_cost_bounded_memory),
+		cmocka_unit_test(an_end_in_the_middle_of_a_batch),
 		cmocka_unit_test(a_connection_may_be_closed_in_its_own_callbacks),
 		cmocka_unit_test(the_peers_end_is_told),
 	};
