@@ -1,16 +1,23 @@
 /*
  * Source mapping - theory of operation
  *
- * Without a pool a session keeps the client's endpoint and nothing is stored here. With one (-c), a client
- * address is hashed to an address of the pool of its family, so that one client stays one client, and keeps
- * its port. Many clients on few addresses would collide on equal ports; so the endpoints in use towards
- * each target are kept in a table (base/table.h), and a taken one is avoided: first the other addresses of
- * the pool with the same port, then the first address with other ports. The hash is keyed, because clients
- * choose their ports.
+ * Two live connections of a target must not have the same source: the target would take the second one's SYN
+ * for a segment of the first, and one of the two would be reset. So the endpoints in use towards each target
+ * are kept in a table (base/table.h), whose hash is keyed, because clients choose their ports.
  *
- * Workers share the pool without knowing of each other: an endpoint is for the worker to which connections
- * from its port go. With a pool they are spread by the client's port alone, so a client's own port is
- * always one of ours.
+ * Without a pool a session has its client's endpoint. A client may use one port towards two addresses of the
+ * online host, or two of its ports, and both may be copied to one target: then the second session goes from
+ * another port of the client's address. A connection whose port is used again shares the endpoint with
+ * its predecessor, which it waits for: that is the same connection for the target, too.
+ *
+ * With a pool (-c), a client address is hashed to an address of the pool of its family, so that one client
+ * stays one client, and keeps its port. Many clients on few addresses would collide on equal ports; so a
+ * taken endpoint is avoided: first by the other addresses of the pool with the same port, then by the first
+ * address with other ports.
+ *
+ * Workers share the endpoints without knowing of each other: an endpoint is for the worker to which
+ * connections from its port go. They are spread by the client's port alone, so a client's own port is always
+ * one of ours.
  */
 #include "tcpcopy/mapping.h"
 
@@ -26,13 +33,18 @@
 /* What makes an endpoint unique: to another target it may be used again. */
 struct place {
 	struct endpoint source;
-	uint16_t target;
+	uint16_t target; /* the first rule that has it */
 };
 
 struct taken {
 	struct table_node node;
 	struct place at;
+	/* by the sessions of this connection, for this rule */
+	struct endpoint online;
+	uint16_t rule, copy;
+	uint16_t times;
 };
+_Static_assert(sizeof(struct taken) <= 64, "there is one for each session");
 
 struct mapping {
 	const struct config *c;
@@ -41,7 +53,18 @@ struct mapping {
 	struct siphash_key key;
 	struct pool *pool;
 	struct table *taken;
+	uint16_t first[CONFIG_MAX_RULES]; /* the first rule with the same target as this one */
 };
+
+static void find_first_rules(struct mapping *m)
+{
+	for (uint16_t i = 0; i < CONFIG_MAX_RULES; i++) {
+		m->first[i] = i;
+		for (uint16_t j = 0; j < i && i < m->c->n_rules && m->first[i] == i; j++)
+			if (endpoint_eq(&m->c->rules[i].target, &m->c->rules[j].target))
+				m->first[i] = j;
+	}
+}
 
 struct mapping *mapping_new(const struct config *c, const struct fanout *spread, unsigned worker,
 			    const struct siphash_key *key)
@@ -54,6 +77,7 @@ struct mapping *mapping_new(const struct config *c, const struct fanout *spread,
 	m->spread = spread;
 	m->worker = worker;
 	m->key = *key;
+	find_first_rules(m);
 	m->pool = pool_new(0);
 	if (m->pool)
 		m->taken = table_new(m->pool);
@@ -149,49 +173,87 @@ static struct addr pool_address(const struct config *c, bool v4, uint64_t n)
 	return a;
 }
 
-bool mapping_take(struct mapping *m, const struct flow_key *k, struct endpoint *source)
+static struct place place_of(const struct mapping *m, const struct flow_key *k, const struct endpoint *source)
 {
-	bool v4 = addr_is_v4(&k->client.addr);
-	uint64_t size, first, tries;
-	struct taken *t;
+	return (struct place){ *source, m->first[k->target] };
+}
 
-	*source = k->client;
-	if (!m->c->n_pool)
-		return true;
-	size = pool_size(m->c, v4);
-	t = size ? pool_get(m->pool, sizeof(*t)) : NULL;
-	if (!t)
+static struct taken *find(const struct mapping *m, const struct place *at)
+{
+	struct table_node *n = table_find(m->taken, hash_of(m, at), is_at, at);
+
+	return n ? CONTAINER_OF(n, struct taken, node) : NULL;
+}
+
+static bool is_for(const struct taken *t, const struct flow_key *k)
+{
+	return t->rule == k->target && t->copy == k->copy && endpoint_eq(&t->online, &k->online);
+}
+
+static bool claim_other_port(struct mapping *m, struct taken *t, struct endpoint *source)
+{
+	const uint16_t port = source->port;
+
+	for (uint32_t i = 1; i <= PORT_TRIES * m->spread->workers; i++) {
+		source->port = (uint16_t)(1024 + (port - 1024u + i * 127u) % 64512u);
+		if (claim(m, t, source))
+			return true;
+	}
+	return false;
+}
+
+static bool claim_of_pool(struct mapping *m, struct taken *t, struct endpoint *source)
+{
+	const bool v4 = addr_is_v4(&source->addr);
+	const uint64_t size = pool_size(m->c, v4), tries = MIN(size, ADDRESS_TRIES);
+	uint64_t first;
+
+	if (!size)
 		return false;
-	t->at.target = k->target;
-	first = siphash(&m->key, k->client.addr.b, 16) % size;
-	tries = MIN(size, ADDRESS_TRIES);
+	first = siphash(&m->key, source->addr.b, 16) % size;
 	for (uint64_t i = 0; i < tries; i++) {
 		source->addr = pool_address(m->c, v4, (first + i) % size);
 		if (claim(m, t, source))
 			return true;
 	}
 	source->addr = pool_address(m->c, v4, first);
-	for (uint32_t i = 1; i <= PORT_TRIES * m->spread->workers; i++) {
-		source->port = (uint16_t)(1024 + (k->client.port - 1024u + i * 127u) % 64512u);
-		if (claim(m, t, source))
-			return true;
+	return claim_other_port(m, t, source);
+}
+
+static bool claim_own(struct mapping *m, struct taken *t, struct endpoint *source)
+{
+	return claim(m, t, source) || claim_other_port(m, t, source);
+}
+
+bool mapping_take(struct mapping *m, const struct flow_key *k, struct endpoint *source)
+{
+	const struct place own = place_of(m, k, &k->client);
+	struct taken *t = m->c->n_pool ? NULL : find(m, &own);
+
+	*source = k->client;
+	if (t && is_for(t, k) && t->times < UINT16_MAX) {
+		t->times++;
+		return true;
 	}
+	t = pool_get(m->pool, sizeof(*t));
+	if (!t)
+		return false;
+	*t = (struct taken){ .at = own, .online = k->online, .rule = k->target, .copy = k->copy, .times = 1 };
+	if (m->c->n_pool ? claim_of_pool(m, t, source) : claim_own(m, t, source))
+		return true;
 	pool_put(m->pool, t, sizeof(*t));
 	return false;
 }
 
 void mapping_give(struct mapping *m, const struct flow_key *k, const struct endpoint *source)
 {
-	const struct place at = { *source, k->target };
-	struct table_node *n;
+	const struct place at = place_of(m, k, source);
+	struct taken *t = find(m, &at);
 
-	if (!m->c->n_pool)
+	if (!t || --t->times)
 		return;
-	n = table_find(m->taken, hash_of(m, &at), is_at, &at);
-	if (!n)
-		return;
-	table_remove(m->taken, n);
-	pool_put(m->pool, CONTAINER_OF(n, struct taken, node), sizeof(struct taken));
+	table_remove(m->taken, &t->node);
+	pool_put(m->pool, t, sizeof(*t));
 }
 
 void mapping_trim(struct mapping *m)

@@ -8,12 +8,12 @@
 
 /*
  * Which source address and port a session uses towards its target: the client's own, or one of the -c pool,
- * never one that another live session has.
+ * never one that a session of another connection has towards the same target.
  */
 struct mapping;
 
 /*
- * The mapping of worker @worker (from 0) of @spread, which goes by the source port if there is a pool. *c and
+ * The mapping of worker @worker (from 0) of @spread, which goes by the source port. *c and
  * *spread must outlive it; *key is copied. It belongs to its worker's thread. NULL if out of memory.
  */
 struct mapping *mapping_new(const struct config *c, const struct fanout *spread, unsigned worker,
@@ -24,7 +24,9 @@ void mapping_free(struct mapping *m);
 
 /*
  * Claim an address and port for the new session *k. Returns true and sets *@source (port in host byte order);
- * or returns false if every address of the pool is taken for this target, or memory ran out. The caller gives
+ * or returns false if no address and port is left for this target, or memory ran out. Without a pool it is
+ * the client's own, or another port of its address while a session of another connection has that one. The
+ * caller gives
  * the claim back with mapping_give() when the session is gone.
  */
 bool mapping_take(struct mapping *m, const struct flow_key *k, struct endpoint *source);

@@ -7,7 +7,9 @@
  * announcements.
  */
 #include "base/util.h"
+#include "packet/text.h"
 #include "program/clock.h"
+#include "program/log.h"
 #include "tcpcopy/pipeline.h"
 
 #define ROOM_AGAIN (1 * NS_PER_MS) /* while the connections have no room: look again */
@@ -49,11 +51,35 @@ static void op_unwatch(void *arg, uint64_t id, const struct tuple *response)
 		assistants_unwatch(p->assistants, id, response);
 }
 
+/* Without a pool targets see the client's port; it has to be said where they do not. Once for each rule. */
+static void say_source(struct pipeline *p, const struct flow_key *key, const struct endpoint *source)
+{
+	char client[ENDPOINT_TEXT_LEN];
+
+	if (p->said_source[key->target])
+		return;
+	p->said_source[key->target] = true;
+	endpoint_format(client, sizeof(client), &key->client);
+	if (source)
+		log_info(
+			"-x %s: %s has several connections at a time that are copied to this target: only the "
+			"first can have that port there, the next goes from port %u",
+			p->config->rules[key->target].text, client, source->port);
+	else
+		log_warn(
+			"-x %s: a connection of %s is declined: no port of that address is free towards this "
+			"target",
+			p->config->rules[key->target].text, client);
+}
+
 static bool op_source_take(void *arg, const struct flow_key *key, struct endpoint *source)
 {
 	struct pipeline *p = arg;
+	bool taken = mapping_take(p->mapping, key, source);
 
-	return mapping_take(p->mapping, key, source);
+	if (!p->config->n_pool && (!taken || source->port != key->client.port))
+		say_source(p, key, taken ? source : NULL);
+	return taken;
 }
 
 static void op_source_give(void *arg, const struct flow_key *key, const struct endpoint *source)

@@ -3,7 +3,8 @@
  *
  * A worker has a pipeline: capture sockets, sessions, timers, sink, connections to the assistants. Nothing of
  * that is seen by another thread, so nothing has a lock; the configuration is shared and constant. The kernel
- * spreads connections over the workers (io/capture/fanout.h), and the answers to a session come on the
+ * spreads connections over the workers by the client's port (io/capture/fanout.h), so that each worker knows
+ * who else uses a source that it chooses (mapping.c), and the answers to a session come on the
  * connection of the worker that announced it.
  *
  * Everything is opened by the main thread, one worker after the other, so that a start succeeds whole or
@@ -49,7 +50,7 @@ int pipelines_open(struct pipelines *p, const struct config *c, struct workers *
 	struct pipeline *list[FANOUT_MAX_WORKERS];
 
 	p->workers = w;
-	if (fanout_init(&p->spread, workers_count(w), c->n_pool > 0)) {
+	if (fanout_init(&p->spread, workers_count(w), true)) {
 		snprintf(err, err_size, "the kernel gives no random bytes");
 		return -1;
 	}

@@ -1,5 +1,5 @@
 /*
- * The sources of sessions: the client's own, or one of the pool that nobody else has towards that target.
+ * The sources of sessions: the client's own, or one of the pool, that nobody else has towards that target.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -43,19 +43,73 @@ static bool take(struct mapping *m, const char *addr, uint16_t port, uint16_t ta
 	return mapping_take(m, &k, source);
 }
 
+static struct flow_key to(struct flow_key k, const char *online, uint16_t port)
+{
+	k.online.port = port;
+	assert_true(addr_parse(&k.online.addr, online));
+	return k;
+}
+
+/* As often as one connection wants it: who uses a port again has it before its predecessor is gone. */
 static void the_clients_own(void **state)
 {
 	const struct config c = config_with(NULL);
 	struct mapping *m = mapping_new(&c, &alone, 0, &key);
-	const struct flow_key k = client("10.0.0.1", 40000, 0);
+	const struct flow_key k = to(client("10.0.0.1", 40000, 0), "10.0.0.9", 80),
+			      other = to(k, "10.0.0.10", 80);
 	struct endpoint source;
 
 	(void)state;
-	for (int i = 0; i < 2; i++) {
+	for (int i = 0; i < 3; i++) {
 		assert_true(mapping_take(m, &k, &source));
 		assert_true(endpoint_eq(&source, &k.client));
 	}
-	mapping_give(m, &k, &source);
+	for (int i = 0; i < 3; i++) {
+		struct endpoint moved;
+
+		assert_true(mapping_take(m, &other, &moved));
+		assert_true(addr_eq(&moved.addr, &k.client.addr));
+		assert_int_not_equal(moved.port, 40000);
+		mapping_give(m, &other, &moved);
+		mapping_give(m, &k, &source);
+	}
+	assert_true(mapping_take(m, &other, &source));
+	assert_true(endpoint_eq(&source, &k.client));
+	mapping_free(m);
+}
+
+/* One port of a client, to two addresses or ports of the online host or in two copies, for one target. */
+static void two_connections_of_one_port(void **state)
+{
+	struct config c = config_with(NULL);
+	const struct flow_key first = to(client("10.0.0.1", 40000, 0), "10.0.0.9", 80);
+	struct flow_key k[4] = { to(first, "10.0.0.10", 80), to(first, "10.0.0.9", 81), first, first };
+	struct mapping *m;
+	struct endpoint source, moved[4];
+
+	(void)state;
+	c.n_rules = 3;
+	for (unsigned i = 0; i < 3; i++) {
+		assert_true(addr_parse(&c.rules[i].target.addr, "10.0.0.77"));
+		c.rules[i].target.port = i == 1 ? 8080 : 80;
+	}
+	k[2].copy = 1;
+	k[3].target = 2; /* the same target as of rule 0 */
+	m = mapping_new(&c, &alone, 0, &key);
+	assert_true(mapping_take(m, &first, &source));
+	for (unsigned i = 0; i < 4; i++) {
+		assert_true(mapping_take(m, &k[i], &moved[i]));
+		assert_true(addr_eq(&moved[i].addr, &source.addr));
+		assert_int_not_equal(moved[i].port, 40000);
+		for (unsigned j = 0; j < i; j++)
+			assert_int_not_equal(moved[i].port, moved[j].port);
+	}
+	k[0].target = 1; /* another one */
+	assert_true(mapping_take(m, &k[0], &moved[0]));
+	assert_int_equal(moved[0].port, 40000);
+	/* whose port was given away goes elsewhere, too */
+	assert_true(take(m, "10.0.0.1", moved[1].port, 0, &source));
+	assert_int_not_equal(source.port, moved[1].port);
 	mapping_free(m);
 }
 
@@ -288,6 +342,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(the_clients_own),
+		cmocka_unit_test(two_connections_of_one_port),
 		cmocka_unit_test(a_client_stays_one_client),
 		cmocka_unit_test(taken_for_each_target),
 		cmocka_unit_test(network_and_broadcast_are_no_hosts),
