@@ -135,6 +135,11 @@ bool prefix_contains(const struct prefix *p, const struct addr *a)
 	return !rest || (p->addr.b[whole] ^ a->b[whole]) >> (8 - rest) == 0;
 }
 
+bool addr_neighbours(const struct addr *a, const struct addr *b)
+{
+	return addr_is_v4(a) || addr_is_v4(b) ? addr_eq(a, b) : !memcmp(a->b, b->b, 8);
+}
+
 char *addr_format(char *buf, size_t size, const struct addr *a)
 {
 	const char *r;

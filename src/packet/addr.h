@@ -83,6 +83,12 @@ bool prefix_parse(struct prefix *p, const char *text);
 /* Does *p contain *a? A prefix shorter than the head of the mapped form, such as ::/0, contains no IPv4. */
 bool prefix_contains(const struct prefix *p, const struct addr *a);
 
+/*
+ * Are *a and *b neighbours: the same IPv4 address, or of one IPv6 /64 (RFC 4291 2.5.4), of which whoever has
+ * one address has all?
+ */
+bool addr_neighbours(const struct addr *a, const struct addr *b);
+
 #define ADDR_TEXT_LEN 46
 #define ENDPOINT_TEXT_LEN 56
 /*

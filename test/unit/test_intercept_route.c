@@ -149,6 +149,21 @@ static void a_syn_ack_for_another_isn_is_the_next_sessions(void **state)
 	assert_false(route_is_next_session(&w, TCPF_SYN | TCPF_ACK, 1001));
 }
 
+/* Each takes all that it gets; the next one still finds as much as that. */
+static void nobody_takes_what_is_left_for_others(void **state)
+{
+	unsigned total = 0, own;
+
+	(void)state;
+	for (unsigned left = ROUTE_MAX_WATCHES; left > 1; left -= own) {
+		for (own = 0; route_has_share(own, total); own++)
+			total++;
+		assert_int_equal(own, (left + 1) / 2);
+	}
+	assert_true(route_has_share(0, ROUTE_MAX_WATCHES - 1));
+	assert_false(route_has_share(0, ROUTE_MAX_WATCHES));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -157,6 +172,7 @@ int main(void)
 		cmocka_unit_test(copies_from_another_side_are_told),
 		cmocka_unit_test(what_differs_is_no_copy),
 		cmocka_unit_test(a_syn_ack_for_another_isn_is_the_next_sessions),
+		cmocka_unit_test(nobody_takes_what_is_left_for_others),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -197,12 +197,39 @@ static void endpoints_and_sockaddrs(void **state)
 	assert_false(addr_from_sockaddr(&back, (struct sockaddr *)&ss));
 }
 
+static void neighbours(void **state)
+{
+	static const struct {
+		const char *a, *b;
+		bool are;
+	} cases[] = {
+		{ "192.0.2.1", "192.0.2.1", true },
+		{ "192.0.2.1", "192.0.2.2", false },
+		{ "2001:db8::1", "2001:db8::ffff:1:2:3", true },
+		{ "2001:db8::1", "2001:db8:0:1::1", false },
+		{ "192.0.2.1", "::1", false },
+		{ "::1", "192.0.2.1", false },
+	};
+
+	(void)state;
+	for (unsigned i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct addr a, b;
+
+		assert_true(addr_parse(&a, cases[i].a) && addr_parse(&b, cases[i].b));
+		assert_int_equal(addr_neighbours(&a, &b), cases[i].are);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(text_round_trips),   cmocka_unit_test(what_is_no_address),
-		cmocka_unit_test(kinds_of_addresses), cmocka_unit_test(prefixes_contain),
-		cmocka_unit_test(what_is_no_prefix),  cmocka_unit_test(endpoints_and_sockaddrs),
+		cmocka_unit_test(text_round_trips),
+		cmocka_unit_test(what_is_no_address),
+		cmocka_unit_test(kinds_of_addresses),
+		cmocka_unit_test(prefixes_contain),
+		cmocka_unit_test(neighbours),
+		cmocka_unit_test(what_is_no_prefix),
+		cmocka_unit_test(endpoints_and_sockaddrs),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

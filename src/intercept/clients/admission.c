@@ -6,17 +6,13 @@
  * connection. A connection may end in another thread than it began in, so a lock protects the array. No
  * packet ever waits for the lock.
  *
- * A neighbour is an IPv4 address or an IPv6 prefix of 64 bits, of which whoever has one address has all. No
- * neighbour may have more connections than are left for all others, so that a few of them cannot keep out
- * another.
+ * No neighbour (packet/addr.h) may have more connections than are left for all others, so that a few of them
+ * cannot keep out another.
  */
 #include "intercept/clients/admission.h"
 
 #include <pthread.h>
 #include <stdlib.h>
-#include <string.h>
-
-#define NEIGHBOUR_BYTES 8 /* of an IPv6 address: a subnet (RFC 4291 2.5.4) */
 
 struct admission {
 	const struct prefix *allow;
@@ -54,11 +50,6 @@ static bool allowed(const struct admission *a, const struct addr *from)
 	return !a->n_allow;
 }
 
-static bool neighbours(const struct addr *a, const struct addr *b)
-{
-	return addr_is_v4(a) ? addr_eq(a, b) : !memcmp(a->b, b->b, NEIGHBOUR_BYTES);
-}
-
 enum admission_verdict admission_enter(struct admission *a, const struct addr *from)
 {
 	enum admission_verdict verdict = ADMISSION_FULL;
@@ -68,7 +59,7 @@ enum admission_verdict admission_enter(struct admission *a, const struct addr *f
 		return ADMISSION_FOREIGN;
 	pthread_mutex_lock(&a->lock);
 	for (unsigned i = 0; i < a->count; i++)
-		same += neighbours(&a->from[i], from);
+		same += addr_neighbours(&a->from[i], from);
 	left = ADMISSION_MAX - a->count;
 	if (same < left && same < ADMISSION_MAX_PER_NEIGHBOUR) {
 		a->from[a->count++] = *from;

@@ -419,3 +419,13 @@ struct client *clients_next(const struct clients *all, const struct client *afte
 		p = p->next;
 	return p;
 }
+
+unsigned clients_watches(const struct clients *all, const struct addr *a)
+{
+	unsigned n = 0;
+
+	for (const struct client *p = all->first; p; p = p->next)
+		if (addr_neighbours(&p->from, a))
+			n += p->n_watches;
+	return n;
+}

@@ -15,7 +15,6 @@ struct clients;
 struct watch;
 
 #define CLIENT_MAX_TARGETS 256u
-#define CLIENT_MAX_WATCHES (ROUTE_MAX_WATCHES / 4 * 3) /* so that no connection can take all of them */
 
 /* One connected tcpcopy worker. */
 struct client {
@@ -93,5 +92,8 @@ void clients_close(struct clients *p, const char *why);
  * Iterates over the clients that are up: returns the first if @after is NULL, else the next; NULL at the end.
  */
 struct client *clients_next(const struct clients *p, const struct client *after);
+
+/* How many watches the neighbours (packet/addr.h) of @a have together. */
+unsigned clients_watches(const struct clients *p, const struct addr *a);
 
 #endif

@@ -124,6 +124,11 @@ struct watch *route_add(struct route *r, struct client *p, uint64_t id, const st
 	return w;
 }
 
+bool route_has_share(unsigned own, unsigned total)
+{
+	return total < ROUTE_MAX_WATCHES && own < ROUTE_MAX_WATCHES - total;
+}
+
 void route_remove(struct route *r, struct watch *w)
 {
 	table_remove(r->by_tuple, &w->by_tuple);

@@ -71,6 +71,12 @@ struct watch *route_add(struct route *r, struct client *p, uint64_t id, const st
  */
 bool route_is_next_session(struct watch *w, uint8_t flags, uint32_t ack);
 
+/*
+ * The share of one neighbour: true if it may have one more watch than @own of @total. Nobody may have more
+ * than are left for all others, so that a few of them cannot fill the table.
+ */
+bool route_has_share(unsigned own, unsigned total);
+
 /* Frees @w, which must hold no records. The caller has taken it out of its client's list. */
 void route_remove(struct route *r, struct watch *w);
 

@@ -42,6 +42,15 @@ static void deliver_early(const struct response *r, void *arg)
 	relay_deliver(d->pipeline->relay, d->watch, r);
 }
 
+/* While less than half of the table is in use, nobody can have more than is left. */
+static bool has_share(const struct pipeline *p, const struct client *client)
+{
+	const unsigned total = route_count(p->route);
+
+	return route_has_share(
+		total < ROUTE_MAX_WATCHES / 2 ? total : clients_watches(p->clients, &client->from), total);
+}
+
 static void on_watch(struct client *client, const struct msg_watch *m, void *arg)
 {
 	struct pipeline *p = arg;
@@ -56,11 +65,11 @@ static void on_watch(struct client *client, const struct msg_watch *m, void *arg
 		p->stats.replaced++;
 		forget(p, w);
 	}
-	w = client->n_watches < CLIENT_MAX_WATCHES ? route_add(p->route, client, m->id, &m->response) : NULL;
+	w = has_share(p, client) ? route_add(p->route, client, m->id, &m->response) : NULL;
 	if (!w) {
 		p->stats.refused++;
-		log_limited(LOGL_ERROR, "cannot watch a session for %s: it has %u of %u watches",
-			    client->name, client->n_watches, route_count(p->route));
+		log_limited(LOGL_ERROR, "cannot watch a session for %s: its address has %u of %u watches",
+			    client->name, clients_watches(p->clients, &client->from), route_count(p->route));
 		return;
 	}
 	p->stats.watches++;
