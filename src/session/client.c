@@ -66,6 +66,7 @@ static void open_by_syn(struct engine *e, struct session *s, const struct segmen
 		return;
 	}
 	e->n.sessions_opened++;
+	s->from_start = true;
 	s->ip_id = (uint16_t)(g->ip_id - 1);
 	s->client_mss = g->opt.mss;
 	s->client_ts = g->opt.has_ts;
@@ -156,6 +157,7 @@ static bool join(struct engine *e, struct session *s, const struct segment *g, e
 	session_event(e, s, EV_JOINED);
 	session_event(e, s, EV_PROVED);
 	e->n.sessions_joined++;
+	rejoin_begun(e, s, now);
 	s->proved_at = g->time;
 	begin_at(e, s, g->seq - 1);
 	take_ip_fields(s, g);
@@ -220,7 +222,7 @@ void client_observe(struct engine *e, struct session *s, const struct segment *g
 		why = DECLINE_OLD;
 		if (!s->has_turn_ack)
 			session_declined(e, &s->key, why, now);
-	} else if (turn && now >= s->rejoin_after && g->captured == g->len) {
+	} else if (turn && now >= s->rejoin_after && g->captured == g->len && rejoin_may(e, s, &why, now)) {
 		if (e->cfg.prove && !s->joinable) {
 			doubt_put(e, s, g, REFUSAL_UNPROVED, now);
 			return;
@@ -249,7 +251,7 @@ void client_observed(struct engine *e, struct session *s, const struct segment *
 	s->has_turn_ack = true;
 	s->captured_last = g->time;
 	/* behind a FIN nothing comes; who calls may still hold the session */
-	timer_set(e, s, TIMER_LIFE, g->flags & TCPF_FIN ? now : now + OBSERVE_LIFE);
+	timer_set(e, s, TIMER_LIFE, g->flags & TCPF_FIN ? now : now + rejoin_memory(s));
 }
 
 void client_syn_data(struct engine *e, struct session *s, const struct segment *g, uint64_t now)

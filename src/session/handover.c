@@ -22,9 +22,9 @@
  * sent before a RST without a FIN: its application may have read it.
  *
  * Each connection has to take something of the stream: the first turn of a session is not handed over, but
- * lost with it. So a target that accepts and closes is not asked again and again for the same turn. One that
- * resets the connection has to have answered on it as well; else it fails like one that refuses
- * connections, and the pause before the next one grows.
+ * lost with it. So a target that accepts and closes is not asked again and again for the same turn. And it
+ * has to have been answered as a connection is that the target takes (rejoin.c); else it has failed, and the
+ * pause before the next one grows.
  *
  * A session that began so has a target which takes longer for each turn than the online server, by a
  * handshake at least. So its turns have --hold from the release of the one before, as long as that was
@@ -56,7 +56,7 @@ static void hand_over(struct engine *e, struct session *s, const struct qseg *he
 	const uint16_t mss = addr_is_v4(&s->key.client.addr) ? 1460 : 1440;
 	uint64_t lost = e->n.lost_bytes;
 
-	if (!session_again(e, s, o, now)) {
+	if (!rejoin_ended(e, s, o, true, now) || !session_again(e, s, o, now)) {
 		session_end(e, s, o, now);
 		return;
 	}

@@ -13,8 +13,8 @@
  *
  * queue.c holds the client's bytes in order, hole.c watches what is missing of them, unseen.c looks for
  * ends that were not captured, turn.c decides when a turn may go, handover.c saves what waits when the
- * target has closed, loss.c finds and repairs losses, life.c
- * owns the life of sessions: the one mutator of events, end and free.
+ * target has closed, rejoin.c decides whether a connection may be joined, loss.c finds and repairs losses,
+ * life.c owns the life of sessions: the one mutator of events, end and free.
  */
 #include "base/share.h"
 #include "base/slots.h"
@@ -22,6 +22,7 @@
 #include "base/wheel.h"
 #include "packet/seq.h"
 #include "session/flow_table.h"
+#include "session/rejoin.h"
 #include "session/session.h"
 #include "stream/stream.h"
 
@@ -51,8 +52,6 @@
 #define GONE_AGAIN (1000 * NS_PER_MS)              /* until a socket that was gone is asked about again */
 #define OBSERVE_LIFE (10 * NS_PER_SEC)             /* after it, silence says the same */
 #define JOIN_SILENCE (200 * NS_PER_MS)
-#define REJOIN_FIRST (100 * NS_PER_MS)
-#define REJOIN_MAX (5000 * NS_PER_MS)
 #define REFUSALS_FEW 16 /* in a row, of one target: then it is asked from time to time only */
 #define REFUSED_PAUSE (100 * NS_PER_MS)
 #define DUP_THRESH 3
@@ -170,6 +169,7 @@ struct target {
 		bool elsewhere; /* it has connections that have no socket on this host; else it has sockets */
 	} online[ONLINE_MOST];
 	unsigned n_online, online_next;
+	struct joins joins;
 	bool client_first;          /* on the last connection the client's data came before the target's */
 	struct session *backed_off; /* sessions whose RTO is backed off beyond RTO_CAP_ALIVE */
 	bool reviving;              /* it was silent, and not all of these have been helped yet */
@@ -245,9 +245,10 @@ struct session {
 	uint64_t patience_at;  /* ns; its turns wait from then on, if that is later than their capture */
 
 	/* time and loss */
-	uint64_t srtt, rttvar; /* ns; srtt 0: no sample yet */
-	uint64_t ts_recent_at; /* ns, when ts_recent came */
-	uint64_t progress_at;  /* ns, last time SND.UNA moved or the session started */
+	uint64_t srtt, rttvar;   /* ns; srtt 0: no sample yet */
+	uint64_t ts_recent_at;   /* ns, when ts_recent came */
+	uint64_t established_at; /* ns; valid with EV_ESTABLISHED */
+	uint64_t progress_at;    /* ns, last time SND.UNA moved or the session started */
 	struct recovery *rec;
 	uint64_t rejoin_after; /* ns; observing: not before */
 
@@ -265,13 +266,16 @@ struct session {
 	uint8_t backoff; /* doublings of the RTO */
 	uint8_t dup_acks;
 	uint8_t n_doubts;
-	uint8_t rejoins;
+	uint8_t rejoins;       /* doublings of the pause, plus 1; 0: it has proved itself, or is the first */
+	uint8_t failures, era; /* in a row, and when: they count in that era of the target only */
+	uint8_t answers;       /* turns that the target has answered, up to 2 */
 	uint8_t leftover_resets; /* since the last SYN time-out */
 	bool df : 1, client_ts : 1, client_ws : 1, client_sack : 1;
 	bool ts_ok : 1, ws_ok : 1, sack_ok : 1; /* negotiated with the target */
 	bool ack_now : 1, psh_seen : 1, tlp_armed : 1, tlp_out : 1, syn_resent : 1, syn_timed_out : 1,
 		has_turn_ack : 1, watched : 1, has_source : 1, has_server_irs : 1, waits_for_proof : 1,
-		joinable : 1, syn_data_taken : 1, found_gone : 1, unasked : 1;
+		joinable : 1, syn_data_taken : 1, found_gone : 1, unasked : 1, lasting : 1, alike : 1,
+		judged : 1, from_start : 1, greeted : 1;
 	struct syn_options *syn; /* of the replicated SYN, until it is answered */
 };
 
@@ -429,7 +433,8 @@ void queue_cut(struct engine *e, struct session *s, uint32_t *end, uint32_t *ack
 
 /* turn.c */
 void turn_linked(struct engine *e, struct session *s, struct qseg *q); /* q was just appended in order */
-void turn_response(struct session *s, const struct response *r, uint32_t new_bytes, uint64_t now);
+void turn_response(struct engine *e, struct session *s, const struct response *r, uint32_t new_bytes,
+		   uint64_t now);
 void turn_check(struct engine *e, struct session *s, uint64_t now);
 /* with EV_CLIENT_RST or EV_CUT */
 bool turn_rst_may_go(const struct engine *e, const struct session *s, uint64_t now);

@@ -275,6 +275,9 @@ struct session *session_observe_again(struct engine *e, struct session *s, bool 
 	o->has_turn_ack = s->has_turn_ack;
 	o->stream.nxt = s->stream.nxt;
 	o->captured_last = s->captured_last;
+	o->failures = s->failures;
+	o->era = s->era;
+	timer_set(e, o, TIMER_LIFE, now + rejoin_memory(o));
 	o->rejoins = (uint8_t)MIN(s->rejoins + 1, 10);
 	o->rejoin_after =
 		at_once && !s->rejoins ? now : now + MIN(REJOIN_FIRST << MIN(s->rejoins, 9), REJOIN_MAX);
@@ -317,6 +320,7 @@ bool session_again(struct engine *e, struct session *s, enum session_outcome o, 
 			session_event(e, s, (enum session_event)ev);
 	e->n.sessions_joined++;
 	e->n.sessions_continued++;
+	rejoin_begun(e, s, now);
 	timer_set(e, s, TIMER_LIFE, now + IDLE_LIFE);
 	return true;
 }
@@ -329,6 +333,7 @@ void session_end(struct engine *e, struct session *s, enum session_outcome o, ui
 			    o != OUTCOME_TARGET_RESET;
 	uint64_t lost = e->n.lost_bytes;
 
+	rejoin_ended(e, s, o, !over && o != OUTCOME_HALF_OPEN && o != OUTCOME_SHUTDOWN, now);
 	if (target_knows) {
 		output_rst(e, s, s->snd_nxt, s->events & EV_ESTABLISHED, now);
 		session_event(e, s, EV_RST_SENT);

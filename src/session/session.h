@@ -110,6 +110,9 @@ enum session_event {
 	X(sessions_opened, "sessions opened by a SYN")                                                       \
 	X(sessions_joined, "sessions opened in mid-stream")                                                  \
 	X(sessions_continued, "of these, successors of one whose target closed or reset before its client")  \
+	X(joins_failed, "of these, closed or reset by the target without a second response")                 \
+	X(connections_given_up, "connections that are not joined again, because that happened three times")  \
+	X(joins_stopped, "times that a target's joins stopped, because hardly any was taken")                \
 	X(sessions_unproved, "sessions that no proof came for, and that were replicated all the same")       \
 	X(turns, "turns opened (requests that wait for the previous response)")                              \
 	X(released_on_answer, "turns released because the target had responded")                             \
@@ -150,6 +153,9 @@ enum session_event {
 	X(NOT_THERE, not_there, "the online server has no such connection")                                  \
 	X(UNPROVED, unproved, "the online server cannot be shown to have the connection (see --unproved)")   \
 	X(OLD, old, "older than tcpcopy, with --no-join")                                                    \
+	X(GIVEN_UP, given_up, "the target closed or reset it without a second response, three times")        \
+	X(JOINS_STOPPED, joins_stopped,                                                                      \
+	  "the target takes hardly any connection in its middle, and is tried every 30 s")                   \
 	X(MIDDLE, middle, "in the middle of a turn; may be joined at the next one")
 
 enum decline {
@@ -330,6 +336,15 @@ struct engine_proofs {
 };
 /* Returns the counters of the target with the index @target. */
 const struct engine_proofs *engine_proofs(const struct engine *e, unsigned target);
+
+/* For each target: what became of connections joined in mid-stream, see rejoin.c. */
+struct engine_joins {
+	uint64_t given_up; /* connections that are not joined again */
+	uint64_t stops;    /* times that no connection was joined any more */
+	bool stopped;      /* it is so now */
+};
+/* Returns them for the target with the index @target. */
+const struct engine_joins *engine_joins(const struct engine *e, unsigned target);
 /* Are there sessions whose clients wait for a proof? */
 bool engine_waits_for_proof(const struct engine *e);
 

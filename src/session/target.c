@@ -74,6 +74,8 @@ static void handshake(struct engine *e, struct session *s, const struct response
 	}
 	believe(e);
 	session_event(e, s, EV_ESTABLISHED);
+	s->established_at = now;
+	session_target(e, s)->joins.era += session_target(e, s)->refusals != 0; /* another process answers */
 	session_target(e, s)->refusals = 0;
 	s->irs = r->seq;
 	s->rcv_nxt = s->window_most = r->seq + 1;
@@ -187,10 +189,11 @@ static void take_data(struct engine *e, struct session *s, const struct response
 		else if (!timer_on(s, TIMER_ACK) || s->deadline[TIMER_ACK] > now + ACK_DELAY_SHORT)
 			timer_set(e, s, TIMER_ACK, now + ACK_DELAY_SHORT);
 	}
-	s->rejoins = 0; /* it answers: the next failure is a first one */
 	if (s->snd_nxt == s->iss + 1)
 		session_target(e, s)->client_first = false;
-	turn_response(s, r, fresh, now);
+	turn_response(e, s, r, fresh, now);
+	if (fin)
+		rejoin_closed(e, s);
 	expect = s->hold ? s->hold->expect : s->client_read - s->turn_read;
 	if (s->answered + 1 < expect) /* one of them may be the online server's FIN */
 		s->ack_now = true;    /* or the target's Nagle waits for it */

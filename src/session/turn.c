@@ -58,7 +58,8 @@ void turn_linked(struct engine *e, struct session *s, struct qseg *q)
 }
 
 /* @new_bytes of answer (its FIN counts as one) came with @r, after its ack was taken. */
-void turn_response(struct session *s, const struct response *r, uint32_t new_bytes, uint64_t now)
+void turn_response(struct engine *e, struct session *s, const struct response *r, uint32_t new_bytes,
+		   uint64_t now)
 {
 	if (!new_bytes)
 		return;
@@ -68,8 +69,13 @@ void turn_response(struct session *s, const struct response *r, uint32_t new_byt
 	else
 		s->unasked = true;
 	s->psh_seen = r->flags & TCPF_PSH;
-	if (seq_ge(r->ack, s->turn_end))
+	if (s->events & EV_JOINED && r->len && r->ack == s->iss + 1)
+		s->greeted = true;
+	if (seq_ge(r->ack, s->turn_end)) {
+		if (!s->answered && r->len)
+			rejoin_answered(e, s, now);
 		s->answered += new_bytes;
+	}
 }
 
 /*
@@ -105,11 +111,12 @@ static uint64_t deadline(const struct engine *e, const struct session *s, uint64
 }
 
 /* May turn @q, which waits, go now? Counts it by the way it goes. */
-static bool may_go(struct engine *e, const struct session *s, const struct qseg *q, uint64_t now)
+static bool may_go(struct engine *e, struct session *s, const struct qseg *q, uint64_t now)
 {
-	if (s->answered >= q->expect)
+	if (s->answered >= q->expect) {
+		rejoin_released(s, q->expect);
 		e->n.released_on_answer++;
-	else if (s->events & EV_TARGET_FIN)
+	} else if (s->events & EV_TARGET_FIN)
 		e->n.released_on_close++;
 	else if (now >= deadline(e, s, q->captured_at))
 		e->n.released_on_deadline++;

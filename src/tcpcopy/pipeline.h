@@ -44,8 +44,9 @@ struct pipeline {
 		struct flow_key key;
 		struct segment segment; /* without its payload and its raw options */
 	} reset[RESETS_MOST];
-	bool said_unproved[CONFIG_MAX_RULES];
-	bool said_source[CONFIG_MAX_RULES];
+	/* of each rule, in the log */
+	bool said_unproved[CONFIG_MAX_RULES], said_source[CONFIG_MAX_RULES];
+	bool said_given_up[CONFIG_MAX_RULES], said_stopped[CONFIG_MAX_RULES];
 	struct event *second; /* once a second */
 	uint64_t drops_known; /* packets dropped by the kernel that the engine has been told of */
 	unsigned mtu_changes; /* the value of the sink's counter that the engine has been told of */

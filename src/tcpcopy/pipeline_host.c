@@ -4,6 +4,7 @@
  *   how far capture has come   after each source_take(): what is older than that and was not captured was not
  *                              sent by the client, or was lost
  *   what the kernel dropped    looked at once a second: a hole may then be a loss of ours
+ *   what targets do not take   looked at as often, and said when it begins and when it ends
  *   the MTUs of the ways       the sink hears of changes of routing (netlink) and counts them; its count is
  *                              compared after each batch, which costs nothing while nothing changes
  */
@@ -11,6 +12,7 @@
 
 #include "base/util.h"
 #include "program/clock.h"
+#include "program/log.h"
 #include "tcpcopy/pipeline.h"
 
 static void on_addresses(evutil_socket_t fd, short what, void *arg)
@@ -59,6 +61,33 @@ static void look_for_drops(struct pipeline *p)
 	event_active(p->timer, EV_TIMEOUT, 0); /* which sets itself for what is due now */
 }
 
+/* Once for each rule what is given up, and each time that its joins stop or begin again. */
+static void say_joins(struct pipeline *p)
+{
+	for (unsigned i = 0; i < p->config->n_rules; i++) {
+		const struct engine_joins *n = engine_joins(p->engine, i);
+		const char *rule = p->config->rules[i].text;
+
+		if (n->given_up && !p->said_given_up[i]) {
+			p->said_given_up[i] = true;
+			log_warn(
+				"-x %s: the target closed or reset a connection three times without a second "
+				"response: such a connection is not joined again. It may need a login or a "
+				"key that the target does not know",
+				rule);
+		}
+		if (n->stopped && !p->said_stopped[i])
+			log_warn(
+				"-x %s: the target takes hardly any connection in its middle: 18 of the last "
+				"20 failed. Connections that are open already are not joined any more; one "
+				"is tried every 30 s. New connections are replicated",
+				rule);
+		if (!n->stopped && p->said_stopped[i])
+			log_info("-x %s: the target takes connections in their middle again", rule);
+		p->said_stopped[i] = n->stopped;
+	}
+}
+
 static void on_second(evutil_socket_t fd, short what, void *arg)
 {
 	struct pipeline *p = arg;
@@ -68,6 +97,7 @@ static void on_second(evutil_socket_t fd, short what, void *arg)
 	look_for_drops(p);
 	mapping_trim(p->mapping);
 	replies_say(p);
+	say_joins(p);
 }
 
 int pipeline_watch_host(struct pipeline *p)
