@@ -84,6 +84,7 @@ int captures_open(struct captures *const all[], const struct fanout *spread, str
 	for (unsigned i = 0; i < c->n_interfaces && rc == 0; i++) {
 		const struct capture_options o = { .interface = c->interfaces[i],
 						   .filter = filter,
+						   .filter_changes = !c->filter,
 						   .snaplen = SNAPLEN,
 						   .ring_bytes =
 							   RING_BYTES / c->n_interfaces / spread->workers,

@@ -43,6 +43,24 @@ void sandbox_keep_file(const char *path);
 /* Before sandbox_enter(): allow the file or directory @path to be read later. */
 void sandbox_keep_readable(const char *path);
 
+/*
+ * Before sandbox_enter(): the socket @fd, of AF_PACKET or raw, injects packets by sendmmsg(). All other
+ * packet sockets can only receive.
+ */
+void sandbox_keep_sending(int fd);
+
+/*
+ * Before sandbox_enter(): the packet socket @fd, which captures, is given other filters and bound anew
+ * later. Those of all others are what they are.
+ */
+void sandbox_keep_changing(int fd);
+
+/*
+ * Close the packet socket @fd, before or after sandbox_enter(). The sandbox knows such sockets by their
+ * numbers, so afterwards the number stays in use, by /dev/null.
+ */
+void sandbox_close(int fd);
+
 /* The user of --user: "NAME" or "NAME:GROUP", each also as a number. */
 struct sandbox_user {
 	uid_t uid;
@@ -65,8 +83,8 @@ const char *sandbox_user_parse(struct sandbox_user *u, const char *text);
 int sandbox_enter(const struct sandbox_user *u, bool off, char *err, size_t err_size);
 
 /*
- * The same for a helper process, which keeps @capability, if it has it, and the system calls @calls (ended by
- * NULL), but no files. Calls that any program may make elsewhere have to be named here. Returns 0; or a
+ * The same for a helper process, which keeps @capability, if it has it, and the system calls @calls (ended
+ * by NULL), but no files. Calls that any program may make elsewhere have to be named here. Returns 0; or a
  * negative errno, and then the process must end. With @off only the capabilities are limited.
  */
 int sandbox_enter_helper(int capability, const char *const *calls, bool off);

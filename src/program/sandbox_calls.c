@@ -149,6 +149,8 @@ int sandbox_restrict_calls(const char *const *names)
 		error = allow_names(ctx, c->names);
 	if (!error && !names)
 		error = allow_forms(ctx);
+	if (!error && !names)
+		error = sandbox_allow_sending(ctx);
 	if (!error)
 		error = sandbox_load(ctx);
 	seccomp_release(ctx);

@@ -46,4 +46,10 @@ int sandbox_load(void *ctx);
  */
 int sandbox_restrict_sockets(void);
 
+/*
+ * After sandbox_restrict_sockets(): let sendmmsg() through in the filter @ctx, for the sockets that inject
+ * packets. Returns 0 or a negative errno.
+ */
+int sandbox_allow_sending(void *ctx);
+
 #endif

@@ -21,7 +21,7 @@ EINTR = 4
 
 NUMBERS = {"read": 0, "write": 1, "open": 2, "close": 3, "mmap": 9, "mprotect": 10, "ioctl": 16, "writev": 20,
            "pwrite64": 18, "dup": 32, "dup2": 33, "sendfile": 40, "socket": 41, "connect": 42, "sendto": 44, "recvfrom": 45,
-           "sendmsg": 46, "bind": 49, "listen": 50, "socketpair": 53, "setsockopt": 54, "fork": 57, "execve": 59, "kill": 62,
+           "sendmsg": 46, "bind": 49, "listen": 50, "socketpair": 53, "setsockopt": 54, "getsockopt": 55, "fork": 57, "execve": 59, "kill": 62,
            "fcntl": 72, "rename": 82, "mkdir": 83, "link": 86, "unlink": 87, "symlink": 88, "chmod": 90, "ptrace": 101,
            "setuid": 105, "capset": 126, "mknod": 133, "prctl": 157, "mount": 165, "sched_setaffinity": 203,
            "sched_setscheduler": 144, "tgkill": 234, "keyctl": 250, "openat": 257, "unshare": 272, "splice": 275,

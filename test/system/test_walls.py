@@ -57,7 +57,9 @@ class Both:
     def still_work(self):
         appends(self.lab, connections=2, commands=20)
         assert equal(self.online, self.target)
-        assert all_complete(self.copy.stop())
+        account = self.copy.stop()
+        assert all_complete(account)
+        return account
 
 
 @pytest.fixture(params=[None, "nobody"], ids=["root", "user"])
@@ -167,4 +169,97 @@ def test_daemons_of_this_host(lab, user):
             server.recv(100)
     with pytest.raises(BlockingIOError):
         stream.accept()
+    both.still_work()
+
+
+def accept_all(call):
+    """A struct sock_fprog that lets everything in, to be passed as the first bytes."""
+    return struct.pack("HxxxxxxQ", 1, call.memory + 16) + struct.pack("HBBI", 6, 0, 0, 0x40000)
+
+
+def cannot_send(call, fd):
+    frame = bytes(12) + b"\x88\xb5" + bytes(50)
+    to = struct.pack("=HHiHBB8s", socket.AF_PACKET, 0xb588, 1, 1, 0, 6, b"\xff" * 6)
+    piece = struct.pack("QQ", call.memory + 16, len(frame)) + frame
+    for number in (fd, fd + HIGH):
+        refused(call, "sendto", number, frame, len(frame), 0, to, len(to))
+        refused(call, "sendto", number, frame, len(frame), 0, 0, 0)
+        refused(call, "sendmsg", number, call.message(frame, to), 0)
+        refused(call, "sendmmsg", number, call.message(frame, to), 1, 0)
+        refused(call, "write", number, frame, len(frame))
+        refused(call, "writev", number, piece, 1)
+        refused(call, "pwritev", number, piece, 1, 0)
+        refused(call, "pwrite64", number, frame, len(frame), 0)
+        refused(call, "sendfile", number, 0, 0, 10)
+        refused(call, "splice", 0, 0, number, 0, 10, 0)
+        refused(call, "vmsplice", number, piece, 1, 0)
+        refused(call, "setsockopt", number, 263, 13, struct.pack("8I", 4096, 1, 4096, 1, 0, 0, 0, 0), 16)   # PACKET_TX_RING
+
+
+def stays_as_it_is(call, fd, but=()):
+    """Neither its filter nor anything else about a packet socket changes, but for some options."""
+    everything = struct.pack("=HHi12x", socket.AF_PACKET, 0x0300, 0)
+    for number in (fd, fd + HIGH):
+        for level, option in [(1, 26), (1, 27), (1, 50), (1, 44), (1, 33), (263, 1), (263, 5), (263, 18), (263, 20), (263, 24)]:
+            if (level, option) not in but:
+                refused(call, "setsockopt", number, level, option, accept_all(call), 16)
+                refused(call, "setsockopt", number, level, option + HIGH, accept_all(call), 16)
+        if (1, 26) not in but:
+            refused(call, "bind", number, everything, len(everything))
+        refused(call, "dup2", number, 500)
+        refused(call, "dup3", number, 500, 0)
+        refused(call, "dup", number)
+        refused(call, "fcntl", number, 1030, 500)
+
+
+def locked(call, fd):
+    """Has the kernel locked the filter, whoever asks?"""
+    assert call("getsockopt", fd, 1, 44, bytes(8), struct.pack("I", 4)) == 0
+    return call.read(call.memory, 4) != bytes(4)
+
+
+def not_capturing(call):
+    """The packet sockets of protocol 0, which inject or are idle."""
+    lines = [line.split() for line in pathlib.Path(f"/proc/{call.pid}/net/packet").read_text().splitlines()[1:]]
+    of_protocol = {f"socket:[{line[8]}]" for line in lines if line[3] == "0000"}
+    return [fd for fd in call.sockets("packet") if os.readlink(f"/proc/{call.pid}/fd/{fd}") in of_protocol]
+
+
+def test_packet_sockets(lab, user):
+    """What captures does not send and captures nothing else; what sends does not capture. Turning the capture goes on."""
+    both = Both(lab, user, tcpcopy=["--capture", "alternate", "--workers", 2])
+    for name, call in both.each():
+        sending = not_capturing(call) if name == "tcpcopy" else []
+        idle = not_capturing(call) if name == "intercept" else []
+        capturing = set(call.sockets("packet")) - {*sending, *idle}
+        assert len(capturing) >= (5 if name == "tcpcopy" else 2)
+        refused(call, "socket", socket.AF_PACKET, 3, 0)
+        refused(call, "socket", socket.AF_INET, 3, 255)
+        for fd in capturing:
+            cannot_send(call, fd)
+            stays_as_it_is(call, fd)
+        # that by which the group of an interface is turned is guarded by the sandbox alone
+        assert sum(not locked(call, fd) for fd in capturing) == (2 if name == "tcpcopy" else 1)    # lo, eth0
+        for fd in idle:                     # listens to what --check asks for
+            cannot_send(call, fd)
+            stays_as_it_is(call, fd, but=[(1, 26)])
+        for fd in sending:
+            stays_as_it_is(call, fd)
+            assert locked(call, fd)
+            assert call("recvfrom", fd, bytes(100), 100, 0x40, 0, 0) == -errno.EAGAIN
+        assert len(sending) >= (2 if name == "tcpcopy" else 0)
+    assert both.still_work()["capture.turns"] > 0
+
+
+def test_captures_that_follow_the_targets(lab, user):
+    """The filters of these change, and so an attacker changes them; they send no more than others."""
+    both = Both(lab, user)
+    own = conftest.Program(lab.host("assistant"), "intercept", "-i", "eth0", "-p", 40000, "-P", lab.new_path("pid"),
+                           *(["--user", user] if user else [])).wait_ready()
+    with Inside(own.process.pid) as call:
+        for fd in call.sockets("packet"):
+            cannot_send(call, fd)
+            stays_as_it_is(call, fd, but=[(1, 26)])
+            assert call("setsockopt", fd, 1, 26, accept_all(call), 16) == 0 and not locked(call, fd)
+    own.stop()
     both.still_work()

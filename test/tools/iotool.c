@@ -254,6 +254,7 @@ static int run_capture(char **argv)
 	o.incoming_only = option(argv + 3, "incoming");
 	o.snaplen = (unsigned)number(argv + 3, "snaplen", 0);
 	o.buffer_bytes = number(argv + 3, "buffer", 0);
+	o.filter_changes = refilter != NULL;
 	o.mode = mode(argv + 3);
 	o.ring_bytes = number(argv + 3, "ring", 0);
 	spread.workers = (unsigned)number(argv + 3, "workers", 1);

@@ -34,6 +34,8 @@
 #include "program/sandbox.h"
 #include "build/config.h"
 
+SANDBOX_CALLS("setsockopt");
+
 static char dir[] = "/tmp/test_program_sandbox.XXXXXX";
 static const struct sandbox_user nobody = { .uid = 65534, .gid = 65534, .name = "65534" };
 static const struct sandbox_user unchanged;
@@ -188,6 +190,43 @@ static void the_user_changes(void **state)
 	in_child(user);
 }
 
+/* What is known by its number: nothing is sent through it, and after its end nobody else has the number. */
+static void sockets(void)
+{
+	static const int one = 1;
+	const int capture = socket(AF_PACKET, SOCK_RAW, 0), inject = socket(AF_PACKET, SOCK_RAW, 0);
+	struct mmsghdr m = { .msg_len = 0 };
+	int other;
+
+	CHECK(capture >= 0 && inject >= 0);
+	sandbox_keep_sending(inject);
+	enter(&unchanged);
+	REFUSED(write(capture, dir, 10), EPERM);
+	REFUSED(send(capture, dir, 10, 0), EPERM);
+	REFUSED(sendmmsg(capture, &m, 1, 0), EPERM);
+	REFUSED(setsockopt(capture, SOL_SOCKET, SO_RCVBUF, &one, sizeof(one)), EPERM);
+	REFUSED(setsockopt(inject, SOL_SOCKET, SO_RCVBUF, &one, sizeof(one)), EPERM);
+	REFUSED(dup2(capture, 100), EPERM);
+	REFUSED(sendmmsg(inject, &m, 1, 0), ENXIO); /* the kernel's word: there is no interface 0 */
+	sandbox_close(capture);
+	sandbox_close(inject);
+	for (int i = 0; i < 3; i++) {
+		other = socket(AF_INET, SOCK_STREAM, 0);
+		CHECK(other >= 0 && other != capture && other != inject);
+		CHECK(setsockopt(other, SOL_SOCKET, SO_RCVBUF, &one, sizeof(one)) == 0);
+	}
+	REFUSED(send(capture, dir, 10, 0), EPERM);
+	REFUSED(sendmmsg(inject, &m, 1, 0), ENOTSOCK);
+}
+
+static void packet_sockets_are_for_one_thing(void **state)
+{
+	(void)state;
+	if (geteuid())
+		skip();
+	in_child(sockets);
+}
+
 static void status(void)
 {
 	static const char *const wanted[] = { "\nNoNewPrivs:\t1\n",
@@ -318,6 +357,7 @@ int main(void)
 		cmocka_unit_test(calls_that_nobody_named_are_refused),
 		cmocka_unit_test(other_files_are_refused),
 		cmocka_unit_test(the_user_changes),
+		cmocka_unit_test(packet_sockets_are_for_one_thing),
 		cmocka_unit_test(nothing_is_held),
 		cmocka_unit_test(a_helper_has_less),
 #endif
@@ -326,6 +366,7 @@ int main(void)
 	(void)calls_that_nobody_named_are_refused;
 	(void)other_files_are_refused;
 	(void)the_user_changes;
+	(void)packet_sockets_are_for_one_thing;
 	(void)nothing_is_held;
 	(void)a_helper_has_less;
 	return cmocka_run_group_tests(tests, set_up, tear_down);

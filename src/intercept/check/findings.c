@@ -97,7 +97,7 @@ static void count(struct findings *p, const struct segment *s, const struct sock
 	if (from->sll_pkttype != PACKET_HOST)
 		return;
 	f->arrived++;
-	if_indextoname((unsigned)from->sll_ifindex, interface);
+	host_interface_name(from->sll_ifindex, interface);
 	f->captured += host_interface_among(p->config->interfaces, p->config->n_interfaces, interface);
 	if (!(f->facts & FINDING_CLIENT_HERE))
 		snprintf(f->interface, sizeof(f->interface), "%s", interface);
@@ -255,6 +255,8 @@ struct findings *findings_new(struct event_base *base, const struct config *c, c
 	p->end = evtimer_new(base, on_end, p);
 	p->fd = socket(AF_PACKET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (p->fd >= 0)
+		sandbox_keep_changing(p->fd);
+	if (p->fd >= 0)
 		p->readable = event_new(base, p->fd, EV_READ | EV_PERSIST, on_readable, p);
 	if (!p->end) {
 		findings_free(p);
@@ -272,6 +274,6 @@ void findings_free(struct findings *p)
 	if (p->end)
 		event_free(p->end);
 	if (p->fd >= 0)
-		close(p->fd);
+		sandbox_close(p->fd);
 	free(p);
 }

@@ -27,6 +27,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "io/host/host.h"
 #include "program/sandbox.h"
 
 /* Reading packets and drop counters; filters that are changed; is the interface still there? */
@@ -45,7 +46,7 @@ int capture_fail(const struct capture *c, const char *what, char *err, size_t er
 void capture_note_error(struct capture *c, int code)
 {
 	c->counters.errors++;
-	if (code == ENETDOWN && !if_nametoindex(c->interface))
+	if (code == ENETDOWN && !host_interface_index(c->interface) && errno == ENODEV)
 		snprintf(c->source.error, sizeof(c->source.error), "interface %s was removed", c->interface);
 	else
 		snprintf(c->source.error, sizeof(c->source.error), "capture on %s: %s", c->interface,
@@ -70,7 +71,7 @@ static int look_at_interface(struct capture *c, bool incoming_only, char *err, s
 	char names[200];
 
 	memcpy(ifr.ifr_name, c->interface, sizeof(ifr.ifr_name));
-	c->ifindex = (int)if_nametoindex(c->interface);
+	c->ifindex = host_interface_index(c->interface);
 	if (!c->ifindex || ioctl(c->source.fd, SIOCGIFHWADDR, &ifr) < 0) {
 		list_interfaces(names, sizeof(names));
 		snprintf(err, err_size, "interface %s does not exist; available: %s", c->interface, names);
@@ -148,7 +149,7 @@ int capture_let_in(struct capture *c, char *err, size_t err_size)
 void capture_head_close(struct capture *c)
 {
 	if (c->source.fd >= 0)
-		close(c->source.fd);
+		sandbox_close(c->source.fd);
 	pcap_freecode(&c->program);
 }
 

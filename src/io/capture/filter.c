@@ -150,6 +150,13 @@ int capture_filter_drop_all(int fd)
 	return attach(fd, &drop, 1);
 }
 
+int capture_filter_lock(int fd)
+{
+	static const int on = 1;
+
+	return setsockopt(fd, SOL_SOCKET, SO_LOCK_FILTER, &on, sizeof(on));
+}
+
 int capture_filter_attach(int fd, const struct bpf_program *program, enum capture_direction direction,
 			  char *err, size_t err_size)
 {

@@ -41,4 +41,10 @@ int capture_filter_attach(int fd, const struct bpf_program *program, enum captur
 /* Attach a filter that drops everything to the socket @fd. Returns 0, or -1 with errno. */
 int capture_filter_drop_all(int fd);
 
+/*
+ * Lock the filter of the socket @fd: nobody can replace or remove it any more. Nor can the program of the
+ * fan-out group be replaced by this socket. Returns 0, or -1 with errno.
+ */
+int capture_filter_lock(int fd);
+
 #endif

@@ -34,6 +34,7 @@
 #include <sys/socket.h>
 
 #include "io/capture/capture.h"
+#include "program/sandbox.h"
 
 #ifndef PACKET_FANOUT_FLAG_IGNORE_OUTGOING
 #define PACKET_FANOUT_FLAG_IGNORE_OUTGOING 0x4000u
@@ -290,6 +291,21 @@ static int let_all_in(struct opening *s)
 	return 0;
 }
 
+/*
+ * Lock the filters, but for the socket by which the group's program is replaced: the kernel would refuse
+ * that, too. The sandbox guards that one.
+ */
+static int settle_filters(struct opening *s)
+{
+	for (unsigned i = 0; i < s->n; i++) {
+		if (s->o->filter_changes)
+			sandbox_keep_changing(s->list[i]->source.fd);
+		else if ((i > 0 || s->each == 1) && capture_filter_lock(s->list[i]->source.fd) < 0)
+			return capture_fail(s->list[i], "SO_LOCK_FILTER", s->err, s->err_size);
+	}
+	return 0;
+}
+
 /* One source of each worker from its two sockets, which are then the source's. */
 static int pair_up(struct opening *s, struct capture_group *g, struct source *out[])
 {
@@ -319,6 +335,8 @@ static int finish(struct opening *s, struct source *out[])
 			return capture_fail(s->list[0], "PACKET_FANOUT", s->err, s->err_size);
 	}
 	rc = let_all_in(s);
+	if (rc == 0)
+		rc = settle_filters(s);
 	if (rc == 0 && s->each == 2)
 		rc = pair_up(s, g, out);
 	if (g)

@@ -23,6 +23,8 @@
 #include <unistd.h>
 
 #include "io/capture/capture.h"
+#include "io/host/host.h"
+#include "program/sandbox.h"
 
 #define SLOT_BYTES 128u /* IPv6, TCP and all options, but for extension headers */
 #define BATCH 32u
@@ -104,7 +106,7 @@ static void replies_counters(struct source *s, struct source_counters *out)
 static void replies_close(struct source *s)
 {
 	if (s->fd >= 0)
-		close(s->fd);
+		sandbox_close(s->fd);
 	free(CONTAINER_OF(s, struct replies, source));
 }
 
@@ -119,7 +121,7 @@ static unsigned direction(struct sock_filter *code)
 {
 	const struct sock_filter head[] = {
 		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, (unsigned)(SKF_AD_OFF + SKF_AD_IFINDEX)),
-		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, if_nametoindex("lo"), 0, 2),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (unsigned)host_interface_index("lo"), 0, 2),
 		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, (unsigned)(SKF_AD_OFF + SKF_AD_PKTTYPE)),
 		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, PACKET_HOST, 2, 3),
 		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, (unsigned)(SKF_AD_OFF + SKF_AD_PKTTYPE)),
@@ -180,7 +182,8 @@ struct source *capture_replies_open(const char *ports, char *err, size_t err_siz
 	if (r->source.fd >= 0 && !attach(r->source.fd, ports, err, err_size)) {
 		setsockopt(r->source.fd, SOL_SOCKET, SO_TIMESTAMPNS, &(int){ 1 }, sizeof(int));
 		setsockopt(r->source.fd, SOL_SOCKET, SO_RCVBUFFORCE, &(int){ BUFFER_BYTES }, sizeof(int));
-		if (!bind(r->source.fd, (struct sockaddr *)&all, sizeof(all)))
+		if (!bind(r->source.fd, (struct sockaddr *)&all, sizeof(all)) &&
+		    !capture_filter_lock(r->source.fd))
 			return &r->source;
 		snprintf(err, err_size, "capture of replies: %s", strerror(errno));
 	}

@@ -35,6 +35,7 @@
 
 #include "io/capture/aside.h"
 #include "io/capture/capture.h"
+#include "io/host/host.h"
 #include "io/host/netlink.h"
 
 #define RETIRE_MS 1
@@ -459,7 +460,7 @@ uint64_t capture_ring_retire_time(void)
 					  .tp_retire_blk_tov = RETIRE_MS };
 	struct sockaddr_ll lo = { .sll_family = AF_PACKET,
 				  .sll_protocol = htons(PROBE_PROTOCOL),
-				  .sll_ifindex = (int)if_nametoindex("lo"),
+				  .sll_ifindex = host_interface_index("lo"),
 				  .sll_halen = ETH_ALEN };
 	uint8_t *map = MAP_FAILED;
 	int fd;

@@ -122,6 +122,7 @@ struct capture_options {
 	 * outgoing packets are always ignored, because each would be seen twice.
 	 */
 	bool incoming_only;
+	bool filter_changes; /* capture_set_filter() will be called; else the filter is locked */
 	unsigned snaplen;    /* bytes of a packet wanted; 0: all of it (super-packets whole) */
 	size_t buffer_bytes; /* receive buffer; 0: 16 MiB. Without CAP_NET_ADMIN at most rmem_max */
 	enum capture_mode mode;
@@ -141,28 +142,29 @@ struct fanout;
 
 /*
  * The same for several workers: fill @list with f->workers sources, each for a thread of its own. The source
- * of the worker that fanout_worker() names delivers the packet. Memory in *o applies to each of them. Returns
- * 0, or -1 with @err and none open. Close them all together, when none of them is polled any more.
+ * of the worker that fanout_worker() names delivers the packet. Memory in *o applies to each of them.
+ * Returns 0, or -1 with @err and none open. Close them all together, when none of them is polled any more.
  */
 int capture_open_workers(const struct capture_options *o, const struct fanout *f, struct source *list[],
 			 char *err, size_t err_size);
 
 /*
- * Replace the filter of a source of live capture. Once this has returned, all packets that match the new
- * filter are delivered, and no others. Returns 0, or -1 with @err and the old filter in force.
+ * Replace the filter of a source of live capture that was opened with filter_changes. Once this has
+ * returned, all packets that match the new filter are delivered, and no others. Returns 0, or -1 with @err
+ * and the old filter in force.
  */
 int capture_set_filter(struct source *s, const char *filter, char *err, size_t err_size);
 
 /*
  * Open a source of the SYN-ACKs and resets that leave this host by whatever interface, of packets that match
- * pcap-filter(7) expression @ports ("tcp src port 80 or ..."). Headers only; raw_packet.link is LINK_RAW. Returns
- * NULL with a message in @err on failure.
+ * pcap-filter(7) expression @ports ("tcp src port 80 or ..."). Headers only; raw_packet.link is LINK_RAW.
+ * Returns NULL with a message in @err on failure.
  */
 struct source *capture_replies_open(const char *ports, char *err, size_t err_size);
 
 /*
- * Is @filter valid? It is only compiled, for the check of an option, which needs no privilege but may resolve
- * names. Returns 0, or -1 with libpcap's words in @err.
+ * Is @filter valid? It is only compiled, for the check of an option, which needs no privilege but may
+ * resolve names. Returns 0, or -1 with libpcap's words in @err.
  */
 int capture_check_filter(const char *filter, char *err, size_t err_size);
 
@@ -173,8 +175,8 @@ int capture_check_filter(const char *filter, char *err, size_t err_size);
 const char *capture_filter_wrong(const char *filter);
 
 /*
- * Open a pcap or pcapng file, filtered by @filter as above; "-" is standard input. raw_packet.time is that of
- * the file, in ns since the epoch. No file says whether a checksum was still pending when the packet was
+ * Open a pcap or pcapng file, filtered by @filter as above; "-" is standard input. raw_packet.time is that
+ * of the file, in ns since the epoch. No file says whether a checksum was still pending when the packet was
  * captured; it counts as pending if the field holds exactly the sum of the pseudo-header. Returns NULL with
  * words in @err.
  */

@@ -8,6 +8,7 @@
 
 #include "base/util.h"
 
+#include <errno.h>
 #include <net/if.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -43,18 +44,44 @@ long long host_number(const char *path)
 	return text[0] ? strtoll(text, NULL, 10) : -1;
 }
 
+/* Ask about an interface: the question @what (SIOCG...), which fills *ifr. -1 with errno. */
+static int ask(unsigned long what, struct ifreq *ifr)
+{
+	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0), result, error;
+
+	if (fd < 0)
+		return -1;
+	result = ioctl(fd, what, ifr);
+	error = errno;
+	close(fd);
+	errno = error;
+	return result;
+}
+
+int host_interface_index(const char *interface)
+{
+	struct ifreq ifr = { 0 };
+
+	snprintf(ifr.ifr_name, sizeof(ifr.ifr_name), "%s", interface);
+	return ask(SIOCGIFINDEX, &ifr) ? 0 : ifr.ifr_ifindex;
+}
+
+bool host_interface_name(int index, char name[16])
+{
+	struct ifreq ifr = { .ifr_ifindex = index };
+
+	if (ask(SIOCGIFNAME, &ifr))
+		return false;
+	memcpy(name, ifr.ifr_name, sizeof(ifr.ifr_name));
+	return true;
+}
+
 bool host_interface_is_up(const char *interface)
 {
 	struct ifreq ifr = { 0 };
-	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	bool up;
 
-	if (fd < 0)
-		return false;
 	snprintf(ifr.ifr_name, sizeof(ifr.ifr_name), "%s", interface);
-	up = !ioctl(fd, SIOCGIFFLAGS, &ifr) && (ifr.ifr_flags & IFF_UP);
-	close(fd);
-	return up;
+	return !ask(SIOCGIFFLAGS, &ifr) && (ifr.ifr_flags & IFF_UP);
 }
 
 bool host_interface_among(const char (*names)[16], unsigned n, const char *interface)

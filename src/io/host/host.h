@@ -15,6 +15,15 @@ bool host_has_capability(unsigned number);
 /* The number at the beginning of a file such as /proc/sys/net/ipv4/ip_forward; -1 if there is none. */
 long long host_number(const char *path);
 
+/*
+ * The index of @interface, or 0 with errno: ENODEV if there is none of that name. For if_nametoindex(3) and
+ * if_indextoname(3) the C library opens a socket of AF_UNIX; this and the next one work in the sandbox.
+ */
+int host_interface_index(const char *interface);
+
+/* Write the name of the interface @index to @name. Returns false with errno if there is none. */
+bool host_interface_name(int index, char name[16]);
+
 /* Does @interface exist, and is it up? */
 bool host_interface_is_up(const char *interface);
 

@@ -15,7 +15,8 @@
  * What GSO cannot say (SYN with data, urgent data) is cut to wire segments here. So is what exceeds
  * the MTU of the moment, whatever the sender believed it was.
  *
- * The socket has protocol 0 and so receives nothing. It is not bound: each message names its
+ * The socket has protocol 0 and so receives nothing; its filter, which drops all, sees to it that nobody can
+ * make it listen. It is not bound: each message names its
  * interface, which outlives interfaces that come and go. PACKET_QDISC_BYPASS is not used: it saves
  * little, fails for super-packets where the device cannot segment, hides what is sent from tcpdump
  * and from the operator's traffic control, and drops where a queue would hold.
@@ -38,6 +39,8 @@
 
 #include "base/util.h"
 #include "program/clock.h"
+#include "program/sandbox.h"
+#include "io/capture/filter.h"
 #include "io/inject/next_hop.h"
 #include "io/inject/batch.h"
 #include "packet/build.h"
@@ -213,7 +216,7 @@ static void sink_link_close(struct sink *s)
 	if (l->hops.fd >= 0)
 		next_hops_close(&l->hops);
 	if (l->batch.fd >= 0)
-		close(l->batch.fd);
+		sandbox_close(l->batch.fd);
 	free(l);
 }
 
@@ -233,7 +236,8 @@ static int open_packet_socket(void)
 
 	if (fd < 0)
 		return -1;
-	if (setsockopt(fd, SOL_PACKET, PACKET_VNET_HDR, &on, sizeof(on)) < 0) {
+	if (setsockopt(fd, SOL_PACKET, PACKET_VNET_HDR, &on, sizeof(on)) < 0 ||
+	    capture_filter_drop_all(fd) < 0 || capture_filter_lock(fd) < 0) {
 		saved = errno;
 		close(fd);
 		errno = saved;

@@ -29,6 +29,7 @@
 #include "io/capture/filter.h"
 #include "io/inject/batch.h"
 #include "packet/build.h"
+#include "program/sandbox.h"
 
 #ifndef IPV6_HDRINCL
 #define IPV6_HDRINCL 36
@@ -90,9 +91,9 @@ static void sink_raw_close(struct sink *s)
 	struct sink_raw *r = CONTAINER_OF(s, struct sink_raw, sink);
 
 	if (r->v4.fd >= 0)
-		close(r->v4.fd);
+		sandbox_close(r->v4.fd);
 	if (r->v6.fd >= 0)
-		close(r->v6.fd);
+		sandbox_close(r->v6.fd);
 	free(r);
 }
 
@@ -116,7 +117,7 @@ static int open_family(int family)
 	if (setsockopt(fd, level, v4 ? IP_HDRINCL : IPV6_HDRINCL, &on, sizeof(on)) < 0 ||
 	    setsockopt(fd, level, v4 ? IP_RECVERR : IPV6_RECVERR, &on, sizeof(on)) < 0 ||
 	    setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &smallest, sizeof(smallest)) < 0 ||
-	    capture_filter_drop_all(fd) < 0) {
+	    capture_filter_drop_all(fd) < 0 || capture_filter_lock(fd) < 0) {
 		saved = errno;
 		close(fd);
 		errno = saved;

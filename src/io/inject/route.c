@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include "base/util.h"
+#include "io/host/host.h"
 #include "io/host/netlink.h"
 
 static bool attribute_addr(struct addr *a, int family, const struct nlattr *attr)
@@ -68,7 +69,7 @@ static void add_interface(struct route_info *r)
 	struct ifreq ifr = { 0 };
 	int fd;
 
-	if (!r->ifindex || !if_indextoname((unsigned)r->ifindex, r->interface) || r->mtu)
+	if (!r->ifindex || !host_interface_name((int)r->ifindex, r->interface) || r->mtu)
 		return;
 	fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	if (fd < 0)
