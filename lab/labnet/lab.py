@@ -4,14 +4,13 @@ import itertools
 import json
 import os
 import pathlib
-import subprocess
-import sys
 import tempfile
 
 from . import links, netns
 from .host import Host
 from .netns import LabError, namespaces, sweep, tool
 from .servers import Memcached, Nginx, PostgreSQL, Redis
+from .watched import PACKAGE_ROOT, Watchdog
 
 HOSTS = {
     "client": "10.90.114.82",
@@ -21,7 +20,6 @@ HOSTS = {
 }
 SWITCH = "switch"
 BRIDGE = "br0"
-PACKAGE_ROOT = pathlib.Path(__file__).resolve().parent.parent
 
 
 def ipv6_twin(ip4):
@@ -61,7 +59,6 @@ class Lab:
         self._loss = {}
         self._relays = {}
         self._watchdog = None
-        self._lifeline = None
 
     # -- up and down
 
@@ -78,7 +75,7 @@ class Lab:
         self._claim()
         try:
             if watched:
-                self._start_watchdog()
+                self._watchdog = Watchdog(self.prefix, self.directory)
             self._build()
         except BaseException:
             self.down()
@@ -114,10 +111,8 @@ class Lab:
         self.hosts.clear()
         self.directory = None
         if self._watchdog:
-            os.write(self._lifeline, b".")
-            os.close(self._lifeline)
-            self._watchdog.wait(timeout=20)
-            self._watchdog = self._lifeline = None
+            self._watchdog.end()
+            self._watchdog = None
 
     def _claim(self):
         wanted = [self.prefix] if self.prefix else (
@@ -135,19 +130,9 @@ class Lab:
         raise LabError(f"a lab {self.prefix!r} is up already, or {lab_directory(self.prefix)} "
                        f"is left of one: `lab/lab down --prefix {self.prefix}` removes it")
 
-    def _start_watchdog(self):
-        reading, self._lifeline = os.pipe()
-        self._watchdog = subprocess.Popen(
-            [sys.executable, "-m", "labnet.watchdog", self.prefix, str(self.directory),
-             str(reading), str(os.getpid())],
-            env=dict(os.environ, PYTHONPATH=str(PACKAGE_ROOT)), cwd="/", pass_fds=[reading],
-            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-            start_new_session=True)
-        os.close(reading)
-
     def plumbing_fds(self):
         """What commands that build the lab inherit: while one runs, the watchdog waits for it."""
-        return () if self._lifeline is None else (self._lifeline,)
+        return self._watchdog.fds if self._watchdog else ()
 
     def _build(self):
         self._switch = Host(self, SWITCH, None, None)

@@ -49,6 +49,24 @@ def wire(hosts, tmp_path):
     return watch
 
 
+@pytest.mark.parametrize("signo", [signal.SIGKILL, signal.SIGTERM])
+def test_a_killed_test_leaves_no_namespaces(signo):
+    program = ("import sys, time; sys.path.insert(0, sys.argv[1]); from two_hosts import two_hosts\n"
+               "with two_hosts(None) as (a, b): a.start('sleep', '1000'); print('up', flush=True); time.sleep(1000)")
+    owner = subprocess.Popen([PYTHON, "-c", program, os.path.dirname(__file__)], stdout=subprocess.PIPE, text=True)
+
+    def namespaces():
+        return [name for name in os.listdir("/run/netns") if name.startswith(f"io{owner.pid}-")]
+    try:
+        assert owner.stdout.readline() == "up\n"
+        assert len(namespaces()) == 2
+    finally:
+        owner.send_signal(signo)
+        owner.wait()
+        owner.stdout.close()
+    assert wait_until(lambda: not namespaces())
+
+
 TRANSFER = """
 import socket, sys, threading
 family, address, size = socket.{family}, "{address}", {size}

@@ -13,6 +13,8 @@ import time
 
 import pytest
 
+from labnet.watched import Watchdog
+
 ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", ".."))
 TCPCOPY = os.path.join(os.environ.get("TCPCOPY_BIN_DIR", ROOT), "tcpcopy")
 
@@ -221,8 +223,10 @@ def wait_for(condition, explain, seconds=10):
 
 @pytest.fixture
 def host():
-    h = Host(f"tcpcopy-options-{os.getpid()}")
-    subprocess.run(["ip", "netns", "add", h.name], check=True)
+    prefix = f"options{os.getpid()}"
+    h = Host(f"{prefix}-host")
+    watchdog = Watchdog(prefix, f"/nonexistent/{prefix}")
+    subprocess.run(["ip", "netns", "add", h.name], pass_fds=watchdog.fds, check=True)
     try:
         h.ip("link set lo up")
         h.ip("link add a0 type veth peer name b0")
@@ -235,6 +239,7 @@ def host():
         for pid in h.pids():
             os.kill(pid, signal.SIGKILL)
         subprocess.run(["ip", "netns", "delete", h.name], check=True)
+        watchdog.end()
 
 
 @needs_root

@@ -6,9 +6,15 @@ Each is a network namespace. There is no lab around them: src/io is judged here 
 """
 import contextlib
 import os
+import pathlib
 import re
 import subprocess
+import sys
 import threading
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent.parent / "lab"))
+
+from labnet.watched import Watchdog                                 # noqa: E402
 
 PYTHON = "/usr/bin/python3"
 
@@ -106,10 +112,12 @@ def results(capture):
 @contextlib.contextmanager
 def two_hosts(tool):
     """The hosts a and b, as long as the block lasts; `tool` is the path of iotool."""
-    a, b = (Host(f"io-{os.getpid()}-{x}", tool) for x in "ab")
+    prefix = f"io{os.getpid()}"
+    a, b = (Host(f"{prefix}-{x}", tool) for x in "ab")
+    watchdog = Watchdog(prefix, f"/nonexistent/{prefix}")
     try:
         for h in (a, b):
-            subprocess.run(["ip", "netns", "add", h.name], check=True)
+            subprocess.run(["ip", "netns", "add", h.name], pass_fds=watchdog.fds, check=True)
         subprocess.run(["ip", "link", "add", "a0", "netns", a.name, "type", "veth",
                         "peer", "name", "b0", "netns", b.name], check=True)
         for h, dev, n in ((a, "a0", 1), (b, "b0", 2)):
@@ -121,3 +129,4 @@ def two_hosts(tool):
     finally:
         a.close()
         b.close()
+        watchdog.end()
