@@ -256,6 +256,14 @@ void mapping_give(struct mapping *m, const struct flow_key *k, const struct endp
 	pool_put(m->pool, t, sizeof(*t));
 }
 
+bool mapping_has(const struct mapping *m, const struct endpoint *target, const struct endpoint *source)
+{
+	for (uint16_t i = 0; i < m->c->n_rules; i++)
+		if (m->first[i] == i && endpoint_eq(&m->c->rules[i].target, target))
+			return find(m, &(struct place){ *source, i });
+	return false;
+}
+
 void mapping_trim(struct mapping *m)
 {
 	pool_trim(m->pool);

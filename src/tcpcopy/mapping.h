@@ -34,6 +34,9 @@ bool mapping_take(struct mapping *m, const struct flow_key *k, struct endpoint *
 /* Give back the claim of the session *k on *source, which mapping_take() has returned. */
 void mapping_give(struct mapping *m, const struct flow_key *k, const struct endpoint *source);
 
+/* Has a session this source towards @target? Only of a worker's own ports: fanout_port_worker(). */
+bool mapping_has(const struct mapping *m, const struct endpoint *target, const struct endpoint *source);
+
 /* Return memory that a burst of sessions has left to the kernel. Call it about once a second. */
 void mapping_trim(struct mapping *m);
 

@@ -20,6 +20,7 @@
 
 #include "base/util.h"
 #include "program/clock.h"
+#include "program/workers.h"
 #include "tcpcopy/returns.h"
 
 static void batch_done(struct pipeline *p)
@@ -84,12 +85,24 @@ void returns_response(struct pipeline *p, const struct response *r)
 		pipeline_give_responses(p);
 }
 
+static void stray_elsewhere(void *pipeline, const void *stray)
+{
+	returns_stray(pipeline, stray);
+}
+
 void returns_stray(struct pipeline *p, const struct msg_stray *m)
 {
-	if (engine_announcing(p->engine))
-		p->strays.refused++; /* it may be one of ours */
-	else
+	const unsigned home = fanout_port_worker(&p->spread, m->response.dst.port);
+
+	if (home != p->worker) { /* which knows whether it has such a session */
+		if (!workers_post(p->workers, home, stray_elsewhere, m, sizeof(*m)))
+			p->strays.refused++;
+	} else if (engine_announcing(p->engine) ||
+		   mapping_has(p->mapping, &m->response.src, &m->response.dst)) {
+		p->strays.refused++; /* it may be one of ours, or is */
+	} else {
 		stray_answer(p->config, &p->strays, p->sink, m, clock_now());
+	}
 }
 
 void returns_batch_end(struct pipeline *p)

@@ -19,13 +19,15 @@
 
 struct event_base;
 struct event;
+struct workers;
 
 /* One worker: capture, classification, sessions, injection, and the way back. No other worker touches it. */
 struct pipeline {
 	const struct config *config;
 	struct event_base *base;
-	struct fanout spread; /* of connections over the workers */
-	unsigned worker;      /* the number of this one, from 0 */
+	struct workers *workers; /* of which this is one; set after pipeline_open() */
+	struct fanout spread;    /* of connections over the workers */
+	unsigned worker;         /* the number of this one, from 0 */
 	struct source *source[CONFIG_MAX_INTERFACES];
 	struct event *readable[CONFIG_MAX_INTERFACES];
 	/* ns; everything that was captured before this was taken from the source */

@@ -60,6 +60,7 @@ int pipelines_open(struct pipelines *p, const struct config *c, struct workers *
 		list[i] = &p->pipeline[i];
 		if (pipeline_open(list[i], c, &p->spread, i, workers_base(w, i), err, err_size))
 			return -1;
+		list[i]->workers = w;
 		list[i]->started = on_first_round;
 		list[i]->started_arg = p;
 		workers_give(w, i, list[i]);

@@ -5,9 +5,8 @@
  * them, intercept, which knew it as this host's and finds that nobody has announced it again, tells
  * us the header. The answer is the RST that the dead one owed: with seq = SEG.ACK it is in the
  * target's window (RFC 9293 3.10.7.1), and it needs no state of ours. It goes to targets of our own
- * rules only, and to a bounded number a second, whatever the channel says. A live session of ours
- * is announced before its SYN leaves; should it cross with such a message on its way, the RST is for
- * the older connection on the tuple, which its SYN would have to reset anyway.
+ * rules only, and to a bounded number a second, whatever the channel says; and never to a connection
+ * that a session of ours has: the caller looks.
  */
 #include "tcpcopy/stray.h"
 

@@ -338,6 +338,29 @@ static void nothing_is_left_behind(void **state)
 	mapping_free(m);
 }
 
+static void is_known_while_a_session_has_it(void **state)
+{
+	struct config c = config_with(NULL);
+	const struct flow_key k = to(client("10.0.0.1", 40000, 1), "10.0.0.9", 80);
+	struct endpoint source, other, target = { .port = 80 };
+	struct mapping *m;
+
+	(void)state;
+	assert_true(addr_parse(&target.addr, "10.0.0.77"));
+	c.n_rules = 2;
+	c.rules[0].target = c.rules[1].target = target;
+	m = mapping_new(&c, &alone, 0, &key);
+	assert_true(mapping_take(m, &k, &source));
+	assert_true(mapping_has(m, &target, &source));
+	other = source;
+	other.port++;
+	assert_false(mapping_has(m, &target, &other));
+	assert_false(mapping_has(m, &source, &source));
+	mapping_give(m, &k, &source);
+	assert_false(mapping_has(m, &target, &source));
+	mapping_free(m);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -350,6 +373,7 @@ int main(void)
 		cmocka_unit_test(only_of_the_clients_family),
 		cmocka_unit_test(a_worker_keeps_to_its_ports),
 		cmocka_unit_test(many_come_and_go),
+		cmocka_unit_test(is_known_while_a_session_has_it),
 		cmocka_unit_test(nothing_is_left_behind),
 	};
 
