@@ -7,8 +7,8 @@
 #include <stdio.h>
 
 /*
- * An account is an array of counters and a table that says what each of them is. The table yields the text of
- * the report, the keys of its JSON form and the page in the manual. It also has the equations between the
+ * An account is an array of counters and a table that says what each of them is. The table yields the text
+ * of the report, the keys of its JSON form and the page in the manual. It also has the equations between the
  * rows, which anybody who has the report can check.
  */
 struct account_row {

@@ -26,10 +26,10 @@ struct args_option {
 	const char *help;     /* for the usage, which wraps it; '\n' begins a new line */
 	const char *accepted; /* what is accepted, for the error message; NULL if @value says everything */
 	/*
-	 * Takes the value as typed (NULL for an option without one) and keeps it in @into, which is the @into
-	 * of args_parse() plus `at` bytes. The string lasts as long as argv, that of a greedy option until
-	 * args_free(). Returns NULL, or what is wrong with the value, in words that fit between "option -x
-	 * "value": " and "; accepted: ...".
+	 * Takes the value as typed (NULL for an option without one) and keeps it in @into, which is the
+	 * @into of args_parse() plus `at` bytes. The string lasts as long as argv, that of a greedy option
+	 * until args_free(). Returns NULL, or what is wrong with the value, in words that fit between
+	 * "option -x "value": " and "; accepted: ...".
 	 */
 	const char *(*set)(void *into, const char *value);
 	size_t at; /* ARGS_AT(), or ARGS_WHOLE for a setter that takes all of @into */

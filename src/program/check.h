@@ -7,8 +7,8 @@
 #include "base/util.h"
 
 /*
- * --check: a list of checks. Each prints lines that say what was found and, where something is wrong, what to
- * type.
+ * --check: a list of checks. Each prints lines that say what was found and, where something is wrong, what
+ * to type.
  */
 
 enum check_state { CHECK_OK, CHECK_WARNING, CHECK_BROKEN };
@@ -28,7 +28,8 @@ void check_text(struct check_result *r, enum check_state state, const char *fmt,
 void check_cure(struct check_result *r, const char *where, const char *fmt, ...) PRINTF_LIKE(3, 4);
 
 /*
- * Write the finding into @buf as "text: on the target type: command". sizeof(*r) bytes fit all. Returns @buf.
+ * Write the finding into @buf as "text: on the target type: command". sizeof(*r) bytes fit all. Returns
+ * @buf.
  */
 char *check_format(char *buf, size_t size, const struct check_result *r);
 

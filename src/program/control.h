@@ -31,8 +31,8 @@ void control_close(struct control *c);
 
 /*
  * Ask the running @program at @path, or for "" the only one on this host, and print its answer to stdout.
- * Returns the status to exit with: 0, or 1 after a line on stderr that says which program was not reached and
- * why, or which ones there are to choose from.
+ * Returns the status to exit with: 0, or 1 after a line on stderr that says which program was not reached
+ * and why, or which ones there are to choose from.
  */
 int control_ask(const char *program, const char *path, bool json);
 

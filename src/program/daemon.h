@@ -15,8 +15,8 @@ int daemon_begin(const char *prog);
 
 /*
  * The second step, when the daemon is ready: its stdio becomes /dev/null, its directory "/", and the starter
- * exits with 0. Returns 0; or -1 with errno if there is no /dev/null or the starter is gone (ESRCH), in which
- * case the daemon should end. Does nothing without daemon_begin().
+ * exits with 0. Returns 0; or -1 with errno if there is no /dev/null or the starter is gone (ESRCH), in
+ * which case the daemon should end. Does nothing without daemon_begin().
  */
 int daemon_ready(void);
 

@@ -6,8 +6,8 @@
  * with -d. Afterwards only a signal ends it.
  *
  * The order of the steps matters. The daemon is another process, so it comes before the PID file; the log
- * comes before anything that may warn; the manager's socket comes before the sandbox, which allows none to be
- * opened.
+ * comes before anything that may warn; the manager's socket comes before the sandbox, which allows none to
+ * be opened.
  */
 #include "program/frame.h"
 
@@ -116,6 +116,8 @@ static void catch_signals(struct frame *f)
 void frame_begin(struct frame *f, const char *name, const struct run_config *run)
 {
 	*f = (struct frame){ .name = name, .run = run };
+	if (sandbox_hide_memory(run->no_sandbox))
+		log_warn("this process leaves a core when it crashes: %s", strerror(errno));
 	if (run->daemon && daemon_begin(name))
 		daemon_fail(1, "option -d: cannot become a daemon: %s", strerror(errno));
 	open_log(run);

@@ -11,8 +11,8 @@ struct event;
 
 /*
  * The frame of a program: everything from the command line to the end that does not depend on what the
- * program does. main() calls the steps in this order, with its own between them, so main() shows the order of
- * the start. A step that fails ends the program with words for whoever started it (daemon_fail()).
+ * program does. main() calls the steps in this order, with its own between them, so main() shows the order
+ * of the start. A step that fails ends the program with words for whoever started it (daemon_fail()).
  *
  *     frame_begin()    daemon, log, pid file, event loop, signals; the service manager's socket
  *                      ... open everything that may fail or needs privilege ...
@@ -26,7 +26,8 @@ struct event;
  *                      ... close ...
  *     frame_end()
  *
- * SIGUSR1 reports, SIGHUP reopens the log. All of it belongs to the main thread, and a process has one frame.
+ * SIGUSR1 reports, SIGHUP reopens the log. All of it belongs to the main thread, and a process has one
+ * frame.
  */
 #define FRAME_SIGNALS 4
 

@@ -19,8 +19,8 @@ struct mailbox *mailbox_new(struct event_base *base);
 void mailbox_free(struct mailbox *m);
 
 /*
- * Let the loop's thread call @fn with @arg and a copy of the @size bytes at @data (0 to MAILBOX_DATA), in the
- * order of posting. May be called by any thread. Returns false if too many letters wait.
+ * Let the loop's thread call @fn with @arg and a copy of the @size bytes at @data (0 to MAILBOX_DATA), in
+ * the order of posting. May be called by any thread. Returns false if too many letters wait.
  */
 bool mailbox_post(struct mailbox *m, void (*fn)(void *arg, const void *data), void *arg, const void *data,
 		  size_t size);

@@ -12,8 +12,8 @@
 /*
  * A running program's reports on itself: the line of --stats, the account in the log, the file of --report,
  * the screen of --status. When they are made and where they go is the same for every program. What they say
- * is the program's own business, in a struct from the heap whose first member is a struct reporter. All of it
- * belongs to the main thread.
+ * is the program's own business, in a struct from the heap whose first member is a struct reporter. All of
+ * it belongs to the main thread.
  */
 struct reporter;
 struct replace;

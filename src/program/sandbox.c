@@ -8,7 +8,8 @@
  *   capabilities   none: sockets keep what they were opened with, and nothing is opened later that
  *                  needs one. no_new_privs keeps set-user-ID programs and file capabilities from
  *                  giving any back.
- *   files          Landlock: the paths named by sandbox_keep_*(), nothing else (sandbox_files.c)
+ *   memory         no core, and no other process of the user reads it or traces this one
+ *   files, ports   Landlock: those named by sandbox_keep_*(), nothing else (sandbox_landlock.c)
  *   system calls   seccomp: those that a module needs, and of some calls only the forms that reach no
  *                  other process (sandbox_calls.c), and of those about some open sockets only what
  *                  they were opened for (sandbox_sockets.c)
@@ -34,6 +35,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -44,6 +46,7 @@
 
 static struct sandbox_path kept[SANDBOX_MAX_PATHS];
 static unsigned n_kept;
+static uint8_t ports[65536 / 8];
 
 static void keep(const char *path, size_t len, uint64_t access)
 {
@@ -62,6 +65,20 @@ void sandbox_keep_file(const char *path)
 void sandbox_keep_readable(const char *path)
 {
 	keep(path, strlen(path), sandbox_access_read);
+}
+
+void sandbox_keep_port(uint16_t port)
+{
+	ports[port / 8] |= (uint8_t)(1u << port % 8);
+}
+
+/* --- memory --- */
+
+int sandbox_hide_memory(bool off)
+{
+	if (off || INSTRUMENTED)
+		return 0;
+	return prctl(PR_SET_DUMPABLE, 0) || setrlimit(RLIMIT_CORE, &(struct rlimit){ 0 });
 }
 
 /* --- user --- */
@@ -177,10 +194,12 @@ int sandbox_enter(const struct sandbox_user *u, bool off, char *err, size_t err_
 		return -1;
 	}
 	error = sandbox_restrict_sockets();
-	files = sandbox_restrict_files(kept, n_kept);
+	files = sandbox_restrict_landlock(kept, n_kept, ports);
 	empty_bounding_set();
 	if (change_user(u, err, err_size) || drop_capabilities(err, err_size))
 		return -1;
+	if (!error && sandbox_hide_memory(false)) /* which another user may have shown again */
+		error = -errno;
 	if (!error)
 		error = sandbox_restrict_calls(NULL);
 	if (error) {
@@ -206,6 +225,7 @@ int sandbox_enter_helper(int capability, const char *const *calls, bool off)
 	prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
 	if (off || INSTRUMENTED)
 		return 0;
-	sandbox_restrict_files(kept, 0);
+	sandbox_hide_memory(false);
+	sandbox_restrict_landlock(NULL, 0, NULL);
 	return sandbox_restrict_calls(calls);
 }

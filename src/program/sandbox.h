@@ -3,6 +3,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 /*
@@ -42,6 +43,17 @@ void sandbox_keep_file(const char *path);
 
 /* Before sandbox_enter(): allow the file or directory @path to be read later. */
 void sandbox_keep_readable(const char *path);
+
+/* Before sandbox_enter(): allow TCP connections to @port (host byte order) of any host later. */
+void sandbox_keep_port(uint16_t port);
+
+/*
+ * Let nobody see this process's memory, which holds keys and what clients sent: no core is written, and
+ * other processes of the user can neither read it nor trace it. Call it at the start, and before threads.
+ * Returns 0, or -1 with errno. With @off, which is --no-sandbox, nothing is done, so that there are cores to
+ * look at.
+ */
+int sandbox_hide_memory(bool off);
 
 /*
  * Before sandbox_enter(): the socket @fd, of AF_PACKET or raw, injects packets by sendmmsg(). All other

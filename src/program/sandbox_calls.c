@@ -1,10 +1,10 @@
 /*
  * The system calls of a confined program - theory of operation
  *
- * In: the names of calls that its modules need. Out: a filter of seccomp that lets these through, and of some
- * others the forms that reach nothing but the process itself. What one call could do to another process is so
- * refused in all its forms: a signal is also sent by tgkill(), and by whoever owns a socket that is readable
- * (F_SETOWN, FIOSETOWN); limits and the scheduler are also set for a process by its number.
+ * In: the names of calls that its modules need. Out: a filter of seccomp that lets these through, and of
+ * some others the forms that reach nothing but the process itself. What one call could do to another process
+ * is so refused in all its forms: a signal is also sent by tgkill(), and by whoever owns a socket that is
+ * readable (F_SETOWN, FIOSETOWN); limits and the scheduler are also set for a process by its number.
  *
  * An argument of the type int is compared in its lower half alone, because the kernel looks at no more.
  */
@@ -90,8 +90,8 @@ static int allow_forms(scmp_filter_ctx ctx)
 		{ "fcntl", { { 1, INT, F_GETLK } }, 1 },
 		{ "fcntl", { { 1, INT, F_SETLK } }, 1 },
 		/* Connections and questions to the kernel; neither packets past its rules nor daemons. */
-		{ "socket", { { 0, WHOLE, AF_INET } }, 1 },
-		{ "socket", { { 0, WHOLE, AF_INET6 } }, 1 },
+		{ "socket", { { 0, WHOLE, AF_INET }, { 2, INT, 0 } }, 2 },
+		{ "socket", { { 0, WHOLE, AF_INET6 }, { 2, INT, 0 } }, 2 },
 		{ "socket", { { 0, WHOLE, AF_NETLINK }, { 2, INT, NETLINK_ROUTE } }, 2 },
 		{ "socket", { { 0, WHOLE, AF_NETLINK }, { 2, INT, NETLINK_SOCK_DIAG } }, 2 },
 		/* Questions about interfaces; on a terminal, "is it one?" alone. */

@@ -14,7 +14,7 @@ struct sandbox_path {
 	uint64_t access; /* LANDLOCK_ACCESS_FS_* */
 };
 
-/* --- sandbox_files.c --- */
+/* --- sandbox_landlock.c --- */
 
 #define SANDBOX_MAX_PATHS 16
 
@@ -22,10 +22,11 @@ struct sandbox_path {
 extern const uint64_t sandbox_access_read, sandbox_access_write;
 
 /*
- * Confine this thread, and those that it starts, to @n paths and to the process's own signals and abstract
- * sockets. Returns false where the kernel has no Landlock.
+ * Confine this thread, and those that it starts, to @n paths, to connections to the TCP ports whose bits are
+ * set in @ports (65536 bits; NULL: none), and to signals and abstract sockets of its own process; each as
+ * far as the kernel can. Returns false where it has no Landlock.
  */
-bool sandbox_restrict_files(const struct sandbox_path *kept, unsigned n);
+bool sandbox_restrict_landlock(const struct sandbox_path *kept, unsigned n, const uint8_t *ports);
 
 /* --- sandbox_calls.c --- */
 
@@ -41,7 +42,7 @@ int sandbox_load(void *ctx);
 /* --- sandbox_sockets.c --- */
 
 /*
- * Refuse to sockets that are open now what they are not for. Call it before sandbox_restrict_files() and
+ * Refuse to sockets that are open now what they are not for. Call it before sandbox_restrict_landlock() and
  * sandbox_restrict_calls(), when all that stays is open. Returns 0 or a negative errno.
  */
 int sandbox_restrict_sockets(void);

@@ -35,9 +35,9 @@ void workers_give(struct workers *w, unsigned i, void *worker);
 int workers_start(struct workers *w, char *err, size_t err_size);
 
 /*
- * Call @fn with each worker's object and @sum, in that worker's own thread between two turns of its loop, one
- * worker after the other, so that @sum needs no lock. Returns when all are done. Before the start and after
- * the end, the calling thread does it.
+ * Call @fn with each worker's object and @sum, in that worker's own thread between two turns of its loop,
+ * one worker after the other, so that @sum needs no lock. Returns when all are done. Before the start and
+ * after the end, the calling thread does it.
  */
 void workers_collect(struct workers *w, void (*fn)(void *worker, void *sum), void *sum);
 

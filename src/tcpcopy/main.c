@@ -76,6 +76,10 @@ int main(int argc, char **argv)
 	frame_report(&p.frame, report_new(c, p.workers));
 	sandbox_keep_readable("/proc/net");
 	sandbox_keep_readable("/proc/sys/net");
+	for (unsigned i = 0; i < c->n_assistants; i++)
+		sandbox_keep_port(c->assistants[i].at.port);
+	for (unsigned i = 0; i < c->n_rules; i++) /* is the target reached at all? */
+		sandbox_keep_port(c->rules[i].target.port);
 	frame_confine(&p.frame);
 	if (pipelines_start(&p.pipelines, p.frame.base, on_started, &p, err, sizeof(err)))
 		daemon_fail(1, "%s", err);

@@ -8,6 +8,7 @@ import errno
 import os
 import pathlib
 import shutil
+import signal
 import socket
 import struct
 import subprocess
@@ -21,7 +22,7 @@ from workload import all_complete, appends, equal, pair
 PLAIN = pathlib.Path(os.environ.get("TCPCOPY_PLAIN_DIR", TOP))
 NOBODY = 65534
 HIGH = 1 << 32          # above an int: the kernel does not look there
-SIGTERM, SIGKILL, SIGIO = 15, 9, 29
+SIGKILL = signal.SIGKILL
 
 
 @pytest.fixture(autouse=True)
@@ -263,3 +264,48 @@ def test_captures_that_follow_the_targets(lab, user):
             assert call("setsockopt", fd, 1, 26, accept_all(call), 16) == 0 and not locked(call, fd)
     own.stop()
     both.still_work()
+
+
+def test_ports(lab, user):
+    """TCP connections are made to the ports of the assistants and targets alone, and nobody listens for others."""
+    both = Both(lab, user)
+    servers = {}
+    with lab.host("online").inside():
+        for port in (6400, 36524):
+            servers[port] = socket.create_server(("127.0.0.2", port))
+            servers[port].setblocking(False)
+    for name, call in both.each():
+        for protocol in (132, 255, 262):                    # SCTP, raw, MPTCP
+            refused(call, "socket", socket.AF_INET, 1, protocol)
+        fd = call("socket", socket.AF_INET, 1, 0)
+        to = {port: struct.pack("=H", socket.AF_INET) + struct.pack(">H4s8x", port, socket.inet_aton("127.0.0.2"))
+              for port in servers}
+        refused(call, "connect", fd, to[6400], 16, error=errno.EACCES)
+        if name == "tcpcopy":
+            assert call("connect", fd, to[36524], 16) == 0
+        else:
+            refused(call, "connect", fd, to[36524], 16, error=errno.EACCES)
+        fd = call("socket", socket.AF_INET, 1, 0)
+        here = struct.pack("=H", socket.AF_INET) + struct.pack(">H4s8x", 6401, bytes(4))
+        refused(call, "bind", fd, here, 16, error=errno.EACCES)
+        refused(call, "listen", fd, 1)
+    with pytest.raises(BlockingIOError):
+        servers[6400].accept()
+    both.still_work()
+    for server in servers.values():
+        server.close()
+
+
+def test_memory(lab, user):
+    """No core is left, and no other process of the user reads what is in memory."""
+    both = Both(lab, user, prefix=["prlimit", "--core=unlimited"])
+    for program in (both.copy.tcpcopy, both.copy.intercept):
+        pid = program.process.pid
+        assert "Max core file size        0                    0 " in pathlib.Path(f"/proc/{pid}/limits").read_text()
+        other = ["setpriv", "--reuid", both.uid, "--clear-groups", "--bounding-set=-all", "--inh-caps=-all", "head", "-c1"]
+        for name in ("environ", "mem", "maps"):
+            done = subprocess.run([*map(str, other), f"/proc/{pid}/{name}"], capture_output=True, text=True)
+            assert done.returncode and "ermission denied" in done.stderr + done.stdout, (name, done)
+        os.kill(pid, signal.SIGSEGV)
+        _, code = os.waitpid(pid, 0)
+        assert os.WTERMSIG(code) == signal.SIGSEGV and not os.WCOREDUMP(code)

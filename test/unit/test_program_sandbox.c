@@ -11,6 +11,7 @@
 #include <fcntl.h>
 #include <linux/capability.h>
 #include <linux/netlink.h>
+#include <netinet/in.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
@@ -25,13 +26,15 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
 #include "program/log.h"
-#include "program/sandbox.h"
+#include "program/sandbox_impl.h"
 #include "build/config.h"
 
 SANDBOX_CALLS("setsockopt");
@@ -157,6 +160,43 @@ static void files(void)
 	REFUSED(open("/tmp/test_program_sandbox.new", O_WRONLY | O_CREAT, 0600), EACCES);
 	REFUSED(open("/proc/self/mem", O_RDWR), EACCES);
 	REFUSED(unlink("/tmp/test_program_sandbox.none"), EPERM);
+}
+
+/* Landlock alone, as far as this kernel has it. */
+static void outside(void)
+{
+	struct sockaddr_un at = { .sun_family = AF_UNIX };
+	struct sockaddr_in to = { .sin_family = AF_INET, .sin_addr = { htonl(INADDR_LOOPBACK) } };
+	const int server = socket(AF_UNIX, SOCK_STREAM, 0), tcp = socket(AF_INET, SOCK_STREAM, 0);
+	const long version = syscall(SYS_landlock_create_ruleset, NULL, 0, 1);
+	uint8_t ports[8192] = { 0 };
+	socklen_t len;
+
+	len = (socklen_t)(offsetof(struct sockaddr_un, sun_path) +
+			  (size_t)snprintf(at.sun_path + 1, sizeof(at.sun_path) - 1, "%s", dir) + 1);
+	CHECK(bind(server, (struct sockaddr *)&at, len) == 0 && listen(server, 1) == 0);
+	CHECK(kill(getppid(), 0) == 0);
+	ports[9 / 8] = 1 << 9 % 8;
+	if (!sandbox_restrict_landlock(NULL, 0, ports))
+		_exit(version > 0);
+	if (version >= 4) {
+		to.sin_port = htons(10);
+		REFUSED(connect(tcp, (struct sockaddr *)&to, sizeof(to)), EACCES);
+		to.sin_port = htons(9);
+		REFUSED(connect(tcp, (struct sockaddr *)&to, sizeof(to)), ECONNREFUSED);
+		REFUSED(bind(socket(AF_INET, SOCK_STREAM, 0), (struct sockaddr *)&to, sizeof(to)), EACCES);
+	}
+	if (version >= 6) {
+		REFUSED(kill(getppid(), 0), EPERM);
+		CHECK(kill(getpid(), 0) == 0);
+		REFUSED(connect(socket(AF_UNIX, SOCK_STREAM, 0), (struct sockaddr *)&at, len), EPERM);
+	}
+}
+
+static void what_is_outside_is_refused(void **state)
+{
+	(void)state;
+	in_child(outside);
 }
 
 static void other_files_are_refused(void **state)
@@ -356,6 +396,7 @@ int main(void)
 #if !INSTRUMENTED
 		cmocka_unit_test(calls_that_nobody_named_are_refused),
 		cmocka_unit_test(other_files_are_refused),
+		cmocka_unit_test(what_is_outside_is_refused),
 		cmocka_unit_test(the_user_changes),
 		cmocka_unit_test(packet_sockets_are_for_one_thing),
 		cmocka_unit_test(nothing_is_held),
@@ -365,6 +406,7 @@ int main(void)
 
 	(void)calls_that_nobody_named_are_refused;
 	(void)other_files_are_refused;
+	(void)what_is_outside_is_refused;
 	(void)the_user_changes;
 	(void)packet_sockets_are_for_one_thing;
 	(void)nothing_is_held;

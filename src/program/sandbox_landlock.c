@@ -1,9 +1,11 @@
 /*
- * The file system of a confined program - theory of operation
+ * The files and ports of a confined program - theory of operation
  *
- * In: the paths that it still needs. Out: a domain of Landlock, in which all else is refused. It needs no
- * privilege and no mount namespace, so it also holds for a start with CAP_NET_RAW alone. Of a file that is
- * made anew its directory is kept; so the log can still be opened after it was rotated.
+ * In: the paths that it still needs, and the TCP ports that it connects to. Out: a domain of Landlock, in
+ * which all else is refused: other files, other ports from Linux 6.7 on, and from 6.12 on abstract sockets
+ * and signals that lead out of the process. Some of this seccomp refuses as well; each wall stands alone.
+ * Landlock needs no privilege and no mount namespace, so it also holds for a start with CAP_NET_RAW alone.
+ * Of a file that is made anew its directory is kept; so the log can still be opened after it was rotated.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -21,6 +23,19 @@
 /* Newer than the headers of Debian 12. */
 #define ACCESS_TRUNCATE (1ull << 14)
 #define ACCESS_IOCTL_DEV (1ull << 15)
+#define BIND_TCP (1ull << 0)
+#define CONNECT_TCP (1ull << 1)
+#define SCOPE_ABSTRACT_UNIX (1ull << 0)
+#define SCOPE_SIGNAL (1ull << 1)
+#define RULE_NET_PORT 2
+
+struct ruleset_attr {
+	uint64_t handled_fs, handled_net, scoped;
+};
+
+struct port_attr {
+	uint64_t allowed, port;
+};
 
 /* All of the first version: everything that has a file system call. */
 #define ALL_V1 ((LANDLOCK_ACCESS_FS_MAKE_SYM << 1) - 1)
@@ -63,29 +78,43 @@ static int keep_rule(int ruleset, const char *path, uint64_t access)
 	return landlock_rule(ruleset, directory, access);
 }
 
-bool sandbox_restrict_files(const struct sandbox_path *kept, unsigned n)
+static void keep_ports(int ruleset, const uint8_t *ports)
 {
-	struct landlock_ruleset_attr attr = { .handled_access_fs = ALL_V1 };
+	struct port_attr rule = { .allowed = CONNECT_TCP };
+
+	for (; rule.port < 65536; rule.port++)
+		if (ports[rule.port / 8] >> rule.port % 8 & 1)
+			syscall(SYS_landlock_add_rule, ruleset, RULE_NET_PORT, &rule, 0);
+}
+
+bool sandbox_restrict_landlock(const struct sandbox_path *kept, unsigned n, const uint8_t *ports)
+{
+	struct ruleset_attr attr = { .handled_fs = ALL_V1 };
 	long version = syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION);
-	uint64_t handled = ALL_V1;
 	bool done;
 	int ruleset;
 
 	if (version < 1)
 		return false;
 	if (version >= 2)
-		handled |= LANDLOCK_ACCESS_FS_REFER;
+		attr.handled_fs |= LANDLOCK_ACCESS_FS_REFER;
 	if (version >= 3)
-		handled |= ACCESS_TRUNCATE;
+		attr.handled_fs |= ACCESS_TRUNCATE;
 	if (version >= 5)
-		handled |= ACCESS_IOCTL_DEV;
-	attr.handled_access_fs = handled;
+		attr.handled_fs |= ACCESS_IOCTL_DEV;
+	if (version >= 4)
+		attr.handled_net = BIND_TCP | CONNECT_TCP;
+	if (version >= 6)
+		attr.scoped = SCOPE_ABSTRACT_UNIX | SCOPE_SIGNAL;
+	/* An older kernel takes a longer structure, if what it does not know is 0. */
 	ruleset = (int)syscall(SYS_landlock_create_ruleset, &attr, sizeof(attr), 0);
 	if (ruleset < 0)
 		return false;
 	for (unsigned i = 0; i < n; i++)
-		if (keep_rule(ruleset, kept[i].path, kept[i].access & handled))
+		if (keep_rule(ruleset, kept[i].path, kept[i].access & attr.handled_fs))
 			log_debug("sandbox: %s: %s", kept[i].path, strerror(errno));
+	if (attr.handled_net && ports)
+		keep_ports(ruleset, ports);
 	done = !syscall(SYS_landlock_restrict_self, ruleset, 0);
 	close(ruleset);
 	return done;
