@@ -319,6 +319,7 @@ size_t message_encode(uint8_t out[MESSAGE_MAX_LEN], const struct message *m)
 		put_endpoint(&p, &m->watch.response.dst);
 		break;
 	case MSG_UNWATCH:
+	case MSG_TAKEN:
 		put(&p, m->watch.id, 8);
 		break;
 	case MSG_RESPONSE:
@@ -377,6 +378,7 @@ static const char *get_body(struct message *m, struct reader *in)
 	case MSG_PROBE:
 		return get_watch(&m->watch, in);
 	case MSG_UNWATCH:
+	case MSG_TAKEN:
 		m->watch.id = get(in, 8);
 		return NULL;
 	case MSG_RESPONSE:
@@ -426,7 +428,7 @@ enum message_result message_decode(struct message *m, const uint8_t *in, size_t 
 	if (len - MESSAGE_HEADER_LEN < body_len)
 		return MESSAGE_MORE;
 	*used = MESSAGE_HEADER_LEN + body_len;
-	if (type < MSG_HELLO || type > MSG_PLACE)
+	if (type < MSG_HELLO || type > MSG_TAKEN)
 		return MESSAGE_UNKNOWN;
 	memset(m, 0, sizeof(*m));
 	m->type = (enum message_type)type;

@@ -36,6 +36,8 @@ enum message_type {
 	MSG_FINDINGS = 12, /* the answer to PROBE */
 	/* which worker of intercept this connection is for; before everything else, and never encrypted */
 	MSG_PLACE = 13,
+	/* a WATCH is refused: another tcpcopy, which is connected, watches the same tuple */
+	MSG_TAKEN = 14,
 };
 
 /* Features of HELLO. */
@@ -49,7 +51,8 @@ struct msg_hello {
 	char release[24];  /* "1.0.0" */
 	/* with CHANNEL_WORKERS; else 0 */
 	uint16_t workers; /* that the sender has */
-	uint32_t seed;    /* of the spread of responses over them */
+	/* intercept: of the spread of responses over them; tcpcopy: its number, see doc/PROTOCOL.md */
+	uint32_t seed;
 };
 
 /*
@@ -102,7 +105,7 @@ struct message {
 	enum message_type type;
 	union {
 		struct msg_hello hello;
-		struct msg_watch watch; /* also UNWATCH, whose tuple is unused, and PROBE */
+		struct msg_watch watch; /* also PROBE; and UNWATCH and TAKEN, whose tuple is unused */
 		struct response response;
 		struct msg_loss loss;
 		struct endpoint target;

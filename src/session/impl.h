@@ -270,6 +270,7 @@ struct session {
 	uint8_t failures, era; /* in a row, and when: they count in that era of the target only */
 	uint8_t answers;       /* turns that the target has answered, up to 2 */
 	uint8_t leftover_resets; /* since the last SYN time-out */
+	uint8_t moves;           /* to another source */
 	bool df : 1, client_ts : 1, client_ws : 1, client_sack : 1;
 	bool ts_ok : 1, ws_ok : 1, sack_ok : 1; /* negotiated with the target */
 	bool ack_now : 1, psh_seen : 1, tlp_armed : 1, tlp_out : 1, syn_resent : 1, syn_timed_out : 1,

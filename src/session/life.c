@@ -32,6 +32,8 @@
 
 #include <assert.h>
 
+#define MAX_MOVES 4 /* of a session to another source */
+
 struct session *session_by_id(const struct engine *e, uint64_t id)
 {
 	struct session *s = slots_at(e->sessions, (uint32_t)id);
@@ -330,7 +332,7 @@ void session_end(struct engine *e, struct session *s, enum session_outcome o, ui
 	/* who was cut is observed already, or gone */
 	bool over = s->events & (EV_CLIENT_FIN | EV_CLIENT_RST | EV_CUT);
 	bool target_knows = (s->events & EV_STARTED) && o != OUTCOME_COMPLETE && o != OUTCOME_REFUSED &&
-			    o != OUTCOME_TARGET_RESET;
+			    o != OUTCOME_TARGET_RESET && o != OUTCOME_SOURCE_TAKEN;
 	uint64_t lost = e->n.lost_bytes;
 
 	rejoin_ended(e, s, o, !over && o != OUTCOME_HALF_OPEN && o != OUTCOME_SHUTDOWN, now);
@@ -358,6 +360,42 @@ void session_end(struct engine *e, struct session *s, enum session_outcome o, ui
 	else if (!over && o != OUTCOME_HALF_OPEN && o != OUTCOME_SHUTDOWN &&
 		 flow_table_find(e->flows, &s->key) == s && !session_observe_again(e, s, false, now))
 		flow_table_remove(e->flows, s);
+}
+
+/*
+ * Ask the target from another source. Its answers to our SYN went to the other tcpcopy, whose connection has
+ * challenged it (RFC 5961 4.2), so nothing has happened there; and nothing is sent there any more.
+ */
+static bool move(struct engine *e, struct session *s, uint64_t now)
+{
+	struct endpoint source;
+
+	if (s->moves == MAX_MOVES || s->events & EV_ESTABLISHED || !e->ops->source_other ||
+	    !e->ops->source_other(e->arg, &s->key, &source))
+		return false;
+	unwatch(e, s);
+	if (e->ops->source_give)
+		e->ops->source_give(e->arg, &s->key, &s->source);
+	s->source = source;
+	s->moves++;
+	e->n.sources_moved++;
+	s->id = (uint64_t)e->generation++ << 32 | (uint32_t)s->id;
+	question_follow(e, s);
+	s->progress_at = now;
+	s->backoff = s->leftover_resets = 0;
+	s->syn_resent = s->syn_timed_out = false;
+	watch(e, s);
+	output_syn(e, s, now);
+	loss_rearm(e, s, now);
+	return true;
+}
+
+void engine_source_taken(struct engine *e, uint64_t id, uint64_t now)
+{
+	struct session *s = session_by_id(e, id);
+
+	if (s && s->events & EV_STARTED && !(s->events & EV_ENDED) && !move(e, s, now))
+		session_end(e, s, OUTCOME_SOURCE_TAKEN, now);
 }
 
 static void announce_when_room(struct engine *e, uint64_t now)

@@ -43,6 +43,7 @@ struct session;
 	X(HALF_OPEN, "half-open", "the client never completed its handshake")                                \
 	X(TARGET_OPEN, "target-open", "the client closed, but the target did not within a minute")           \
 	X(IDLE, "idle", "no segment from either side for more than two hours")                               \
+	X(SOURCE_TAKEN, "source-taken", "another tcpcopy has a connection with this source at the target")   \
 	X(PORT_REUSED, "port-reused", "the client reused its port before this session could end")            \
 	X(SHUTDOWN, "shutdown", "tcpcopy ended while the session was live")
 
@@ -113,6 +114,7 @@ enum session_event {
 	X(joins_failed, "of these, closed or reset by the target without a second response")                 \
 	X(connections_given_up, "connections that are not joined again, because that happened three times")  \
 	X(joins_stopped, "times that a target's joins stopped, because hardly any was taken")                \
+	X(sources_moved, "sessions that got another source, because another tcpcopy had theirs")             \
 	X(sessions_unproved, "sessions that no proof came for, and that were replicated all the same")       \
 	X(turns, "turns opened (requests that wait for the previous response)")                              \
 	X(released_on_answer, "turns released because the target had responded")                             \
@@ -296,6 +298,11 @@ struct engine_ops {
 	bool (*source_take)(void *arg, const struct flow_key *key, struct endpoint *source);
 	/* Send now what was emitted: memory is short, and its payload is not needed any more. May be NULL. */
 	void (*flush)(void *arg);
+	/*
+	 * The same, for a session whose source another tcpcopy has: another source than the present one. That
+	 * is given back after this. May be NULL.
+	 */
+	bool (*source_other)(void *arg, const struct flow_key *key, struct endpoint *source);
 	/* The session no longer needs @source. May be NULL. */
 	void (*source_give)(void *arg, const struct flow_key *key, const struct endpoint *source);
 	/*
@@ -381,6 +388,12 @@ void engine_capture_lost(struct engine *e, uint64_t now);
  * ignored.
  */
 void engine_response(struct engine *e, const struct response *r, uint64_t now);
+
+/*
+ * Another tcpcopy has the source of session @id at its target, and gets the responses. The session takes
+ * another source, or ends.
+ */
+void engine_source_taken(struct engine *e, uint64_t id, uint64_t now);
 
 /*
  * The answer to a question of ops->online_ask. An answer that comes too late (the session has ended or has

@@ -26,6 +26,7 @@
 #include "base/util.h"
 #include "build/config.h"
 #include "io/capture/fanout.h"
+#include "tcpcopy/pipeline.h"
 #include "tcpcopy/returns.h"
 
 #define CONNECT_TIMEOUT_MS 1500 /* two SYNs; the next attempt comes sooner than a third */
@@ -264,6 +265,8 @@ static void on_message(struct channel_conn *c, const struct message *m, void *ar
 		on_loss(p, &m->loss);
 	else if (m->type == MSG_STRAY)
 		returns_stray(p->of->all->pipeline, &m->stray);
+	else if (m->type == MSG_TAKEN)
+		returns_taken(p->of->all->pipeline, m->watch.id);
 }
 
 static void on_batch_end(struct channel_conn *c, void *arg)
@@ -293,6 +296,7 @@ static void connect_now(evutil_socket_t fd, short what, void *arg)
 		.secret = all->config->secret,
 		.spreads = true,
 		.workers = (uint16_t)all->config->run.workers,
+		.seed = all->pipeline->spread.seed, /* any number that all our workers have */
 		.place = (uint16_t)p->number,
 	};
 

@@ -220,9 +220,27 @@ static bool claim_of_pool(struct mapping *m, struct taken *t, struct endpoint *s
 	return claim_other_port(m, t, source);
 }
 
-static bool claim_own(struct mapping *m, struct taken *t, struct endpoint *source)
+/* @other: not the client's own endpoint. */
+static bool take_new(struct mapping *m, const struct flow_key *k, bool other, struct endpoint *source)
 {
-	return claim(m, t, source) || claim_other_port(m, t, source);
+	struct taken *t = pool_get(m->pool, sizeof(*t));
+	bool claimed;
+
+	*source = k->client;
+	if (!t)
+		return false;
+	*t = (struct taken){ .at = place_of(m, k, source),
+			     .online = k->online,
+			     .rule = k->target,
+			     .copy = k->copy,
+			     .times = 1 };
+	if (m->c->n_pool)
+		claimed = claim_of_pool(m, t, source);
+	else
+		claimed = (!other && claim(m, t, source)) || claim_other_port(m, t, source);
+	if (!claimed)
+		pool_put(m->pool, t, sizeof(*t));
+	return claimed;
 }
 
 bool mapping_take(struct mapping *m, const struct flow_key *k, struct endpoint *source)
@@ -230,19 +248,16 @@ bool mapping_take(struct mapping *m, const struct flow_key *k, struct endpoint *
 	const struct place own = place_of(m, k, &k->client);
 	struct taken *t = m->c->n_pool ? NULL : find(m, &own);
 
+	if (!t || !is_for(t, k) || t->times == UINT16_MAX)
+		return take_new(m, k, false, source);
+	t->times++;
 	*source = k->client;
-	if (t && is_for(t, k) && t->times < UINT16_MAX) {
-		t->times++;
-		return true;
-	}
-	t = pool_get(m->pool, sizeof(*t));
-	if (!t)
-		return false;
-	*t = (struct taken){ .at = own, .online = k->online, .rule = k->target, .copy = k->copy, .times = 1 };
-	if (m->c->n_pool ? claim_of_pool(m, t, source) : claim_own(m, t, source))
-		return true;
-	pool_put(m->pool, t, sizeof(*t));
-	return false;
+	return true;
+}
+
+bool mapping_take_other(struct mapping *m, const struct flow_key *k, struct endpoint *source)
+{
+	return take_new(m, k, true, source);
 }
 
 void mapping_give(struct mapping *m, const struct flow_key *k, const struct endpoint *source)

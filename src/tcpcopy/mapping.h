@@ -26,10 +26,15 @@ void mapping_free(struct mapping *m);
  * Claim an address and port for the new session *k. Returns true and sets *@source (port in host byte order);
  * or returns false if no address and port is left for this target, or memory ran out. Without a pool it is
  * the client's own, or another port of its address while a session of another connection has that one. The
- * caller gives
- * the claim back with mapping_give() when the session is gone.
+ * caller gives the claim back with mapping_give() when the session is gone.
  */
 bool mapping_take(struct mapping *m, const struct flow_key *k, struct endpoint *source);
+
+/*
+ * As mapping_take(), for a session whose present source another tcpcopy has: another one. Both are the
+ * session's until the caller gives the old one back.
+ */
+bool mapping_take_other(struct mapping *m, const struct flow_key *k, struct endpoint *source);
 
 /* Give back the claim of the session *k on *source, which mapping_take() has returned. */
 void mapping_give(struct mapping *m, const struct flow_key *k, const struct endpoint *source);

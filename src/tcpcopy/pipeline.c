@@ -105,6 +105,12 @@ void returns_stray(struct pipeline *p, const struct msg_stray *m)
 	}
 }
 
+void returns_taken(struct pipeline *p, uint64_t id)
+{
+	pipeline_give_responses(p);
+	engine_source_taken(p->engine, id, clock_now());
+}
+
 void returns_batch_end(struct pipeline *p)
 {
 	batch_done(p);

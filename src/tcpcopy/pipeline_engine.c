@@ -82,6 +82,22 @@ static bool op_source_take(void *arg, const struct flow_key *key, struct endpoin
 	return taken;
 }
 
+static bool op_source_other(void *arg, const struct flow_key *key, struct endpoint *source)
+{
+	struct pipeline *p = arg;
+	char client[ENDPOINT_TEXT_LEN];
+
+	if (!p->said_taken[key->target]) {
+		p->said_taken[key->target] = true;
+		log_warn(
+			"-x %s: another tcpcopy copies a connection of %s to this target at the same time: ours "
+			"goes from another port",
+			p->config->rules[key->target].text,
+			endpoint_format(client, sizeof(client), &key->client));
+	}
+	return mapping_take_other(p->mapping, key, source);
+}
+
 static void op_source_give(void *arg, const struct flow_key *key, const struct endpoint *source)
 {
 	struct pipeline *p = arg;
@@ -103,6 +119,7 @@ const struct engine_ops pipeline_ops = {
 	.announce = op_announce,
 	.unwatch = op_unwatch,
 	.source_take = op_source_take,
+	.source_other = op_source_other,
 	.source_give = op_source_give,
 	.online_ask = op_online_ask,
 };

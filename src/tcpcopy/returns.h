@@ -32,6 +32,9 @@ void returns_response(struct pipeline *p, const struct response *r);
 /* A response has arrived on a connection that an earlier tcpcopy on this host left on the target. */
 void returns_stray(struct pipeline *p, const struct msg_stray *m);
 
+/* Another tcpcopy has the source of the session @id towards its target. */
+void returns_taken(struct pipeline *p, uint64_t id);
+
 /* All responses that arrived together were delivered: send what they have released. */
 void returns_batch_end(struct pipeline *p);
 

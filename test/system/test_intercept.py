@@ -50,7 +50,7 @@ class FakeTcpcopy:
 
     ids = itertools.count(1)
 
-    def __init__(self, lab, hello=(1, 1), v6=False, host="online", at="assistant"):
+    def __init__(self, lab, hello=(1, 1), v6=False, host="online", at="assistant", number=None):
         at = lab.host(at)
         with lab.host(host).inside():
             self.socket = socket.socket(socket.AF_INET6 if v6 else socket.AF_INET)
@@ -59,7 +59,9 @@ class FakeTcpcopy:
         self.loss = None
         self.records, self.seen = 0, set()
         if hello:
-            self.send(HELLO, b"TCPC" + struct.pack(">HHIH24s24s", *hello, 0, 0, b"tcpcopy", b"test"))
+            spreads = b"" if number is None else struct.pack(">HI", 1, number)
+            self.send(HELLO, b"TCPC" + struct.pack(">HHIH24s24s", *hello, int(bool(spreads)), 0, b"tcpcopy", b"test") +
+                      spreads)
             kind, body = self.read()
             assert kind == HELLO and body[:4] == b"TCPC" and body[14:23] == b"intercept"
 

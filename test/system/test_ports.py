@@ -2,9 +2,11 @@
 """One port of a client in two connections at a time that are copied to one target: each copy lives."""
 
 import socket
+import struct
 
 import pytest
-from conftest import wait_until
+from conftest import Account, Program, wait_until
+from test_intercept import FILTER, FakeTcpcopy, Flow, start
 from workload import Trouble, all_complete, ask, closed, equal, pair, writes
 
 PORTS = range(41000, 41008)
@@ -64,3 +66,79 @@ def test_two_rules_for_one_target(lab, replay):
         assert target.cli("get", key) == (online if key.startswith("first") else other).cli("get", key) != ""
     account = run.stop()
     assert all_complete(account) and account["engine.leftovers_reset"] == 0
+
+
+def second_online(lab):
+    """Another online host with a redis and a tcpcopy of its own, for the same target."""
+    host = lab.add_host("online2", "10.90.111.201")
+    return host, lab.redis("online2")
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_two_online_hosts(lab, replay, workers):
+    """As behind a load balancer: the second host's tcpcopy is told, and takes another port."""
+    online, target = pair(lab)
+    host, other = second_online(lab)
+    run = replay(intercept=["--workers", workers])
+    report = lab.new_path("tcpcopy2.json")
+    second = Program(host, "tcpcopy", "-x", f"6379-{lab.host('target').ip4}:6379", "-s", lab.host("assistant").ip4,
+                     "--report", report).wait_ready()
+    made = twins(lab, (lab.host("online").ip4, 6379), (host.ip4, 6379))
+    converse(made)
+    for connection, _ in made:
+        connection.close()
+    assert closed(lab)
+    assert wait_until(lambda: writes(target)["append"] == writes(online)["append"] + writes(other)["append"])
+    for _, key in made:
+        assert target.cli("get", key) == (online if key.startswith("first") else other).cli("get", key) != ""
+    accounts = [Account(second.stop(), report.read_text()), run.stop()]
+    for account in accounts:
+        assert account.balanced() and all_complete(account)
+    moved = [account["engine.sources_moved"] for account in accounts]
+    assert sum(moved) == len(PORTS) == run.intercept_account["watches.taken"]
+    assert run.intercept_log.count("another tcpcopy copies to this target already") <= workers
+    assert accounts[0].log.count("ours goes from another port") == bool(moved[0])
+
+
+TAKEN = 14
+
+
+def taken(tcpcopy):
+    """The ids of what was refused to it."""
+    ids = []
+    tcpcopy.send(6, b"settled?")
+    while (message := tcpcopy.read()) != (7, b"settled?"):
+        ids += struct.unpack(">Q", message[1]) if message[0] == TAKEN else ()
+    return ids
+
+
+def test_who_has_a_tuple(net):
+    """The first host, while it is connected and a moment longer; there each process, and any of its connections."""
+    net.add_host("online2", "10.90.111.201")
+    intercept = start(net, *FILTER)
+    first, second = FakeTcpcopy(net), FakeTcpcopy(net, host="online2")
+    flow, other = Flow(net), Flow(net)
+    first.watch(flow)
+    second.watch(other)
+    assert taken(first) == taken(second) == []
+    refused = second.watch(flow)
+    assert taken(second) == [refused]
+    again = FakeTcpcopy(net)
+    again.watch(flow)
+    assert taken(again) == []
+    again.socket.close()
+    assert wait_until(lambda: intercept.log.count(" disconnected") == 1)
+    refused = second.watch(flow)
+    assert taken(second) == [refused]
+    back = first.watch(flow)
+    assert taken(first) == []
+    first.unwatch(back)
+    first.settle()
+    second.watch(flow)
+    assert taken(second) == []
+    numbered = [FakeTcpcopy(net, number=n) for n in (7, 7, 8)]
+    third = Flow(net)
+    for tcpcopy in numbered:
+        mine = tcpcopy.watch(third)
+        assert taken(tcpcopy) == ([mine] if tcpcopy is numbered[2] else [])
+    intercept.stop()

@@ -111,13 +111,29 @@ static void op_unwatch(void *arg, uint64_t id, const struct tuple *response)
 	assert(!"unwatched, but never watched");
 }
 
-struct endpoint harness_source(const struct flow_key *k)
+struct endpoint harness_source(const struct harness *h, const struct flow_key *k)
 {
 	struct endpoint source = k->client;
 
 	if (k->copy)
 		source.addr = addr_from_v4((const uint8_t[]){ 10, 0, 3, (uint8_t)k->copy });
+	for (unsigned i = 0; i < h->n_moved; i++)
+		if (!memcmp(&h->moved[i], k, sizeof(*k)))
+			source.port = (uint16_t)(source.port + 1000);
 	return source;
+}
+
+static bool op_source_other(void *arg, const struct flow_key *k, struct endpoint *source)
+{
+	struct harness *h = arg;
+
+	if (h->no_other)
+		return false;
+	assert(h->n_moved < HARNESS_MOVES);
+	h->moved[h->n_moved++] = *k;
+	*source = harness_source(h, k);
+	h->sources++;
+	return true;
 }
 
 static bool op_source_take(void *arg, const struct flow_key *k, struct endpoint *source)
@@ -126,7 +142,7 @@ static bool op_source_take(void *arg, const struct flow_key *k, struct endpoint 
 
 	if (h->no_source)
 		return false;
-	*source = harness_source(k);
+	*source = harness_source(h, k);
 	h->sources++;
 	return true;
 }
@@ -134,9 +150,9 @@ static bool op_source_take(void *arg, const struct flow_key *k, struct endpoint 
 static void op_source_give(void *arg, const struct flow_key *k, const struct endpoint *source)
 {
 	struct harness *h = arg;
-	struct endpoint own = harness_source(k);
+	struct endpoint own = harness_source(h, k);
 
-	assert(endpoint_eq(&own, source) && h->sources > 0);
+	assert(addr_eq(&own.addr, &source->addr) && (own.port - source->port) % 1000 == 0 && h->sources > 0);
 	h->sources--;
 }
 
@@ -166,6 +182,7 @@ static const struct engine_ops ops = {
 	.announce = op_announce,
 	.unwatch = op_unwatch,
 	.source_take = op_source_take,
+	.source_other = op_source_other,
 	.source_give = op_source_give,
 	.online_ask = op_online_ask,
 	.ended = op_ended,
@@ -271,6 +288,12 @@ void harness_channel(struct harness *h, bool up, const struct endpoint *only)
 		engine_channel_up(h->engine, UINT_MAX, h->now);
 	else
 		engine_channel_down(h->engine);
+	settle(h);
+}
+
+void harness_source_taken(struct harness *h, uint64_t id)
+{
+	engine_source_taken(h->engine, id, h->now);
 	settle(h);
 }
 

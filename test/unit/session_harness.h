@@ -10,6 +10,7 @@
  */
 #define HARNESS_START (1000ull * 1000 * 1000 * 1000) /* the clock's first value, ns */
 #define HARNESS_TARGETS 4
+#define HARNESS_MOVES 8
 
 /* A segment that the engine emitted; @payload is a copy that belongs to the harness. */
 struct harness_emission {
@@ -42,6 +43,7 @@ struct harness {
 	struct endpoint target[HARNESS_TARGETS];
 	uint32_t mtu;
 	bool no_source; /* source_take refuses */
+	bool no_other;  /* and source_other does */
 	/* what is answered to a question about a socket, at once: */
 	bool online_known; /* it has received online_bytes */
 	uint64_t online_bytes;
@@ -61,7 +63,9 @@ struct harness {
 	unsigned n_question, n_taken; /* asked; of these, answered at once, or taken by the test */
 	struct harness_outcome *outcome;
 	unsigned n_outcome;
-	unsigned sources; /* taken and not given back */
+	unsigned sources;                     /* taken and not given back */
+	struct flow_key moved[HARNESS_MOVES]; /* to another source, one entry for each time */
+	unsigned n_moved;
 };
 
 /* Defaults: hold 3 s, 16 MB a session, MTU 1500, four targets 10.0.1.N:6379. */
@@ -73,6 +77,7 @@ void harness_captured(struct harness *h, const struct flow_key *k, const struct 
 void harness_server(struct harness *h, const struct flow_key *k, const struct segment *s);
 void harness_response(struct harness *h, const struct response *r);
 void harness_answer(struct harness *h, uint64_t question, const struct online_answer *a);
+void harness_source_taken(struct harness *h, uint64_t id);
 /* @only: the channel that is up brings responses to this client only; NULL: to all. */
 void harness_channel(struct harness *h, bool up, const struct endpoint *only);
 void harness_shutdown(struct harness *h);
@@ -93,8 +98,8 @@ const struct harness_question *harness_take_question(struct harness *h);
 uint64_t harness_watched(const struct harness *h, const struct tuple *response, unsigned age);
 
 /* The source of @k's copy as the mock's source_take chooses it: the client's own; copy n
- * from 10.0.3.n. */
-struct endpoint harness_source(const struct flow_key *k);
+ * from 10.0.3.n. Its port is 1000 higher for each time that it was taken by another tcpcopy. */
+struct endpoint harness_source(const struct harness *h, const struct flow_key *k);
 
 /*
  * End all sessions, let all time pass, and free everything. Returns NULL when nothing was left

@@ -162,6 +162,8 @@ static bool do_config(struct script *s, char *text)
 		c->unproved = true;
 	else if (!strcmp(key, "no-source"))
 		s->h.no_source = true;
+	else if (!strcmp(key, "no-other-source"))
+		s->h.no_other = true;
 	else if (!strcmp(key, "channel-down"))
 		s->channel_down = true;
 	else if (!strcmp(key, "ipv6"))
@@ -292,6 +294,20 @@ static bool do_channel(struct script *s, const char *text)
 	return true;
 }
 
+/* Another tcpcopy has the source of this session. */
+static bool do_taken(struct script *s, const char *text)
+{
+	struct tuple response;
+	struct flow_key k;
+
+	if (strncmp(text, "for ", 4) || !script_key(s, text + 4, &k))
+		return script_fail(s, "taken for CLIENT");
+	response = (struct tuple){ .src = s->h.target[k.target], .dst = harness_source(&s->h, &k) };
+	script_note(s, "%10.3f   taken %s\n", script_ms(s->h.now), text);
+	harness_source_taken(&s->h, harness_watched(&s->h, &response, 0));
+	return true;
+}
+
 /* The way to every target has another MTU from now on. */
 static bool do_mtu(struct script *s, const char *text)
 {
@@ -415,6 +431,8 @@ static bool run_line(struct script *s, char *text, const char *path, int depth)
 		return script_response(s, rest);
 	if (!strcmp(word, "channel"))
 		return do_channel(s, rest);
+	if (!strcmp(word, "taken"))
+		return do_taken(s, rest);
 	if (!strcmp(word, "mtu"))
 		return do_mtu(s, rest);
 	if (!strcmp(word, "online"))

@@ -98,7 +98,7 @@ bool script_response(struct script *s, char *text)
 		return script_fail(s, "%s", fault);
 	if (!script_key(s, w.name, &k))
 		return false;
-	response = (struct tuple){ .src = s->h.target[k.target], .dst = harness_source(&k) };
+	response = (struct tuple){ .src = s->h.target[k.target], .dst = harness_source(&s->h, &k) };
 	r.id = harness_watched(&s->h, &response, w.age);
 	if (!r.id)
 		return script_fail(s, "the engine has not announced %s", w.name);
@@ -180,7 +180,7 @@ bool script_emits(struct script *s, char *text)
 		return script_fail(s, "%s", fault);
 	if (!script_key(s, w.name, &k))
 		return false;
-	tuple = (struct tuple){ .src = harness_source(&k), .dst = s->h.target[k.target] };
+	tuple = (struct tuple){ .src = harness_source(&s->h, &k), .dst = s->h.target[k.target] };
 	m = harness_take(&s->h);
 	if (!m)
 		return script_fail(s, "expected: %s\n emitted: nothing", expected);

@@ -75,6 +75,7 @@ static void on_up(struct channel_conn *conn, const struct msg_hello *hello, uint
 	snprintf(p->name, sizeof(p->name), "%s %s", hello->program, at);
 	p->up = true;
 	p->spreads = hello->features & CHANNEL_WORKERS;
+	p->process = hello->seed;
 	p->clients->greeting--;
 	log_info("%s connected: release %s, worker %u, protocol version %u", p->name, hello->release,
 		 hello->worker, version);

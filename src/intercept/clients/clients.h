@@ -25,6 +25,7 @@ struct client {
 	char name[80]; /* "tcpcopy 10.90.111.142:51234" */
 	bool up;
 	bool spreads;          /* its WATCHes are for this worker's responses only */
+	uint32_t process;      /* the number of its process; 0: not known */
 	unsigned n_watches;    /* of the list below */
 	uint64_t up_at;        /* ns, CLOCK_MONOTONIC */
 	uint64_t probed_until; /* managed by findings.c */

@@ -108,6 +108,17 @@ bool orphans_due(struct orphans *o, const struct tuple *t, uint64_t now, struct 
 	return true;
 }
 
+bool orphans_of_another(const struct orphans *o, const struct tuple *t, const struct addr *owner,
+			uint64_t now)
+{
+	const struct entry *x;
+
+	if (!aged_count(o->lost))
+		return false;
+	x = entry_of(aged_find(o->lost, aged_hash(o->lost, t), t));
+	return x && now < x->aged.since + ORPHAN_GRACE_NS && !addr_eq(&x->owner, owner);
+}
+
 bool orphans_changed(struct orphans *o)
 {
 	bool changed = o->changed;

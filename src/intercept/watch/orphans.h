@@ -42,6 +42,10 @@ void orphans_forget(struct orphans *o, const struct tuple *t);
  */
 bool orphans_due(struct orphans *o, const struct tuple *t, uint64_t now, struct addr *owner);
 
+/* May the tcpcopy of a host other than @owner, whose connection is lost, come back for @t? */
+bool orphans_of_another(const struct orphans *o, const struct tuple *t, const struct addr *owner,
+			uint64_t now);
+
 /* Forgets those that are older than ORPHAN_LIFE_NS. */
 void orphans_expire(struct orphans *o, uint64_t now);
 

@@ -177,7 +177,7 @@ bool route_is_copy(struct route *r, struct watch *w, const struct segment *s, in
 
 bool route_is_next_session(struct watch *w, uint8_t flags, uint32_t ack)
 {
-	if ((flags & (TCPF_SYN | TCPF_ACK)) != (TCPF_SYN | TCPF_ACK))
+	if ((flags & (TCPF_SYN | TCPF_ACK)) != (TCPF_SYN | TCPF_ACK) || w->contested)
 		return false;
 	if (w->handshake_seen)
 		return w->handshake_ack != ack;

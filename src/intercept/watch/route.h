@@ -37,6 +37,7 @@ struct watch {
 
 	uint32_t handshake_ack; /* the ack of the first SYN-ACK */
 	bool handshake_seen;
+	bool contested; /* another tcpcopy has sent a SYN by this tuple, so its SYN-ACK may be seen */
 
 	uint32_t print[WATCH_COPIES]; /* fingerprints */
 	uint16_t side[WATCH_COPIES];  /* where they were captured; 0: the entry is empty */

@@ -51,6 +51,46 @@ static bool has_share(const struct pipeline *p, const struct client *client)
 		total < ROUTE_MAX_WATCHES / 2 ? total : clients_watches(p->clients, &client->from), total);
 }
 
+/* A process has a connection for each of its workers, and makes lost ones again. */
+static bool same_process(const struct client *a, const struct client *b)
+{
+	return a->process && b->process ? a->process == b->process : addr_eq(&a->from, &b->from);
+}
+
+/*
+ * Two online hosts may copy connections of one client port, as a load balancer makes them, to one target.
+ * There the second SYN would end the first one's copy. So the first has the tuple for as long as its tcpcopy
+ * is connected, or may come back.
+ */
+static bool is_taken(const struct pipeline *p, const struct client *client, const struct watch *w,
+		     const struct tuple *t)
+{
+	if (w)
+		return !same_process(w->client, client);
+	return orphans_of_another(p->orphans, t, &client->from, clock_now());
+}
+
+/*
+ * @w: who has it; NULL: one that may come back. The SYN of the refused session may be at the target already,
+ * before that of @w: then the first SYN-ACK is not @w's.
+ */
+static void refuse_taken(struct pipeline *p, struct client *client, struct watch *w,
+			 const struct msg_watch *m)
+{
+	const struct message taken = { .type = MSG_TAKEN, .watch = { .id = m->id } };
+	char text[ENDPOINT_TEXT_LEN];
+
+	if (!p->stats.taken++)
+		log_warn("%s has a connection of %s that another tcpcopy copies to this target already; the "
+			 "second copy gets another port, or ends",
+			 client->name, endpoint_format(text, sizeof(text), &m->response.dst));
+	channel_conn_send(client->conn, &taken);
+	if (!w)
+		return;
+	w->contested = true;
+	early_take(p->early, &m->response, clock_now(), deliver_early, &(struct delivery){ p, w });
+}
+
 static void on_watch(struct client *client, const struct msg_watch *m, void *arg)
 {
 	struct pipeline *p = arg;
@@ -61,6 +101,10 @@ static void on_watch(struct client *client, const struct msg_watch *m, void *arg
 	if (w)
 		forget(p, w);
 	w = route_find(p->route, &m->response);
+	if (is_taken(p, client, w, &m->response)) {
+		refuse_taken(p, client, w, m);
+		return;
+	}
 	if (w) {
 		p->stats.replaced++;
 		forget(p, w);
