@@ -17,9 +17,9 @@ MB = 1 << 20
 MANY = 300      # seconds for a hundred thousand requests on a busy machine
 
 
-def flood(lab, connections, size):
+def flood(lab, connections, size, port=6379):
     """Each connection sends one large value; all are written at once. The online server has them all when this ends."""
-    opened = [connect(lab, timeout=60) for _ in range(connections)]
+    opened = [connect(lab, port, timeout=60) for _ in range(connections)]
     value, answers = b"x" * size, []
 
     def send(connection, number):
@@ -58,6 +58,25 @@ def test_memory_ceiling(lab, segments):
     assert account.outcomes().get("no-memory", 0) > 0, account.log
     assert account["declined.memory"] == 0, account.log
     assert account["engine.lost_bytes"] + account["engine.unjoined_bytes"] > 0
+
+
+def test_a_target_that_is_never_heard(lab):
+    """Nothing comes back from a second rule's target. Its sessions fill the memory; those of the first lose nothing."""
+    lab.redis("online", port=6380)
+    world = World(lab, tcpcopy=["-m", "8M", "-x", f"6380-{lab.host('target').ip4}:6380"])
+    tcpcopy, answered = world.replay.tcpcopy, world.load.answered
+    opened, shed = [], 0
+    while (not shed or world.load.answered < answered + 2000) and len(opened) < 2000:
+        opened += flood(lab, 10, MB // 8, 6380)
+        shed = tcpcopy.status()["account"]["ended"]["no-memory"]
+    world.recovered()
+    for connection in opened:
+        connection.close()
+    world.load.stop()
+    assert wait_until(lambda: world.behind() == 0, 10), world.logs()
+    account = world.replay.stop()
+    assert account.outcomes()["no-memory"] > 0 and account["declined.memory"] == 0, account.log
+    assert set(account.outcomes()) <= {"complete", "no-memory", "shutdown"}, account.log
 
 
 def test_ring_full(lab):
