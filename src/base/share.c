@@ -5,11 +5,11 @@
  *          └── small: a ring, oldest first
  *
  * To keep parts in the order of their amounts would cost a search at each change, and amounts change with
- * each packet. So a part's place is renewed only when it has grown by an eighth since it got it, and when
- * it is found to have shrunk at the moment the largest is asked for. What a part holds is thus never more
- * than nine eighths of its key; and one at the end of the tree that holds at least its key is the largest,
- * give or take an eighth. Each renewal in share_largest() was paid for by a share_set() that made the part
- * smaller.
+ * each packet. So a part's place is renewed only when it has grown by an eighth, and by SHARE_SMALL, since
+ * it got it, and when it is found to have shrunk at the moment the largest is asked for. What a part holds
+ * is thus never more than that above its key; and one at the end of the tree that holds at least its key is
+ * the largest, give or take as much. Each renewal in share_largest() was paid for by a share_set() that made
+ * the part smaller.
  *
  * Most parts hold next to nothing most of the time. They stand in a ring, in which nobody is searched for.
  */
@@ -86,7 +86,7 @@ void share_set(struct share *s, uint32_t amount)
 
 	for (; s; s = s->of ? &s->of->share : NULL) {
 		s->amount += more;
-		if (s->of && s->amount >= SHARE_SMALL && s->amount > s->key + s->key / 8) {
+		if (s->of && s->amount >= s->key + MAX(s->key / 8, SHARE_SMALL)) {
 			unplace(s);
 			place(s);
 		}

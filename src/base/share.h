@@ -12,8 +12,8 @@
  * fairness.
  *
  * Shares are embedded in what they belong to; nothing is allocated. An amount changes in constant time, and
- * in logarithmic time once for each eighth that it grows. Amounts are in any unit, and their sum must be
- * below 2^32.
+ * in logarithmic time once for each eighth that it grows, or each SHARE_SMALL. Amounts are in any unit, and
+ * their sum must be below 2^32.
  */
 struct share_whole;
 
@@ -47,7 +47,7 @@ void share_leave(struct share *s);
 
 /*
  * The part of @w that holds most; NULL if it has none. No other part holds more than nine eighths of its
- * amount, or than SHARE_SMALL if it holds less than that.
+ * amount, or SHARE_SMALL more.
  */
 struct share *share_largest(struct share_whole *w);
 

@@ -6,13 +6,15 @@
  * traces and reports show.
  */
 #include "session/impl.h"
+#include "session/memory.h"
 
 #include <assert.h>
 #include <stdio.h>
 
 static void check_queue(const struct engine *e, const struct session *s, uint64_t *bytes)
 {
-	uint32_t at = s->stream.head ? s->stream.head->seq : s->stream.nxt, held = 0, n_behind = 0;
+	uint32_t at = s->stream.head ? s->stream.head->seq : s->stream.nxt, held = 0, n_behind = 0,
+		 payload = 0;
 	bool next_seen = !s->next, hold_seen = !s->hold, sent_seen = !s->sent,
 	     again_seen = !s->rec || !s->rec->again;
 	const struct qseg *q, *last = NULL;
@@ -21,6 +23,7 @@ static void check_queue(const struct engine *e, const struct session *s, uint64_
 		assert(q->piece.seq == at);
 		at = qseg_end(q);
 		held += qseg_cost(q);
+		payload += q->piece.len;
 		again_seen |= s->rec && q == s->rec->again;
 		if (q == s->sent) {
 			sent_seen = true;
@@ -51,12 +54,13 @@ static void check_queue(const struct engine *e, const struct session *s, uint64_
 		for (struct piece *p = run; p; p = p->next) {
 			assert(p->next ? piece_end(p) == p->next->seq : p == run->tail);
 			held += qseg_cost(qseg_of(p));
+			payload += p->len;
 			*bytes += p->len;
 			n_behind++;
 		}
 	}
 	assert(n_behind == s->stream.n_behind);
-	assert(held == s->held);
+	assert(held == s->held && payload == s->payload);
 	assert(held <= e->cfg.session_buffer);
 }
 

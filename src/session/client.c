@@ -11,6 +11,7 @@
  */
 #include "packet/options.h"
 #include "session/impl.h"
+#include "session/memory.h"
 
 #define NEAR (1u << 20) /* bytes; so far do segments of one stream lie apart */
 

@@ -16,6 +16,7 @@
  * What is still in doubt after that is refused.
  */
 #include "session/impl.h"
+#include "session/memory.h"
 
 #define MAX_DOUBTS 8 /* a session; a flood of them is a flood of forgeries */
 #define DOUBT_LIFE (100 * NS_PER_MS)

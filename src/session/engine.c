@@ -6,6 +6,7 @@
  * engine that allocates by itself: the engine and its list of targets, both outside of the packet path.
  */
 #include "session/impl.h"
+#include "session/memory.h"
 
 #include <stdlib.h>
 

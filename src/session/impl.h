@@ -202,11 +202,13 @@ struct session {
 	uint32_t iss;         /* of the replicated SYN = the client's */
 	struct doubt *doubts; /* segments put aside until it is known whether the server took them */
 	struct judge judge;
-	uint32_t held;      /* bytes of pool blocks in the queues */
-	uint32_t aside;     /* and in doubts */
-	struct share share; /* of its account, in KiB; see memory.c */
-	uint32_t not_taken; /* captured bytes that found no room; the session ends in the same step */
-	uint32_t turn_ack;  /* the client's ack when the newest turn opened */
+	uint32_t held;        /* bytes of pool blocks in the queues */
+	uint32_t aside;       /* and in doubts */
+	uint32_t payload;     /* bytes of the pieces in the queues */
+	uint32_t collapse_at; /* bytes held, at which tiny pieces are put together; 0: COLLAPSE_FROM */
+	struct share share;   /* of its account, in KiB; see memory.c */
+	uint32_t not_taken;   /* captured bytes that found no room; the session ends in the same step */
+	uint32_t turn_ack;    /* the client's ack when the newest turn opened */
 	/* answer bytes that the client had read before it reset, or went on behind the cut */
 	uint64_t rst_expect;
 	/* all that it has acknowledged, and how much of that when the newest turn opened */
@@ -386,34 +388,6 @@ static inline bool session_has_hole(const struct session *s)
 static inline struct target *session_target(const struct engine *e, const struct session *s)
 {
 	return &e->target[s->key.target];
-}
-
-/* memory.c */
-#define SHARE_SLACK 2u /* KiB, by which less may be held than was counted */
-bool memory_add_rule(struct engine *e, struct target *t); /* false: no memory */
-void memory_free_rule(struct engine *e, struct target *t);
-/* @s is new, and not proved; proved; has its outcome, or goes without one. */
-void memory_session_new(struct engine *e, struct session *s);
-void memory_session_proved(struct engine *e, struct session *s);
-void memory_session_over(struct engine *e, struct session *s);
-/* May there be one more session of @k? */
-bool memory_admits(struct engine *e, const struct flow_key *k);
-bool memory_above_limit(const struct engine *e);
-/* Before a captured segment: shed until there is room for it. Sessions may go. */
-void memory_make_room(struct engine *e, uint32_t payload, uint64_t now);
-void memory_check(const struct engine *e);
-void memory_recount(struct session *s);
-static inline size_t session_bytes(const struct session *s)
-{
-	return sizeof(*s) + s->held + s->aside;
-}
-/* What @s holds has changed. */
-static inline void memory_changed(struct session *s)
-{
-	const size_t counted = (size_t)s->share.amount * 1024, bytes = session_bytes(s);
-
-	if (s->share.of && (bytes > counted || bytes + (size_t)SHARE_SLACK * 1024 < counted))
-		memory_recount(s);
 }
 
 /* queue.c */

@@ -29,6 +29,7 @@
  * the struct goes when TIMER_LIFE fires or a newer session of its key starts.
  */
 #include "session/impl.h"
+#include "session/memory.h"
 
 #include <assert.h>
 

@@ -25,6 +25,7 @@
  * Amounts are counted in KiB and with some slack, so most segments change none.
  */
 #include "session/impl.h"
+#include "session/memory.h"
 
 #include <assert.h>
 

@@ -8,12 +8,21 @@
  * Bytes stay until the target acknowledges them (queue_acked) or the session is given up (queue_drop). A
  * capture that was cut short counts as a segment of what is there; the rest is a hole.
  *
+ * A piece costs two hundred bytes besides its payload. Where a session holds much, tiny ones are put
+ * together; their boundaries are lost, and the target gets them in full segments.
+ *
  * The account: a byte that is kept is queued; one that turns out to be another copy, because a segment was
  * replaced or overlaps another one, moves from there to the duplicates.
  */
 #include "session/impl.h"
+#include "session/memory.h"
 
 #include <assert.h>
+
+#define COLLAPSE_FROM 65536u /* bytes that a session holds, from which on ... */
+#define COLLAPSE_WASTE 4u    /* ... and as often its payload, ... */
+#define COLLAPSE_TINY 256u   /* ... pieces of so many are put together ... */
+#define COLLAPSE_INTO 4096u  /* ... into one of so many */
 
 uint32_t qseg_cost(const struct qseg *q)
 {
@@ -24,6 +33,9 @@ uint32_t qseg_cost(const struct qseg *q)
 static void qseg_free(struct engine *e, struct session *s, struct qseg *q)
 {
 	s->held -= qseg_cost(q);
+	s->payload -= q->piece.len;
+	if (!s->held)
+		s->collapse_at = 0;
 	memory_changed(s);
 	if (s->sent == q)
 		s->sent = NULL;
@@ -86,28 +98,113 @@ static struct qseg *qseg_new(struct engine *e, const struct segment *g, uint32_t
 	return q;
 }
 
+static bool tiny(const struct qseg *q)
+{
+	return q->piece.len <= COLLAPSE_TINY && !q->piece.fin && !q->urg;
+}
+
+/* Moves the bytes of @n pieces behind @q into @q, @len with its own. False: no memory. */
+static bool put_together(struct engine *e, struct session *s, struct piece *run, struct qseg *q, unsigned n,
+			 uint32_t len)
+{
+	uint32_t cost = (uint32_t)sizeof(struct chunk) + len, at = q->piece.len;
+	struct chunk *old = q->piece.chunk, *c = pool_get(e->pool, cost);
+
+	if (!c)
+		return false;
+	s->held -= qseg_cost(q);
+	c->refs = 1;
+	c->cost = cost;
+	memcpy(c->data, piece_bytes(&q->piece), at);
+	q->piece.chunk = c;
+	q->piece.off = 0;
+	q->piece.len = len;
+	q->gso_size = 0;
+	s->held += qseg_cost(q);
+	if (--old->refs == 0)
+		pool_put(e->pool, old, old->cost);
+	for (; n; n--) {
+		struct qseg *next = qseg_of(stream_take_next(&s->stream, run, &q->piece));
+
+		memcpy(c->data + at, piece_bytes(&next->piece), next->piece.len);
+		at += next->piece.len;
+		s->payload += next->piece.len; /* it stays */
+		q->psh = next->psh;
+		q->window = next->window;
+		qseg_free(e, s, next);
+	}
+	return true;
+}
+
+/* Tiny pieces from @q on, all of them unsent. @run: the first piece of their run; NULL: they are in order. */
+static void collapse_from(struct engine *e, struct session *s, struct piece *run, struct qseg *q)
+{
+	for (; q; q = qseg_next(q)) {
+		uint32_t len = q->piece.len;
+		unsigned n = 0;
+
+		if (!tiny(q))
+			continue;
+		for (const struct qseg *o = qseg_next(q); o && tiny(o) && len + o->piece.len <= COLLAPSE_INTO;
+		     o = qseg_next(o)) {
+			if (run ? o->ack != q->ack : o->turn)
+				break;
+			len += o->piece.len;
+			n++;
+		}
+		if (n && !put_together(e, s, run, q, n, len))
+			return;
+	}
+}
+
+/*
+ * A client that sends a byte in each segment must not make it cost two hundred. So when a session holds
+ * much, what is unsent, tiny and contiguous is put together, as Linux's receiver does (tcp_collapse()). It
+ * is done anew when twice as much is held, so each piece is looked at a bounded number of times.
+ */
+static void collapse(struct engine *e, struct session *s)
+{
+	struct qseg *q = s->next;
+
+	if (q && s->events & EV_ESTABLISHED && seq_gt(s->snd_nxt, q->piece.seq))
+		q = qseg_next(q);
+	collapse_from(e, s, NULL, q);
+	for (struct piece *run = stream_first_run(&s->stream), *next; run; run = next) {
+		while ((next = stream_next_run(&s->stream, run)) && next->seq == stream_run_end(run) &&
+		       tiny(qseg_of(run->tail)) && tiny(qseg_of(next)))
+			stream_join(&s->stream, run, next);
+		collapse_from(e, s, run, qseg_of(run));
+	}
+	s->collapse_at = MAX(COLLAPSE_FROM, 2 * s->held);
+}
+
 /* One piece [seq, seq + len) of @g, with its FIN if @fin. */
 static enum queue_result put_piece(struct engine *e, struct session *s, const struct segment *g, uint32_t seq,
 				   uint32_t len, bool fin)
 {
 	size_t cost = pool_class_size(sizeof(struct qseg)) + pool_class_size(sizeof(struct chunk) + len);
-	struct piece *back = NULL, *tail = s->stream.tail;
+	struct piece *back = NULL, *tail;
 	const bool hole = session_has_hole(s);
 	enum stream_result result;
 	uint64_t trimmed = 0;
 	struct qseg *q;
 
+	if (s->held >= MAX(s->collapse_at, COLLAPSE_FROM) && s->held / COLLAPSE_WASTE >= s->payload)
+		collapse(e, s);
+	tail = s->stream.tail;
 	if (s->held + cost > e->cfg.session_buffer)
 		return QUEUE_FULL;
 	q = qseg_new(e, g, seq, len, fin);
 	if (!q)
 		return QUEUE_NO_MEMORY;
 	s->held += (uint32_t)cost;
+	s->payload += len;
 	memory_changed(s);
 	e->n.queued_bytes += len;
 	e->live_bytes += len;
 	result = stream_put(&s->stream, &q->piece, &back, &trimmed);
 	not_new(e, &e->n.duplicate_bytes, trimmed);
+	s->payload -= (uint32_t)trimmed;
 	while (back) {
 		struct qseg *old = qseg_of(back);
 		bool behind_fin = s->stream.fin && seq_ge(old->piece.seq, s->stream.nxt);

@@ -177,6 +177,28 @@ struct piece *stream_cut_behind(struct stream *s)
 	return first;
 }
 
+void stream_join(struct stream *s, struct piece *a, struct piece *b)
+{
+	assert(piece_end(a->tail) == b->seq);
+	unlink_run(s, b);
+	a->tail->next = b;
+	a->tail = b->tail;
+}
+
+struct piece *stream_take_next(struct stream *s, struct piece *run, struct piece *p)
+{
+	struct piece *n = p->next;
+
+	p->next = n->next;
+	if (run)
+		s->n_behind--;
+	if (run && run->tail == n)
+		run->tail = p;
+	else if (s->tail == n)
+		s->tail = p;
+	return n;
+}
+
 struct piece *stream_take(struct stream *s)
 {
 	struct piece *p = s->head;

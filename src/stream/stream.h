@@ -89,6 +89,18 @@ struct piece *stream_first_run(const struct stream *s);
 /* The run after that of @p, in logarithmic time; NULL if there is none. */
 struct piece *stream_next_run(const struct stream *s, struct piece *p);
 
+/*
+ * Make one run of @a and of @b, the one after it, which begins where it ends: Linux does so where memory is
+ * short.
+ */
+void stream_join(struct stream *s, struct piece *a, struct piece *b);
+
+/*
+ * Take out the piece after @p, whose bytes the caller has put into @p, and return it. @run: the first piece
+ * of their run, or NULL if they are in order.
+ */
+struct piece *stream_take_next(struct stream *s, struct piece *run, struct piece *p);
+
 /* The sequence number after the run that begins with @first. */
 static inline uint32_t stream_run_end(const struct piece *first)
 {
