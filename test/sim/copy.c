@@ -139,16 +139,22 @@ static void op_order(void *arg, uint64_t id, const struct tuple *response, bool 
 	at(w, w->now + w->copy.channel_delay, order_arrives, o, w->copy.channel_epoch);
 }
 
+static void forge(struct world *w, uint64_t id, const struct response *like);
+static void forge_time(struct world *w, void *arg, uint64_t id);
+
 static void op_watch(void *arg, uint64_t id, const struct tuple *response)
 {
 	struct world *w = arg;
 
 	referee_watched(w, id, response);
+	if (rng_chance(w, w->copy.forged))
+		at(w, w->now + 1 + rng_below(w, 20 * NS_PER_MS), forge_time, NULL, id);
 	op_order(arg, id, response, true);
 }
 
 static void op_unwatch(void *arg, uint64_t id, const struct tuple *response)
 {
+	referee_unwatched(arg, id);
 	op_order(arg, id, response, false);
 }
 
@@ -163,6 +169,84 @@ static void deliver(struct world *w, const struct response *r)
 	leave(w);
 }
 
+/*
+ * What somebody sends who does not see the connection: responses of session @id that no TCP believes. @like
+ * is one that it would.
+ */
+static void forge(struct world *w, uint64_t id, const struct response *like)
+{
+	const struct replica *r = w->copy.replica;
+	struct response f = { .id = id, .flags = TCPF_ACK, .window = 1000 };
+	uint32_t far = (1u << 28) + (uint32_t)rng_below(w, 1u << 20);
+
+	while (r->used && !(r->conn && r->id == id))
+		r++;
+	if (!r->used || r->over)
+		return;
+	if (like) {
+		f.seq = like->seq;
+		f.ack = like->ack;
+		f.window = like->window;
+	}
+	switch (rng_below(w, 8)) {
+	case 0:
+		f.ack += far;
+		f.len = (uint32_t)rng_below(w, 2) * 100;
+		break;
+	case 1:
+		f.flags = 0;
+		f.len = 100;
+		break;
+	case 2:
+		f.flags |= TCPF_RST;
+		f.ack += far;
+		break;
+	case 3:
+		f.flags = TCPF_RST;
+		f.seq += (1u << 30) + far;
+		break;
+	case 4:
+		if (!r->established)
+			return;
+		f.seq += far; /* within 2^30, and beyond every window that was shown */
+		f.len = 100;
+		break;
+	case 5:
+		if (!r->established)
+			return;
+		f.seq += (1u << 30) + far;
+		f.len = 100;
+		break;
+	case 6:
+		if (!r->established)
+			return;
+		f.flags |= TCPF_SYN;
+		f.seq += far;
+		break;
+	default:
+		f.ack -= far;
+		f.len = (uint32_t)rng_below(w, 2) * 100;
+		f.seq -= f.len;
+		break;
+	}
+	deliver(w, &f);
+}
+
+static void forge_time(struct world *w, void *arg, uint64_t id)
+{
+	(void)arg;
+	for (unsigned i = 0; i < 8; i++)
+		forge(w, id, NULL);
+}
+
+/* One that has come by the channel. */
+static void deliver_next(struct world *w, const struct response *r)
+{
+	if (rng_chance(w, w->copy.forged))
+		forge(w, r->id, r);
+	deliver(w, r);
+}
+
 static void backlog_time(struct world *w, void *arg, uint64_t epoch)
 {
 	struct copy *k = &w->copy;
@@ -174,7 +258,7 @@ static void backlog_time(struct world *w, void *arg, uint64_t epoch)
 	k->n_backlog = 0;
 	memcpy(r, k->backlog, n * sizeof(*r));
 	for (unsigned i = 0; i < n && epoch == k->channel_epoch; i++)
-		deliver(w, &r[i]);
+		deliver_next(w, &r[i]);
 }
 
 static void response_arrives(struct world *w, void *arg, uint64_t epoch)
@@ -186,7 +270,7 @@ static void response_arrives(struct world *w, void *arg, uint64_t epoch)
 	if (epoch != k->channel_epoch)
 		return;
 	if (!k->merging) {
-		deliver(w, &r);
+		deliver_next(w, &r);
 		return;
 	}
 	for (unsigned i = k->n_backlog; i-- > 0;)

@@ -381,11 +381,25 @@ void client_input(struct world *w, void *to, const struct segment *g, const uint
 
 	(void)ip, (void)ip_len;
 	trace_segment(w, "online", g, c->o.iss, c->c.iss);
+	if (c->mute)
+		return;
 	tcb_input(&c->c, g);
+}
+
+static void give_up(struct world *w, void *arg, uint64_t n)
+{
+	struct conn *c = arg;
+
+	(void)n;
+	for (int t = 0; t < TT_COUNT; t++)
+		c->c.deadline[t] = 0;
+	client_over(w, c);
 }
 
 void conn_start(struct world *w, struct conn *c)
 {
+	if (c->mute)
+		at(w, w->now + rng_range(w, NS_PER_MS, 20 * NS_PER_SEC), give_up, c, 0);
 	tcb_init(&c->c, w, &w->client_p, &c->client, &w->online, c->c.iss);
 	c->c.owner = c;
 	c->c.send = client_send;

@@ -8,6 +8,7 @@
  *
  *   referee.c       the segments are the client's; acknowledgments come in time
  *   referee_loss.c  a retransmission has a reason, what has one is sent, and the congestion window holds
+ *   referee_outcome.c  a session ends for its reason, and in time
  *   referee_turn.c  no turn goes before its time, none waits longer, and so it is with acknowledgments
  *
  * Where it cannot know, because captured bytes are missing, say, it is silent.
@@ -70,6 +71,8 @@ void referee_watched(struct world *w, uint64_t id, const struct tuple *response)
 
 	if (r->conn && r->id == id)
 		return;
+	if (r->watched && !w->cut_at)
+		fail(w, "port %u is announced, and the session before it was not taken back", r->source.port);
 	sender_free(&r->s);
 	turns_free(&r->t);
 	*r = (struct replica){
@@ -81,6 +84,9 @@ void referee_watched(struct world *w, uint64_t id, const struct tuple *response)
 		.edge = r->edge,
 		.scale = r->scale,
 		.has_edge = r->has_edge,
+		.watched = true,
+		.next_known = r->next_known,
+		.next_seq = r->next_seq,
 	};
 }
 
@@ -96,6 +102,8 @@ static void tell(struct replica *r, const struct told *t)
 	uint32_t end = t->seq + t->len + (t->flags & TCPF_FIN && t->whole);
 	bool fresh = end != t->seq && t->seq == r->told_nxt;
 
+	if (t->flags & TCPF_SYN)
+		r->syn_told_at = t->time;
 	if (!r->orderly || t->flags & TCPF_RST)
 		return;
 	if (t->flags & TCPF_SYN) {
@@ -162,8 +170,11 @@ void referee_told(struct world *w, struct conn *c, const struct segment *g)
 /* The newest that was told of @c has begun a session with @target, if there is one more now. */
 void referee_taken(struct world *w, struct conn *c, unsigned target)
 {
-	if (begun(w) != w->copy.n_begun)
+	if (begun(w) != w->copy.n_begun) {
 		c->told[c->n_told - 1].begins[target] = true;
+		if (!w->copy.channel_up)
+			fail(w, "connection %u: a session was opened without an assistant", c->index);
+	}
 	w->copy.n_begun = begun(w);
 }
 
@@ -203,6 +214,7 @@ static unsigned beginning(struct world *w, struct replica *r)
 	if (w->copy.n_continued != continued) {
 		w->copy.n_continued = continued;
 		r->continued = r->joined = true;
+		outcome_continued(w, r, r->iss + 1);
 		for (unsigned i = c->n_told; i-- > 0;)
 			if (c->told[i].len && c->told[i].seq == r->iss + 1)
 				return i;
@@ -409,6 +421,8 @@ void referee_emitted(struct world *w, const struct tx_segment *t)
 		fail(w, "an option was emitted that may not be");
 	if (t->flags & TCPF_SYN)
 		syn_sent(w, r, t);
+	if (t->flags & TCPF_RST && t->seq == r->leftover_ack)
+		r->leftover_reset = true;
 	if (!r->conn)
 		fail(w, "port %u: something was sent before its SYN", r->source.port);
 	judge_timestamps(w, r, t, &o);
@@ -418,6 +432,8 @@ void referee_emitted(struct world *w, const struct tx_segment *t)
 		data_sent(w, r, t);
 	else if (!r->over)
 		judge_header(w, r, t, (uint16_t)(r->ip_id + 1), t->flags & TCPF_RST ? 0 : r->client_window);
+	if (t->flags & TCPF_ACK)
+		r->ack_owed = false;
 	if (t->flags & TCPF_ACK && !(t->flags & TCPF_RST) && !r->over)
 		turns_ack(w, r, t);
 	r->ip_id = (uint16_t)(t->ip_id + (t->gso_size && t->len ? (t->len - 1) / t->gso_size : 0));
@@ -479,6 +495,7 @@ static void syn_answered(struct world *w, struct replica *r, const struct respon
 		r->leftovers++;
 		r->leftover_ack = a->ack;
 		r->leftover_owed = true;
+		r->leftover_reset = false;
 	}
 }
 
@@ -496,6 +513,7 @@ void referee_response(struct world *w, const struct response *a)
 			sender_revive(w, r->target);
 		h->heard_at = r->heard_at = w->now;
 	}
+	outcome_response(w, r, a);
 	if (r->over)
 		return;
 	if (!r->established) {
@@ -514,14 +532,26 @@ void referee_response(struct world *w, const struct response *a)
 
 void referee_step(struct world *w)
 {
+	unsigned half_open = 0;
+
 	for (struct replica *r = w->copy.replica; r->used; r++) {
-		if (!r->conn || r->over)
+		if (!r->conn)
+			continue;
+		half_open += !r->over && r->orderly && !r->joined && !r->t.has_turn_ack;
+		outcome_step(w, r);
+		if (r->over)
 			continue;
 		if (r->leftover_owed)
 			fail(w, "port %u: a leftover was met and the SYN not sent again", r->source.port);
 		sender_step(w, r);
 		turns_step(w, r);
 	}
+	if (half_open > w->copy.cfg.max_half_open)
+		fail(w, "%u sessions are half-open", half_open);
+	if (w->copy.cfg.max_sessions &&
+	    engine_sessions(w->copy.e) + engine_observed(w->copy.e) > w->copy.cfg.max_sessions)
+		fail(w, "%u sessions live, %u are observed", engine_sessions(w->copy.e),
+		     engine_observed(w->copy.e));
 }
 
 void referee_ended(struct world *w, uint64_t id, enum session_outcome o)
@@ -530,11 +560,20 @@ void referee_ended(struct world *w, uint64_t id, enum session_outcome o)
 
 	if (!r)
 		return;
+	outcome_ended(w, r, o);
 	r->over = true;
 	r->over_at = w->now;
 	r->outcome = o;
 	sender_free(&r->s);
 	turns_free(&r->t);
+}
+
+void referee_unwatched(struct world *w, uint64_t id)
+{
+	struct replica *r = replica_by_id(w, id);
+
+	if (r)
+		outcome_unwatched(w, r);
 }
 
 void referee_channel_cut(struct world *w)

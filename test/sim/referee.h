@@ -109,7 +109,13 @@ struct replica {
 	/* an older connection of the target's, met by the SYN */
 	unsigned leftovers;
 	uint32_t leftover_ack;
-	bool leftover_owed;
+	bool leftover_owed, leftover_reset;
+	/* its end */
+	bool watched, refused, was_reset, ack_owed;
+	uint64_t syn_told_at; /* ns, the client's newest */
+	uint32_t reset_ack;
+	bool next_known; /* whether and where a session goes on with what this one has left */
+	uint32_t next_seq;
 	/* header fields */
 	uint16_t ip_id; /* of the last packet */
 	uint32_t ts_emitted, ts_recent;
@@ -138,6 +144,17 @@ void turns_data(struct world *w, struct replica *r, uint32_t seq, uint32_t len);
 void turns_ack(struct world *w, struct replica *r, const struct tx_segment *t);
 void turns_step(struct world *w, struct replica *r);
 void turns_free(struct turns *t);
+/* The target has closed, and what waits may begin its next connection now. */
+bool turns_next_is_due(const struct world *w, struct replica *r);
+/* Where the next connection to a target that has closed or reset this one begins; false: there is none */
+bool turns_next(const struct world *w, struct replica *r, uint32_t *seq);
+
+/* referee_outcome.c */
+void outcome_response(struct world *w, struct replica *r, const struct response *a);
+void outcome_ended(struct world *w, struct replica *r, enum session_outcome o);
+void outcome_continued(struct world *w, const struct replica *r, uint32_t seq);
+void outcome_step(struct world *w, struct replica *r);
+void outcome_unwatched(struct world *w, struct replica *r);
 
 /* referee_loss.c */
 uint32_t sender_room(const struct sender *s); /* bytes of new data that the congestion window allows */

@@ -103,6 +103,8 @@ void sender_syn(struct world *w, struct replica *r, bool again)
 		s->backoff += s->backoff < 10;
 	} else if (r->leftover_owed) {
 		r->leftover_owed = false;
+		if (!r->leftover_reset)
+			fail(w, "port %u: a leftover was not reset", r->source.port);
 		s->syn_again = true;
 	} else if (s->exact) {
 		fail(w, "port %u: the SYN was sent again without a reason", r->source.port);

@@ -121,6 +121,12 @@ static bool of_the_next(const struct replica *r, const struct turn *h)
 	return r->a.fin && h->data && h->seq != r->iss + 1 && r->t.answered != h->expect;
 }
 
+/* When the turn that waits for the next connection goes there, whatever is acknowledged, ns. */
+static uint64_t next_deadline(const struct world *w, const struct turn *h)
+{
+	return h->at + MAX(w->copy.cfg.hold, NS_PER_SEC);
+}
+
 static void answer(struct world *w, struct replica *r, const struct response *g)
 {
 	struct reader *a = &r->a;
@@ -283,6 +289,7 @@ static bool idle_data(struct replica *r)
 void turns_step(struct world *w, struct replica *r)
 {
 	struct reader *a = &r->a;
+	const struct turn *h;
 
 	if (!r->established || !r->orderly)
 		return;
@@ -298,6 +305,40 @@ void turns_step(struct world *w, struct replica *r)
 	if (a->timer && w->now > a->timer + LATE_TICKS)
 		fail(w, "port %u: ack %u was due %.3f ms ago", r->source.port, a->rcv_nxt - r->first_rcv,
 		     (double)(w->now - a->timer) / 1e6);
+	h = held(r);
+	if (r->s.exact && h && of_the_next(r, h) &&
+	    (r->s.una == h->seq || w->now > next_deadline(w, h) + LATE_TICKS))
+		fail(w, "port %u: the turn at %u waits, and no next connection has begun", r->source.port,
+		     h->seq - r->iss);
 	if (r->s.exact && idle_data(r))
 		fail(w, "port %u: seq %u may go and was not sent", r->source.port, r->s.nxt - r->iss);
+}
+
+/* --- its end -------------------------------------------------------------------------------------- */
+
+bool turns_next_is_due(const struct world *w, struct replica *r)
+{
+	const struct turn *h;
+
+	settle(w, r, w->now);
+	h = held(r);
+	return h && of_the_next(r, h) && (r->s.una == h->seq || w->now >= next_deadline(w, h));
+}
+
+bool turns_next(const struct world *w, struct replica *r, uint32_t *seq)
+{
+	const struct turns *t = &r->t;
+
+	settle(w, r, w->now);
+	for (unsigned i = r->a.fin && r->was_reset ? 0 : t->first; i < t->n; i++) {
+		const struct turn *h = &t->turn[i];
+
+		*seq = h->seq;
+		if (r->was_reset && r->a.fin &&
+		    (!h->data || h->seq == r->iss + 1 || seq_lt(h->seq, r->reset_ack)))
+			continue;
+		return h->data && h->seq != r->iss + 1 &&
+		       (!r->was_reset || r->a.rcv_nxt != r->first_rcv + r->a.fin);
+	}
+	return false;
 }

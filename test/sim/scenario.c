@@ -40,6 +40,12 @@ static void make_stack(struct world *w, struct stack_params *p, uint32_t odd)
 	p->min_rto = 200 * NS_PER_MS;
 	p->time_wait = 60 * NS_PER_SEC;
 	p->ts_base = (uint32_t)rng(w);
+	p->ttl = 64;
+	if (rng_chance(w, odd)) {
+		p->ttl = (uint8_t)rng_range(w, 30, 255);
+		p->tos = (uint8_t)rng(w);
+		p->flow_label = w->v6 ? (uint32_t)rng_below(w, 1u << 20) : 0;
+	}
 	if (rng_chance(w, odd))
 		p->mss = (uint16_t)rng_range(w, 200, p->mss);
 	if (rng_chance(w, odd))
@@ -133,13 +139,14 @@ static void make_conn(struct world *w, struct conn *c, unsigned i, bool big, uin
 		if (!w->fair.equal_answers)
 			c->target_greeting = (uint32_t)rng_range(w, 1, 300);
 	}
+	c->mute = rng_chance(w, w->copy.cfg.max_half_open < 1000 ? 500000 : odd / 8);
 	c->ending = odd ? endings[rng_below(w, ARRAY_SIZE(endings))] : END_CLIENT_FIN;
 }
 
 /* Connection @c opens on the port of @old, soon after that is closed. */
 static void make_reuse(struct world *w, struct conn *old, struct conn *c)
 {
-	if (old->reused_by || old->ending == END_OPEN)
+	if (old->reused_by || old->ending == END_OPEN || old->mute || c->mute)
 		return;
 	old->reused_by = c;
 	old->reuse_gap = rng_range(w, 0, 50 * NS_PER_MS);
@@ -163,10 +170,14 @@ static void make_target(struct world *w, unsigned i, uint32_t odd)
 		h->stop_to = h->stop_from + rng_range(w, NS_PER_MS, 8 * NS_PER_SEC);
 	}
 	h->closes = rng_below(w, 4);
-	if (rng_chance(w, odd / 10))
+	if (rng_chance(w, odd / 6))
 		h->crash = (uint32_t)rng_range(w, 1000, 200000);
 	h->refuses = rng_chance(w, odd / 40);
-	if (rng_chance(w, odd / 10))
+	h->stays = rng_chance(w, odd / 12);
+	h->p.no_mss = rng_chance(w, odd / 10);
+	if (h->p.no_mss)
+		h->p.mss = MAX(h->p.mss, w->v6 ? 1220 : 536);
+	if (rng_chance(w, odd / 4))
 		h->closes_after = 1 + (unsigned)rng_below(w, 10);
 	make_link(w, &w->copy.to_target[i], "link to target", odd, 50 * NS_PER_MS, to_target_input);
 	make_link(w, &w->copy.to_assistant[i], "link to assistant", odd, 20 * NS_PER_MS, to_assistant_input);
@@ -174,6 +185,12 @@ static void make_target(struct world *w, unsigned i, uint32_t odd)
 		w->copy.to_target[i].dead_from = w->now + rng_range(w, 0, NS_PER_SEC);
 		w->copy.to_target[i].dead_to =
 			w->copy.to_target[i].dead_from + rng_range(w, NS_PER_MS, 30 * NS_PER_SEC);
+	}
+	if (rng_chance(w, odd / 12)) { /* for ever: the target, or only the way back from it */
+		struct link *l = rng_below(w, 2) ? &w->copy.to_target[i] : &w->copy.to_assistant[i];
+
+		l->dead_from = w->now + rng_range(w, 0, NS_PER_SEC);
+		l->dead_to = UINT64_MAX;
 	}
 }
 
@@ -218,6 +235,10 @@ static void make_copy(struct world *w, uint32_t odd)
 	k->channel_delay = rng_range(w, 1000, 2 * NS_PER_MS);
 	k->hold_early = 200 * NS_PER_MS;
 	k->merging = rng_chance(w, odd / 2);
+	if (rng_chance(w, odd / 4))
+		k->forged = share(w, 200000);
+	if (rng_chance(w, odd / 12))
+		k->cfg.max_sessions = (unsigned)rng_range(w, 1, 5);
 	k->merge_interval = rng_range(w, 1000, 5 * NS_PER_MS);
 	k->batch = rng_below(w, 2) ? 0 : rng_range(w, 0, 200 * NS_PER_US);
 	k->mtu = rng_chance(w, odd) ? (uint32_t)rng_range(w, w->v6 ? 1280 : 576, 1500) : 1500;
@@ -233,11 +254,12 @@ static void decide_fairness(struct world *w)
 	const struct copy *k = &w->copy;
 	const struct capture *c = &w->capture;
 	bool closes = false, lives = !w->cut_at && k->cfg.hold && k->cfg.session_buffer >= 64 << 20 &&
-				     !k->cfg.max_memory && k->cfg.max_half_open >= 1000;
+				     !k->cfg.max_memory && k->cfg.max_half_open >= 1000 &&
+				     k->cfg.max_sessions >= 10000;
 
 	f->capture_whole = !c->loss && !c->cut && !c->reorder;
 	f->client_clean = link_clean(&w->up) && link_clean(&w->down);
-	f->wires_clean = !k->merging;
+	f->wires_clean = !k->merging && !k->forged;
 	f->nothing_lost = !w->cut_at;
 	for (unsigned i = 0; i < k->n_targets; i++) {
 		const struct target_host *h = &k->target[i];
@@ -245,9 +267,10 @@ static void decide_fairness(struct world *w)
 		if (!link_clean(&k->to_target[i]) || !link_clean(&k->to_assistant[i]))
 			f->wires_clean = false;
 		if (k->to_target[i].loss || k->to_target[i].rate || k->to_target[i].dead_from ||
-		    k->to_assistant[i].loss || k->to_assistant[i].rate)
+		    k->to_assistant[i].dead_from || k->to_assistant[i].loss || k->to_assistant[i].rate)
 			f->nothing_lost = false;
-		if (h->crash || h->refuses || h->stop_from || k->to_target[i].dead_from)
+		if (h->crash || h->refuses || h->stays || h->stop_from || k->to_target[i].dead_from ||
+		    k->to_assistant[i].dead_from)
 			lives = false;
 		closes |= h->closes_after;
 	}

@@ -69,6 +69,9 @@ struct stack_params {
 	uint64_t delack, min_rto, time_wait, keepalive; /* ns; keepalive 0: none */
 	bool keepalive_byte;
 	uint32_t ts_base;
+	uint8_t ttl, tos;
+	uint32_t flow_label;
+	bool no_mss; /* its SYN-ACK does not say the MSS */
 };
 
 enum tcb_state {
@@ -169,6 +172,7 @@ struct conn {
 	struct conn *reused_by; /* opens on the same port when this one is closed */
 	uint64_t reuse_gap;
 	bool waits;   /* for the connection before on its port */
+	bool mute;    /* the client's host never hears the server: it does not complete its handshake */
 	uint32_t key; /* its content */
 
 	/* client and online application */
@@ -234,6 +238,7 @@ struct target_host {
 	uint64_t stop_from, stop_to;
 	bool closes; /* closes by itself where the online server does */
 	bool refuses;
+	bool stays;            /* does not close when its peer has */
 	unsigned closes_after; /* closes after so many requests of a connection; 0: does not */
 	uint32_t crash;        /* ppm of requests after which it resets the connection */
 	struct served *all;
@@ -282,6 +287,7 @@ struct copy {
 	struct link to_target[2], to_assistant[2];
 	uint64_t channel_delay, hold_early;
 	bool channel_up, merging;
+	uint32_t forged; /* ppm: responses that somebody else sends */
 	uint64_t channel_epoch, merge_interval;
 	struct watched watched[512];
 	unsigned n_watched;
@@ -329,6 +335,7 @@ void referee_emitted(struct world *w, const struct tx_segment *t);
 void referee_target_sent(struct world *w, unsigned target, const struct segment *g);
 void referee_response(struct world *w, const struct response *a);
 void referee_step(struct world *w); /* a call into the engine is over */
+void referee_unwatched(struct world *w, uint64_t id);
 void referee_ended(struct world *w, uint64_t id, enum session_outcome o);
 void referee_channel_cut(struct world *w);
 void referee_free(struct world *w);

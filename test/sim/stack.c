@@ -107,7 +107,9 @@ static void transmit(struct tcb *t, uint8_t flags, uint32_t seq, uint32_t len)
 		.captured = len,
 		.flags = flags,
 		.ip_id = t->ip_id++,
-		.ttl = 64,
+		.ttl = t->p->ttl,
+		.tos = t->p->tos,
+		.flow_label = t->p->flow_label,
 		.df = true,
 		.time = t->w->now,
 	};
@@ -118,7 +120,7 @@ static void transmit(struct tcb *t, uint8_t flags, uint32_t seq, uint32_t len)
 	if (!(flags & TCPF_RST))
 		g.window = window(t, syn);
 	if (syn) {
-		g.opt.mss = t->p->mss;
+		g.opt.mss = ack && t->p->no_mss ? 0 : t->p->mss;
 		g.opt.has_wscale = ack ? t->ws_ok : t->p->wscale >= 0;
 		g.opt.wscale = g.opt.has_wscale ? (uint8_t)t->p->wscale : 0;
 		g.opt.has_sack_permitted = ack ? t->sack_ok : t->p->sack;

@@ -181,7 +181,7 @@ static void serve(struct served *v)
 	if (v->next < c->n && v->base + v->read >= (uint64_t)c->r[v->next].start + c->r[v->next].size) {
 		v->serving = true;
 		at(v->w, v->w->now + c->r[v->next].target_service, answer, v, v->next);
-	} else if (v->eof) {
+	} else if (v->eof && !v->w->copy.target[v->target].stays) {
 		served_close(v);
 		v->open = false;
 	}

@@ -1,0 +1,161 @@
+/*
+ * Simulator: the referee of outcomes - theory of operation
+ *
+ * A session may not end for a reason that is none, nor too early for its reason, nor go on when it has one:
+ * doc/SESSION.md, "Outcomes" and "Timers". And what its end leaves behind has to be in order: the assistant is
+ * told, a target that has not heard the last acknowledgment gets it again, and what waited when the target
+ * closed goes on from the right turn.
+ */
+#include "referee.h"
+
+#define SYN_PATIENCE (60 * NS_PER_SEC)
+#define DATA_PATIENCE (120 * NS_PER_SEC)
+#define FIN_PATIENCE (60 * NS_PER_SEC)
+#define HALF_OPEN_PATIENCE (3 * NS_PER_SEC)
+#define LONGEST_WAIT (9 * NS_PER_SEC) /* between two time-outs */
+#define LINGERS NS_PER_SEC
+#define NEAR (1u << 30)
+
+/* Is what the world says of this session known to the last segment? */
+static bool plain(const struct world *w, const struct replica *r)
+{
+	return r->orderly && !w->cut_at && !w->copy.cfg.max_memory;
+}
+
+/* The engine is about to be given @a. */
+void outcome_response(struct world *w, struct replica *r, const struct response *a)
+{
+	const bool ack = a->flags & TCPF_ACK;
+
+	if (r->over) {
+		r->ack_owed = r->outcome == OUTCOME_COMPLETE && r->watched && plain(w, r) && ack &&
+			      !(a->flags & TCPF_RST) && (a->len || a->flags & (TCPF_FIN | TCPF_SYN)) &&
+			      w->now < r->over_at + LINGERS;
+		return;
+	}
+	if (!(a->flags & TCPF_RST))
+		return;
+	if (!r->established)
+		r->refused = r->refused || (ack && a->ack == r->iss + 1);
+	else if (a->seq - r->a.rcv_nxt + NEAR <= 2 * NEAR && !seq_gt(a->seq, r->a.most) &&
+		 (!ack || (seq_ge(a->ack, r->s.una) && seq_le(a->ack, r->s.nxt)))) {
+		r->was_reset = true;
+		r->reset_ack = ack ? a->ack : r->s.una;
+	}
+}
+
+static void too_early(struct world *w, const struct replica *r, enum session_outcome o, uint64_t since,
+		      uint64_t patience)
+{
+	if (w->now < since + patience)
+		fail(w, "port %u: it ended as %s %.3f s too early", r->source.port, session_outcome_name(o),
+		     (double)(since + patience - w->now) / 1e9);
+}
+
+static void wrong(struct world *w, const struct replica *r, enum session_outcome o)
+{
+	fail(w, "port %u: it ended as %s, without a reason", r->source.port, session_outcome_name(o));
+}
+
+/* The referee of turns and the one of losses still know all of @r. */
+void outcome_ended(struct world *w, struct replica *r, enum session_outcome o)
+{
+	bool done = r->a.fin_sent && r->s.una == r->s.nxt;
+	uint64_t heard;
+
+	r->next_known = false;
+	switch (o) {
+	case OUTCOME_TARGET_RESET:
+		if (!r->was_reset)
+			wrong(w, r, o);
+		break;
+	case OUTCOME_REFUSED:
+		if (!r->refused)
+			wrong(w, r, o);
+		break;
+	case OUTCOME_TARGET_CLOSED:
+		if (!r->a.fin || (!r->was_reset && plain(w, r) && r->s.exact && !turns_next_is_due(w, r)))
+			wrong(w, r, o);
+		break;
+	case OUTCOME_COMPLETE:
+		if (!r->a.fin || !done)
+			wrong(w, r, o);
+		break;
+	case OUTCOME_NO_ANSWER:
+	case OUTCOME_RETURN_SILENT:
+		if (r->established)
+			wrong(w, r, o);
+		too_early(w, r, o, r->started_at, SYN_PATIENCE);
+		heard = w->copy.target[r->target].heard_at;
+		if ((o == OUTCOME_NO_ANSWER) != (heard && w->now - heard <= SYN_PATIENCE))
+			wrong(w, r, o);
+		break;
+	case OUTCOME_TARGET_SILENT:
+		if (r->s.exact)
+			too_early(w, r, o, r->s.progress_at, DATA_PATIENCE);
+		break;
+	case OUTCOME_TARGET_OPEN:
+		if (!done || r->a.fin)
+			wrong(w, r, o);
+		too_early(w, r, o, r->s.progress_at, FIN_PATIENCE);
+		break;
+	case OUTCOME_HALF_OPEN:
+		if (w->copy.cfg.max_half_open >= 1000 && plain(w, r))
+			too_early(w, r, o, r->syn_told_at, HALF_OPEN_PATIENCE);
+		break;
+	default:
+		break;
+	}
+	if ((o == OUTCOME_TARGET_CLOSED || o == OUTCOME_TARGET_RESET) && plain(w, r))
+		r->next_known = turns_next(w, r, &r->next_seq);
+}
+
+/* A session that goes on with what another left begins at @seq; *@before has been that. */
+void outcome_continued(struct world *w, const struct replica *r, uint32_t seq)
+{
+	if (r->next_known && r->next_seq != seq)
+		fail(w, "port %u: a session goes on at %u, not at %u", r->source.port, seq - r->conn->c.iss,
+		     r->next_seq - r->conn->c.iss);
+}
+
+static void too_late(struct world *w, const struct replica *r, const char *what, uint64_t since,
+		     uint64_t patience)
+{
+	if (w->now > since + patience + LATE_TICKS)
+		fail(w, "port %u: %.3f s after %s it goes on", r->source.port, (double)(w->now - since) / 1e9,
+		     what);
+}
+
+/* A call into the engine is over. */
+void outcome_step(struct world *w, struct replica *r)
+{
+	const struct sender *s = &r->s;
+	bool done = r->a.fin_sent && s->una == s->nxt;
+
+	if (r->over) {
+		if (r->ack_owed)
+			fail(w, "port %u: the target did not get the last ACK again", r->source.port);
+		return;
+	}
+	if (r->conn->mute && plain(w, r) && !r->t.has_turn_ack)
+		too_late(w, r, "the client's last SYN", r->syn_told_at, HALF_OPEN_PATIENCE);
+	if (!r->established)
+		too_late(w, r, "its SYN", r->started_at, SYN_PATIENCE + LONGEST_WAIT);
+	else if (s->exact && s->una != s->nxt && s->wnd)
+		too_late(w, r, "the last progress", s->progress_at, DATA_PATIENCE + LONGEST_WAIT);
+	if (r->established && done && !r->a.fin && plain(w, r) && r->conn->ended &&
+	    r->conn->o.state == T_CLOSED && r->conn->reused_by == NULL)
+		too_late(w, r, "its FIN", MAX(s->progress_at, r->t.answer_last), FIN_PATIENCE + LONGEST_WAIT);
+	if (r->established && done && r->a.fin)
+		fail(w, "port %u: both have closed, and it goes on", r->source.port);
+}
+
+/* The assistant is told to forget @r. */
+void outcome_unwatched(struct world *w, struct replica *r)
+{
+	if (r->over && r->outcome == OUTCOME_COMPLETE && plain(w, r) && !r->conn->reused_by &&
+	    w->now < r->over_at + LINGERS)
+		fail(w, "port %u: it is forgotten %.3f ms after its end", r->source.port,
+		     (double)(w->now - r->over_at) / 1e6);
+	r->watched = false;
+}
