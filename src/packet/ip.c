@@ -21,8 +21,11 @@
 #define EXT_MIN_LEN 8u
 #define IPOPT_END 0
 #define IPOPT_NOOP 1
+#define IPOPT_RR 7
+#define IPOPT_TIMESTAMP 68
 #define IPOPT_LSRR 131
 #define IPOPT_SSRR 137
+#define IPOPT_RA 148
 #define OPT_PAD1 0
 #define OPT_JUMBO 0xc2 /* RFC 2675 */
 
@@ -39,18 +42,35 @@ static uint32_t min_u32(uint32_t a, uint32_t b)
 	return a < b ? a : b;
 }
 
-/* Has the IPv4 header of @len bytes at @d a source route among its options (RFC 791)? */
-static bool has_source_route(const uint8_t *d, uint32_t len)
+/* Would Linux take option @o of @len bytes (ip_options_compile())? It looks into no others. */
+static bool ip_option_is_good(const uint8_t *o, uint32_t len)
+{
+	switch (o[0]) {
+	case IPOPT_LSRR:
+	case IPOPT_SSRR:
+		return false; /* well formed or not: nobody forwards them, and no service takes them */
+	case IPOPT_RR:
+		return len >= 3 && o[2] >= 4 && (o[2] > len || o[2] + 3u <= len);
+	case IPOPT_TIMESTAMP:
+		return len >= 4 && o[2] >= 5 && (o[2] > len || o[2] + 3u <= len);
+	case IPOPT_RA:
+		return len >= 4;
+	default:
+		return true;
+	}
+}
+
+/* Has the IPv4 header of @len bytes at @d a source route among its options (RFC 791), or a malformed one? */
+static bool has_odd_option(const uint8_t *d, uint32_t len)
 {
 	for (uint32_t i = IP4_LEN; i < len && d[i] != IPOPT_END;) {
-		if (d[i] == IPOPT_LSRR || d[i] == IPOPT_SSRR)
-			return true;
-		if (d[i] == IPOPT_NOOP)
+		if (d[i] == IPOPT_NOOP) {
 			i++;
-		else if (i + 1 < len && d[i + 1] >= 2)
-			i += d[i + 1];
-		else
-			return false; /* malformed */
+			continue;
+		}
+		if (i + 1 >= len || d[i + 1] < 2 || d[i + 1] > len - i || !ip_option_is_good(d + i, d[i + 1]))
+			return true;
+		i += d[i + 1];
 	}
 	return false;
 }
@@ -88,7 +108,7 @@ static enum parse_reason parse_ip4(struct segment *s, const uint8_t *d, uint32_t
 	s->ip_id = get_be16(d + 4);
 	s->df = frag & IP4_DF;
 	s->ttl = d[8];
-	s->source_routed = header_len > IP4_LEN && has_source_route(d, header_len);
+	s->odd_ip_option = header_len > IP4_LEN && has_odd_option(d, header_len);
 	s->flow_label = 0;
 	return parse_tcp(s, d + header_len, min_u32(captured, total) - header_len, total - header_len,
 			 verify);
@@ -234,7 +254,7 @@ static enum parse_reason parse_ip6(struct segment *s, const uint8_t *d, uint32_t
 	s->ip_id = 0;
 	s->df = false;
 	s->ttl = d[7];
-	s->source_routed = false;
+	s->odd_ip_option = false;
 	return parse_tcp(s, d + off, captured - off, end - off, verify);
 }
 

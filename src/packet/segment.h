@@ -55,7 +55,7 @@ struct segment {
 	uint16_t ip_id;      /* IPv4 only; 0 for IPv6 */
 	uint8_t ttl;         /* or hop limit */
 	uint8_t tos;         /* or traffic class: DSCP and ECN */
-	bool source_routed;  /* IPv4 loose or strict source route (RFC 791) */
+	bool odd_ip_option;  /* an IPv4 source route (RFC 791), or an option that Linux finds malformed */
 	bool df;             /* IPv4 don't-fragment */
 	uint32_t flow_label; /* IPv6, 20 bits */
 	uint16_t gso_size;   /* payload of each wire segment in a super-packet; 0: one or unknown */

@@ -85,7 +85,7 @@ enum verdict judge_segment(const struct session *s, const struct segment *g, enu
 
 	/* refused before TCP looks at anything else, where the kernel has what refuses it */
 	*why = REFUSAL_OPTION;
-	if (g->source_routed || g->opt.has_auth != s->judge.has_auth)
+	if (g->odd_ip_option || g->opt.has_auth != s->judge.has_auth)
 		return VERDICT_DOUBTFUL;
 	if (g->flags & TCPF_RST) {
 		*why = REFUSAL_RST;

@@ -182,7 +182,7 @@ const char *decline_text(enum decline d);
 	X(PAWS, paws, "older timestamp than the server had seen (RFC 7323 PAWS)")                            \
 	X(RST, rst, "a reset not at RCV.NXT, answered with a challenge ACK (RFC 5961)")                      \
 	X(UNPROVED, unproved, "of a connection that the online server is not known to have")                 \
-	X(OPTION, option, "a source route, or an authentication option that was not negotiated")             \
+	X(OPTION, option, "a source route, a malformed IP option, or authentication not negotiated")         \
 	X(SYN, syn, "a SYN inside a connection, answered with a challenge ACK (RFC 5961)")
 
 enum refusal {

@@ -77,7 +77,7 @@ class Talk:
         time.sleep(seconds)
 
     def send(self, data, flags=ACK | PSH, at=None, ack=None, ts=None, options=b"", ip_options=b"", timestamps=True,
-             advance=False):
+             advance=False, check=0):
         """@at: distance from the next byte in order; @ack: from what is right; @ts: from the clock."""
         self.clock += 1
         seq = self.nxt + (at or 0)
@@ -87,7 +87,7 @@ class Talk:
         tcp = struct.pack("!HHIIBBHHH", self.sport, self.port, seq % 2 ** 32,
                           (self.ack + (ack or 0)) % 2 ** 32 if flags & ACK else 0, (20 + len(options)) // 4 << 4, flags,
                           502, 0, 0) + options + data
-        check = checksum(self.source + self.to + struct.pack("!HH", 6, len(tcp)) + tcp)
+        check ^= checksum(self.source + self.to + struct.pack("!HH", 6, len(tcp)) + tcp)
         tcp = tcp[:16] + struct.pack("!H", check) + tcp[18:]
         ip = struct.pack("!BBHHHBBH4s4s", 0x45 + len(ip_options) // 4, 0, 20 + len(ip_options) + len(tcp), 7, 0x4000, 64, 6,
                          0, self.source, self.to) + ip_options
@@ -174,6 +174,47 @@ def md5_not_agreed(t):
 
 def source_route(t):
     t.send(b"EEEE", ip_options=b"\x83\x07\x04" + t.to + b"\0")
+    t.pause(0.3)
+    t.good(b"GGGG")
+
+
+def ip_option_short(t):
+    """The server's IP looks at what it knows: a timestamp, and no room for one."""
+    t.send(b"EEEE", ip_options=b"\x44\x02\x05\x00")
+    t.pause(0.3)
+    t.good(b"GGGG")
+
+
+def ip_option_long(t):
+    t.send(b"EEEE", ip_options=b"\x1e\x0c\x04\x00")
+    t.pause(0.3)
+    t.good(b"GGGG")
+
+
+def ip_option_nowhere(t):
+    """A route is recorded before the option's first byte."""
+    t.send(b"EEEE", ip_options=b"\x07\x07\x02" + t.to + b"\0")
+    t.pause(0.3)
+    t.good(b"GGGG")
+
+
+def ip_option_taken(t):
+    t.send(b"GGGG", ip_options=b"\x07\x07\x04" + t.to + b"\0", advance=True)
+    t.pause(0.3)
+
+
+def ip_option_unknown(t):
+    t.send(b"GGGG", ip_options=b"\x1e\x04\x04\x00", advance=True)
+    t.pause(0.3)
+
+
+def ip_option_router_alert(t):
+    t.send(b"GGGG", ip_options=b"\x94\x04\x00\x00", advance=True)
+    t.pause(0.3)
+
+
+def checksum_wrong(t):
+    t.send(b"EEEE", check=1)
     t.pause(0.3)
     t.good(b"GGGG")
 

@@ -45,6 +45,54 @@ static void good_packets_parse_to_their_fields(void **state)
 	}
 }
 
+/* What Linux does with IP options (ip_options_compile()): it drops the packet, or takes it. */
+static void odd_ip_options_are_noted(void **state)
+{
+	static const struct {
+		uint8_t option[8];
+		bool odd;
+	} vector[] = {
+		{ { 1, 1, 1, 1, 1, 1, 1, 0 }, false },
+		{ { 0, 131 }, false },
+		{ { 131, 7, 4, 10, 0, 0, 1, 0 }, true },
+		{ { 1, 137, 7, 4, 10, 0, 0, 1 }, true },
+		{ { 7, 7, 4, 10, 0, 0, 1, 0 }, false },
+		{ { 7, 7, 8, 10, 0, 0, 1, 0 }, false }, /* full */
+		{ { 7, 7, 3, 10, 0, 0, 1, 0 }, true },
+		{ { 7, 7, 5, 10, 0, 0, 1, 0 }, true },
+		{ { 7, 2 }, true },
+		{ { 68, 8, 5, 0 }, false },
+		{ { 68, 8, 4, 0 }, true },
+		{ { 68, 2 }, true },
+		{ { 148, 4, 0, 0 }, false },
+		{ { 148, 3, 0, 0 }, true },
+		{ { 30, 4, 0, 0, 30, 4, 0, 0 }, false },
+		{ { 30, 9, 0, 0 }, true },
+		{ { 30, 1, 0, 0 }, true },
+		{ { 1, 1, 1, 1, 1, 1, 1, 30 }, true },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(vector) / sizeof(vector[0]); i++) {
+		uint8_t packet[48] = { 0x47, 0, 0, 48, 0, 0, 0x40, 0, 64, 6, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2 };
+		const struct raw_packet p = {
+			.data = packet,
+			.captured = sizeof(packet),
+			.len = sizeof(packet),
+			.link = LINK_RAW,
+			.checksum = CHECKSUM_TRUSTED,
+		};
+		struct segment s;
+
+		memcpy(packet + 20, vector[i].option, 8);
+		memcpy(packet + 28,
+		       (const uint8_t[]){ 0x9c, 0x40, 0x1b, 0x58, 0, 0, 0, 1, 0, 0, 0, 2, 0x50, 0x10 }, 14);
+		assert_int_equal(parse_packet(&s, &p), PARSE_OK);
+		if (s.odd_ip_option != vector[i].odd)
+			fail_msg("option %zu", i);
+	}
+}
+
 static void bad_packets_have_their_reason(void **state)
 {
 	bool seen[PARSE_REASON_COUNT] = { [PARSE_OK] = true };
@@ -253,6 +301,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(good_packets_parse_to_their_fields),
+		cmocka_unit_test(odd_ip_options_are_noted),
 		cmocka_unit_test(bad_packets_have_their_reason),
 		cmocka_unit_test(every_reason_has_a_name_of_its_own),
 		cmocka_unit_test(every_capture_length_is_survived),
