@@ -130,6 +130,7 @@ static void slab_release(struct pool *p, unsigned class, struct slab *s)
 		s->all_next->all_pprev = s->all_pprev;
 	unpoison(s, slab_size(class));
 	p->touched -= slab_touched(class, s);
+	unreachable(s, slab_size(class));
 	munmap(s, slab_size(class));
 	p->held -= slab_size(class);
 }
@@ -213,6 +214,7 @@ static struct slab *slab_new(struct pool *p, unsigned class)
 	s = (struct slab *)(void *)map_aligned(size);
 	if (!s)
 		return NULL;
+	reachable(s, size);
 	s->carved = 1;
 	s->all_next = p->class[class].all;
 	if (s->all_next)

@@ -253,6 +253,7 @@ def test_no_route_to_the_target(host):
     result = host.run("-x", "6379-192.0.2.7:6379", "-s", ABSENT)
     assert result.returncode == 1
     assert '"6379-192.0.2.7:6379"' in result.stderr and "no route" in result.stderr
+    assert result.stderr.count("\n") == 1       # nor does a sanitizer complain of what is left
 
 
 def anybodys(tmp_path):
