@@ -12,6 +12,7 @@
 #include "packet/bytes.h"
 
 #define MAX_WSCALE 14         /* RFC 7323 2.3 */
+#define MPTCP_DSS_SUBTYPE 2   /* RFC 8684 8: behind MP_CAPABLE and MP_JOIN; others follow */
 #define TFO_EXP_MAGIC 0xf989u /* RFC 7413 4.1.1: the experimental option's identifier */
 
 void tcp_option_begin(struct tcp_option_iter *it, const uint8_t *options, size_t len)
@@ -94,6 +95,8 @@ static bool take_option(struct tcp_options *o, const struct tcp_option_iter *it)
 		return true;
 	case TCPOPT_MPTCP_KIND:
 		o->has_mptcp = true;
+		if (it->len && it->body[0] >> 4 <= MPTCP_DSS_SUBTYPE)
+			o->mptcp |= (uint8_t)(1 << (it->body[0] >> 4));
 		return true;
 	case TCPOPT_TFO_COOKIE:
 		o->has_tfo = true;

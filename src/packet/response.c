@@ -89,6 +89,7 @@ struct response response_from_segment(uint64_t id, const struct segment *s)
 	}
 	if (!r.opt.has_wscale)
 		r.opt.wscale = 0;
+	r.opt.mptcp = 0;
 	r.opt.has_tfo = r.opt.has_mptcp = r.opt.has_unknown = false;
 	return r;
 }

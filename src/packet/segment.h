@@ -23,6 +23,9 @@ struct sack_block {
 	uint32_t start, end; /* host byte order, [start, end) */
 };
 
+/* Options of Multipath TCP that say that a connection is one, or is about to be (RFC 8684 3). */
+enum { MPTCP_CAPABLE = 1, MPTCP_JOIN = 2, MPTCP_DSS = 4 };
+
 /* TCP options in host byte order; what is absent is zero. */
 struct tcp_options {
 	uint16_t mss;   /* 0: absent */
@@ -30,6 +33,7 @@ struct tcp_options {
 	uint8_t n_sack;
 	bool has_wscale, has_sack_permitted, has_ts;
 	bool has_tfo, has_mptcp, has_unknown;
+	uint8_t mptcp;  /* a set of MPTCP_ */
 	bool has_auth;  /* MD5 (RFC 2385) or TCP-AO (RFC 5925) */
 	bool malformed; /* a length that cannot be: what stands behind it was not read, as in Linux */
 	uint32_t tsval, tsecr;

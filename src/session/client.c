@@ -52,6 +52,32 @@ void client_unjoined(struct engine *e, const struct segment *g, enum decline why
 	e->n.unjoined[why] += g->captured;
 }
 
+/*
+ * Multipath TCP (RFC 8684): a subflow's bytes are not the application's. A connection's stream is spread over
+ * its subflows, and parts of it come twice. So neither further subflows nor the first one is replicated. That
+ * the client offers it says nothing yet: a server that does not know it ignores the option, and all goes on
+ * as TCP. Then the client's first segment after the handshake has no such option.
+ */
+static bool joins_mptcp(struct engine *e, struct session *s, const struct segment *syn, enum decline *why,
+			uint64_t now)
+{
+	if (!(syn->opt.mptcp & MPTCP_JOIN))
+		return false;
+	*why = DECLINE_MPTCP;
+	session_declined(e, &s->key, *why, now);
+	return true;
+}
+
+/* The server has taken @g. If it says that the connection is of Multipath TCP, that is the end of @s. */
+static bool ended_by_mptcp(struct engine *e, struct session *s, const struct segment *g, uint64_t now)
+{
+	if (!g->opt.mptcp || !(s->client_mptcp || s->events & EV_JOINED))
+		return false;
+	client_unjoined(e, g, DECLINE_MPTCP);
+	session_end(e, s, OUTCOME_MPTCP, now);
+	return true;
+}
+
 static void open_by_syn(struct engine *e, struct session *s, const struct segment *g, uint64_t now)
 {
 	enum decline why;
@@ -61,7 +87,7 @@ static void open_by_syn(struct engine *e, struct session *s, const struct segmen
 	judge_begin(s, g, e->cfg.server_window);
 	s->captured_last = g->time;
 	s->has_turn_ack = false;
-	if (!session_open(e, s, true, &why, now)) {
+	if (joins_mptcp(e, s, g, &why, now) || !session_open(e, s, true, &why, now)) {
 		client_unjoined(e, g, why);
 		session_free(e, s); /* its first data may be joined, like that of any unknown connection */
 		return;
@@ -74,6 +100,7 @@ static void open_by_syn(struct engine *e, struct session *s, const struct segmen
 	s->client_ws = g->opt.has_wscale;
 	s->client_wscale = g->opt.wscale;
 	s->client_sack = g->opt.has_sack_permitted;
+	s->client_mptcp = g->opt.mptcp & MPTCP_CAPABLE;
 	s->ts_emitted = g->opt.tsval;
 	s->syn_window = g->window;
 	s->client_window = (uint16_t)(g->window >> g->opt.wscale); /* as in all that follows a SYN */
@@ -206,6 +233,11 @@ void client_observe(struct engine *e, struct session *s, const struct segment *g
 	}
 	if (!g->captured)
 		return;
+	if (g->opt.mptcp) {
+		session_declined(e, &s->key, DECLINE_MPTCP, now);
+		client_observed(e, s, g, DECLINE_MPTCP, now);
+		return;
+	}
 	if (s->doubts && !s->joinable) { /* the question that decides is open, or waits for its turn */
 		if (doubt_room(s)) {
 			doubt_put(e, s, g, REFUSAL_UNPROVED, now);
@@ -321,6 +353,8 @@ void client_taken(struct engine *e, struct session *s, const struct segment *g, 
 		session_step(e, s, now);
 		return;
 	}
+	if (ended_by_mptcp(e, s, g, now))
+		return;
 	if (s->found_gone)
 		unseen_goes_on(e, s, g);
 	judge_taken(s, g);

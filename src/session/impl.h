@@ -273,7 +273,7 @@ struct session {
 	uint8_t answers;       /* turns that the target has answered, up to 2 */
 	uint8_t leftover_resets; /* since the last SYN time-out */
 	uint8_t moves;           /* to another source */
-	bool df : 1, client_ts : 1, client_ws : 1, client_sack : 1;
+	bool df : 1, client_ts : 1, client_ws : 1, client_sack : 1, client_mptcp : 1;
 	bool ts_ok : 1, ws_ok : 1, sack_ok : 1; /* negotiated with the target */
 	bool ack_now : 1, psh_seen : 1, tlp_armed : 1, tlp_out : 1, syn_resent : 1, syn_timed_out : 1,
 		has_turn_ack : 1, watched : 1, has_source : 1, has_server_irs : 1, waits_for_proof : 1,
@@ -288,7 +288,7 @@ struct early_reply {
 	uint64_t time; /* ns; 0: none */
 	uint32_t seq, ack;
 	uint32_t tsval;
-	bool has_ts, has_sack, has_wscale;
+	bool has_ts, has_sack, has_wscale, has_mptcp;
 	uint8_t wscale;
 };
 #define EARLY_REPLIES 65536u /* in sets of EARLY_WAYS, by a hash of their key; the oldest makes room */

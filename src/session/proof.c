@@ -130,6 +130,7 @@ static void accepted(struct engine *e, struct session *s, const struct early_rep
 	s->judge.edge = r->seq + 1 + s->syn_window;
 	s->judge.acked = true;
 	/* what was agreed is what both have offered (RFC 7323 2.2, 3.2; RFC 2018 2) */
+	s->client_mptcp = s->client_mptcp && r->has_mptcp;
 	if (!r->has_ts)
 		s->judge.has_ts = false;
 	s->judge.no_sack = !r->has_sack;
@@ -213,6 +214,7 @@ static void server_synack(struct engine *e, struct session *s, const struct flow
 		.has_ts = g->opt.has_ts,
 		.has_sack = g->opt.has_sack_permitted,
 		.has_wscale = g->opt.has_wscale,
+		.has_mptcp = g->opt.mptcp & MPTCP_CAPABLE,
 		.wscale = g->opt.wscale,
 	};
 

@@ -43,6 +43,7 @@ struct session;
 	X(HALF_OPEN, "half-open", "the client never completed its handshake")                                \
 	X(TARGET_OPEN, "target-open", "the client closed, but the target did not within a minute")           \
 	X(IDLE, "idle", "no segment from either side for more than two hours")                               \
+	X(MPTCP, "mptcp", "the client and the online server speak Multipath TCP")                            \
 	X(SOURCE_TAKEN, "source-taken", "another tcpcopy has a connection with this source at the target")   \
 	X(PORT_REUSED, "port-reused", "the client reused its port before this session could end")            \
 	X(SHUTDOWN, "shutdown", "tcpcopy ended while the session was live")
@@ -154,6 +155,7 @@ enum session_event {
 	X(REFUSING, refusing, "the target refuses connections, and is tried only from time to time")         \
 	X(NOT_THERE, not_there, "the online server has no such connection")                                  \
 	X(UNPROVED, unproved, "the online server cannot be shown to have the connection (see --unproved)")   \
+	X(MPTCP, mptcp, "Multipath TCP: a stream spread over several connections is not replicated")         \
 	X(OLD, old, "older than tcpcopy, with --no-join")                                                    \
 	X(GIVEN_UP, given_up, "the target closed or reset it without a second response, three times")        \
 	X(JOINS_STOPPED, joins_stopped,                                                                      \

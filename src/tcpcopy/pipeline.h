@@ -48,6 +48,7 @@ struct pipeline {
 	} reset[RESETS_MOST];
 	/* of each rule, in the log */
 	bool said_unproved[CONFIG_MAX_RULES], said_source[CONFIG_MAX_RULES];
+	bool said_mptcp[CONFIG_MAX_RULES];
 	bool said_taken[CONFIG_MAX_RULES];
 	bool said_given_up[CONFIG_MAX_RULES], said_stopped[CONFIG_MAX_RULES];
 	struct event *second; /* once a second */

@@ -88,6 +88,24 @@ static void say_joins(struct pipeline *p)
 	}
 }
 
+static void say_mptcp(struct pipeline *p)
+{
+	const struct engine_examples *all = engine_examples(p->engine);
+	const struct engine_example *x[] = { &all->ended[OUTCOME_MPTCP], &all->declined[DECLINE_MPTCP] };
+	char client[ENDPOINT_TEXT_LEN];
+
+	for (unsigned i = 0; i < 2; i++) {
+		if (!x[i]->time || p->said_mptcp[x[i]->key.target])
+			continue;
+		p->said_mptcp[x[i]->key.target] = true;
+		log_warn("-x %s: %s speaks Multipath TCP with the online server, which spreads a stream over "
+			 "several connections: such connections are not replicated. Without it there "
+			 "(sysctl net.mptcp.enabled=0) they are",
+			 p->config->rules[x[i]->key.target].text,
+			 endpoint_format(client, sizeof(client), &x[i]->key.client));
+	}
+}
+
 static void on_second(evutil_socket_t fd, short what, void *arg)
 {
 	struct pipeline *p = arg;
@@ -98,6 +116,7 @@ static void on_second(evutil_socket_t fd, short what, void *arg)
 	mapping_trim(p->mapping);
 	replies_say(p);
 	say_joins(p);
+	say_mptcp(p);
 }
 
 int pipeline_watch_host(struct pipeline *p)

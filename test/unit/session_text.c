@@ -107,6 +107,10 @@ static const char *put_option(uint8_t **p, const uint8_t *end, char *text)
 		put_be32(*p, n[0]);
 		put_be32(*p + 4, n[1]);
 		*p += 8;
+	} else if (!strcmp(word, "mptcp")) { /* mptcp SUBTYPE */
+		*p = put(*p, TCPOPT_MPTCP_KIND, 4);
+		*(*p)++ = (uint8_t)(n[0] << 4);
+		*(*p)++ = 0;
 	} else if (!strcmp(word, "kind")) { /* kind K LEN: LEN bytes in all, of 0xab */
 		*p = put(*p, (uint8_t)n[0], (uint8_t)n[1]);
 		for (uint32_t i = 2; i < n[1]; i++)

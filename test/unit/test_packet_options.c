@@ -71,7 +71,13 @@ static void values_of_all_kinds(void **state)
 	assert_true(parse_hex(&o, "0303 0f00"));
 	assert_int_equal(o.wscale, 14); /* RFC 7323 2.3 */
 	assert_true(parse_hex(&o, "1e04 0100"));
-	assert_true(o.has_mptcp && !o.has_unknown);
+	assert_true(o.has_mptcp && o.mptcp == MPTCP_CAPABLE && !o.has_unknown);
+	assert_true(parse_hex(&o, "1e04 1000 1e04 2000"));
+	assert_int_equal(o.mptcp, MPTCP_JOIN | MPTCP_DSS);
+	assert_true(parse_hex(&o, "1e04 3000")); /* ADD_ADDR */
+	assert_true(o.has_mptcp && !o.mptcp);
+	assert_true(parse_hex(&o, "1e02 0000")); /* too short for a subtype */
+	assert_true(o.has_mptcp && !o.mptcp);
 	assert_true(parse_hex(&o, "2202 0101"));
 	assert_true(o.has_tfo && !o.has_unknown);
 	assert_true(parse_hex(&o, "fe04 f989"));
