@@ -23,11 +23,13 @@ def checksum(data):
 
 
 class Talk:
+    family, raw_header = socket.AF_INET, True
+
     def __init__(self, source, to, port, sport):
-        self.source, self.to, self.port, self.sport = socket.inet_aton(source), socket.inet_aton(to), port, sport
-        self.out = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW)
-        self.to_text = to
-        self.wire = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_TCP)
+        self.source, self.to = (socket.inet_pton(self.family, a) for a in (source, to))
+        self.to_text, self.port, self.sport = to, port, sport
+        self.out = socket.socket(self.family, socket.SOCK_RAW, socket.IPPROTO_RAW)
+        self.wire = socket.socket(self.family, socket.SOCK_RAW, socket.IPPROTO_TCP)
         self.wire.settimeout(5)
         self.nxt = 1000 + sport * 65536 % 2 ** 31
         self.clock, self.echo, self.ack = 5000, 0, 0
@@ -46,27 +48,28 @@ class Talk:
         self.send(b"", ACK)
         self.pause()
 
-    def answer(self):
-        """Flags, sequence number and options of the next segment of the server."""
+    def hear(self):
+        """The next segment of the server. A raw socket has the header of IPv4, and not that of IPv6."""
         while True:
             packet = self.wire.recv(65536)
-            tcp = packet[(packet[0] & 15) * 4:]
-            if packet[12:16] == self.to and tcp[:4] == struct.pack("!HH", self.port, self.sport):
-                return tcp[13], struct.unpack("!I", tcp[4:8])[0], tcp[20:(tcp[12] >> 4) * 4]
+            tcp = packet[(packet[0] & 15) * 4:] if self.raw_header else packet
+            if tcp[:4] == struct.pack("!HH", self.port, self.sport):
+                return tcp
+
+    def answer(self):
+        """Flags, sequence number and options of it."""
+        tcp = self.hear()
+        return tcp[13], struct.unpack("!I", tcp[4:8])[0], tcp[20:(tcp[12] >> 4) * 4]
 
     def heard(self):
         """Follow what the server has sent."""
         self.wire.setblocking(False)
         try:
             while True:
-                packet = self.wire.recv(65536)
-                head = (packet[0] & 15) * 4
-                tcp = packet[head:]
-                if packet[12:16] != self.to or tcp[:4] != struct.pack("!HH", self.port, self.sport) or tcp[13] & RST:
-                    continue
+                tcp = self.hear()
                 data = len(tcp) - (tcp[12] >> 4) * 4
                 end = (struct.unpack("!I", tcp[4:8])[0] + data + (tcp[13] & FIN)) % 2 ** 32
-                if (end - self.ack) % 2 ** 32 < 2 ** 31:
+                if not tcp[13] & RST and (end - self.ack) % 2 ** 32 < 2 ** 31:
                     self.ack = end
         except BlockingIOError:
             pass
@@ -76,22 +79,26 @@ class Talk:
     def pause(seconds=0.05):
         time.sleep(seconds)
 
-    def send(self, data, flags=ACK | PSH, at=None, ack=None, ts=None, options=b"", ip_options=b"", timestamps=True,
-             advance=False, check=0):
-        """@at: distance from the next byte in order; @ack: from what is right; @ts: from the clock."""
+    def tcp(self, data, flags, at, ack, ts, options, timestamps, check):
+        """The segment; its checksum is changed by @check."""
         self.clock += 1
-        seq = self.nxt + (at or 0)
         if timestamps:
-            options += b"\1\1\x08\x0a" + struct.pack("!II", (self.clock + (ts or 0)) % 2 ** 32, self.echo)
+            options += b"\1\1\x08\x0a" + struct.pack("!II", (self.clock + ts) % 2 ** 32, self.echo)
         options += b"\0" * (-len(options) % 4)
-        tcp = struct.pack("!HHIIBBHHH", self.sport, self.port, seq % 2 ** 32,
-                          (self.ack + (ack or 0)) % 2 ** 32 if flags & ACK else 0, (20 + len(options)) // 4 << 4, flags,
-                          502, 0, 0) + options + data
-        check ^= checksum(self.source + self.to + struct.pack("!HH", 6, len(tcp)) + tcp)
-        tcp = tcp[:16] + struct.pack("!H", check) + tcp[18:]
-        ip = struct.pack("!BBHHHBBH4s4s", 0x45 + len(ip_options) // 4, 0, 20 + len(ip_options) + len(tcp), 7, 0x4000, 64, 6,
-                         0, self.source, self.to) + ip_options
-        self.out.sendto(ip + tcp, (self.to_text, 0))
+        tcp = struct.pack("!HHIIBBHHH", self.sport, self.port, (self.nxt + at) % 2 ** 32,
+                          (self.ack + ack) % 2 ** 32 if flags & ACK else 0, (20 + len(options)) // 4 << 4, flags, 502, 0,
+                          0) + options + data
+        check ^= checksum(self.source + self.to + struct.pack("!II", len(tcp), 6) + tcp)
+        return tcp[:16] + struct.pack("!H", check) + tcp[18:]
+
+    def packet(self, tcp, ip_options=b""):
+        return struct.pack("!BBHHHBBH4s4s", 0x45 + len(ip_options) // 4, 0, 20 + len(ip_options) + len(tcp), 7, 0x4000, 64,
+                           6, 0, self.source, self.to) + ip_options + tcp
+
+    def send(self, data, flags=ACK | PSH, at=0, ack=0, ts=0, options=b"", timestamps=True, advance=False, check=0, **around):
+        """@at: distance from the next byte in order; @ack: from what is right; @ts: from the clock; @around: see packet()."""
+        self.out.sendto(self.packet(self.tcp(data, flags, at, ack, ts, options, timestamps, check), **around),
+                        (self.to_text, 0))
         if advance:
             self.nxt += len(data) + (flags & FIN)
 
@@ -99,6 +106,16 @@ class Talk:
         self.heard()
         self.send(data, flags, advance=True)
         self.pause()
+
+
+class Talk6(Talk):
+    family, raw_header = socket.AF_INET6, False
+
+    def packet(self, tcp, extensions=()):
+        """With extension headers in front of TCP: [(kind, what follows the length byte)]."""
+        kinds = [kind for kind, _ in extensions] + [6]
+        body = b"".join(bytes((kinds[n + 1], (len(what) + 2) // 8 - 1)) + what for n, (_, what) in enumerate(extensions))
+        return (struct.pack("!IHBB", 6 << 28, len(body + tcp), kinds[0], 65) + self.source + self.to + body + tcp)
 
 
 def overlap_fills_the_hole(t):
@@ -389,6 +406,56 @@ def fin_first(c):
     c.pause(0.3)
 
 
+def dst_option_discarded(x):
+    x.send(b"EEEE", extensions=[(60, b"\x5e\x04\0\0\0\0")])
+    x.pause(0.3)
+    x.good(b"GGGG")
+
+
+def hop_option_discarded(x):
+    x.send(b"EEEE", extensions=[(0, b"\x9e\x04\0\0\0\0")])
+    x.pause(0.3)
+    x.good(b"GGGG")
+
+
+def hop_option_long(x):
+    x.send(b"EEEE", extensions=[(0, b"\x1e\x40\0\0\0\0")])
+    x.pause(0.3)
+    x.good(b"GGGG")
+
+
+def dst_padding_long(x):
+    """Linux takes no more than seven bytes of it."""
+    x.send(b"EEEE", extensions=[(60, b"\1\x0c" + b"\0" * 12)])
+    x.pause(0.3)
+    x.good(b"GGGG")
+
+
+def dst_padding_not_zero(x):
+    x.send(b"EEEE", extensions=[(60, b"\1\x04\0\0\1\0")])
+    x.pause(0.3)
+    x.good(b"GGGG")
+
+
+def routing_over(x):
+    x.send(b"GGGG", extensions=[(43, b"\x04\0\0\0\0\0")])
+    x.pause(0.3)
+    x.good(b"GGGG")
+
+
+def routing_to_go(x):
+    x.send(b"EEEE", extensions=[(43, b"\0\1\0\0\0\0")])
+    x.pause(0.3)
+    x.good(b"GGGG")
+
+
+def hop_option_second(x):
+    """Behind another header it is none."""
+    x.send(b"EEEE", extensions=[(60, b"\1\x04\0\0\0\0"), (0, b"\1\x04\0\0\0\0")])
+    x.pause(0.3)
+    x.good(b"GGGG")
+
+
 def _cases(name):
     return [f for f in list(globals().values()) if getattr(f, "__code__", None) and
             f.__code__.co_varnames[:1] == (name,)]
@@ -396,10 +463,12 @@ def _cases(name):
 
 CASES = _cases("t")         # of an established connection
 HANDSHAKES = _cases("c")    # these begin before
+CASES4 = [f for f in CASES + HANDSHAKES if "ip_options" in str(f.__code__.co_consts)]
+CASES6 = _cases("x")        # and these need IPv6
 
 if __name__ == "__main__":
     source, to, port, sport, case = sys.argv[1:]
-    talk = Talk(source, to, int(port), int(sport))
+    talk = (Talk6 if ":" in to else Talk)(source, to, int(port), int(sport))
     if globals()[case] in HANDSHAKES:
         globals()[case](talk)
     else:

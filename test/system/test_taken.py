@@ -10,7 +10,7 @@ import pytest
 from conftest import built, run_all, wait_until
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
-from crafted import CASES, HANDSHAKES                               # noqa: E402
+from crafted import CASES, CASES4, CASES6, HANDSHAKES               # noqa: E402
 from workload import Load, pair, writes                             # noqa: E402
 
 HERE = pathlib.Path(__file__).parent
@@ -35,31 +35,29 @@ class Recorder:
         return {talk["client"]: (talk["bytes"], talk["end"]) for talk in lines}
 
 
-def craft(lab, cases):
+def craft(lab, cases, v6):
     """Let the client host say them, side by side; {case: its address and port}."""
-    client, online = lab.host("client"), lab.host("online")
+    client, online = [host.ip6 if v6 else host.ip4 for host in map(lab.host, ("client", "online"))]
     said = {case.__name__: FIRST_PORT + number for number, case in enumerate(cases)}
-    run_all(client, [["/usr/bin/python3", HERE / "crafted.py", client.ip4, online.ip4, PORT, port, case]
-                     for case, port in said.items()])
-    return {case: f"{client.ip4}:{port}" for case, port in said.items()}
+    run_all(lab.host("client"), [["/usr/bin/python3", HERE / "crafted.py", client, online, PORT, port, case]
+                                 for case, port in said.items()])
+    return {case: f"{client}:{port}" for case, port in said.items()}
 
 
-@pytest.fixture(name="world")
-def _world(lab, replay):
+@pytest.mark.parametrize("v6", [False, True], ids=["IPv4", "IPv6"])
+def test_of_each_ambiguity_the_target_gets_what_the_server_took(lab, replay, v6):
     lab.route_to_assistant("client")
     lab.offload("online", False)    # or nobody looks at checksums
     online, target = Recorder(lab, "online"), Recorder(lab, "target")
-    lab.host("client").run(["nft", "add table ip crafted; add chain ip crafted out { type filter hook output priority 0; }; "
-                            f"add rule ip crafted out tcp sport {FIRST_PORT}-{FIRST_PORT + 999} tcp flags rst "
-                            "ip id 0 drop"])
-    return online, target, replay(port=PORT)
-
-
-def test_of_each_ambiguity_the_target_gets_what_the_server_took(lab, world):
-    online, target, running = world
-    said = craft(lab, CASES + HANDSHAKES)
+    # the client's kernel knows nothing of these connections, and shall not say so
+    lab.host("client").check_output(["nft", "add table inet crafted; add chain inet crafted out { type filter hook output "
+                                     "priority 0; }; add rule inet crafted out "
+                                     f"tcp sport {FIRST_PORT}-{FIRST_PORT + 999} tcp flags rst "
+                                     + ("ip6 hoplimit 64 drop" if v6 else "ip id 0 drop")])
+    running = replay(port=PORT, v6=v6)
+    said = craft(lab, [case for case in CASES + HANDSHAKES + CASES6 if case not in (CASES4 if v6 else CASES6)], v6)
     assert wait_until(lambda: set(said.values()) <= set(online.talks())), (said, online.talks())
-    wait_until(lambda: set(said.values()) <= set(target.talks()))
+    wait_until(lambda: set(said.values()) <= set(target.talks()), 20)
     there, here = online.talks(), target.talks()
     differ = {case: (there[who], here.get(who)) for case, who in said.items() if there[who] != here.get(who)}
     assert not differ, (differ, running.tcpcopy.log)
@@ -67,9 +65,11 @@ def test_of_each_ambiguity_the_target_gets_what_the_server_took(lab, world):
     assert account["refused.*"] >= 8 and account["live.doubtful"] == 0
 
 
-def test_what_the_host_forwards_is_not_its_own(lab, world):
+def test_what_the_host_forwards_is_not_its_own(lab, replay):
     """A container's request to a service elsewhere on the same port passes the online host."""
-    online, target, running = world
+    lab.route_to_assistant("client")
+    online, target = Recorder(lab, "online"), Recorder(lab, "target")
+    running = replay(port=PORT)
     client, host, elsewhere = lab.host("client"), lab.host("online"), lab.host("assistant")
     host.sysctl(net__ipv4__ip_forward=1)
     server = elsewhere.popen(["/usr/bin/python3", HERE / "recorder.py", PORT, lab.new_path("elsewhere.log")])
