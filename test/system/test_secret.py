@@ -11,8 +11,8 @@ import time
 
 import pytest
 from conftest import BIN, Program, wait_until
-from test_intercept import CHANNEL_PORT, FINDINGS, PING, PONG, PORT, PROBE, WATCH, FakeTcpcopy, Flow, endpoint
-from workload import all_complete, appends, ask, connect, equal, pair
+from test_intercept import CHANNEL_PORT, FINDINGS, PING, PONG, PORT, PROBE, TAKEN, WATCH, FakeTcpcopy, Flow, endpoint
+from workload import all_complete, appends, ask, closed, connect, equal, pair
 
 SECRET = "correct horse battery staple"
 DIFFER = "the secrets of the two ends differ; give both the same --secret FILE"
@@ -157,23 +157,25 @@ def test_full(lab):
 
 
 def test_watch_of_somebody_else(lab, replay):
-    """A user of the online host asks for the responses of a live session, and leaves: the session is not reset for it."""
+    """A user of the online host asks for the responses of a live session: that is refused, and nothing follows from it."""
     online, target = pair(lab)
     copy = replay()
     connection = connect(lab)
     ask(connection, "append log 1.")
     equal(online, target)
     thief, (address, port) = FakeTcpcopy(lab), connection.getsockname()[:2]
-    thief.send(WATCH, struct.pack(">Q", 1) + endpoint(lab.host("target").ip4, PORT) + endpoint(address, port))
-    thief.settle()
+    thief.send(WATCH, struct.pack(">Q", 7) + endpoint(lab.host("target").ip4, PORT) + endpoint(address, port))
+    assert thief.read() == (TAKEN, struct.pack(">Q", 7))
     thief.socket.close()
     time.sleep(5.5)  # so long after a loss nobody is told of strays
     for i in range(3):
         ask(connection, f"append log {i}.")
-        time.sleep(0.1)
     equal(online, target)
+    connection.close()
+    assert closed(lab)
     account = copy.stop()
-    assert account["strays.reset"] == account["ended.target-reset"] == 0
+    assert account["strays.reset"] == account["engine.released_on_deadline"] == account["engine.lost_bytes"] == 0
+    assert account["ended.complete"] == account["engine.sessions_opened"]
 
 
 def test_very_many_probes(lab):

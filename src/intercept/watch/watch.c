@@ -54,7 +54,7 @@ static bool has_share(const struct pipeline *p, const struct client *client)
 /* A process has a connection for each of its workers, and makes lost ones again. */
 static bool same_process(const struct client *a, const struct client *b)
 {
-	return a->process && b->process ? a->process == b->process : addr_eq(&a->from, &b->from);
+	return a->process || b->process ? a->process == b->process : addr_eq(&a->from, &b->from);
 }
 
 /*
