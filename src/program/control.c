@@ -47,6 +47,7 @@ struct control {
 	control_fn fn;
 	void *arg;
 	int fd;
+	ino_t inode; /* of the socket's file */
 	struct event *accept;
 	struct client client[MAX_CLIENTS];
 };
@@ -198,6 +199,7 @@ static bool remove_stale(const struct sockaddr_un *at, void *arg)
 
 static int listen_at(struct control *c, char *err, size_t err_size)
 {
+	struct stat st;
 	mode_t before;
 	int result;
 
@@ -217,6 +219,7 @@ static int listen_at(struct control *c, char *err, size_t err_size)
 		c->fd = -1;
 		return -1;
 	}
+	c->inode = lstat(c->at.sun_path, &st) ? 0 : st.st_ino;
 	return 0;
 }
 
@@ -266,6 +269,8 @@ const char *control_path(const struct control *c)
 
 void control_close(struct control *c)
 {
+	struct stat st;
+
 	if (!c)
 		return;
 	for (int i = 0; i < MAX_CLIENTS; i++)
@@ -273,7 +278,9 @@ void control_close(struct control *c)
 	if (c->accept)
 		event_free(c->accept);
 	if (c->fd >= 0) {
-		unlink(c->at.sun_path);
+		/* unless others have put theirs in its place */
+		if (!lstat(c->at.sun_path, &st) && st.st_ino == c->inode)
+			unlink(c->at.sun_path);
 		close(c->fd);
 	}
 	free(c);

@@ -32,6 +32,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "program/file.h"
 #include "program/log.h"
 #include "program/sandbox.h"
 
@@ -73,6 +74,11 @@ static _Noreturn void starter(int fd, pid_t daemon)
 	_exit(WEXITSTATUS(status) ? WEXITSTATUS(status) : 1);
 }
 
+void daemon_close_inherited(void)
+{
+	close_range(STDERR_FILENO + 1, ~0u, 0);
+}
+
 int daemon_begin(const char *prog)
 {
 	pid_t parent = getpid(), child;
@@ -95,7 +101,6 @@ int daemon_begin(const char *prog)
 		close(pair[1]);
 		starter(pair[0], child);
 	}
-	close(pair[0]);
 	channel = pair[1];
 	prctl(PR_SET_PDEATHSIG, SIGTERM);
 	if (getppid() != parent)
@@ -168,9 +173,12 @@ static void pid_file_remove(void)
 {
 	if (pid_file.fd < 0 || pid_file.owner != getpid())
 		return;
-	/* Before the lock goes: afterwards the file may be another's. In a directory that --user may
-	 * not write to the file stays, and is empty. */
-	if (unlink(pid_file.path) && ftruncate(pid_file.fd, 0))
+	/*
+	 * Unless others have put theirs in its place, and before the lock goes: afterwards the file may be
+	 * another's. In a directory that --user may not write to the file stays, and is empty.
+	 */
+	if (file_is(AT_FDCWD, pid_file.path, pid_file.fd) && unlink(pid_file.path) &&
+	    ftruncate(pid_file.fd, 0))
 		log_warn("cannot remove the PID file %s: %s", pid_file.path, strerror(errno));
 	close(pid_file.fd);
 	free(pid_file.path);
@@ -192,15 +200,25 @@ static pid_t lock_holder(int fd)
 	return 0;
 }
 
+/* Is the file empty, or has one of our kind written it? */
+static bool holds_pid(int fd)
+{
+	char text[16] = "";
+	const ssize_t len = pread(fd, text, sizeof(text), 0);
+	const size_t digits = strspn(text, "0123456789");
+
+	return len == 0 ||
+	       (len > 0 && len < (ssize_t)sizeof(text) && digits == (size_t)len - 1 && text[digits] == '\n');
+}
+
 /* Opens and locks the file that @path names now. */
 static int open_locked(const char *path, pid_t *holder)
 {
 	struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
-	struct stat ours, named;
 	int fd, error;
 
 	for (;;) {
-		fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOCTTY, 0644);
+		fd = file_open(AT_FDCWD, path, O_RDWR | O_CREAT, 0644);
 		if (fd < 0)
 			return -1;
 		if (fcntl(fd, F_SETLK, &lock) < 0) {
@@ -214,8 +232,7 @@ static int open_locked(const char *path, pid_t *holder)
 			return -1;
 		}
 		/* The holder before us may have removed the file between our open and our lock. */
-		if (fstat(fd, &ours) == 0 && stat(path, &named) == 0 && ours.st_ino == named.st_ino &&
-		    ours.st_dev == named.st_dev)
+		if (file_is(AT_FDCWD, path, fd))
 			return fd;
 		close(fd);
 	}
@@ -230,6 +247,11 @@ int pid_file_take(const char *path, pid_t *holder)
 	fd = open_locked(path, holder);
 	if (fd < 0)
 		return -1;
+	if (!holds_pid(fd)) {
+		close(fd);
+		errno = EEXIST;
+		return -1;
+	}
 	if (ftruncate(fd, 0) < 0 || dprintf(fd, "%d\n", (int)getpid()) < 0)
 		goto failed;
 	pid_file.path = realpath(path, NULL);

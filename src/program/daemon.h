@@ -5,6 +5,12 @@
 #include "base/util.h"
 
 /*
+ * Close what the caller had open besides stdio. It would otherwise stay open as long as the daemon: a pipe
+ * whose end somebody waits for, or a lock. Call it before anything of the program's own is open.
+ */
+void daemon_close_inherited(void);
+
+/*
  * Become a daemon, in two steps, so that the shell learns whether the start succeeded: the process that was
  * started waits until the daemon is ready, and then exits with 0, or fails, and then exits with the daemon's
  * status. Call it before there are threads and before a PID file is taken. Returns 0 in the daemon, which
@@ -28,8 +34,9 @@ _Noreturn void daemon_fail(int status, const char *fmt, ...) PRINTF_LIKE(2, 3);
 
 /*
  * Create, lock and write the PID file at @path, which exit() removes. Returns 0; or -1 with errno, which is
- * EBUSY if another process holds the file, and *@holder is then its process ID (0: not known). The lock
- * decides, not the content: a file that a crash has left is taken over.
+ * EBUSY if another process holds the file, and *@holder is then its process ID (0: not known); EEXIST if
+ * there is a file with other contents, which is left alone; or file_open()'s. The lock decides, not the
+ * content: a file that a crash has left is taken over.
  */
 int pid_file_take(const char *path, pid_t *holder);
 

@@ -18,6 +18,7 @@
 
 #include "program/control.h"
 #include "program/daemon.h"
+#include "program/file.h"
 #include "program/log.h"
 #include "program/notify.h"
 
@@ -37,7 +38,7 @@ static void on_signal(evutil_socket_t number, short what, void *arg)
 	case SIGHUP:
 		if (log_reopen())
 			log_warn("cannot reopen the log \"%s\": %s; keeping the old file", f->run->log_path,
-				 strerror(errno));
+				 file_words(errno));
 		else if (f->run->log_path[0])
 			log_info("log reopened");
 		break;
@@ -73,7 +74,7 @@ static bool log_is_elsewhere(const struct run_config *run)
 static void open_log(const struct run_config *run)
 {
 	if (run->log_path[0] && log_to_file(run->log_path))
-		daemon_fail(1, "option -l \"%s\": %s; accepted: " WRITABLE, run->log_path, strerror(errno));
+		daemon_fail(1, "option -l \"%s\": %s; accepted: " WRITABLE, run->log_path, file_words(errno));
 	if (run->log_journal && log_to_journal(LOG_JOURNAL_SOCKET))
 		daemon_fail(1,
 			    "option -l \"journal\": " LOG_JOURNAL_SOCKET
@@ -98,7 +99,8 @@ static void take_pid_file(const char *path)
 	if (errno == EBUSY)
 		daemon_fail(1, "option -P \"%s\": in use by process %d; end that one, or name another file",
 			    path, (int)holder);
-	daemon_fail(1, "option -P \"%s\": %s; accepted: " WRITABLE, path, strerror(errno));
+	daemon_fail(1, "option -P \"%s\": %s; accepted: " WRITABLE, path,
+		    errno == EEXIST ? "there is a file, but it holds no process ID" : file_words(errno));
 }
 
 static void catch_signals(struct frame *f)
@@ -118,6 +120,8 @@ void frame_begin(struct frame *f, const char *name, const struct run_config *run
 	*f = (struct frame){ .name = name, .run = run };
 	if (sandbox_hide_memory(run->no_sandbox))
 		log_warn("this process leaves a core when it crashes: %s", strerror(errno));
+	if (run->daemon)
+		daemon_close_inherited();
 	if (run->daemon && daemon_begin(name))
 		daemon_fail(1, "option -d: cannot become a daemon: %s", strerror(errno));
 	open_log(run);

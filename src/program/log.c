@@ -34,6 +34,7 @@
 #include <unistd.h>
 
 #include "program/clock.h"
+#include "program/file.h"
 #include "program/sandbox.h"
 
 /* The file, opened anew; lines for a socket. */
@@ -85,7 +86,7 @@ void log_init(const char *prog, enum log_level max)
 
 static int open_file(int dir, const char *name)
 {
-	return openat(dir, name, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY, 0640);
+	return file_open(dir, name, O_WRONLY | O_APPEND | O_CREAT, 0640);
 }
 
 static int open_directory(const char *path)

@@ -13,12 +13,15 @@ enum log_level { LOGL_ERROR, LOGL_WARN, LOGL_INFO, LOGL_DEBUG };
  */
 void log_init(const char *prog, enum log_level max);
 
-/* Append further lines to the file @path, which is created if need be. Returns 0, or -1 with errno. */
+/*
+ * Append further lines to the file @path, which is created if need be. Returns 0, or -1 with file_words()'s
+ * errno.
+ */
 int log_to_file(const char *path);
 
 /*
- * Open the file of log_to_file() again, after its rotation. Returns 0, or -1 with errno and the old file
- * kept.
+ * Open the file of log_to_file() again, after its rotation. Returns 0, or -1 with file_words()'s errno
+ * and the old file kept.
  */
 int log_reopen(void);
 

@@ -4,7 +4,8 @@
  * In: a path at the start, contents later. Out: the contents under a name of our own in the same directory,
  * renamed when complete; so neither a full disk nor a crash leaves half a file under the name that others
  * read. The directory is held open, since by the time of writing the program may have another root, user or
- * working directory.
+ * working directory. What is neither a regular file nor
+ * one of ours is left alone, also when it appears while the program runs.
  */
 #include "program/replace.h"
 
@@ -16,6 +17,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "program/file.h"
 #include "program/log.h"
 #include "program/sandbox.h"
 
@@ -26,21 +28,33 @@ struct replace {
 	char name[256], temporary[280];
 };
 
+/* Is the file in the way one that a crash of ours has left? Others' stay. */
+static bool left_by_us(const struct replace *r)
+{
+	struct stat st, dir;
+
+	return !fstatat(r->dir, r->temporary, &st, AT_SYMLINK_NOFOLLOW) && S_ISREG(st.st_mode) &&
+	       st.st_nlink == 1 && !fstatat(r->dir, ".", &dir, 0) &&
+	       (st.st_uid == geteuid() || st.st_uid == 0 || st.st_uid == dir.st_uid);
+}
+
 static int create(const struct replace *r)
 {
-	return openat(r->dir, r->temporary, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0640);
+	const int flags = O_WRONLY | O_CREAT | O_EXCL;
+	int fd = file_open(r->dir, r->temporary, flags, 0640);
+
+	if (fd >= 0 || errno != EEXIST)
+		return fd;
+	if (left_by_us(r) && !unlinkat(r->dir, r->temporary, 0))
+		return file_open(r->dir, r->temporary, flags, 0640);
+	errno = EEXIST;
+	return -1;
 }
 
 static int try_it(const struct replace *r)
 {
-	struct stat st;
-	int fd;
+	int fd = file_replaceable(r->dir, r->name) ? create(r) : -1;
 
-	if (!fstatat(r->dir, r->name, &st, 0) && S_ISDIR(st.st_mode)) {
-		errno = EISDIR;
-		return -1;
-	}
-	fd = create(r);
 	if (fd < 0)
 		return -1;
 	close(fd);
@@ -97,7 +111,7 @@ static int write_all(int fd, const char *data, size_t len)
 
 int replace_write(const struct replace *r, const void *data, size_t len)
 {
-	int fd = create(r), result, error;
+	int fd = file_replaceable(r->dir, r->name) ? create(r) : -1, result, error;
 
 	if (fd < 0)
 		return -1;
@@ -124,24 +138,36 @@ void replace_close(struct replace *r)
 	free(r);
 }
 
+const char *replace_words(const char *path, int error, char *buf, size_t size)
+{
+	const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
+
+	if (error != EEXIST)
+		return file_words(error);
+	snprintf(buf, size, "the file .%.200s.new beside it is somebody else's", name);
+	return buf;
+}
+
 struct replace *replace_open_report(const char *path, char *err, size_t err_size)
 {
 	struct replace *r = replace_open(path);
+	char words[REPLACE_WORDS];
 
 	if (!r)
 		snprintf(err, err_size,
 			 "option --report \"%s\": %s; accepted: a file in an existing, writable directory",
-			 path, strerror(errno));
+			 path, replace_words(path, errno, words, sizeof(words)));
 	return r;
 }
 
 bool replace_report(const struct replace *r, const char *path, char *text)
 {
 	const bool written = text && !replace_write(r, text, strlen(text));
+	char words[REPLACE_WORDS];
 
 	if (!written)
 		log_limited(LOGL_WARN, "cannot write the report \"%s\": %s; keeping the previous one", path,
-			    text ? strerror(errno) : "out of memory");
+			    text ? replace_words(path, errno, words, sizeof(words)) : "out of memory");
 	free(text);
 	return written;
 }

@@ -9,7 +9,8 @@ struct replace;
 
 /*
  * Open the directory of @path, and try it by creating a file there. The file itself is not touched. Returns
- * NULL with errno: no such directory, no permission, or @path is a directory.
+ * NULL with errno, for which replace_words() has words: no such directory, no permission, @path is no
+ * regular file (ELOOP, ENXIO, EISDIR), or somebody else's file is in the way (EEXIST).
  */
 struct replace *replace_open(const char *path);
 
@@ -18,6 +19,11 @@ struct replace *replace_open(const char *path);
  * as writing to a disk does.
  */
 int replace_write(const struct replace *r, const void *data, size_t len);
+
+#define REPLACE_WORDS 256
+
+/* What errno of the functions above means for @path; @buf, of REPLACE_WORDS bytes, may be used for it. */
+const char *replace_words(const char *path, int error, char *buf, size_t size);
 
 /* replace_open() for the file of --report. Returns NULL with words for the user in @err. */
 struct replace *replace_open_report(const char *path, char *err, size_t err_size);

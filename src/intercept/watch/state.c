@@ -20,12 +20,14 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "program/clock.h"
+#include "program/file.h"
 #include "program/log.h"
 #include "program/replace.h"
 #include "base/util.h"
@@ -58,15 +60,19 @@ static void name_of(char *out, size_t size, const char *path, unsigned worker)
 }
 
 /*
- * Opens a state file and skips its magic. NULL: there is no such file, or (*@foreign) it is not a state file.
+ * Opens a state file and skips its magic. NULL: there is no such file, or (*@foreign) it is not a state
+ * file.
  */
 static FILE *open_ours(const char *name, bool *foreign)
 {
-	FILE *f = fopen(name, "re");
+	const int fd = file_open(AT_FDCWD, name, O_RDONLY, 0);
+	FILE *f = fd < 0 ? NULL : fdopen(fd, "r");
 	char head[sizeof(magic)];
 	size_t n;
 
 	*foreign = false;
+	if (!f && fd >= 0)
+		close(fd);
 	if (!f)
 		return NULL;
 	n = fread(head, 1, sizeof(head), f);
@@ -80,6 +86,7 @@ static FILE *open_ours(const char *name, bool *foreign)
 struct state *state_open(const char *path, unsigned worker, char *err, size_t err_size)
 {
 	struct state *s = calloc(1, sizeof(*s));
+	char words[REPLACE_WORDS];
 	bool foreign;
 	FILE *f;
 
@@ -98,7 +105,9 @@ struct state *state_open(const char *path, unsigned worker, char *err, size_t er
 	snprintf(err, err_size,
 		 "option --state \"%s\": %s; accepted: a file in an existing, writable directory that is new "
 		 "or was written by intercept",
-		 path, foreign ? "it is not a state file of intercept" : strerror(errno));
+		 path,
+		 foreign ? "it is not a state file of intercept"
+			 : replace_words(s->path, errno, words, sizeof(words)));
 	free(s);
 	return NULL;
 }
@@ -204,9 +213,11 @@ void state_take(struct state *s, struct orphans *o, uint64_t now)
 
 void state_write(struct state *s)
 {
+	char words[REPLACE_WORDS];
+
 	if (s->taken && replace_write(s->file, s->taken, s->len))
 		log_limited(LOGL_WARN, "cannot write the state \"%s\": %s; keeping the previous one", s->path,
-			    strerror(errno));
+			    replace_words(s->path, errno, words, sizeof(words)));
 	free(s->taken);
 	s->taken = NULL;
 }

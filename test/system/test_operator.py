@@ -1,0 +1,175 @@
+#!/usr/bin/python3
+"""What is in the way of a start or a run, and what each program says of it: nothing waits, and nothing of others is lost."""
+
+import json
+import os
+import pathlib
+import signal
+import socket
+import stat
+import subprocess
+
+import pytest
+from conftest import BIN, PATIENCE, Program, wait_until
+
+PROGRAMS = {"tcpcopy": ("online", ["-x", "6379-10.90.109.250:6379", "-s", "127.0.0.1", "-L"]),
+            "intercept": ("assistant", ["-i", "eth0"])}
+OPTIONS = {"log": "-l", "pid": "-P", "report": "--report"}
+OTHERS = "somebody else's\n"
+
+
+@pytest.fixture(params=sorted(PROGRAMS))
+def program(request, lab):
+    """A function that runs the program with more arguments, until it is ready or has failed."""
+    host, args = PROGRAMS[request.param]
+
+    def run(*more, ready=False, prefix=()):
+        if not ready:
+            return lab.host(host).run([*prefix, BIN / request.param, *args, *more], timeout=PATIENCE)
+        running = Program(lab.host(host), request.param, *args, *more, prefix=prefix)
+        assert wait_until(lambda: works(running.log) or running.process.poll() is not None)
+        assert running.process.poll() is None, running.log
+        return running
+    run.name = request.param
+    run.start = lambda *more: lab.host(host).popen([BIN / request.param, *args, *more])
+    return run
+
+
+def works(log):
+    """Has it started, though nobody answers tcpcopy?"""
+    return "ready" in log or "trying again" in log
+
+
+def make(path, kind):
+    """Something at `path`, and a file that it must not touch."""
+    other = path.with_name("other")
+    other.write_text(OTHERS)
+    if kind == "fifo":
+        os.mkfifo(path)
+    elif kind == "socket":
+        socket.socket(socket.AF_UNIX).bind(str(path))
+    elif kind == "link":
+        path.symlink_to(other)
+    elif kind == "dangling":
+        path.symlink_to(path.with_name("new"))
+    elif kind == "directory":
+        path.mkdir()
+    elif kind == "text":
+        path.write_text(OTHERS)
+    return path.lstat()
+
+
+WORDS = {"fifo": "it is not a regular file", "socket": "it is not a regular file", "link": "it is a symbolic link",
+         "dangling": "it is a symbolic link", "directory": "Is a directory"}
+
+
+@pytest.mark.parametrize("kind", sorted(WORDS))
+@pytest.mark.parametrize("what", sorted(OPTIONS))
+def test_in_the_way_at_the_start(lab, program, what, kind):
+    place = lab.directory / "place"
+    place.mkdir()
+    before = make(place / what, kind)
+    for more in [[], ["-d"]]:
+        done = program(OPTIONS[what], place / what, *more)
+        assert done.returncode == 1 and WORDS[kind] in done.stderr and str(place / what) in done.stderr, done.stderr
+        after = (place / what).lstat()
+        assert (before.st_ino, before.st_mode) == (after.st_ino, after.st_mode)
+        assert (place / "other").read_text() == OTHERS and not (place / "new").exists()
+
+
+def test_files_of_others(lab, program):
+    """A PID file replaces a PID alone; the name beside a report is taken from nobody; a log is appended to."""
+    place = lab.directory / "place"
+    place.mkdir()
+    make(place / "pid", "text")
+    done = program("-P", place / "pid")
+    assert done.returncode == 1 and "there is a file, but it holds no process ID" in done.stderr
+    assert (place / "pid").read_text() == OTHERS
+    make(place / ".report.new", "fifo")
+    done = program("--report", place / "report")
+    assert done.returncode == 1 and "the file .report.new beside it is somebody else's" in done.stderr
+    assert stat.S_ISFIFO((place / ".report.new").lstat().st_mode)
+    os.unlink(place / ".report.new")
+    (place / ".report.new").write_text(OTHERS)
+    os.chown(place / ".report.new", 65534, 65534)
+    assert program("--report", place / "report").returncode == 1
+    assert (place / ".report.new").read_text() == OTHERS
+    os.chown(place / ".report.new", 0, 0)                               # as a crash leaves it
+    (place / "pid").write_text("12345\n")
+    make(place / "log", "text")
+    process = program.start("-P", place / "pid", "-l", place / "log", "--report", place / "report")
+    assert wait_until(lambda: works((place / "log").read_text()))
+    assert (place / "pid").read_text() == f"{process.pid}\n"
+    process.terminate()
+    assert process.wait(PATIENCE) == 0
+    assert (place / "log").read_text().startswith(OTHERS)
+    assert json.loads((place / "report").read_text())["program"] == program.name
+    assert not (place / ".report.new").exists() and not (place / "pid").exists()
+
+
+@pytest.mark.parametrize("kind", ["fifo", "link"])
+def test_put_in_the_way_later(lab, program, kind):
+    """At the time of a report, of a log opened again, and of the end."""
+    place = lab.directory / "place"
+    place.mkdir()
+    other = place / "other"
+    (place / "pid").write_text("12345\n")                               # a crash has left it
+    (place / ".report.new").write_text("half a rep")
+    running = program("-P", place / "pid", "--report", place / "report", ready=True)
+    assert (place / "pid").read_text() == f"{running.process.pid}\n"
+    running.process.send_signal(signal.SIGUSR1)
+    assert wait_until((place / "report").exists)
+    for name in ("report", "pid"):
+        os.unlink(place / name)
+        make(place / name, kind)
+    os.kill(running.process.pid, signal.SIGUSR1)
+    assert wait_until(lambda: f'cannot write the report "{place / "report"}": {WORDS[kind]}' in running.log), running.log
+    os.unlink(place / "report")
+    make(place / ".report.new", kind)
+    assert running.status()["program"] == program.name
+
+    def said():
+        running.process.send_signal(signal.SIGUSR1)                     # the log takes one such line a second
+        return "the file .report.new beside it is somebody else's" in running.log
+    assert wait_until(said, step=0.3), running.log
+    running.process.send_signal(signal.SIGTERM)
+    assert running.process.wait(PATIENCE) == 0
+    assert (place / "pid").is_symlink() or (place / "pid").is_fifo()
+    assert other.read_text() == OTHERS
+
+
+@pytest.mark.parametrize("kind", ["fifo", "link"])
+def test_log_in_the_way_later(lab, program, kind):
+    place = lab.directory / "place"
+    place.mkdir()
+    log = place / "log"
+    process = program.start("-l", log)
+    assert wait_until(lambda: log.exists() and works(log.read_text()))
+    log.rename(place / "log.1")
+    make(log, kind)
+    process.send_signal(signal.SIGHUP)
+    assert wait_until(lambda: f'cannot reopen the log "{log}": {WORDS[kind]}; keeping the old file'
+                      in (place / "log.1").read_text())
+    process.terminate()
+    assert process.wait(PATIENCE) == 0
+    assert (place / "other").read_text() == OTHERS
+
+
+def test_daemon_keeps_nothing_of_its_caller(lab, program):
+    """Whoever waits for the end of what he had open gets it when the daemon is ready."""
+    pid_file = lab.new_path("pid")
+    reader, writer = os.pipe()
+    os.set_inheritable(writer, True)
+    host, args = PROGRAMS[program.name]
+    with lab.host(host).inside():
+        done = subprocess.run([BIN / program.name, *args, "-d", "-P", pid_file, "-l", lab.new_path("log")], pass_fds=[writer],
+                              capture_output=True, timeout=PATIENCE)
+    assert done.returncode == 0
+    os.close(writer)
+    os.set_blocking(reader, False)
+    assert os.read(reader, 1) == b""
+    pid = int(pid_file.read_text())
+    assert not any(os.readlink(fd).startswith("pipe:") for fd in pathlib.Path(f"/proc/{pid}/fd").iterdir()
+                   if int(fd.name) < 3)
+    os.kill(pid, signal.SIGTERM)
+    assert wait_until(lambda: not pid_file.exists())
