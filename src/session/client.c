@@ -399,6 +399,10 @@ void client_segment(struct engine *e, struct session *s, const struct segment *g
 		client_unjoined(e, g, DECLINE_MIDDLE);
 		return;
 	}
+	if (s->server_reset_at && g->time > s->server_reset_at) {
+		refuse_segment(e, g, REFUSAL_RESET);
+		return;
+	}
 	if (proof_needed(e, s) && !(g->flags & TCPF_RST)) {
 		enum proof proof = proof_of_segment(s, g);
 

@@ -215,10 +215,11 @@ struct session {
 	uint64_t client_read, turn_read;
 	/* ns, capture of the RST, or the cut; both valid with EV_CLIENT_RST or EV_CUT */
 	uint64_t rst_at;
-	uint64_t captured_last; /* ns, newest segment of the client */
-	uint64_t proved_at;     /* ns, capture of the segment that was the proof; valid with EV_PROVED */
-	uint64_t gone_at;       /* ns, when its socket was found gone; valid with found_gone */
-	uint64_t hole_since;    /* ns; 0: no hole */
+	uint64_t server_reset_at; /* ns, capture of the server's RST, which is to be told later; 0: none */
+	uint64_t captured_last;   /* ns, newest segment of the client */
+	uint64_t proved_at;       /* ns, capture of the segment that was the proof; valid with EV_PROVED */
+	uint64_t gone_at;         /* ns, when its socket was found gone; valid with found_gone */
+	uint64_t hole_since;      /* ns; 0: no hole */
 	/*
 	 * ns, when the online server was found to have what is missing, or, with no hole, no socket of it;
 	 * 0: not

@@ -240,6 +240,21 @@ static bool rst_is_believed(const struct session *s, const struct segment *g)
 	return !s->judge.acked || (seq_ge(g->seq, s->client_ack) && seq_le(g->seq, s->judge.edge));
 }
 
+/* What a RST of the server may end: a session that was proved, and that the client has not ended. */
+static bool may_be_reset(const struct session *s)
+{
+	/* after the client's FIN the server has no connection, and resets a stray copy of a segment */
+	return !session_observing(s) && !(s->events & (EV_ENDED | EV_CLIENT_FIN | EV_CLIENT_RST | EV_CUT));
+}
+
+void engine_server_resets(struct engine *e, const struct flow_key *k, const struct segment *g)
+{
+	struct session *s = flow_table_find(e->flows, k);
+
+	if (s && may_be_reset(s) && s->events & EV_PROVED && !s->server_reset_at && rst_is_believed(s, g))
+		s->server_reset_at = g->time;
+}
+
 /*
  * The server's kernel says that there is no such connection, or that its application has aborted it. An
  * answer to a SYN acknowledges it; any other RST to an unproved session may be for somebody's false ACK,
@@ -249,16 +264,17 @@ static void server_rst(struct engine *e, struct session *s, const struct segment
 {
 	bool refused = g->flags & TCPF_ACK && g->ack == s->iss + 1;
 
-	/* after the client's FIN the server has no connection, and resets a stray copy of a segment */
-	if (session_observing(s) || s->events & (EV_ENDED | EV_CLIENT_FIN | EV_CLIENT_RST | EV_CUT))
+	if (!may_be_reset(s))
 		return;
 	if (!(s->events & EV_PROVED)) {
 		if (refused && !s->has_server_irs)
 			session_end(e, s, OUTCOME_SERVER_RESET, now);
 		return;
 	}
-	if (!rst_is_believed(s, g))
+	if (!rst_is_believed(s, g)) {
+		s->server_reset_at = 0;
 		return;
+	}
 	hole_cut(e, s, OUTCOME_SERVER_RESET, false, now);
 	session_step(e, s, now);
 }

@@ -184,6 +184,7 @@ const char *decline_text(enum decline d);
 	X(PAWS, paws, "older timestamp than the server had seen (RFC 7323 PAWS)")                            \
 	X(RST, rst, "a reset not at RCV.NXT, answered with a challenge ACK (RFC 5961)")                      \
 	X(UNPROVED, unproved, "of a connection that the online server is not known to have")                 \
+	X(RESET, reset, "after the online server had reset the connection")                                  \
 	X(OPTION, option, "a source route, a malformed IP option, or authentication not negotiated")         \
 	X(SYN, syn, "a SYN inside a connection, answered with a challenge ACK (RFC 5961)")
 
@@ -362,6 +363,11 @@ bool engine_waits_for_proof(const struct engine *e);
  * the client: it is the reverse of @k's.
  */
 void engine_server(struct engine *e, const struct flow_key *k, const struct segment *s, uint64_t now);
+/*
+ * The same of an RST that was read ahead: engine_server() follows with it when all that was captured before
+ * it has been handed over. The server did not take what was captured later.
+ */
+void engine_server_resets(struct engine *e, const struct flow_key *k, const struct segment *s);
 
 /*
  * The prefetch functions are hints and change nothing. Called before a batch of engine_captured(), or of

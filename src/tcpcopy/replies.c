@@ -10,8 +10,8 @@
  * batch, this socket is read between the reading of the batch and its processing.
  *
  * A reset, which ends its copy, is not to overtake the requests that were captured before it, perhaps in a
- * ring that hands over a block at a time: it waits until all sources have been read up to its time. What the
- * client sends in that tenth of a second is replicated, although the server does not take it.
+ * ring that hands over a block at a time: it waits until all sources have been read up to its time. What was
+ * captured later, the server did not take; the engine is told at once, and refuses that.
  *
  * Each worker has such a socket and takes what is of its own connections.
  */
@@ -66,6 +66,7 @@ static void keep_reset(struct pipeline *p, const struct flow_key *k, const struc
 	*r = (struct reset){ .key = *k, .segment = *s };
 	r->segment.payload = r->segment.raw_options = NULL;
 	r->segment.captured = r->segment.raw_options_len = 0;
+	engine_server_resets(p->engine, k, s);
 }
 
 static void on_reply(const struct raw_packet *packet, void *arg)

@@ -269,6 +269,12 @@ void harness_server(struct harness *h, const struct flow_key *k, const struct se
 	settle(h);
 }
 
+void harness_server_resets(struct harness *h, const struct flow_key *k, const struct segment *s)
+{
+	engine_server_resets(h->engine, k, s);
+	settle(h);
+}
+
 void harness_response(struct harness *h, const struct response *r)
 {
 	engine_response(h->engine, r, h->now);

@@ -75,6 +75,7 @@ void harness_start(struct harness *h, bool channel_up);
 /* One step each at h->now; the clock goes on with harness_advance() only. */
 void harness_captured(struct harness *h, const struct flow_key *k, const struct segment *s);
 void harness_server(struct harness *h, const struct flow_key *k, const struct segment *s);
+void harness_server_resets(struct harness *h, const struct flow_key *k, const struct segment *s);
 void harness_response(struct harness *h, const struct response *r);
 void harness_answer(struct harness *h, uint64_t question, const struct online_answer *a);
 void harness_source_taken(struct harness *h, uint64_t id);

@@ -426,7 +426,9 @@ static bool run_line(struct script *s, char *text, const char *path, int depth)
 	if (!strncmp(word, "client", 6))
 		return script_captured(s, word, rest);
 	if (!strcmp(word, "server"))
-		return script_server(s, rest);
+		return script_server(s, rest, false);
+	if (!strcmp(word, "resets"))
+		return script_server(s, rest, true);
 	if (!strcmp(word, "target"))
 		return script_response(s, rest);
 	if (!strcmp(word, "channel"))

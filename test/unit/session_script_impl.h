@@ -45,7 +45,7 @@ static inline double script_ms(uint64_t at)
 
 /* The rest of a line, behind the time and the first word. */
 bool script_captured(struct script *s, const char *name, char *text);
-bool script_server(struct script *s, char *text);
+bool script_server(struct script *s, char *text, bool ahead);
 bool script_response(struct script *s, char *text);
 bool script_emits(struct script *s, char *text);
 bool script_online(struct script *s, const char *text);

@@ -58,7 +58,7 @@ bool script_captured(struct script *s, const char *name, char *text)
 }
 
 /* A SYN-ACK or RST of the online server, captured on its way out. */
-bool script_server(struct script *s, char *text)
+bool script_server(struct script *s, char *text, bool ahead)
 {
 	struct script_segment w;
 	const char *fault = script_segment(text, &w);
@@ -80,7 +80,10 @@ bool script_server(struct script *s, char *text)
 	g.raw_options_len = w.options_len;
 	tcp_options_parse(&g.opt, w.options, w.options_len);
 	script_note(s, "%10.3f server    %s\n", script_ms(s->h.now), segment_format(line, sizeof(line), &g));
-	harness_server(&s->h, &k, &g);
+	if (ahead)
+		harness_server_resets(&s->h, &k, &g);
+	else
+		harness_server(&s->h, &k, &g);
 	return true;
 }
 
