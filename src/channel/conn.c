@@ -1,22 +1,22 @@
 /*
- * One end of a channel connection: HELLO, frames, PING, bounded output (doc/PROTOCOL.md, "A
- * connection").
+ * One end of a channel connection: HELLO, frames, PING, bounded output (doc/PROTOCOL.md, "A connection").
  *
- * In comes a socket, out come whole messages by callback, and the words for the end. The connection owns its
- * bufferevent, its timer and its socket; the caller owns nothing but the pointer, and that until down() has
+ * It takes a socket, and gives out whole messages by callback, and the reason for the end. The connection
+ * owns its bufferevent, its timer and its socket. The caller owns only the pointer, until down() has
  * returned or it has called channel_conn_close(). Both may happen inside any callback, so the memory goes
  * when the outermost callback is left (busy, dead).
  *
- * Everything that a callback sends is gathered in a batch, which an event that is made active by the first
- * message writes to the socket right after the callback: one system call, where waiting for the socket to be
- * writable costs four and a turn of the loop. What the socket does not take, and what comes while something
- * is left, goes through the bufferevent's output. Time needs no clock: one timer runs, first as the deadline
- * of HELLO, then ticking at the PING interval and looking whether anything was heard since the tick before. A
- * process that was stopped for a minute therefore misses one tick, and does not take its peers for dead.
+ * A batch gathers everything that a callback sends. The first message makes an event active, which writes
+ * the batch to the socket right after the callback: that is one system call, where waiting for the socket
+ * to be writable costs four and a turn of the loop. What the socket does not take, and what comes while
+ * something is left, goes through the bufferevent's output. Time needs no clock: one timer runs, first as
+ * the deadline of HELLO, then ticking at the PING interval and looking whether anything was heard since the
+ * tick before. A process that was stopped for a minute therefore misses one tick, and does not take its
+ * peers for dead.
  *
- * With a secret, the bytes of the socket pass through tls.c, in front of the frames on the way in and behind
- * the batch on the way out. Everything else is the same. Each end knows from the peer's first byte whether it
- * speaks TLS, and says so to the peer, if it can, and to its owner.
+ * With a secret, the bytes of the socket pass through tls.c, in front of the frames on the way in and
+ * behind the batch on the way out. Everything else is the same. Each end knows from the peer's first byte
+ * whether it speaks TLS, and says so to the peer, if it can, and to its owner.
  */
 #include "channel/conn.h"
 

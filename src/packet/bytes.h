@@ -6,6 +6,7 @@
 #include <string.h>
 
 /* Read and write big-endian fields at any alignment. The values are in host byte order. */
+/* The 2 bytes at @p. */
 static inline uint16_t get_be16(const void *p)
 {
 	uint16_t v;
@@ -13,6 +14,7 @@ static inline uint16_t get_be16(const void *p)
 	memcpy(&v, p, sizeof(v));
 	return be16toh(v);
 }
+/* The 4 bytes at @p. */
 static inline uint32_t get_be32(const void *p)
 {
 	uint32_t v;
@@ -20,11 +22,13 @@ static inline uint32_t get_be32(const void *p)
 	memcpy(&v, p, sizeof(v));
 	return be32toh(v);
 }
+/* Write @v to the 2 bytes at @p. */
 static inline void put_be16(void *p, uint16_t v)
 {
 	v = htobe16(v);
 	memcpy(p, &v, sizeof(v));
 }
+/* Write @v to the 4 bytes at @p. */
 static inline void put_be32(void *p, uint32_t v)
 {
 	v = htobe32(v);

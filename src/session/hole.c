@@ -1,16 +1,15 @@
 /*
  * Session holes - theory of operation
  *
- * Captured bytes are missing. Either the client's packet was lost before it came here: then the client
- * sends it again, and waiting is right. Or capture lost it: then the online server has it, nobody sends it
- * again, and waiting for ever was what made other tools grow in memory and fall behind. The two are told
- * apart without capturing answers: the online server's socket is asked how many bytes it has received in
- * order (question.c). If that is past the hole, the bytes were there. Nothing is decided while a question
- * is open.
+ * Captured bytes are missing. If the client's packet was lost before it came here, the client retransmits
+ * it, and waiting is right. If capture lost it, the online server has it and nobody retransmits it: a
+ * session that waited for ever would grow in memory and fall behind. The online server's socket tells the
+ * two apart: it says how many bytes it has received in order (question.c). If that is past the hole, the
+ * bytes were there. The engine decides nothing while a question is open.
  *
  * The server may know more than we because the refill is still on its way through the capture buffer. So a
- * proof counts only once all that was captured before the question has been processed, or ten seconds have
- * gone by. As long as the server says that it has not got the bytes, the client will send them, however
+ * proof counts only when the engine has processed everything that was captured before the question, or
+ * after ten seconds. While the server says that it lacks the bytes, the client will send them, however
  * often they are lost; only a client that never does ends the waiting. Where the socket cannot be asked
  * (mirror port, file, a joined session whose first byte the server's count does not tell), the hole has
  * HOLE_PATIENCE to be filled.

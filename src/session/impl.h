@@ -343,14 +343,26 @@ struct engine {
 	struct engine_examples examples;
 };
 
+/*
+ * In all of these @now and other times are ns of the engine's clock. Sequence and acknowledgment numbers
+ * are in host byte order, and in the client's space unless a comment says otherwise. One thread calls them.
+ * A _timeout() is called when its timer fires, an _answered() with answer @a to what was asked at @asked.
+ */
+
 /* life.c */
+/* An observing session of connection @k, which the flow table finds from now on. NULL: no memory. */
 struct session *session_new(struct engine *e, const struct flow_key *k, uint64_t now);
-void session_event(struct engine *e, struct session *s, enum session_event ev);
+void session_event(struct engine *e, struct session *s,
+		   enum session_event ev); /* the one mutator; @ev is new */
 /* @half_open: the client has not completed its handshake yet. False: declined for the reason in *@why. */
 bool session_open(struct engine *e, struct session *s, bool half_open, enum decline *why, uint64_t now);
 void session_declined(struct engine *e, const struct flow_key *k, enum decline why, uint64_t now);
-enum session_state session_state(uint32_t events); /* of a live session */
-void session_start(struct engine *e, struct session *s, uint64_t now);
+enum session_state session_state(uint32_t events);                     /* of a live session */
+void session_start(struct engine *e, struct session *s, uint64_t now); /* the SYN, now or behind its pred */
+/*
+ * @s, which has not ended, ends with outcome @o: the target gets an RST where that asks for one, what is
+ * queued counts as lost, and the session lingers for late responses.
+ */
 void session_end(struct engine *e, struct session *s, enum session_outcome o, uint64_t now);
 /*
  * @s, which is established, ends with outcome @o and begins anew as joined, with another id and what its
@@ -364,15 +376,16 @@ bool session_again(struct engine *e, struct session *s, enum session_outcome o, 
  */
 struct session *session_observe_again(struct engine *e, struct session *s, bool at_once, uint64_t now);
 void session_announce(struct engine *e, uint64_t now);
-void session_free(struct engine *e, struct session *s);
-struct session *session_by_id(const struct engine *e, uint64_t id);
+void session_free(struct engine *e, struct session *s);             /* nobody may hold it */
+struct session *session_by_id(const struct engine *e, uint64_t id); /* NULL: it is gone */
 static inline bool session_observing(const struct session *s)
 {
 	return s->events == 0;
 }
 /*
- * Bytes of answer that the client had read when it sent @ack, since the newest turn opened; negative: before.
- * The ack itself cannot tell after 2 GiB, but the acks in between, each of which is near the one before, can.
+ * Bytes of answer that the client had read when it sent @ack, since the newest turn opened; negative:
+ * before. The ack itself cannot tell after 2 GiB, but the acks in between, each of which is near the one
+ * before, can.
  */
 static inline int64_t session_read(const struct session *s, uint32_t ack)
 {
@@ -393,10 +406,11 @@ static inline struct target *session_target(const struct engine *e, const struct
 
 /* queue.c */
 enum queue_result { QUEUE_OLD, QUEUE_NEW, QUEUE_BEHIND_HOLE, QUEUE_NO_MEMORY, QUEUE_FULL };
-/* What it takes of -m, bytes. */
-uint32_t qseg_cost(const struct qseg *q);
+uint32_t qseg_cost(const struct qseg *q); /* What it takes of -m, bytes. */
+/* Takes what is new of captured @g, and its FIN where the capture is whole: linked in order (QUEUE_NEW), */
+/* kept, nothing; QUEUE_FULL, QUEUE_NO_MEMORY: not all could be kept. */
 enum queue_result queue_put(struct engine *e, struct session *s, const struct segment *g);
-/* also takes an RTT sample */
+/* The target acknowledged all below @ack, in (SND.UNA, SND.NXT]. Also takes an RTT sample (RFC 6298 3). */
 void queue_acked(struct engine *e, struct session *s, uint32_t ack, uint64_t now);
 void queue_drop(struct engine *e, struct session *s); /* everything, counted as lost */
 /* What stands before @from, counted as lost; all from there on has not been sent. */
@@ -409,9 +423,10 @@ void queue_cut(struct engine *e, struct session *s, uint32_t *end, uint32_t *ack
 
 /* turn.c */
 void turn_linked(struct engine *e, struct session *s, struct qseg *q); /* q was just appended in order */
+/* @new_bytes of answer, a FIN counted as one, came with @r, whose ack was taken before. */
 void turn_response(struct engine *e, struct session *s, const struct response *r, uint32_t new_bytes,
 		   uint64_t now);
-void turn_check(struct engine *e, struct session *s, uint64_t now);
+void turn_check(struct engine *e, struct session *s, uint64_t now); /* release what may go, arm the timers */
 /* with EV_CLIENT_RST or EV_CUT */
 bool turn_rst_may_go(const struct engine *e, const struct session *s, uint64_t now);
 /* The stream begins anew, on another connection, with its head. */
@@ -420,13 +435,14 @@ void turn_begin_again(struct engine *e, struct session *s, uint64_t now);
 /* handover.c */
 /* The turn that waits is not one for this connection: the target has closed it. */
 bool handover_waits(const struct session *s);
-uint64_t handover_deadline(const struct engine *e, const struct session *s); /* with handover_waits() */
+/* With handover_waits(): when, in ns, it goes even if not all before it is acknowledged. */
+uint64_t handover_deadline(const struct engine *e, const struct session *s);
 /* True: what waits has gone to a connection of its own, and @s is that now, or has ended. */
 bool handover(struct engine *e, struct session *s, uint64_t now);
-/* The target has reset the connection of @s by @r. */
-void handover_reset(struct engine *e, struct session *s, const struct response *r, uint64_t now);
+void handover_reset(struct engine *e, struct session *s, const struct response *r, uint64_t now); /* by @r */
 
 /* hole.c */
+/* Captured data was queued, RCV.NXT was @old_nxt before: a hole opens, is filled, or the next one is met. */
 void hole_watch(struct engine *e, struct session *s, uint32_t old_nxt, uint64_t now);
 void hole_close(struct engine *e, struct session *s); /* the session ends: what is missing stays missing */
 void hole_timeout(struct engine *e, struct session *s, uint64_t now);
@@ -443,10 +459,10 @@ void hole_cut(struct engine *e, struct session *s, enum session_outcome o, bool 
  * unless the question is withdrawn. False: it cannot be asked, or not now, and nothing follows.
  */
 bool question_ask(struct engine *e, struct session *s, enum asker by, uint64_t now);
-void question_withdraw(struct engine *e, struct session *s, enum asker by);
+void question_withdraw(struct engine *e, struct session *s, enum asker by); /* if there is one */
 void question_withdraw_all(struct engine *e, struct session *s);
 void question_follow(struct engine *e, const struct session *s); /* @s has another id now */
-void question_overdue(struct engine *e, uint64_t now);
+void question_overdue(struct engine *e, uint64_t now);           /* they are answered by ONLINE_UNKNOWN */
 static inline bool question_is_open(const struct session *s, enum asker by)
 {
 	return s->question[by] != 0;
@@ -460,6 +476,7 @@ void unseen_goes_on(struct engine *e, struct session *s, const struct segment *g
 /* The word of @a as far as it is to be believed; and what it tells of the online endpoint of @s. */
 enum online_word unseen_believed(struct engine *e, struct session *s, const struct online_answer *a,
 				 uint64_t asked);
+/* The client of @s sends: ask now and then whether its socket can be asked about at all. */
 void unseen_learn(struct engine *e, struct session *s, uint64_t now);
 void unseen_sweep(struct engine *e, uint64_t now);
 void unseen_timeout(struct engine *e, struct session *s, uint64_t now);
@@ -471,10 +488,13 @@ void unseen_life_answered(struct engine *e, struct session *s, const struct onli
 			  uint64_t now);
 
 /* output.c */
+/* Ends every entry into the engine: release, repair, send, acknowledge and finish what the state allows. */
 void session_step(struct engine *e, struct session *s, uint64_t now);
 void output_syn(struct engine *e, struct session *s, uint64_t now);
-void output_ack(struct engine *e, struct session *s, uint64_t now);
+void output_ack(struct engine *e, struct session *s, uint64_t now); /* of RCV.NXT, RFC 9293 3.8.6.3 */
+/* Send an RST with sequence number @seq, and with the ACK of RCV.NXT if @with_ack. */
 void output_rst(struct engine *e, struct session *s, uint32_t seq, bool with_ack, uint64_t now);
+/* TIMER_PERSIST fired: probe a shut window, or use a small one (RFC 9293 3.8.6.1, 3.8.6.2.1). */
 void output_window_probe(struct engine *e, struct session *s, uint64_t now);
 /* (Re)send up to @max payload bytes from @seq on (below SND.NXT). Returns sequence space sent. */
 uint32_t output_resend(struct engine *e, struct session *s, uint32_t seq, uint32_t max, uint64_t now);
@@ -483,18 +503,23 @@ void output_negotiated(struct engine *e, struct session *s); /* MSS from options
 void output_mtu(const struct engine *e, struct session *s);
 
 /* loss.c */
-void loss_rtt_sample(struct session *s, uint64_t rtt);
+void loss_rtt_sample(struct session *s, uint64_t rtt); /* ns, RFC 6298 2 */
+/* SND.UNA has moved on from @old_una: end or go on with a recovery, and let the congestion window grow. */
 void loss_acked(struct engine *e, struct session *s, uint32_t old_una, uint64_t now);
+/*
+ * Take the SACK blocks of @r, whose ack was not taken yet. True: they tell of bytes that were not known to
+ * have arrived, which makes @r a duplicate ACK (RFC 6675 2).
+ */
 bool loss_sack(struct engine *e, struct session *s, const struct response *r, uint64_t now);
 void loss_dup_ack(struct engine *e, struct session *s, unsigned n, uint64_t now);
 void loss_timeout(struct engine *e, struct session *s, uint64_t now); /* TIMER_RTX fired */
 void loss_send(struct engine *e, struct session *s, uint64_t now);    /* retransmit what recovery allows */
 uint32_t loss_window(const struct session *s); /* bytes of new data that the congestion window allows */
+/* Set TIMER_RTX anew: tail loss probe (RFC 8985 7), time-out (RFC 6298 5), or off with nothing in flight. */
 void loss_rearm(struct engine *e, struct session *s, uint64_t now);
-void loss_target_alive(struct engine *e, struct target *t, uint64_t now);
+void loss_target_alive(struct engine *e, struct target *t, uint64_t now); /* it was silent, and speaks */
 void loss_backoff_unlink(struct engine *e, struct session *s);
 void loss_free(struct engine *e, struct session *s);
-
 /* client.c */
 /* Segment @g of a session that goes on, taken by the online server. */
 void client_taken(struct engine *e, struct session *s, const struct segment *g, uint64_t now);
@@ -503,8 +528,7 @@ void client_observed(struct engine *e, struct session *s, const struct segment *
 		     uint64_t now);
 void client_segment(struct engine *e, struct session *s, const struct segment *g, uint64_t now);
 void client_observe(struct engine *e, struct session *s, const struct segment *g, uint64_t now);
-/* What @g brought is not replicated. */
-void client_unjoined(struct engine *e, const struct segment *g, enum decline why);
+void client_unjoined(struct engine *e, const struct segment *g, enum decline why); /* not replicated */
 /* The online server took @g, the data of a SYN (RFC 7413). */
 void client_syn_data(struct engine *e, struct session *s, const struct segment *g, uint64_t now);
 
@@ -514,20 +538,18 @@ enum proof { PROOF_UNKNOWN, PROOF_GIVEN, PROOF_FALSE };
 bool proof_needed(const struct engine *e, const struct session *s);
 /* Did @g, which acknowledges more than the server's ISN, come before what was the proof of @s? */
 bool proof_is_undone(const struct session *s, const struct segment *g);
-/* Has the online server answered the SYN of @s before it came here? */
-void proof_look_back(struct engine *e, struct session *s, uint64_t now);
+void proof_look_back(struct engine *e, struct session *s,
+		     uint64_t now); /* was its SYN answered before it came? */
 /* The server has answered @syn of @k, which was captured after that answer. */
 bool proof_is_early(struct engine *e, const struct flow_key *k, const struct segment *syn, uint64_t now);
 /* Session @s was opened by a SYN: send ours, now or when there is proof. */
 void proof_begin(struct engine *e, struct session *s, uint64_t now);
-/* @at: when what proves it was captured, ns. */
-void proof_found(struct engine *e, struct session *s, uint64_t at, uint64_t now);
-/* The target's SYN-ACK was accepted. */
-void proof_handshake(struct engine *e, struct session *s, uint64_t now);
+void proof_found(struct engine *e, struct session *s, uint64_t at, uint64_t now); /* @at: of its capture */
+void proof_handshake(struct engine *e, struct session *s,
+		     uint64_t now); /* the target's SYN-ACK was accepted */
 /* What segment @g of the client says about the server's ISN, if that is known. */
 enum proof proof_of_segment(const struct session *s, const struct segment *g);
-/* Is that a socket whose handshake is complete? */
-bool proof_by_state(const struct online_answer *a);
+bool proof_by_state(const struct online_answer *a); /* Is that a socket whose handshake is complete? */
 
 /* judge.c */
 enum verdict {
@@ -541,12 +563,13 @@ enum verdict {
 void judge_begin(struct session *s, const struct segment *first, uint32_t window);
 /* *@why: the reason if it is doubtful or refused. */
 enum verdict judge_segment(const struct session *s, const struct segment *g, enum refusal *why);
-bool judge_rst_is_exact(const struct session *s, uint32_t seq);
+bool judge_rst_is_exact(const struct session *s, uint32_t seq); /* RFC 5961 3.2 */
 /* The server took @g, whose bytes are not in the stream yet: remember what it tells. */
 void judge_taken(struct session *s, const struct segment *g);
 
 /* doubt.c */
 void refuse_segment(struct engine *e, const struct segment *g, enum refusal why);
+/* Put @g, which was refused if the server saw what we saw, aside with a copy of its payload. */
 void doubt_put(struct engine *e, struct session *s, const struct segment *g, enum refusal why, uint64_t now);
 void doubt_check(struct engine *e, struct session *s, uint64_t now); /* ask, and decide what can be decided */
 /* The online server's ISN is known now: decide what waited for it. */
@@ -564,6 +587,7 @@ void doubt_answered(struct engine *e, struct session *s, const struct online_ans
 		    uint64_t now);
 
 /* timer.c */
+/* Timer @t of @s fires at @at, ns, not 0, or a tick later; it may be running. */
 void timer_set(struct engine *e, struct session *s, enum session_timer t, uint64_t at);
 void timer_off(struct session *s, enum session_timer t);
 void timer_off_all(struct engine *e, struct session *s);

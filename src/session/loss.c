@@ -1,11 +1,11 @@
 /*
  * Session engine: loss - theory of operation
  *
- * RTT is measured with our own clock on segments sent once (Karn, RFC 6298 3). TIMER_RTX is a tail loss
- * probe (RFC 8985 7) while a sample exists and nothing is being repaired, otherwise the retransmission
+ * The engine measures RTT with its own clock, on segments sent once (Karn, RFC 6298 3). TIMER_RTX is a tail
+ * loss probe (RFC 8985 7) while a sample exists and nothing is being repaired, otherwise the retransmission
  * time-out (RFC 6298, floor 200 ms). While anything of the target answers, back-off stays at 1 s or less,
- * since the target lives and only a packet was lost; a target in silence gets up to 8 s, and its first sign
- * of life asks again at once for all who wait.
+ * since the target lives and only a packet was lost. For a silent target it grows to 8 s, and at the first
+ * sign of life all sessions that wait retransmit at once.
  *
  * A loss is found by three duplicate ACKs or by more than two segments' worth of SACKed bytes above a hole
  * (RFC 5681, 6675), or by time-out. One mechanism repairs: rtx_nxt walks over what is not SACKed, from

@@ -20,11 +20,11 @@
  *
  * Data in a SYN waits for the SYN-ACK, which says whether the server took it.
  *
- * A joined connection has no handshake that could be seen; the server's socket alone proves it, and that it
- * has received something when the segment came proves the segment. "No socket"
- * means something only for an online endpoint that was found to have some (unseen.c). Where nothing can be
- * known - a mirror port of one direction, capture that has lost the SYN-ACK of a server that cannot be
- * asked - the configuration says whether the claim is believed.
+ * The handshake of a joined connection was not seen, so only the server's socket proves the connection. A
+ * segment of it is proved if that socket had received something when the segment came. "No socket" means
+ * something only for an online endpoint that was found to have some (unseen.c). Sometimes nothing can be
+ * known: on a mirror port of one direction, or after capture has lost the SYN-ACK of a server that cannot
+ * be asked. There the configuration says whether the claim is believed.
  *
  * Without engine_config.prove, for traffic that was recorded, all of this counts as proved from the start.
  */
@@ -230,8 +230,8 @@ static void server_synack(struct engine *e, struct session *s, const struct flow
 
 /*
  * Was the RST sent after the proof, and would the client take it (RFC 9293 3.10.7.4)? Others answer a false
- * ACK, with its number: before the handshake, or where the host passes its connections on to a container and
- * its connection tracking did not take that segment for one of theirs.
+ * ACK, with its number: before the handshake, or where the host passes its connections on to a container
+ * and its connection tracking did not take that segment for one of theirs.
  */
 static bool rst_is_believed(const struct session *s, const struct segment *g)
 {

@@ -5,16 +5,16 @@
  * may come before the next packet or a second later, in any order, or never; the engine goes on meanwhile,
  * and what follows from an answer is decided by what the session is by then.
  *
- * The engine asks for four reasons (enum asker): hole.c and doubt.c have one each, unseen.c two. There may be
- * one open question of each about a session: a new one withdraws the one before, and the end of the session
- * withdraws them all. Ids count all
- * questions, so none is ever used again; the low bits of an id are the question's place in the table of the
- * open ones, which knows the session. An answer whose id is not in its place has come too late, and is
- * ignored.
+ * The engine asks for four reasons (enum asker): hole.c and doubt.c have one each, unseen.c two. Each asker
+ * has at most one open question about a session. A new question withdraws the one before, and the end of
+ * the session withdraws them all. Ids count all questions, so no id is ever used again. The low bits of an
+ * id are the question's place in the table of open questions, which knows the session. An answer whose id
+ * is not in its place has come too late, and the engine ignores it.
  *
- * The answer to a question that has been open for ANSWER_WITHIN is "unknown". The table is bounded: while
- * it is full nothing is asked, and who wanted to ask goes by "unknown" at once. It has room for all that
- * one call of the engine can ask, so that cannot happen to a caller who answers before its next call.
+ * A question that has been open for ANSWER_WITHIN is answered by "unknown". The table is bounded: while it
+ * is full, the engine asks nothing, and the asker takes "unknown" for the answer at once. The table has
+ * room for all that one call of the engine can ask, so this cannot happen to a caller who answers before
+ * its next call.
  */
 #include "session/impl.h"
 

@@ -6,12 +6,12 @@
  * data whose ack has advanced since the data before it opens a new turn, and the advance says how many
  * bytes of answer the client had read. A FIN and an RST open turns in the same way.
  *
- * One turn is released at a time. The next one is released when the target has sent as many bytes, with an
- * ack that covers the end of the released turn (so bytes that were under way before it do not count), as
- * the online server had. Otherwise when the answer has paused: something was answered, PSH seen, everything
- * of ours acknowledged, and quiet for max(2 SRTT, 1 ms). Otherwise when the target has closed: nothing more
- * will come. Otherwise when capture time + hold has passed. Each way is counted. The check runs in the step
- * that handles the response, so no tick delays a turn.
+ * One turn is released at a time. The next one goes for one of four reasons, and each is counted. The
+ * target has sent as many bytes as the online server had, with an ack that covers the end of the released
+ * turn; bytes that were under way before it do not count. Or the answer has paused: the target has sent
+ * something, with PSH, has acknowledged everything of ours, and was quiet for max(2 SRTT, 1 ms). Or the
+ * target has closed, so nothing more will come. Or capture time + hold has passed. The check runs in the
+ * step that handles the response, so no tick delays a turn.
  *
  * The silence of a pause begins with the last byte of answer or with the capture of the turn that waits,
  * whichever is later: before the client had sent that turn, its answer was not late.

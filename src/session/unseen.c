@@ -1,21 +1,22 @@
 /*
  * Ends that were not captured - theory of operation
  *
- * A client's FIN or RST that capture lost is followed by nothing, so no hole tells of it: the session would
- * wait for hours, and its connection stay on the target. So when packets are known to be lost (the
- * kernel's counter of drops has moved, or a hole was proved), all sessions that have been quiet since then
- * are gone through, three times, some of them in each portion: does the online server still have their
- * socket (question.c)?
+ * Capture may lose a client's FIN or RST. Nothing follows it, so no hole tells of the loss: the session
+ * would wait for hours, and its connection would stay on the target. So the engine looks for such ends when
+ * it knows of lost packets: the kernel's counter of drops has moved, or a hole was proved. It goes through
+ * all sessions that have been quiet since then, three times, in portions, and asks whether the online
+ * server still has their socket (question.c).
  *
  * That there is none means an end only where there would be one: not on a host that passes its connections
  * on, to a container for example. So it is believed of an online endpoint that was found to have another
  * connection's socket; one question a second, of a connection that begins or goes on, is asked for that. A
- * host may pass on some connections only, those from outside, and have a proxy for the others. So an endpoint
- * is not believed any more when a client goes on whose socket was found gone.
+ * host may pass on some connections only, those from outside, and have a proxy for the others. So an
+ * endpoint is not believed any more when a client goes on whose socket was found gone.
  *
- * The end may still be on its way through the capture buffer. So the question is asked again a little
- * later, when all has been processed that was captured before the first one, and what came of the session
- * wins. Then its stream is cut where it is (hole.c): what waits is delivered, and it ends by RST.
+ * The end may still be on its way through the capture buffer. So the engine asks again a little later, when
+ * it has processed everything that was captured before the first question. If the session has received
+ * anything by then, that wins. Otherwise its stream is cut where it is (hole.c): what waits is delivered,
+ * and an RST ends it.
  */
 #include "session/impl.h"
 

@@ -13,6 +13,7 @@ struct pipeline;
 int replies_open(struct pipeline *p, char *err, size_t err_size);
 /* Put it into the event loop. -1: out of memory. */
 int replies_start(struct pipeline *p);
+/* Close it. May be called when it is not open. */
 void replies_close(struct pipeline *p);
 
 /* Give the engine the SYN-ACKs that have come, and keep the resets. Call it ahead of a batch. */

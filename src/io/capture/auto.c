@@ -1,29 +1,29 @@
 /*
  * Live capture that is quick while packets are few and cheap when they are many.
  *
- * In: a socket with a wake-up for each packet, and a ring that wakes us once a block. Out: one
- * source whose packets come from the one or the other, each packet once.
+ * It takes packets from a socket that wakes us for each packet, and from a ring that wakes us once a
+ * block. It gives them out as one source, each packet once.
  *
  * Both are members of the fan-out group of the interface, whose program says which of them has this
  * worker's packets (capture_group.c). Another program turns the stream from one socket to the
  * other: no packet is missed and none is seen twice, and the idle socket costs nothing.
  *
- * Order: until no processor runs the old program any more, and the socket that was left has then been found
- * empty, each poll empties that one first and looks at the other only afterwards. What was captured earlier
- * is so delivered earlier. A ring is empty when its block in the making is, too; the kernel retires that
- * within the block timer's time, and as long the packets behind it have to wait.
+ * Order: after a turn each poll empties the socket that was left before it looks at the other one. So
+ * packets are delivered in the order of their capture. This ends when no processor runs the old program any
+ * more and the socket was then found empty. A ring is empty when its block in the making is also empty; the
+ * kernel retires that block within the block timer's time, and the packets behind it wait for so long.
  *
  * When to turn: packets are counted over a window of time. A wake-up for each packet costs a fixed
  * sum; the ring saves most of these from 1000 packets/s on, but lets packets wait for their block.
- * So what is saved is weighed against the retire time, which is measured, because it may be longer
- * than asked for: the rate from which on the ring is worth it grows with it. Back at half that
- * rate, which is above the rates at which a quick delivery is promised. Bytes count, too: large
- * packets fill a socket's buffer at few packets a second, and the ring spares them a copy. And what
- * is counted is only what we had time for: where packets are old when they are read, they go by the
- * ring, however few were read. It is the cheaper way, and holds more of them.
+ * So the rate from which the ring is worth it grows with the retire time. That time is measured,
+ * because it may be longer than asked for. The stream turns back at half that rate, which is above
+ * the rates at which a quick delivery is promised. Bytes also count: large packets fill a socket's
+ * buffer at few packets a second, and the ring spares them a copy. And the count has only the
+ * packets that we had time for. So packets that are old when they are read go by the ring, however
+ * few they are: it is the cheaper way, and holds more of them.
  *
  * When an interface was down its sockets join the group anew, on some kernels in the other order.
- * Packets that come by the idle socket show that; the group is told, and with it all its workers.
+ * Packets that come by the idle socket show that; this source tells the group, and so all its workers.
  */
 #include <stdio.h>
 #include <stdlib.h>
