@@ -335,15 +335,19 @@ void queue_cut(struct engine *e, struct session *s, uint32_t *end, uint32_t *ack
 
 void queue_drop_before(struct engine *e, struct session *s, const struct qseg *from)
 {
+	bool unsent =
+		false; /* all that stays: what is on its way ends in s->next, and many may wait behind it */
+
 	while (session_head(s) != from) {
 		struct qseg *q = qseg_of(stream_take(&s->stream));
 		uint32_t lost = data_above(q, s->snd_una);
 
+		unsent |= q == s->next;
 		e->n.lost_bytes += lost;
 		e->live_bytes -= lost;
 		qseg_free(e, s, q);
 	}
-	for (struct qseg *q = session_head(s); q; q = qseg_next(q))
+	for (struct qseg *q = unsent ? NULL : session_head(s); q; q = q == s->next ? NULL : qseg_next(q))
 		q->resent = false;
 	s->next = session_head(s);
 	s->sent = NULL;
