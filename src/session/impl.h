@@ -23,6 +23,7 @@
 #include "packet/seq.h"
 #include "session/flow_table.h"
 #include "session/rejoin.h"
+#include "session/turn.h"
 #include "session/session.h"
 #include "stream/stream.h"
 
@@ -38,8 +39,6 @@
 #define TLP_ACK_DELAY (40 * NS_PER_MS)  /* allowance for the target's delayed ACK, RFC 8985 7.2 */
 #define ACK_DELAY (40 * NS_PER_MS)      /* Linux's minimum, RFC 9293 3.8.6.3 allows 500 ms */
 #define ACK_DELAY_SHORT (4 * NS_PER_MS) /* where a segment of the client mostly follows at once */
-#define PAUSE_FLOOR (1 * NS_PER_MS)
-#define REST_PAUSE (200 * NS_PER_MS) /* where all that came may be the rest of the answer before */
 #define HOLE_PATIENCE (3000 * NS_PER_MS)
 #define HOLE_PATIENCE_KNOWN (60 * NS_PER_SEC) /* the server has not got the bytes: the client backs off */
 #define HOLE_PATIENCE_ACKED (600 * NS_PER_MS) /* the client was answered: it would have sent again by now */
@@ -245,7 +244,8 @@ struct session {
 	uint64_t answered;     /* bytes whose ack covers turn_end */
 	uint64_t answered_any; /* bytes whose ack is above turn_start; with `unasked` others came, too */
 	uint64_t answer_last;  /* ns, newest answer bytes */
-	uint64_t patience_at;  /* ns; its turns wait from then on, if that is later than their capture */
+	struct patience patience;
+	uint64_t patience_at; /* ns; its turns wait from then on, if that is later than their capture */
 
 	/* time and loss */
 	uint64_t srtt, rttvar;   /* ns; srtt 0: no sample yet */
@@ -421,14 +421,6 @@ void queue_drop_before(struct engine *e, struct session *s, const struct qseg *f
  */
 void queue_cut(struct engine *e, struct session *s, uint32_t *end, uint32_t *ack);
 
-/* turn.c */
-void turn_linked(struct engine *e, struct session *s, struct qseg *q); /* q was just appended in order */
-/* @new_bytes of answer, a FIN counted as one, came with @r, whose ack was taken before. */
-void turn_response(struct engine *e, struct session *s, const struct response *r, uint32_t new_bytes,
-		   uint64_t now);
-void turn_check(struct engine *e, struct session *s, uint64_t now); /* release what may go, arm the timers */
-/* with EV_CLIENT_RST or EV_CUT */
-bool turn_rst_may_go(const struct engine *e, const struct session *s, uint64_t now);
 /* The stream begins anew, on another connection, with its head. */
 void turn_begin_again(struct engine *e, struct session *s, uint64_t now);
 

@@ -34,7 +34,8 @@ void rejoin_begun(struct engine *e, struct session *s, uint64_t now); /* it is j
 uint64_t rejoin_memory(const struct session *s); /* ns, for which @s is observed while nothing comes */
 /* The first bytes came that answer the released turn. */
 void rejoin_answered(struct engine *e, struct session *s, uint64_t now);
-void rejoin_released(struct session *s, uint64_t expect); /* a turn that waited for @expect bytes, by them */
+void rejoin_released(struct session *s,
+		     uint64_t expect); /* a turn that waited for @expect bytes, by answers */
 /* The target's FIN and what came with it were taken. */
 void rejoin_closed(struct engine *e, struct session *s);
 /*

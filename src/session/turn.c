@@ -13,6 +13,10 @@
  * target has closed, so nothing more will come. Or capture time + hold has passed. The check runs in the
  * step that handles the response, so no tick delays a turn.
  *
+ * An answer that never comes costs --hold once. From then on the session waits for some of its usual answer
+ * times only, counted from when the target has acknowledged the turn before; for half as long after each
+ * further one that does not come; and for --hold again when so many came in a row that none is missing.
+ *
  * The silence of a pause begins with the last byte of answer or with the capture of the turn that waits,
  * whichever is later: before the client had sent that turn, its answer was not late.
  *
@@ -57,6 +61,24 @@ void turn_linked(struct engine *e, struct session *s, struct qseg *q)
 	}
 }
 
+/* The first bytes came that answer the released turn. */
+static void answer_begins(struct session *s, uint64_t now)
+{
+	struct patience *p = &s->patience;
+
+	if (p->released_at)
+		p->usual = MAX(now - p->released_at, p->usual - p->usual / 8);
+	p->misses = MIN(p->misses, 1);
+	if (p->misses && ++p->answers == HOLD_RECOVERED)
+		p->misses = 0;
+}
+
+static void answer_missed(struct session *s)
+{
+	s->patience.misses += s->patience.misses < UINT8_MAX;
+	s->patience.answers = 0;
+}
+
 /* @new_bytes of answer (its FIN counts as one) came with @r, after its ack was taken. */
 void turn_response(struct engine *e, struct session *s, const struct response *r, uint32_t new_bytes,
 		   uint64_t now)
@@ -72,8 +94,10 @@ void turn_response(struct engine *e, struct session *s, const struct response *r
 	if (s->events & EV_JOINED && r->len && r->ack == s->iss + 1)
 		s->greeted = true;
 	if (seq_ge(r->ack, s->turn_end)) {
-		if (!s->answered && r->len)
+		if (!s->answered && r->len) {
+			answer_begins(s, now);
 			rejoin_answered(e, s, now);
+		}
 		s->answered += new_bytes;
 	}
 }
@@ -104,10 +128,19 @@ static uint64_t pause_over(const struct session *s, uint32_t ack, uint64_t at)
 	return MAX(s->answer_last, at) + quiet;
 }
 
-/* When what was captured at @at no longer waits for the target, ns. */
-static uint64_t deadline(const struct engine *e, const struct session *s, uint64_t at)
+/*
+ * When turn @q no longer waits for the target, ns. A FIN waits for all its time: nothing waits behind it, and
+ * servers abort work for it.
+ */
+static uint64_t deadline(const struct engine *e, const struct session *s, const struct qseg *q)
 {
-	return MAX(at, s->patience_at) + e->cfg.hold;
+	const struct patience *p = &s->patience;
+	uint64_t last = MAX(q->captured_at, s->patience_at) + e->cfg.hold, hold;
+
+	if (!p->misses || !q->piece.len || s->snd_una != s->turn_end)
+		return last;
+	hold = MAX(HOLD_LEAST, HOLD_ANSWERS * p->usual) >> MIN(p->misses - 1, 16);
+	return MIN(last, MAX(q->captured_at, s->progress_at) + MAX(hold, MAX(2 * s->srtt, PAUSE_FLOOR)));
 }
 
 /* May turn @q, which waits, go now? Counts it by the way it goes. */
@@ -116,24 +149,28 @@ static bool may_go(struct engine *e, struct session *s, const struct qseg *q, ui
 	if (s->answered >= q->expect) {
 		rejoin_released(s, q->expect);
 		e->n.released_on_answer++;
-	} else if (s->events & EV_TARGET_FIN)
+	} else if (s->events & EV_TARGET_FIN) {
 		e->n.released_on_close++;
-	else if (now >= deadline(e, s, q->captured_at))
+	} else if (now >= deadline(e, s, q)) {
+		answer_missed(s);
 		e->n.released_on_deadline++;
-	else if (now >= pause_over(s, q->ack, q->captured_at))
+	} else if (now >= pause_over(s, q->ack, q->captured_at)) {
+		rejoin_released(s, q->expect);
 		e->n.released_on_pause++;
-	else
+	} else {
 		return false;
+	}
 	return true;
 }
 
-static void release(struct session *s)
+static void release(struct session *s, uint64_t now)
 {
 	struct qseg *q = qseg_next(s->hold);
 
 	while (q && !q->turn)
 		q = qseg_next(q);
 	s->hold = q;
+	s->patience.released_at = now;
 	s->turn_start = s->turn_end;
 	s->turn_end = q ? q->piece.seq : s->stream.nxt;
 	s->answered = s->answered_any = 0;
@@ -177,14 +214,14 @@ void turn_check(struct engine *e, struct session *s, uint64_t now)
 			return;
 		}
 		if (!may_go(e, s, q, now)) {
-			arm(e, s, deadline(e, s, q->captured_at), pause_over(s, q->ack, q->captured_at));
+			arm(e, s, deadline(e, s, q), pause_over(s, q->ack, q->captured_at));
 			return;
 		}
 		/* one that nothing has answered: the others have waited long enough */
 		if (s->patience_at)
 			s->patience_at = s->answered_any || s->unasked ? now : 0;
 		e->turns_waiting--;
-		release(s);
+		release(s, now);
 	}
 	if (s->events & (EV_CLIENT_RST | EV_CUT) && !turn_rst_may_go(e, s, now)) {
 		arm(e, s, rst_deadline(e, s), rst_pause(s));
@@ -220,7 +257,7 @@ void turn_begin_again(struct engine *e, struct session *s, uint64_t now)
 	if (s->hold == head) { /* it waits for nothing there */
 		e->n.released_on_close++;
 		e->turns_waiting--;
-		release(s);
+		release(s, now);
 	} else {
 		s->turn_end = s->hold ? s->hold->piece.seq : s->stream.nxt;
 	}
@@ -228,4 +265,5 @@ void turn_begin_again(struct engine *e, struct session *s, uint64_t now)
 	s->answered = s->answered_any = 0;
 	s->unasked = s->psh_seen = false;
 	s->patience_at = now;
+	s->patience = (struct patience){ .released_at = now };
 }

@@ -76,6 +76,8 @@ struct turns {
 	bool has_turn_ack, psh;
 	bool unasked;    /* the target sent something before it had any of the released turn */
 	unsigned unsure; /* so many turns, from the one that waits on, are not judged */
+	bool missed;     /* one may have gone by its deadline */
+	uint64_t gone;   /* ns, when the newest one went, or earlier */
 	uint32_t answered, answered_any;
 	uint64_t answer_last; /* ns */
 };

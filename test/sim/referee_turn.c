@@ -6,6 +6,9 @@
  * --hold has passed. A byte that goes earlier is wrong, and so is one that may go, fits into all windows,
  * and stays.
  *
+ * A session in which one went by its deadline no longer waits for all of --hold. How long it does, and until
+ * when, is not judged: only that a turn waits for a pause's length, and for no more than --hold.
+ *
  * Likewise with acknowledgments (RFC 9293 3.8.6.3, RFC 1122 4.2.3.2): at once for what was repeated, for
  * more than a segment, for a FIN behind ours, for an incomplete answer; otherwise within the delay, and
  * never without any of these reasons. RCV.NXT is the highest edge seen.
@@ -109,10 +112,19 @@ static uint64_t pause_end(const struct replica *r, const struct turn *h)
 	return MAX(t->answer_last, h->at) + quiet;
 }
 
-/* When turn @h, which waits, may go by the time alone, ns. */
+/* When turn @h, which waits, has to go by the time alone, ns. */
 static uint64_t time_of(const struct world *w, const struct replica *r, const struct turn *h)
 {
 	return MIN(h->at + w->copy.cfg.hold, pause_end(r, h));
+}
+
+/* When it may. */
+static uint64_t earliest(const struct world *w, const struct replica *r, const struct turn *h)
+{
+	uint64_t least = MAX(h->at, r->t.gone) + MAX(2 * r->s.srtt, NS_PER_MS);
+
+	return r->t.missed && h->data && r->s.una == r->t.end ? MIN(least, time_of(w, r, h))
+							      : time_of(w, r, h);
 }
 
 /* The target has closed, and turn @h is for its next connection. */
@@ -153,7 +165,7 @@ static void answer(struct world *w, struct replica *r, const struct response *g)
 	if (r->s.nxt == r->iss + 1)
 		w->copy.target[r->target].client_first = false;
 	if (fresh) {
-		if (h && w->now >= time_of(w, r, h))
+		if (h && w->now >= earliest(w, r, h))
 			t->unsure = 2;
 		t->answer_last = w->now;
 		if (seq_gt(g->ack, t->start))
@@ -199,10 +211,12 @@ bool turns_response(struct world *w, struct replica *r, const struct response *g
 
 /* --- what the session sends ---------------------------------------------------------------------- */
 
-static void release(struct replica *r)
+static void release(const struct world *w, struct replica *r)
 {
 	struct turns *t = &r->t;
 
+	t->missed = t->missed || t->unsure || w->now >= t->turn[t->first].at + w->copy.cfg.hold;
+	t->gone = w->now - LATE_TICKS;
 	t->first++;
 	t->start = t->end;
 	t->end = held(r) ? held(r)->seq : r->told_nxt;
@@ -211,14 +225,14 @@ static void release(struct replica *r)
 	t->unsure -= t->unsure > 0;
 }
 
-/* What may go at @now, ns. */
+/* What has to go at @now, ns. */
 static void settle(const struct world *w, struct replica *r, uint64_t now)
 {
 	const struct turn *h;
 
 	while ((h = held(r)) && !of_the_next(r, h) &&
 	       (r->t.answered >= h->expect || r->a.fin || now >= time_of(w, r, h)))
-		release(r);
+		release(w, r);
 }
 
 void turns_data(struct world *w, struct replica *r, uint32_t seq, uint32_t len)
@@ -230,7 +244,9 @@ void turns_data(struct world *w, struct replica *r, uint32_t seq, uint32_t len)
 	if (!r->orderly)
 		return;
 	settle(w, r, w->now);
-	h = held(r);
+	while ((h = held(r)) && seq_gt(seq + len, h->seq) && !of_the_next(r, h) &&
+	       w->now >= earliest(w, r, h))
+		release(w, r);
 	if (!h || !seq_gt(seq + len, h->seq))
 		return;
 	if (!r->t.unsure)
@@ -239,7 +255,7 @@ void turns_data(struct world *w, struct replica *r, uint32_t seq, uint32_t len)
 		     r->source.port, h->seq - r->iss, r->t.answered, h->expect,
 		     (double)(h->at + w->copy.cfg.hold - w->now) / 1e6);
 	while ((h = held(r)) && seq_gt(seq + len, h->seq))
-		release(r);
+		release(w, r);
 }
 
 static bool reopened(const struct world *w, const struct replica *r)

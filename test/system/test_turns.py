@@ -3,12 +3,13 @@
 
 import json
 import pathlib
+import socket
 import threading
 import time
 
 import pytest
 from conftest import wait_until
-from workload import closed, connect
+from workload import ask, closed, connect
 
 PORT = 7000
 CONNECTIONS, REQUESTS = 8, 60
@@ -155,3 +156,28 @@ def test_the_target_closes_sooner(lab, replay, factor, requests):
         assert account["engine.lost_bytes"] == account["ended.target-reset"] == 0
     else:
         assert account["engine.turns_resent"] > account["ended.target-reset"]
+
+
+def test_answers_that_never_come(lab, replay):
+    """--hold is waited for once; then the session knows it."""
+    hold = 10
+    lab.route_to_assistant("client")
+    Judge(lab, "online")
+    with lab.host("target").inside():
+        silent = socket.create_server(("0.0.0.0", PORT))
+    r = replay(port=PORT, tcpcopy=["--hold", f"{hold}s"])
+    with connect(lab, PORT) as connection:
+        ask(connection, "0 2 x", b"\n")
+        taken, got = silent.accept()[0], b""
+        begun = time.monotonic()
+        for number in range(1, 6):      # each when the one before has arrived: it costs its own time
+            ask(connection, f"{number} 2 x", b"\n")
+            while got.count(b"\n") < number + 1:
+                got += taken.recv(1 << 16)
+        seconds = time.monotonic() - begun
+    taken.close()
+    silent.close()
+    account = r.stop()
+    assert got.split() == b"".join(b"%d 2 x\r\n" % n for n in range(6)).split()
+    assert account["engine.released_on_deadline"] >= 5
+    assert hold - 1 < seconds < 2 * hold, seconds
