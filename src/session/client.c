@@ -205,6 +205,7 @@ static bool join(struct engine *e, struct session *s, const struct segment *g, e
 	s->client_ack = g->ack;
 	s->syn->len = tcp_options_syn_build(s->syn->b, mss, JOIN_WSCALE, true, g->opt.has_ts, g->opt.tsval);
 	timer_set(e, s, TIMER_LIFE, now + IDLE_LIFE);
+	unseen_begins(e, now);
 	old = s->stream.nxt;
 	if (queue_failed(e, s, queue_put(e, s, g), now))
 		return true;
@@ -318,8 +319,9 @@ static void take_header(struct engine *e, struct session *s, const struct segmen
 	if (begins) {
 		session_event(e, s, EV_CLIENT_ACKED);
 		timer_set(e, s, TIMER_LIFE, g->time + IDLE_LIFE);
+		unseen_begins(e, now);
 	}
-	if (now >= e->ask_at && (begins || (g->captured && seq_gt(g->ack, s->client_ack))))
+	if (now >= session_target(e, s)->ask_at && (begins || (g->captured && seq_gt(g->ack, s->client_ack))))
 		unseen_learn(e, s, now);
 	if (!(g->flags & TCPF_ACK))
 		return;

@@ -65,7 +65,7 @@ struct engine *engine_new(const struct engine_config *c, const struct engine_ops
 	e->started_at = now;
 	e->generation = 1;
 	e->announce_at = UINT64_MAX;
-	e->trim_at = e->sweep_at = e->overdue_at = UINT64_MAX;
+	e->trim_at = e->sweep_at = e->patrol_at = e->patrol_next = e->overdue_at = UINT64_MAX;
 	/* room above the limit for what one batch may bring and what waits to be flushed */
 	e->pool = pool_new(c->max_memory ? c->max_memory + c->max_memory / 4 : 0);
 	e->store = pool_new(0);

@@ -169,6 +169,7 @@ struct target {
 	} online[ONLINE_MOST];
 	unsigned n_online, online_next;
 	struct joins joins;
+	uint64_t ask_at;            /* ns, not before is a question asked only to learn of them */
 	bool client_first;          /* on the last connection the client's data came before the target's */
 	struct session *backed_off; /* sessions whose RTO is backed off beyond RTO_CAP_ALIVE */
 	bool reviving;              /* it was silent, and not all of these have been helped yet */
@@ -218,6 +219,7 @@ struct session {
 	uint64_t captured_last;   /* ns, newest segment of the client */
 	uint64_t proved_at;       /* ns, capture of the segment that was the proof; valid with EV_PROVED */
 	uint64_t gone_at;         /* ns, when its socket was found gone; valid with found_gone */
+	uint64_t asked_at;        /* ns, when it was last asked about for being quiet; 0: never */
 	uint64_t hole_since;      /* ns; 0: no hole */
 	/*
 	 * ns, when the online server was found to have what is missing, or, with no hole, no socket of it;
@@ -336,8 +338,10 @@ struct engine {
 	uint32_t sweep_hand;      /* the next to look at */
 	unsigned sweep_round;     /* rounds begun since packets were last lost */
 	uint64_t sweep_at;        /* ns, the next portion; UINT64_MAX: none */
+	uint32_t patrol_hand;     /* the same, of those that are quiet for long */
+	uint64_t patrol_at;       /* ns, the next portion of these; UINT64_MAX: none */
+	uint64_t patrol_next;     /* ns, when the first of those is due that have been passed */
 	uint64_t lost_at;         /* ns, when packets were last known to be lost */
-	uint64_t ask_at;          /* ns, not before is a question asked only to learn whether it can be */
 	struct engine_counters n;
 	struct engine_questions questions;
 	struct engine_examples examples;
@@ -468,9 +472,11 @@ void unseen_goes_on(struct engine *e, struct session *s, const struct segment *g
 /* The word of @a as far as it is to be believed; and what it tells of the online endpoint of @s. */
 enum online_word unseen_believed(struct engine *e, struct session *s, const struct online_answer *a,
 				 uint64_t asked);
+void unseen_begins(struct engine *e, uint64_t now); /* a session does whose client may fall silent */
 /* The client of @s sends: ask now and then whether its socket can be asked about at all. */
 void unseen_learn(struct engine *e, struct session *s, uint64_t now);
-void unseen_sweep(struct engine *e, uint64_t now);
+void unseen_sweep(struct engine *e, uint64_t now);  /* a portion of those that are quiet since a loss */
+void unseen_patrol(struct engine *e, uint64_t now); /* of those that are quiet for long */
 void unseen_timeout(struct engine *e, struct session *s, uint64_t now);
 void unseen_answered(struct engine *e, struct session *s, const struct online_answer *a, uint64_t asked,
 		     uint64_t now);

@@ -23,8 +23,8 @@
 #define ANSWER_WITHIN (1000 * NS_PER_MS)
 
 _Static_assert((QUESTIONS_MOST & (QUESTIONS_MOST - 1)) == 0, "a place is some low bits of an id");
-/* HOLE fires for a hole or an unseen end, DOUBT for what is in doubt, LIFE; then a portion of a sweep */
-_Static_assert(QUESTIONS_MOST >= 3 * ADVANCE_AT_ONCE + SWEEP_ASKS, "what one call can ask has room");
+/* HOLE fires for a hole or an unseen end, DOUBT for what is in doubt, LIFE; then a portion of either sweep */
+_Static_assert(QUESTIONS_MOST >= 3 * ADVANCE_AT_ONCE + 2 * SWEEP_ASKS, "what one call can ask has room");
 
 /* What follows from an answer. The session has no outcome yet. @asked: when the question was asked, ns. */
 typedef void answered_fn(struct engine *e, struct session *s, const struct online_answer *a, uint64_t asked,

@@ -312,8 +312,8 @@ struct engine_ops {
 	 * Ask for the state of the online server's socket of this connection. @question is never 0 and never
 	 * used again. The answer is engine_online_answer(): after this call has returned, at any time, in any
 	 * order, or never. NULL: the server cannot be asked. The engine asks while captured bytes are
-	 * missing, while segments are in doubt, about once a second at other times, and about each quiet
-	 * session after engine_capture_lost().
+	 * missing, while segments are in doubt, about once a second at other times, about each quiet session
+	 * after engine_capture_lost() and slowly at all times, and before it ends one for its silence.
 	 */
 	void (*online_ask)(void *arg, uint64_t question, const struct flow_key *key);
 	/* Session @s has its outcome. May be NULL. */

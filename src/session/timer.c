@@ -128,6 +128,7 @@ static void trim(struct engine *e, uint64_t now)
 	X(wheel_next(e->wheel), serve_sessions)                                                              \
 	X(e->announce_at, session_announce)                                                                  \
 	X(e->sweep_at, unseen_sweep)                                                                         \
+	X(e->patrol_at, unseen_patrol)                                                                       \
 	X(e->overdue_at, question_overdue)                                                                   \
 	X(e->trim_at, trim)
 

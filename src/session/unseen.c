@@ -7,6 +7,11 @@
  * all sessions that have been quiet since then, three times, in portions, and asks whether the online
  * server still has their socket (question.c).
  *
+ * Nor is anything captured of a server that aborts, if its RST gets lost here, or of one that has never
+ * accepted the connection, because its queue was full, and forgets it. So without a loss as well all sessions
+ * that are quiet are gone through all the time, slowly: at most 80 in a second, each when it has been quiet
+ * for 5 s, and again when that has doubled, or 10 min later.
+ *
  * That there is none means an end only where there would be one: not on a host that passes its connections
  * on, to a container for example. So it is believed of an online endpoint that was found to have another
  * connection's socket; one question a second, of a connection that begins or goes on, is asked for that. A
@@ -28,6 +33,11 @@
 #define SWEEP_LOOKS 256
 #define ASK_EVERY (1 * NS_PER_SEC)
 #define GOES_ON (10 * NS_PER_MS) /* what was on its way when the socket was found gone has come by then */
+
+#define QUIET_FOR (5 * NS_PER_SEC)    /* of a session, until it is asked about; and again in twice the time */
+#define QUIET_MOST (600 * NS_PER_SEC) /* at most after */
+#define PATROL_PAUSE (100 * NS_PER_MS) /* between two portions of them */
+#define PATROL_REST (1 * NS_PER_SEC)   /* behind the last one, at least */
 
 static const uint64_t round_after[ROUNDS] = { SWEEP_FIRST, SWEEP_SECOND, SWEEP_THIRD };
 
@@ -51,6 +61,12 @@ static struct online_endpoint *remember(struct target *t, const struct endpoint 
 	return o;
 }
 
+void unseen_begins(struct engine *e, uint64_t now)
+{
+	if (e->ops->online_ask)
+		e->patrol_at = MIN(e->patrol_at, now + QUIET_FOR);
+}
+
 /*
  * The word of @a, asked for at @asked, as far as it is to be believed; and what it tells of the online
  * endpoint of @s.
@@ -61,8 +77,10 @@ enum online_word unseen_believed(struct engine *e, struct session *s, const stru
 	struct target *t = session_target(e, s);
 	const struct online_endpoint *o;
 
-	if (a->word == ONLINE_THERE)
+	if (a->word == ONLINE_THERE) {
 		remember(t, &s->key.online);
+		unseen_begins(e, asked);
+	}
 	if (a->word != ONLINE_GONE)
 		return a->word;
 	s->found_gone = true;
@@ -92,16 +110,91 @@ void engine_capture_lost(struct engine *e, uint64_t now)
 /* The client of @s sends: is its socket one that can be asked about? */
 void unseen_learn(struct engine *e, struct session *s, uint64_t now)
 {
-	e->ask_at = now + ASK_EVERY;
+	session_target(e, s)->ask_at = now + ASK_EVERY;
 	question_ask(e, s, ASKER_UNSEEN, now);
 }
 
-/* Its client goes on, as far as is known, but nothing was captured of it since the loss. */
-static bool is_quiet(const struct engine *e, const struct session *s)
+/* Its client goes on, as far as is known. */
+static bool goes_on(const struct session *s)
 {
 	return s->events & (EV_CLIENT_ACKED | EV_JOINED) &&
-	       !(s->events & (EV_ENDED | EV_CLIENT_FIN | EV_CLIENT_RST | EV_CUT)) && !s->hole_since &&
-	       !s->hole_proof && s->captured_last <= e->lost_at;
+	       !(s->events & (EV_ENDED | EV_CLIENT_FIN | EV_CLIENT_RST | EV_CUT));
+}
+
+/* A hole decides, or the socket was found gone and is asked for again. */
+static bool is_looked_after(const struct session *s)
+{
+	return s->hole_since || s->hole_proof;
+}
+
+static bool may_be_over(const struct session *s)
+{
+	return goes_on(s) && !is_looked_after(s);
+}
+
+/* Nothing was captured of @s since packets were lost. */
+static bool quiet_since_loss(struct engine *e, const struct session *s, uint64_t now)
+{
+	(void)now;
+	return may_be_over(s) && s->captured_last <= e->lost_at;
+}
+
+/*
+ * When @s is asked about because it is quiet for long, ns; UINT64_MAX: its server is not known to have
+ * sockets, or the target has closed, and it is over there.
+ */
+static uint64_t patrol_due(struct engine *e, const struct session *s, uint64_t now)
+{
+	const struct online_endpoint *o = known(session_target(e, s), &s->key.online);
+
+	if (!o || o->elsewhere || !goes_on(s) || s->events & EV_TARGET_FIN)
+		return UINT64_MAX;
+	if (is_looked_after(s))
+		return now + QUIET_FOR;
+	if (s->asked_at <= s->captured_last)
+		return s->captured_last + QUIET_FOR;
+	return s->asked_at + MIN(MAX(s->asked_at - s->captured_last, QUIET_FOR), QUIET_MOST);
+}
+
+static bool patrol_is_due(struct engine *e, const struct session *s, uint64_t now)
+{
+	const uint64_t due = patrol_due(e, s, now);
+
+	if (due <= now)
+		return true;
+	e->patrol_next = MIN(e->patrol_next, due);
+	return false;
+}
+
+/*
+ * Ask about the next few of those that are @due, from place *@hand on, by the order of their places. True:
+ * that was the last one.
+ */
+static bool portion(struct engine *e, uint32_t *hand,
+		    bool (*due)(struct engine *e, const struct session *s, uint64_t now), uint64_t now)
+{
+	unsigned asked = 0;
+
+	for (unsigned looked = 0; looked < SWEEP_LOOKS && asked < SWEEP_ASKS; looked++) {
+		struct session *s = slots_from(e->sessions, hand);
+
+		if (!s)
+			return true;
+		if (due(e, s, now)) {
+			if (!question_ask(e, s, ASKER_UNSEEN, now))
+				return false; /* too many are open: it has its turn in the next portion */
+			s->asked_at = now;
+			e->patrol_next = MIN(e->patrol_next, patrol_due(e, s, now));
+			asked++;
+		}
+		++*hand;
+	}
+	return false;
+}
+
+static bool quiet_for_long(const struct session *s, uint64_t now)
+{
+	return may_be_over(s) && s->captured_last + QUIET_FOR <= now;
 }
 
 /* When the next round begins, at the end of one. ns; UINT64_MAX: there was the last one. */
@@ -112,32 +205,29 @@ static uint64_t next_round(const struct engine *e, uint64_t now)
 	return MAX(e->lost_at + round_after[e->sweep_round], now + SWEEP_PAUSE);
 }
 
-/* A portion of the sessions, by the order of their places. */
 void unseen_sweep(struct engine *e, uint64_t now)
 {
-	unsigned asked = 0;
-
 	if (!e->sweeping) {
 		e->sweeping = true;
 		e->sweep_round++;
 		e->sweep_hand = 0;
 	}
 	e->sweep_at = now + SWEEP_PAUSE;
-	for (unsigned looked = 0; looked < SWEEP_LOOKS && asked < SWEEP_ASKS; looked++) {
-		struct session *s = slots_from(e->sessions, &e->sweep_hand);
-
-		if (!s) {
-			e->sweeping = false;
-			e->sweep_at = next_round(e, now);
-			return;
-		}
-		if (is_quiet(e, s)) {
-			if (!question_ask(e, s, ASKER_UNSEEN, now))
-				return; /* too many are open: it has its turn in the next portion */
-			asked++;
-		}
-		e->sweep_hand++;
+	if (portion(e, &e->sweep_hand, quiet_since_loss, now)) {
+		e->sweeping = false;
+		e->sweep_at = next_round(e, now);
 	}
+}
+
+void unseen_patrol(struct engine *e, uint64_t now)
+{
+	e->patrol_at = now + PATROL_PAUSE;
+	if (!portion(e, &e->patrol_hand, patrol_is_due, now))
+		return;
+	/* with nobody to ask about it rests, until the next session begins, or is found to have a socket */
+	e->patrol_at = e->patrol_next == UINT64_MAX ? UINT64_MAX : MAX(e->patrol_next, now + PATROL_REST);
+	e->patrol_next = UINT64_MAX;
+	e->patrol_hand = 0;
 }
 
 /* Nothing more has come of @s, whose socket was found gone at @since. */
@@ -158,7 +248,7 @@ void unseen_answered(struct engine *e, struct session *s, const struct online_an
 		s->hole_proof = 0;
 		if (gone && nothing_came(s, since))
 			hole_cut(e, s, OUTCOME_CAPTURE_HOLE, false, now);
-	} else if (gone && is_quiet(e, s)) {
+	} else if (gone && (quiet_since_loss(e, s, now) || quiet_for_long(s, now))) {
 		s->hole_proof = now;
 		timer_set(e, s, TIMER_HOLE, now + GONE_AGAIN);
 	}

@@ -422,14 +422,20 @@ static const struct conn *conn_of(const struct world *w, const struct endpoint *
 	return NULL;
 }
 
+/* ns, at most, by the seed */
+static const uint64_t answers_late[4] = { 0, 3 * NS_PER_MS, 200 * NS_PER_MS, 1500 * NS_PER_MS };
+
 static void answer_time(struct world *w, void *arg, uint64_t question)
 {
 	const struct endpoint *client = arg;
 	const struct conn *c = conn_of(w, client);
 	struct online_answer a = { .word = ONLINE_GONE };
+	struct copy *k = &w->copy;
 
 	if (c && c->o.w && c->o.state != T_CLOSED && c->o.state != T_TIME_WAIT)
 		a.word = ONLINE_THERE;
+	k->said_there |=
+		a.word == ONLINE_THERE && answers_late[w->seed % ARRAY_SIZE(answers_late)] < NS_PER_SEC / 10;
 	if (a.word == ONLINE_THERE && c->o.state == T_SYN_RCVD)
 		a.tcp_state = ONLINE_SYN_RECV;
 	if (a.word == ONLINE_THERE && c->o.state >= T_ESTABLISHED) {
@@ -444,7 +450,6 @@ static void answer_time(struct world *w, void *arg, uint64_t question)
  * In some worlds answers come at once; in others late, in any order, and some not at all. Not where ports are
  * used again: what comes of the new connection before the answer about its SYN is judged as the old one's.
  */
-static const uint64_t answers_late[4] = { 0, 3 * NS_PER_MS, 200 * NS_PER_MS, 1500 * NS_PER_MS };
 
 static void op_online_ask(void *arg, uint64_t question, const struct flow_key *key)
 {
@@ -482,7 +487,7 @@ static void op_ended(void *arg, const struct session *s, enum session_outcome o)
 	struct world *w = arg;
 
 	original_lives(w, s, o);
-	w->sum_ended[o]++;
+	w->sum_ended[o] += !(w->stopped && o == OUTCOME_CAPTURE_HOLE); /* those are to be found gone */
 	referee_ended(w, session_id(s), o);
 	trace(w, "session %llx ends: %s", (unsigned long long)session_id(s), session_outcome_name(o));
 }

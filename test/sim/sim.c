@@ -27,7 +27,8 @@
 
 #define LIFE (1500 * NS_PER_SEC) /* of a run, until every client must be done */
 #define SETTLE (200 * NS_PER_SEC)
-#define PATIENCE 20 /* s of real time for one run */
+#define PATIENCE 20                   /* s of real time for one run */
+#define FOUND_GONE (700 * NS_PER_SEC) /* by then a session that is quiet for long is asked about, and ended */
 #define CLOSING_TIME (5 * 3600 * NS_PER_SEC)
 
 static uint64_t running; /* the seed, for the signal handler */
@@ -268,6 +269,7 @@ static void stop_clients(struct world *w)
 	w->client_p.keepalive = w->online_p.keepalive = 0;
 	for (unsigned i = 0; i < w->copy.n_targets; i++)
 		w->copy.target[i].p.keepalive = 0;
+	w->stopped = true;
 	for (unsigned i = 0; i < w->n_conns; i++) {
 		w->conn[i].o.state = T_CLOSED;
 		for (int t = 0; t < TT_COUNT; t++) {
@@ -275,6 +277,16 @@ static void stop_clients(struct world *w)
 			w->conn[i].o.deadline[t] = 0;
 		}
 	}
+}
+
+/* Nobody said that the originals are gone: it has to be found. */
+static void check_ends(const struct world *w)
+{
+	unsigned n = engine_states(w->copy.e)[STATE_ESTABLISHED];
+
+	if (w->copy.said_there && n)
+		fail(w, "%u sessions live %.0f s after their originals have gone", n,
+		     (double)FOUND_GONE / 1e9);
 }
 
 static void add_up(struct world *w, struct totals *sum)
@@ -346,6 +358,9 @@ static void run(uint64_t seed, bool show, struct totals *sum)
 		check_complete(w);
 	if (w->shutdown_at_end)
 		copy_shutdown(w);
+	for (until = w->now + FOUND_GONE; events_step(w, until);)
+		;
+	check_ends(w);
 	for (until = w->now + CLOSING_TIME; events_step(w, until);)
 		;
 	check_counters(w);

@@ -288,6 +288,7 @@ struct copy {
 	uint64_t channel_delay, hold_early;
 	bool channel_up, merging;
 	uint32_t forged; /* ppm: responses that somebody else sends */
+	bool said_there; /* the engine was told of a socket, and is told soon whenever it asks */
 	uint64_t channel_epoch, merge_interval;
 	struct watched watched[512];
 	unsigned n_watched;
@@ -386,6 +387,7 @@ struct world {
 	uint64_t early; /* requests that came before their time */
 	uint64_t strict_early;
 	uint64_t requests, executed;
+	bool stopped; /* the clients and the online server have gone */
 	uint64_t sum_ended[OUTCOME_COUNT];
 };
 

@@ -2,6 +2,7 @@
 """The copy lives and dies with its original."""
 
 import socket
+import struct
 import threading
 import time
 
@@ -34,6 +35,7 @@ class Server:
             self.ends.append(self.serve(connection))
         except OSError as error:
             self.ends.append(type(error).__name__)
+        connection.close()
 
 
 def test_a_client_that_has_closed_its_half(lab, replay):
@@ -46,7 +48,6 @@ def test_a_client_that_has_closed_its_half(lab, replay):
             got += piece
         time.sleep(64)
         connection.sendall(b"." * 100_000)
-        connection.close()
         return got
 
     lab.route_to_assistant("client")
@@ -61,3 +62,43 @@ def test_a_client_that_has_closed_its_half(lab, replay):
     assert answer == 100_000
     assert wait_until(lambda: [server.ends for server in servers] == [[b"the report, please\n"]] * 2) and closed(lab, PORT)
     assert r.stop().outcomes() == {"complete": 1}
+
+
+def test_a_server_that_aborts_unseen(lab, replay):
+    """Neither its RSTs nor anything else is captured: the quiet sessions are asked about, those of the aborted
+    connections end, and the others live on.
+    """
+    aborted = threading.Event()
+
+    def one_request(connection):
+        word = connection.recv(100)
+        connection.sendall(word)
+        if word == b"abort\n":
+            aborted.wait()
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            connection.close()
+            return "aborted"
+        return connection.recv(100)
+
+    def echo(connection):
+        connection.sendall(connection.recv(100))
+        return connection.recv(100)
+
+    lab.route_to_assistant("client")
+    Server(lab, "online", one_request)
+    target = Server(lab, "target", echo)
+    lab.host("online").check_output(["nft", "table inet unseen { chain out { type filter hook output priority 0; "
+                                     f"tcp sport {PORT} tcp flags & rst == rst drop; }}; }}"])
+    r = replay(port=PORT)
+    connections = [connect(lab, PORT) for _ in range(20)]
+    for n, connection in enumerate(connections):
+        connection.sendall(b"abort\n" if n < 15 else b"stay\n")
+        assert connection.recv(100)
+    assert wait_until(lambda: target.accepted == 20)
+    aborted.set()
+    assert wait_until(lambda: target.ends == ["ConnectionResetError"] * 15), target.ends
+    assert r.tcpcopy.status()["account"]["live"]["sessions"] == 5
+    for connection in connections[15:]:
+        connection.close()
+    assert wait_until(lambda: target.ends == ["ConnectionResetError"] * 15 + [b""] * 5) and closed(lab, PORT)
+    assert r.stop().outcomes() == {"capture-hole": 15, "complete": 5}
