@@ -460,7 +460,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		.max_half_open = how & 4 ? 100 : 1,
 		.max_observed = how & 4 ? 100 : 1,
 		.max_sessions = how & 8 ? 100 : 4,
-		.max_memory = how & 16 ? 8 << 20 : 400000,
+		.max_memory = how & 16  ? 8 << 20
+			      : how & 8 ? 400000
+					: 6000,
 		.no_join = (how & 0xe0) == 0xe0,
 		.key = { 1, 2 },
 	};
