@@ -147,6 +147,13 @@ static void client_syn(struct engine *e, struct session *s, const struct flow_ke
 			doubt_put(e, s, g, REFUSAL_SYN, now);
 			return;
 		}
+		if ((s->events & EV_ESTABLISHED || s->stream.head) &&
+		    !(s->events & (EV_ENDED | EV_CLIENT_FIN | EV_CLIENT_RST | EV_CUT))) {
+			/* the server has reset it, or had not taken the SYN; what came before was executed */
+			doubt_drop(e, s);
+			hole_cut(e, s, OUTCOME_PORT_REUSED, false, now);
+			session_step(e, s, now);
+		}
 		if (s->events & (EV_ENDED | EV_CLIENT_FIN | EV_CLIENT_RST | EV_CUT)) {
 			pred = s;
 			s = NULL;

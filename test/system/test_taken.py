@@ -145,3 +145,72 @@ def test_the_online_server_aborts_and_so_does_the_copy(lab, replay):
     assert {end for _, end in target.talks().values()} == {"ConnectionResetError"}
     account = running.stop()
     assert account.outcomes() == {"server-reset": 20}, account.log
+
+
+# It resets a connection whose request ends with "!", and closes one that its client closes.
+RESETTING = """
+import json, socket, struct, sys, threading
+log = open(sys.argv[2], "a", buffering=1)
+def serve(c):
+    got = b""
+    try:
+        while more := c.recv(999):
+            got += more
+            c.sendall(b"x" * len(more))
+            if got.endswith(b"!"):
+                c.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                break
+    except OSError:
+        pass
+    c.close()
+    log.write(json.dumps(got.decode()) + "\\n")
+listener = socket.create_server(("", int(sys.argv[1])), backlog=4096)
+while True:
+    threading.Thread(target=serve, args=listener.accept()[:1], daemon=True).start()
+"""
+HURRY = """
+import socket, struct, sys, time
+for n in range(40):
+    for attempt in range(200):
+        s = socket.socket()
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        s.bind(("", 30000))
+        s.settimeout(10)
+        try:
+            s.connect((sys.argv[1], int(sys.argv[2])))
+            break
+        except OSError:
+            s.close()
+            time.sleep(0.01)
+    for turn in range(n % 5 + 1):
+        s.sendall(b"%d.%d " % (n, turn))
+        s.recv(99)
+    if n % 2:
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    else:
+        s.sendall(b"!")
+        try:
+            while s.recv(9):
+                pass
+        except ConnectionResetError:
+            pass
+    s.close()
+"""
+
+
+def test_a_port_is_used_again_as_soon_as_the_server_has_reset(lab, replay):
+    """By the next connection, while requests of the one before are on their way: the server has executed them."""
+    lab.route_to_assistant("client")
+    logs = []
+    for host in map(lab.host, ("online", "target")):
+        logs.append(lab.new_path(f"{host.name}-resetting.log"))
+        server = host.popen(["/usr/bin/python3", "-c", RESETTING, PORT, logs[-1]])
+        assert host.wait_listening(PORT, lambda server=server: server.poll() is None)
+    running = replay(port=PORT)
+    lab.host("client").check_output(["/usr/bin/python3", "-c", HURRY, lab.host("online").ip4, PORT])
+
+    def executed():
+        return [sorted(log.read_text().splitlines()) for log in logs]
+    assert wait_until(lambda: len(executed()[0]) == len(executed()[1]) == 40, 20), (executed(), running.tcpcopy.log)
+    assert executed()[0] == executed()[1], running.tcpcopy.log
+    running.stop()
