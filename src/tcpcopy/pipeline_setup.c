@@ -138,6 +138,11 @@ void pipeline_stop(struct pipeline *p)
 
 void pipeline_close(struct pipeline *p)
 {
+	/*
+	 * Before the engine, which withdraws nothing then: if the RST of a session that lingers was lost, the
+	 * assistant still knows whose the target's next segment is, and the next tcpcopy answers it
+	 * (stray.c).
+	 */
 	assistants_free(p->assistants);
 	p->assistants = NULL;
 	for (unsigned i = 0; i < p->n_sources; i++) {
