@@ -2,12 +2,13 @@
  * The capture sources of one worker of intercept, one for each interface.
  *
  * In: names of interfaces and a filter. Out: packets, through the caller's function. Only the headers of a
- * packet are needed, so the kernel copies no more than its first SNAPLEN bytes. Both directions are captured:
- * on a gateway the responses come in and go out, on the target itself they only go out. A turn of the loop
- * takes a bounded number of packets from each interface, so that the channel is never starved.
+ * packet are needed, so the kernel copies no more than its first SNAPLEN bytes. Both directions are
+ * captured: on a gateway the responses come in and go out, on the target itself they only go out. A turn of
+ * the loop takes a bounded number of packets from each interface, so that the channel is never starved.
  */
 #include "intercept/captures.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -78,7 +79,10 @@ int captures_open(struct captures *const all[], const struct fanout *spread, str
 	if (!c->n_interfaces)
 		c->n_interfaces = capture_interfaces(c->interfaces, CONFIG_MAX_INTERFACES, false);
 	if (!c->n_interfaces) {
-		snprintf(err, err_size, "no interface of this host is up; name one with -i");
+		if (errno)
+			snprintf(err, err_size, "cannot read the list of interfaces: %s", strerror(errno));
+		else
+			snprintf(err, err_size, "no interface of this host is up; name one with -i");
 		return -1;
 	}
 	for (unsigned i = 0; i < c->n_interfaces && rc == 0; i++) {

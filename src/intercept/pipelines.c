@@ -2,8 +2,8 @@
  * The pipelines of all workers of intercept - theory of operation
  *
  * A worker is a thread with an event loop and a pipeline: sockets in the fan-out group of each interface,
- * watches, segments that wait for their WATCH, connections of tcpcopys. The kernel spreads responses over the
- * workers (io/capture/fanout.h), and HELLO tells the tcpcopys how. A tcpcopy has a connection to every
+ * watches, segments that wait for their WATCH, connections of tcpcopys. The kernel spreads responses over
+ * the workers (io/capture/fanout.h), and HELLO tells the tcpcopys how. A tcpcopy has a connection to every
  * worker, and watches a session at the worker that captures its responses. So a response stays within one
  * thread.
  *
@@ -138,7 +138,7 @@ static int open_all(struct pipelines *all, struct config *c, char *where, size_t
 		snprintf(err, err_size, "the kernel gives no random bytes");
 		return -1;
 	}
-	snprintf(err, err_size, "out of memory");
+	snprintf(err, err_size, "out of memory or file descriptors");
 	all->admission = admission_new(c->allow, c->n_allow);
 	if (!all->admission)
 		return -1;
@@ -166,7 +166,7 @@ static int open_all(struct pipelines *all, struct config *c, char *where, size_t
 		return -1;
 	for (unsigned i = 0; i < all->count; i++)
 		all->pipeline[i]->announce.guard = all->guard;
-	snprintf(err, err_size, "out of memory");
+	snprintf(err, err_size, "out of memory or file descriptors");
 	return begin_ticks(all);
 }
 
@@ -176,7 +176,7 @@ struct pipelines *pipelines_open(struct config *c, struct workers *workers, stru
 	struct pipelines *all = calloc(1, sizeof(*all));
 
 	if (!all) {
-		snprintf(err, err_size, "out of memory");
+		snprintf(err, err_size, "out of memory or file descriptors");
 		return NULL;
 	}
 	all->config = c;

@@ -27,6 +27,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -38,6 +39,8 @@
 
 /* The last steps of becoming a daemon, and the end of a pid file. */
 SANDBOX_CALLS("openat", "chdir", "sendto", "unlink", "ftruncate");
+
+#define FEW_DESCRIPTORS 12 /* more than what a failed step gives back before it is reported */
 
 struct report {
 	int status;
@@ -143,9 +146,24 @@ int daemon_ready(void)
 	return 0;
 }
 
+/* Are so few numbers for files left that this may be why something failed? */
+static bool lacks_descriptors(void)
+{
+	int fd[FEW_DESCRIPTORS], n = 0;
+	bool lacks;
+
+	while (n < FEW_DESCRIPTORS && (fd[n] = open("/dev/null", O_RDONLY | O_CLOEXEC)) >= 0)
+		n++;
+	lacks = n < FEW_DESCRIPTORS && errno == EMFILE;
+	while (n > 0)
+		close(fd[--n]);
+	return lacks;
+}
+
 void daemon_fail(int status, const char *fmt, ...)
 {
 	struct report r = { .status = status };
+	struct rlimit files;
 	va_list args;
 	int len;
 
@@ -154,6 +172,12 @@ void daemon_fail(int status, const char *fmt, ...)
 	va_end(args);
 	if (len < 0)
 		len = 0;
+	if (len < (int)sizeof(r.text) && lacks_descriptors() && !getrlimit(RLIMIT_NOFILE, &files))
+		len += snprintf(
+			r.text + len, sizeof(r.text) - (size_t)len,
+			" (this process may open only %llu files, and has nearly used them up: raise the "
+			"limit with ulimit -n or LimitNOFILE=)",
+			(unsigned long long)files.rlim_cur);
 	if (len >= (int)sizeof(r.text))
 		len = (int)sizeof(r.text) - 1;
 	if (channel < 0 || tell(&r, (size_t)len) < 0)

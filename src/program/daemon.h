@@ -28,7 +28,8 @@ int daemon_ready(void);
 
 /*
  * End the program before it is ready: "prog: text" goes to the stderr of the starter, which exits with
- * @status; without daemon_begin(), to our own stderr.
+ * @status; without daemon_begin(), to our own stderr. Where the process has nearly used up the files that it
+ * may open, that is added, because many a failure is then due to it.
  */
 _Noreturn void daemon_fail(int status, const char *fmt, ...) PRINTF_LIKE(2, 3);
 

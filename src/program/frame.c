@@ -111,7 +111,7 @@ static void catch_signals(struct frame *f)
 	for (int i = 0; i < FRAME_SIGNALS; i++) {
 		f->signals[i] = evsignal_new(f->base, number[i], on_signal, f);
 		if (!f->signals[i] || event_add(f->signals[i], NULL))
-			daemon_fail(1, "out of memory");
+			daemon_fail(1, "out of memory or file descriptors");
 	}
 }
 
@@ -153,7 +153,7 @@ void frame_report(struct frame *f, struct reporter *r)
 	const uint64_t ns = f->run->stats_interval;
 	const struct timeval tv = { .tv_sec = (time_t)(ns / NS_PER_SEC),
 				    .tv_usec = (suseconds_t)(ns % NS_PER_SEC / NS_PER_US) };
-	char err[512] = "out of memory";
+	char err[512] = "out of memory or file descriptors";
 
 	if (!r || reporter_open(r, f->run->report_path, err, sizeof(err)))
 		daemon_fail(1, "%s", err);
@@ -163,7 +163,7 @@ void frame_report(struct frame *f, struct reporter *r)
 		return;
 	f->interval = event_new(f->base, -1, EV_PERSIST, on_interval, f);
 	if (!f->interval || event_add(f->interval, &tv))
-		daemon_fail(1, "out of memory");
+		daemon_fail(1, "out of memory or file descriptors");
 }
 
 void frame_confine(struct frame *f)

@@ -4,6 +4,7 @@
  * Everything that needs privilege or can be refused is opened before the first packet, so that a start
  * either succeeds whole or fails with a reason. Nothing is put into the event loop until pipeline_start().
  */
+#include <errno.h>
 #include <event2/event.h>
 #include <stdio.h>
 #include <string.h>
@@ -29,7 +30,12 @@ static int add_targets(struct pipeline *p, char *err, size_t err_size)
 		char host[ADDR_TEXT_LEN];
 		struct route_info route;
 
-		if (route_lookup(&route, &r->target.addr) || route.unreachable) {
+		if (route_lookup(&route, &r->target.addr)) {
+			snprintf(err, err_size, "option -x \"%s\": cannot look up the route: %s", r->text,
+				 strerror(errno));
+			return -1;
+		}
+		if (route.unreachable) {
 			snprintf(err, err_size,
 				 "option -x \"%s\": this host has no route to the target %s; add one (ip "
 				 "route "
@@ -41,7 +47,7 @@ static int add_targets(struct pipeline *p, char *err, size_t err_size)
 				      c->mtu      ? c->mtu
 				      : route.mtu ? route.mtu
 						  : DEFAULT_MTU) < 0) {
-			snprintf(err, err_size, "out of memory");
+			snprintf(err, err_size, "out of memory or file descriptors");
 			return -1;
 		}
 	}
@@ -96,7 +102,7 @@ int pipeline_open(struct pipeline *p, const struct config *c, const struct fanou
 	p->mapping = mapping_new(c, &p->spread, worker, &ec.key);
 	p->engine = engine_new(&ec, &pipeline_ops, p, clock_now());
 	if (!p->mapping || !p->engine) {
-		snprintf(err, err_size, "out of memory");
+		snprintf(err, err_size, "out of memory or file descriptors");
 		return -1;
 	}
 	if (add_targets(p, err, err_size))

@@ -1,10 +1,10 @@
 /*
  * The pipelines of all workers - theory of operation
  *
- * A worker has a pipeline: capture sockets, sessions, timers, sink, connections to the assistants. Nothing of
- * that is seen by another thread, so nothing has a lock; the configuration is shared and constant. The kernel
- * spreads connections over the workers by the client's port (io/capture/fanout.h), so that each worker knows
- * who else uses a source that it chooses (mapping.c), and the answers to a session come on the
+ * A worker has a pipeline: capture sockets, sessions, timers, sink, connections to the assistants. Nothing
+ * of that is seen by another thread, so nothing has a lock; the configuration is shared and constant. The
+ * kernel spreads connections over the workers by the client's port (io/capture/fanout.h), so that each
+ * worker knows who else uses a source that it chooses (mapping.c), and the answers to a session come on the
  * connection of the worker that announced it.
  *
  * Everything is opened by the main thread, one worker after the other, so that a start succeeds whole or
@@ -74,7 +74,7 @@ int pipelines_start(struct pipelines *p, struct event_base *base,
 	p->started = started;
 	p->started_arg = arg;
 	p->news = mailbox_new(base);
-	snprintf(err, err_size, "out of memory");
+	snprintf(err, err_size, "out of memory or file descriptors");
 	if (!p->news)
 		return -1;
 	for (unsigned i = 0; i < p->count; i++)

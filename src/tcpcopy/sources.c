@@ -7,6 +7,7 @@
  */
 #include "tcpcopy/sources.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -51,7 +52,10 @@ int sources_open(struct pipeline *const p[], char *err, size_t err_size)
 	if (!n)
 		n = capture_interfaces(any, CONFIG_MAX_INTERFACES, true);
 	if (!n) {
-		snprintf(err, err_size, "no interface is up: nothing can be captured");
+		if (errno)
+			snprintf(err, err_size, "cannot read the list of interfaces: %s", strerror(errno));
+		else
+			snprintf(err, err_size, "no interface is up: nothing can be captured");
 		return -1;
 	}
 	for (unsigned i = 0; i < n; i++)

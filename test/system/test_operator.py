@@ -173,3 +173,29 @@ def test_daemon_keeps_nothing_of_its_caller(lab, program):
                    if int(fd.name) < 3)
     os.kill(pid, signal.SIGTERM)
     assert wait_until(lambda: not pid_file.exists())
+
+
+FALSE = ["does not exist", "no interface", "no route", "no such interface"]
+# Both end by themselves, for another reason, when they have all the files that they want.
+ENDS = {"tcpcopy": (["-x", "6379-10.90.109.250:6379", "-s", "127.0.0.1"], "cannot reach the assistant"),
+        "intercept": (["-b", "10.99.99.99"], "this is not an address of this host")}
+
+
+@pytest.mark.parametrize("more", [[], ["-i", "eth0", "--workers", "2"], ["-d"]], ids=["any", "workers", "daemon"])
+@pytest.mark.parametrize("name", sorted(ENDS))
+def test_few_descriptors(lab, name, more):
+    """Whichever step of the start finds no number for a file left, the words say so and nothing else."""
+    args, end = ENDS[name]
+    host = lab.host(PROGRAMS[name][0])
+    enough = 0
+    for limit in [*range(5, 64), 256]:
+        done = None
+        while not done or "another tcpcopy" in done.stderr:             # the daemon before is about to end
+            done = host.run(["prlimit", f"--nofile={limit}:{limit}", BIN / name, *args, *more], timeout=PATIENCE)
+        assert done.returncode == 1, (limit, done)
+        assert [words for words in FALSE if words in done.stderr] == [], (limit, done.stderr)
+        why = [words for words in ("Too many open files", "may open only", "file descriptors") if words in done.stderr]
+        if not why:
+            assert end in done.stderr, (limit, done.stderr)
+            enough = enough or limit
+    assert 5 < enough <= 256

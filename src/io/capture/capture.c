@@ -72,6 +72,8 @@ static int look_at_interface(struct capture *c, bool incoming_only, char *err, s
 
 	memcpy(ifr.ifr_name, c->interface, sizeof(ifr.ifr_name));
 	c->ifindex = host_interface_index(c->interface);
+	if (!c->ifindex && errno != ENODEV)
+		return capture_fail(c, "its index", err, err_size);
 	if (!c->ifindex || ioctl(c->source.fd, SIOCGIFHWADDR, &ifr) < 0) {
 		list_interfaces(names, sizeof(names));
 		snprintf(err, err_size, "interface %s does not exist; available: %s", c->interface, names);

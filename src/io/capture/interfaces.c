@@ -12,6 +12,7 @@
  *
  * Devices that are down or of a kind that capture does not support are left out.
  */
+#include <errno.h>
 #include <linux/if_link.h>
 #include <net/if.h>
 #include <net/if_arp.h>
@@ -100,13 +101,18 @@ unsigned capture_interfaces(char names[][16], unsigned max, bool loopback)
 		       .nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP },
 	};
 	unsigned n = 0;
+	int error;
 
 	list.device = calloc(MAX_DEVICES, sizeof(*list.device));
 	if (!list.device || netlink_ask(&q.h, read_link, &list) < 0)
 		list.n = 0;
+	else
+		errno = 0;
+	error = errno;
 	for (unsigned i = 0; i < list.n && n < max; i++)
 		if (list.device[i].eligible && !taken_below(&list, &list.device[i]))
 			memcpy(names[n++], list.device[i].name, IFNAMSIZ);
 	free(list.device);
+	errno = error;
 	return n;
 }

@@ -185,7 +185,8 @@ struct source *source_file_open(const char *path, const char *filter, char *err,
 /*
  * Fill @names with at most @max of the interfaces that "any" stands for: those that are up, have no master,
  * and are not a VLAN or the like of one already listed, so that each packet is seen once. Loopback is among
- * them if @loopback is set. Returns how many there are.
+ * them if @loopback is set. Returns how many there are; if 0, errno is
+ * 0 or says why they could not be read.
  */
 unsigned capture_interfaces(char names[][16], unsigned max, bool loopback);
 

@@ -2,8 +2,8 @@
  * A configuration as text: the capture filter for libpcap, and the facts that the log states at the start.
  *
  * The capture filter is made from the rules, so that the kernel hands us nothing that no rule matches.
- * Packets to a target are always excluded: on a mirror port, or where another tcpcopy's target is this host's
- * neighbour, our own copies pass by and must not be taken for requests.
+ * Packets to a target are always excluded: on a mirror port, or where another tcpcopy's target is this
+ * host's neighbour, our own copies pass by and must not be taken for requests.
  *
  * libpcap's "tcp" and "port" mean TCP directly after the IPv4 header or the fixed IPv6 header. IPv6 requests
  * with extension headers in between are not captured; TCP clients do not send such. But this host's own
@@ -146,7 +146,8 @@ static void log_sources(const struct config *c)
 		n = capture_interfaces(every, CONFIG_MAX_INTERFACES, true);
 	for (i = 0; i < n; i++)
 		items[i] = c->n_interfaces ? c->interfaces[i] : every[i];
-	log_list("capturing on", items, n, "nothing: no interface is up");
+	/* they were read before, and capture is open: if that fails now, it is for want of a file */
+	log_list("capturing on", items, n, "all interfaces that are up");
 	config_capture_filter(c, filter, sizeof(filter));
 	log_info("capture filter: %s", filter);
 
