@@ -201,6 +201,31 @@ static void three_clients_of_three_hundred(void **state)
 	assert_null(harness_finish(&h));
 }
 
+/* Three clients park data behind a hole, up to where memory is short: all others get their sessions. */
+static void parked_behind_a_hole(void **state)
+{
+	struct harness h;
+
+	(void)state;
+	harness_init(&h);
+	h.config.max_memory = 16 << 20;
+	harness_start(&h, true);
+	for (unsigned i = 1; i <= 3; i++) {
+		open_stuck_of(&h, (struct who){ .address = i });
+		upload_of(&h, (struct who){ .address = i }, 1, 75, PIECE); /* the first is missing */
+	}
+	assert_true(engine_memory(h.engine) > h.config.max_memory / 8 * 7 - 2 * PIECE);
+	for (unsigned i = 10; i < 310; i++) {
+		open_stuck_of(&h, (struct who){ .address = i });
+		upload_of(&h, (struct who){ .address = i }, 0, 1, 5000);
+	}
+	assert_int_equal(declined(&h), 0);
+	assert_int_equal(h.n_outcome, 1);
+	assert_true(h.outcome[0].key.client.addr.b[15] <= 3);
+	assert_int_equal(engine_sessions(h.engine), 302);
+	assert_null(harness_finish(&h));
+}
+
 /* The target of one rule of three takes nothing; its clients are many and each holds little. */
 static void one_rule_of_three(void **state)
 {
@@ -418,6 +443,7 @@ int main(void)
 		cmocka_unit_test(largest_is_shed),
 		cmocka_unit_test(one_session_of_fifty),
 		cmocka_unit_test(three_clients_of_three_hundred),
+		cmocka_unit_test(parked_behind_a_hole),
 		cmocka_unit_test(one_rule_of_three),
 		cmocka_unit_test(one_network_of_ipv6),
 		cmocka_unit_test(super_packets_of_many_sizes),
