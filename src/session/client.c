@@ -313,7 +313,7 @@ static void client_rst(struct engine *e, struct session *s, const struct segment
 	s->rst_at = g->time;
 	if (g->flags & TCPF_ACK && s->has_turn_ack && session_read(s, g->ack) > 0)
 		s->rst_expect = (uint64_t)session_read(s, g->ack);
-	if (!(s->events & EV_STARTED) && !s->stream.head)
+	if (!(s->events & (EV_STARTED | EV_CLIENT_ACKED)) && !s->stream.head)
 		session_end(e, s, OUTCOME_CLIENT_RESET, now);
 }
 

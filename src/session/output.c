@@ -308,14 +308,26 @@ void output_mtu(const struct engine *e, struct session *s)
 		s->mss = (uint16_t)(MAX(88u + fixed, mtu) - fixed);
 }
 
+/*
+ * The client reset the connection before the target's SYN-ACK came. If it had completed its handshake, the
+ * online server's application has been given the connection, and the target's is, too.
+ */
+static void reset_early(struct engine *e, struct session *s, uint64_t now)
+{
+	if (!(s->events & EV_CLIENT_ACKED) || turn_rst_may_go(e, s, now))
+		session_end(e, s, OUTCOME_CLIENT_RESET,
+			    now); /* one that was cut has ended already, or has data */
+	else
+		turn_check(e, s, now); /* for its deadline */
+}
+
 void session_step(struct engine *e, struct session *s, uint64_t now)
 {
 	if (!(s->events & EV_STARTED) || s->events & EV_ENDED)
 		return;
 	if (!(s->events & EV_ESTABLISHED)) {
 		if (s->events & EV_CLIENT_RST && !s->stream.head)
-			/* one that was cut has ended already, or has data */
-			session_end(e, s, OUTCOME_CLIENT_RESET, now);
+			reset_early(e, s, now);
 		return;
 	}
 	if (proof_needed(e, s))
@@ -327,6 +339,8 @@ void session_step(struct engine *e, struct session *s, uint64_t now)
 	loss_send(e, s, now);
 	send_new(e, s, false, now);
 	if (s->events & (EV_CLIENT_RST | EV_CUT) && turn_rst_may_go(e, s, now)) {
+		if (s->ack_emitted == s->irs) /* or the RST would come before the handshake is complete */
+			output_ack(e, s, now);
 		session_end(e, s, s->events & EV_CUT ? s->outcome : OUTCOME_CLIENT_RESET, now);
 		return;
 	}

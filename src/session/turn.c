@@ -193,8 +193,9 @@ static void arm(struct engine *e, struct session *s, uint64_t deadline, uint64_t
  */
 static uint64_t rst_deadline(const struct engine *e, const struct session *s)
 {
-	return MAX(s->rst_at, s->patience_at) +
-	       (s->events & EV_CUT ? MAX(e->cfg.hold, RTO_CAP_ALIVE) : e->cfg.hold);
+	const bool at_least = s->events & EV_CUT || !(s->events & EV_ESTABLISHED);
+
+	return MAX(s->rst_at, s->patience_at) + (at_least ? MAX(e->cfg.hold, RTO_CAP_ALIVE) : e->cfg.hold);
 }
 
 /* As pause_over(), of the RST. */

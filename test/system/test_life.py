@@ -102,3 +102,21 @@ def test_a_server_that_aborts_unseen(lab, replay):
         connection.close()
     assert wait_until(lambda: target.ends == ["ConnectionResetError"] * 15 + [b""] * 5) and closed(lab, PORT)
     assert r.stop().outcomes() == {"capture-hole": 15, "complete": 5}
+
+
+def test_a_client_that_connects_and_resets_at_once(lab, replay):
+    """As checks do: both applications are given the connection, though the target's SYN-ACK comes after the RST."""
+    def take(connection):
+        return connection.recv(100)
+
+    lab.route_to_assistant("client")
+    lab.delay("target", 2000)
+    online, target = (Server(lab, host, take) for host in ("online", "target"))
+    r = replay(port=PORT)
+    for _ in range(30):
+        connection = connect(lab, PORT)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        connection.close()
+    assert wait_until(lambda: online.accepted == 30)
+    assert wait_until(lambda: target.ends == ["ConnectionResetError"] * 30), target.ends
+    assert closed(lab, PORT) and r.stop().outcomes() == {"client-reset": 30}
