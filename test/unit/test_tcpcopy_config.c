@@ -146,6 +146,8 @@ static void test_every_option(void **state)
 	assert_int_equal(c.n_pool, 1);
 	assert_int_equal(c.pool[0].len, 120);
 
+	assert_int_equal(PARSE("-x", RULE, "-s", ASSISTANT, "-i", "any"), -1);
+	assert_int_equal(c.n_interfaces, 0);
 	assert_int_equal(PARSE("-x", RULE, "-s", ASSISTANT, "-LOdW"), -1);
 	assert_true(c.keep_trying && c.no_join && c.run.daemon && c.hold == 0);
 	assert_int_equal(PARSE("-x", RULE, "-s", ASSISTANT, "-W", "--hold", "0"), -1);

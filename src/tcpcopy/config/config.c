@@ -50,6 +50,8 @@ static const char *set_interfaces(void *into, const char *value)
 	const char *p;
 	unsigned i;
 
+	if (!strcmp(value, "any")) /* as intercept has it */
+		return NULL;
 	for (p = value;; p++) {
 		size_t len = strcspn(p, ",");
 
@@ -179,7 +181,7 @@ static const struct args_option options[] = {
 	  "2001:db8:1::/64",
 	  set_pool, ARGS_WHOLE },
 	{ 'i', "interface", "NAME,...", ARGS_REPEAT, "capture on these interfaces only [all that are up]",
-	  "names of interfaces, as \"ip link\" shows them", set_interfaces, ARGS_WHOLE },
+	  "names of interfaces, as \"ip link\" shows them, or any", set_interfaces, ARGS_WHOLE },
 	{ 'F', "filter", "FILTER", ARGS_GREEDY,
 	  "replicate only packets that also match this pcap-filter(7) expression; need not be quoted",
 	  "a pcap-filter(7) expression, such as src net 192.0.2.0/24", set_filter, ARGS_WHOLE },
