@@ -206,7 +206,7 @@ static void forge(struct world *w, uint64_t id, const struct response *like)
 		f.seq += (1u << 30) + far;
 		break;
 	case 4:
-		if (!r->established)
+		if (!r->established || !seq_gt(f.seq + far, r->a.most))
 			return;
 		f.seq += far; /* within 2^30, and beyond every window that was shown */
 		f.len = 100;
@@ -401,6 +401,20 @@ void copy_captured(struct world *w, struct conn *c, struct segment *g)
 		}
 	}
 	w->copy.telling = NULL;
+	leave(w);
+}
+
+void copy_server(struct world *w, const struct segment *g)
+{
+	struct flow_key key = { .client = g->tuple.dst, .online = g->tuple.src };
+
+	if (!w->copy.cfg.prove || w->now < w->capture.from || !(g->flags & (TCPF_SYN | TCPF_RST)))
+		return;
+	w->copy.last_input = w->now;
+	for (unsigned i = 0; i < w->copy.n_targets; i++) {
+		key.target = (uint16_t)i;
+		engine_server(w->copy.e, &key, g, w->now);
+	}
 	leave(w);
 }
 

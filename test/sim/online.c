@@ -230,6 +230,7 @@ static void online_event(struct tcb *t, enum tcb_event e)
 
 	switch (e) {
 	case TCB_CONNECTED:
+		c->accepted = true;
 		if (c->greeting)
 			tcb_write(t, c->greeting);
 		break;
@@ -247,6 +248,7 @@ static void online_event(struct tcb *t, enum tcb_event e)
 
 static void online_send(struct tcb *t, const struct segment *g)
 {
+	copy_server(t->w, g);
 	link_send(t->w, &t->w->down, t->owner, g, NULL, 0);
 }
 
@@ -386,6 +388,30 @@ void client_input(struct world *w, void *to, const struct segment *g, const uint
 	tcb_input(&c->c, g);
 }
 
+/* Somebody who does not see the server's ISN goes on with the handshake of @arg all the same. */
+static void guess(struct world *w, void *arg, uint64_t n)
+{
+	struct conn *c = arg;
+	struct segment g = {
+		.tuple = { c->client, w->online },
+		.time = w->now,
+		.seq = c->c.iss + 1,
+		.ack = (uint32_t)rng(w),
+		.flags = TCPF_ACK | TCPF_PSH,
+		.window = 1000,
+		.ttl = w->client_p.ttl,
+		.df = true,
+	};
+
+	if (rng_below(w, 4) == 0 && c->o.w) /* a lucky one, but for the place or the bytes before */
+		g.ack = c->o.iss + 2 + (uint32_t)rng_below(w, 100000);
+	g.len = g.captured = n % 2 ? MIN(100u, c->stream_len) : 0;
+	g.opt.has_ts = w->client_p.ts;
+	g.opt.tsval = stack_clock(w, &w->client_p);
+	g.opt.tsecr = g.opt.has_ts ? (uint32_t)rng(w) : 0;
+	online_input(w, c, &g, NULL, 0);
+}
+
 static void give_up(struct world *w, void *arg, uint64_t n)
 {
 	struct conn *c = arg;
@@ -400,6 +426,8 @@ void conn_start(struct world *w, struct conn *c)
 {
 	if (c->mute)
 		at(w, w->now + rng_range(w, NS_PER_MS, 20 * NS_PER_SEC), give_up, c, 0);
+	for (unsigned i = 0; c->mute && w->copy.cfg.prove && i < 6; i++)
+		at(w, w->now + rng_range(w, NS_PER_MS, NS_PER_SEC), guess, c, i);
 	tcb_init(&c->c, w, &w->client_p, &c->client, &w->online, c->c.iss);
 	c->c.owner = c;
 	c->c.send = client_send;

@@ -221,6 +221,11 @@ static unsigned beginning(struct world *w, struct replica *r)
 		fail(w, "port %u: a session goes on at %u, where no segment begins", r->source.port,
 		     r->iss + 1 - c->c.iss);
 	}
+	for (unsigned i = c->n_told; w->copy.cfg.prove && i-- > 0;)
+		if (c->told[i].seq == r->iss + 1 && (c->told[i].len || c->told[i].flags & TCPF_SYN)) {
+			r->joined = !(c->told[i].flags & TCPF_SYN);
+			return i;
+		}
 	if (w->copy.telling == c)
 		referee_taken(w, c, r->target);
 	for (unsigned i = c->n_told; i-- > 0;)
@@ -253,7 +258,8 @@ static void syn_sent(struct world *w, struct replica *r, const struct tx_segment
 	r->told_nxt = r->t.end = r->iss + 1;
 	r->t.start = r->iss;
 	i = beginning(w, r);
-	r->orderly = !r->continued;
+	r->orderly = !r->continued &&
+		     !w->copy.cfg.prove; /* what waits for a proof, and how long, is not known here */
 	r->s.exact = r->s.exact && r->orderly;
 	g = r->syn = r->conn->told[i];
 	r->ip_id = (uint16_t)(g.ip_id - (r->joined ? 2 : 1));
@@ -358,14 +364,9 @@ static void judge_syn(struct world *w, struct replica *r, const struct tx_segmen
 				      .has_sack_permitted = true,
 				      .tsval = c->tsval };
 
-	if (r->continued) /* the client's own SYN or a joined one came before it */
-		joined = (struct tcp_options){ .mss = o->mss,
-					       .has_wscale = true,
-					       .wscale = 7,
-					       .has_sack_permitted = o->has_sack_permitted,
-					       .has_ts = o->has_ts,
-					       .tsval = o->tsval };
-	if (r->joined)
+	if (w->copy.cfg.prove || r->continued) /* which of the two it is, or was, is not known */
+		joined = *o;
+	if (r->joined || w->copy.cfg.prove)
 		c = &joined;
 	if (o->mss != c->mss || o->has_wscale != c->has_wscale || o->wscale != c->wscale ||
 	    o->has_sack_permitted != c->has_sack_permitted || o->has_ts != c->has_ts || o->tsval != c->tsval)
@@ -425,6 +426,9 @@ void referee_emitted(struct world *w, const struct tx_segment *t)
 		r->leftover_reset = true;
 	if (!r->conn)
 		fail(w, "port %u: something was sent before its SYN", r->source.port);
+	if (w->copy.cfg.prove && !(t->flags & (TCPF_SYN | TCPF_RST)) && !outcome_accepted(r->conn))
+		fail(w, "port %u: the target hears of a connection that the online server has not",
+		     r->source.port);
 	judge_timestamps(w, r, t, &o);
 	if (t->flags & TCPF_SYN)
 		judge_syn(w, r, t, &o);

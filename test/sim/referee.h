@@ -152,6 +152,8 @@ bool turns_next_is_due(const struct world *w, struct replica *r);
 bool turns_next(const struct world *w, struct replica *r, uint32_t *seq);
 
 /* referee_outcome.c */
+/* Has the online server this connection, as far as it can be known? With engine_config.prove. */
+bool outcome_accepted(const struct conn *c);
 void outcome_response(struct world *w, struct replica *r, const struct response *a);
 void outcome_ended(struct world *w, struct replica *r, enum session_outcome o);
 void outcome_continued(struct world *w, const struct replica *r, uint32_t seq);

@@ -159,3 +159,12 @@ void outcome_unwatched(struct world *w, struct replica *r)
 		     (double)(w->now - r->over_at) / 1e6);
 	r->watched = false;
 }
+
+/* Has the online server this connection, or what the engine was told last completes its handshake? */
+bool outcome_accepted(const struct conn *c)
+{
+	for (unsigned i = c->n_told; c->o.w && !c->accepted && i-- > 0;)
+		if (c->told[i].flags & TCPF_ACK && c->told[i].ack == c->o.iss + 1)
+			return true;
+	return c->accepted;
+}

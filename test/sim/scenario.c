@@ -234,6 +234,7 @@ static void make_copy(struct world *w, uint32_t odd)
 	k->cfg.no_join = rng_chance(w, odd / 12);
 	k->channel_delay = rng_range(w, 1000, 2 * NS_PER_MS);
 	k->hold_early = 200 * NS_PER_MS;
+	k->cfg.prove = odd && rng_below(w, 4) == 0;
 	k->merging = rng_chance(w, odd / 2);
 	if (rng_chance(w, odd / 4))
 		k->forged = share(w, 200000);
@@ -278,6 +279,9 @@ static void decide_fairness(struct world *w)
 	f->complete = lives && !c->loss && !c->cut && w->up.loss <= 10000 && !w->up.rate;
 	/* one that ended idle is unknown when it speaks again: older, as far as anybody can tell */
 	if (w->day && k->cfg.no_join)
+		f->complete = false;
+	/* where the proof may be lost or late, what waits for it is refused */
+	if (k->cfg.prove && !(f->client_clean && f->capture_whole && !c->from))
 		f->complete = false;
 	f->lockstep = true;
 	for (unsigned i = 0; i < w->n_conns; i++)

@@ -280,7 +280,7 @@ static void stop_clients(struct world *w)
 }
 
 /* Nobody said that the originals are gone: it has to be found. */
-static void check_ends(const struct world *w)
+static void check_ends(struct world *w)
 {
 	unsigned n = engine_states(w->copy.e)[STATE_ESTABLISHED];
 

@@ -171,9 +171,10 @@ struct conn {
 	uint64_t start;
 	struct conn *reused_by; /* opens on the same port when this one is closed */
 	uint64_t reuse_gap;
-	bool waits;   /* for the connection before on its port */
-	bool mute;    /* the client's host never hears the server: it does not complete its handshake */
-	uint32_t key; /* its content */
+	bool waits;    /* for the connection before on its port */
+	bool accepted; /* by the online server's kernel: the handshake was completed */
+	bool mute;     /* the client's host never hears the server: it does not complete its handshake */
+	uint32_t key;  /* its content */
 
 	/* client and online application */
 	unsigned sent, served_online;
@@ -316,6 +317,8 @@ struct copy {
 };
 void copy_start(struct world *w);
 void copy_captured(struct world *w, struct conn *c, struct segment *g);
+/* A segment of the online server leaves. */
+void copy_server(struct world *w, const struct segment *g);
 void copy_capture_lost(struct world *w);
 void copy_cut_channel(struct world *w);
 void copy_restore_channel(struct world *w);
