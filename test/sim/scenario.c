@@ -278,7 +278,7 @@ static void decide_fairness(struct world *w)
 	/* where the client loses much, a hole may last longer than patience */
 	f->complete = lives && !c->loss && !c->cut && w->up.loss <= 10000 && !w->up.rate;
 	/* one that ended idle is unknown when it speaks again: older, as far as anybody can tell */
-	if (w->day && k->cfg.no_join)
+	if (w->day && (k->cfg.no_join || (k->cfg.prove && k->blind)))
 		f->complete = false;
 	/* where the proof may be lost or late, what waits for it is refused */
 	if (k->cfg.prove && !(f->client_clean && f->capture_whole && !c->from))
