@@ -68,7 +68,8 @@ static void hand_over(struct engine *e, struct session *s, const struct qseg *he
 	turn_begin_again(e, s, now);
 	s->srtt = s->rttvar = 0;
 	s->backoff = s->dup_acks = s->leftover_resets = 0;
-	s->ts_ok = s->ack_now = s->tlp_armed = s->tlp_out = s->syn_resent = s->syn_timed_out = false;
+	s->fin_late = s->ts_ok = s->ack_now = s->tlp_armed = s->tlp_out = s->syn_resent = s->syn_timed_out =
+		false;
 	s->ip_id = (uint16_t)(head->ip_id - 2);
 	/* as any joined session: its client's scale is not that of what waits */
 	s->client_mss = s->client_mss ? s->client_mss : mss;

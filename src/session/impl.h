@@ -242,6 +242,7 @@ struct session {
 
 	/* the answer to the newest released turn */
 	uint32_t turn_start;   /* where the released turn begins; ISS before the first */
+	uint32_t fin_rcv_nxt;  /* RCV.NXT when the FIN went at its deadline; valid with fin_late */
 	uint32_t turn_end;     /* where it ends, as far as captured */
 	uint64_t answered;     /* bytes whose ack covers turn_end */
 	uint64_t answered_any; /* bytes whose ack is above turn_start; with `unasked` others came, too */
@@ -280,8 +281,8 @@ struct session {
 	bool ts_ok : 1, ws_ok : 1, sack_ok : 1; /* negotiated with the target */
 	bool ack_now : 1, psh_seen : 1, tlp_armed : 1, tlp_out : 1, syn_resent : 1, syn_timed_out : 1,
 		has_turn_ack : 1, watched : 1, has_source : 1, has_server_irs : 1, waits_for_proof : 1,
-		joinable : 1, syn_data_taken : 1, found_gone : 1, unasked : 1, lasting : 1, alike : 1,
-		judged : 1, from_start : 1, greeted : 1;
+		joinable : 1, syn_data_taken : 1, found_gone : 1, unasked : 1, fin_late : 1, lasting : 1,
+		alike : 1, judged : 1, from_start : 1, greeted : 1;
 	struct syn_options *syn; /* of the replicated SYN, until it is answered */
 };
 
@@ -425,6 +426,8 @@ void queue_drop_before(struct engine *e, struct session *s, const struct qseg *f
  */
 void queue_cut(struct engine *e, struct session *s, uint32_t *end, uint32_t *ack);
 
+/* Has the target closed without an answer to the last turn, whose end the FIN did not wait for longer? */
+bool turn_unanswered(const struct session *s);
 /* The stream begins anew, on another connection, with its head. */
 void turn_begin_again(struct engine *e, struct session *s, uint64_t now);
 

@@ -332,8 +332,8 @@ void session_end(struct engine *e, struct session *s, enum session_outcome o, ui
 {
 	/* who was cut is observed already, or gone */
 	bool over = s->events & (EV_CLIENT_FIN | EV_CLIENT_RST | EV_CUT);
-	bool target_knows = (s->events & EV_STARTED) && o != OUTCOME_COMPLETE && o != OUTCOME_REFUSED &&
-			    o != OUTCOME_TARGET_RESET && o != OUTCOME_SOURCE_TAKEN;
+	bool target_knows = (s->events & EV_STARTED) && o != OUTCOME_COMPLETE && o != OUTCOME_UNANSWERED &&
+			    o != OUTCOME_REFUSED && o != OUTCOME_TARGET_RESET && o != OUTCOME_SOURCE_TAKEN;
 	uint64_t lost = e->n.lost_bytes;
 
 	rejoin_ended(e, s, o, !over && o != OUTCOME_HALF_OPEN && o != OUTCOME_SHUTDOWN, now);

@@ -346,5 +346,5 @@ void session_step(struct engine *e, struct session *s, uint64_t now)
 	}
 	acknowledge(e, s, now);
 	if (s->events & EV_FIN_ACKED && s->events & EV_TARGET_FIN)
-		session_end(e, s, OUTCOME_COMPLETE, now);
+		session_end(e, s, turn_unanswered(s) ? OUTCOME_UNANSWERED : OUTCOME_COMPLETE, now);
 }

@@ -28,6 +28,7 @@ struct session;
 /* How a session ended. One table: enum, short name, text. */
 #define SESSION_OUTCOMES(X)                                                                                  \
 	X(COMPLETE, "complete", "both sides closed and the target acknowledged all data")                    \
+	X(UNANSWERED, "unanswered", "both sides closed, the target without an answer to the last request")   \
 	X(CLIENT_RESET, "client-reset", "the client reset the connection, and the reset was passed on")      \
 	X(SERVER_RESET, "server-reset", "the online server reset the connection")                            \
 	X(TARGET_RESET, "target-reset", "the target reset the connection")                                   \

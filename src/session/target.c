@@ -268,7 +268,8 @@ static void afterwards(struct engine *e, struct session *s, const struct respons
 		return; /* of the next session on this port, looked up before its WATCH came there */
 	if (s->events & EV_RST_SENT)
 		output_rst(e, s, r->ack, false, now);
-	else if (s->outcome == OUTCOME_COMPLETE && (r->len || r->flags & (TCPF_FIN | TCPF_SYN)))
+	else if ((s->outcome == OUTCOME_COMPLETE || s->outcome == OUTCOME_UNANSWERED) &&
+		 (r->len || r->flags & (TCPF_FIN | TCPF_SYN)))
 		output_ack(e, s, now);
 }
 

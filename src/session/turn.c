@@ -210,6 +210,8 @@ void turn_check(struct engine *e, struct session *s, uint64_t now)
 	const struct qseg *q;
 
 	while ((q = s->hold)) {
+		const uint64_t late = e->n.released_on_deadline;
+
 		if (handover_waits(s)) {
 			arm(e, s, handover_deadline(e, s), UINT64_MAX);
 			return;
@@ -221,6 +223,11 @@ void turn_check(struct engine *e, struct session *s, uint64_t now)
 		/* one that nothing has answered: the others have waited long enough */
 		if (s->patience_at)
 			s->patience_at = s->answered_any || s->unasked ? now : 0;
+		if (q->piece.fin && !q->piece.len && e->n.released_on_deadline != late && !s->answered_any &&
+		    !s->unasked) {
+			s->fin_late = true;
+			s->fin_rcv_nxt = s->rcv_nxt;
+		}
 		e->turns_waiting--;
 		release(s, now);
 	}
@@ -267,4 +274,9 @@ void turn_begin_again(struct engine *e, struct session *s, uint64_t now)
 	s->unasked = s->psh_seen = false;
 	s->patience_at = now;
 	s->patience = (struct patience){ .released_at = now };
+}
+
+bool turn_unanswered(const struct session *s)
+{
+	return s->fin_late && s->rcv_nxt == s->fin_rcv_nxt + 1; /* its FIN alone has come since */
 }

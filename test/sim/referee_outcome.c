@@ -28,9 +28,9 @@ void outcome_response(struct world *w, struct replica *r, const struct response 
 	const bool ack = a->flags & TCPF_ACK;
 
 	if (r->over) {
-		r->ack_owed = r->outcome == OUTCOME_COMPLETE && r->watched && plain(w, r) && ack &&
-			      !(a->flags & TCPF_RST) && (a->len || a->flags & (TCPF_FIN | TCPF_SYN)) &&
-			      w->now < r->over_at + LINGERS;
+		r->ack_owed = (r->outcome == OUTCOME_COMPLETE || r->outcome == OUTCOME_UNANSWERED) &&
+			      r->watched && plain(w, r) && ack && !(a->flags & TCPF_RST) &&
+			      (a->len || a->flags & (TCPF_FIN | TCPF_SYN)) && w->now < r->over_at + LINGERS;
 		return;
 	}
 	if (!(a->flags & TCPF_RST))
@@ -78,6 +78,7 @@ void outcome_ended(struct world *w, struct replica *r, enum session_outcome o)
 			wrong(w, r, o);
 		break;
 	case OUTCOME_COMPLETE:
+	case OUTCOME_UNANSWERED:
 		if (!r->a.fin || !done)
 			wrong(w, r, o);
 		break;
@@ -153,8 +154,8 @@ void outcome_step(struct world *w, struct replica *r)
 /* The assistant is told to forget @r. */
 void outcome_unwatched(struct world *w, struct replica *r)
 {
-	if (r->over && r->outcome == OUTCOME_COMPLETE && plain(w, r) && !r->conn->reused_by &&
-	    w->now < r->over_at + LINGERS)
+	if (r->over && (r->outcome == OUTCOME_COMPLETE || r->outcome == OUTCOME_UNANSWERED) && plain(w, r) &&
+	    !r->conn->reused_by && w->now < r->over_at + LINGERS)
 		fail(w, "port %u: it is forgotten %.3f ms after its end", r->source.port,
 		     (double)(w->now - r->over_at) / 1e6);
 	r->watched = false;

@@ -120,3 +120,24 @@ def test_a_client_that_connects_and_resets_at_once(lab, replay):
     assert wait_until(lambda: online.accepted == 30)
     assert wait_until(lambda: target.ends == ["ConnectionResetError"] * 30), target.ends
     assert closed(lab, PORT) and r.stop().outcomes() == {"client-reset": 30}
+
+
+def test_a_target_without_an_answer(lab, replay):
+    """It has not answered when the client's FIN may wait no longer, and closes: that is not complete."""
+    def echo(connection):
+        connection.sendall(connection.recv(100))
+        return connection.recv(100)
+
+    def silent(connection):
+        while connection.recv(100):
+            pass
+
+    lab.route_to_assistant("client")
+    Server(lab, "online", echo)
+    target = Server(lab, "target", silent)
+    r = replay(port=PORT, tcpcopy=["--hold", "1s"])
+    with connect(lab, PORT) as connection:
+        connection.sendall(b"a request\n")
+        assert connection.recv(100)
+    assert wait_until(lambda: target.ends == [None]) and closed(lab, PORT)
+    assert r.stop().outcomes() == {"unanswered": 1}
