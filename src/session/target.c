@@ -230,7 +230,10 @@ static void established(struct engine *e, struct session *s, const struct respon
 		 * RFC 5961 asks for seq = RCV.NXT; ours is the highest edge seen, so anything near it is
 		 * believed
 		 */
-		if (r->flags & TCPF_ACK && !seq_between(s->snd_una, r->ack, s->snd_nxt)) {
+		/* or it is for a late segment of the connection before: nothing of this one lies there */
+		bool before = s->rcv_nxt - s->irs < BELIEVE_WITHIN && seq_le(r->seq, s->irs);
+
+		if (before || (r->flags & TCPF_ACK && !seq_between(s->snd_una, r->ack, s->snd_nxt))) {
 			refuse(e);
 			return;
 		}

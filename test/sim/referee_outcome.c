@@ -38,6 +38,7 @@ void outcome_response(struct world *w, struct replica *r, const struct response 
 	if (!r->established)
 		r->refused = r->refused || (ack && a->ack == r->iss + 1);
 	else if (a->seq - r->a.rcv_nxt + NEAR <= 2 * NEAR && !seq_gt(a->seq, r->a.most) &&
+		 !(r->a.rcv_nxt - r->first_rcv < NEAR && seq_lt(a->seq, r->first_rcv)) &&
 		 (!ack || (seq_ge(a->ack, r->s.una) && seq_le(a->ack, r->s.nxt)))) {
 		r->was_reset = true;
 		r->reset_ack = ack ? a->ack : r->s.una;

@@ -63,12 +63,22 @@ void fail(struct world *w, const char *fmt, ...)
 	_exit(1);
 }
 
+static char says[2][400]; /* what aborted() says of a crash, and of a run that takes too long */
+
+static void say_beforehand(void)
+{
+	for (unsigned i = 0; i < ARRAY_SIZE(says); i++)
+		snprintf(says[i], sizeof(says[i]), "seed %llu: %s\nreplay: %s%s --seed %llu --trace\n",
+			 (unsigned long long)running, i ? "took too long" : "crashed", program,
+			 day ? " --day" : "", (unsigned long long)running);
+}
+
 static void aborted(int sig)
 {
-	fflush(stdout);
-	if (sig == SIGALRM)
-		fprintf(stderr, "seed %llu: took longer than %d s\n", (unsigned long long)running, PATIENCE);
-	say_how();
+	const char *text = says[sig == SIGALRM];
+
+	if (write(STDERR_FILENO, text, strlen(text)) < 0)
+		_exit(1);
 	signal(sig, SIG_DFL);
 	raise(sig);
 }
@@ -327,6 +337,9 @@ static void run(uint64_t seed, bool show, struct totals *sum)
 	if (!w)
 		abort();
 	w->seed = w->rng_state = running = seed;
+	say_beforehand();
+	if (show)
+		setvbuf(stdout, NULL, _IOLBF, 0);
 	alarm(show ? 0 : PATIENCE);
 	w->trace = show;
 	w->now = NS_PER_SEC;
