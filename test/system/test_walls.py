@@ -309,3 +309,65 @@ def test_memory(lab, user):
         os.kill(pid, signal.SIGSEGV)
         _, code = os.waitpid(pid, 0)
         assert os.WTERMSIG(code) == signal.SIGSEGV and not os.WCOREDUMP(code)
+
+
+def test_files(lab, user):
+    """Files outside of the directories of the log, PID file, report and control socket are out of reach."""
+    kept, other = lab.directory / "kept", lab.directory.parent / f"{lab.directory.name}.other"
+    kept.mkdir()
+    kept.chmod(0o777)
+    other.mkdir()
+    other.chmod(0o777)
+    try:
+        (other / "file").write_text("x")
+        (other / "file").chmod(0o666)
+        both = Both(lab, user, tcpcopy=["-P", kept / "tcpcopy"], intercept=["-P", kept / "intercept"])
+        for name, call in both.each():
+            for path in ("/etc/passwd", "/etc/shadow", "/proc/1/environ", "/proc/self/mem", other / "file", "/dev/kmsg"):
+                for flags in (0, 1, 2):
+                    refused(call, "openat", -100, f"{path}\0".encode(), flags, 0, error=errno.EACCES)
+            for path in (other / "new", "/tmp/new", "/etc/new", "/dev/new"):
+                refused(call, "openat", -100, f"{path}\0".encode(), 0o101, 0o666, error=errno.EACCES)
+            refused(call, "unlink", f"{other / 'file'}\0".encode(), error=errno.EACCES)
+            for change in ("chmod", "mkdir"):
+                refused(call, change, f"{kept / 'new'}\0".encode(), 0o777)
+            for change in ("link", "symlink"):
+                refused(call, change, f"{kept / name}\0".encode(), f"{kept / 'new'}\0".encode())
+            refused(call, "mknod", f"{kept / 'new'}\0".encode(), 0o10666, 0)
+            # what remains
+            fd = call("openat", -100, f"{kept / 'mine'}\0".encode(), 0o102, 0o600)
+            assert fd > 0 and call("write", fd, b"mine", 4) == 4 and call("close", fd) == 0
+            assert call("unlink", f"{kept / 'mine'}\0".encode()) == 0
+        both.still_work()
+    finally:
+        shutil.rmtree(other)
+
+
+def test_what_remains(lab, user):
+    """tcpcopy injects what it likes, intercept nothing; datagrams go to any host."""
+    both = Both(lab, user)
+    with lab.host("target").inside():
+        wire = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(0x88b5))
+        datagrams = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    wire.settimeout(conftest.PATIENCE)
+    datagrams.settimeout(conftest.PATIENCE)
+    datagrams.bind((both.lab.host("target").ip4, 5000))
+    with lab.host("online").inside():
+        index = socket.if_nametoindex("eth0")
+    to = struct.pack("=H", socket.AF_INET) + struct.pack(">H4s8x", 5000, socket.inet_aton(lab.host("target").ip4))
+    for name, call in both.each():
+        frame = bytes(10) + b"\xff" * 6 + b"\2" * 6 + b"\x88\xb5" + name.encode().ljust(46)      # behind a struct virtio_net_hdr
+        address = struct.pack("=HHiHBB8s", socket.AF_PACKET, 0xb588, index, 1, 0, 6, b"\xff" * 6)
+        sent = [call("sendmmsg", fd, call.message(frame, address), 1, 0) for fd in call.sockets("packet")]
+        assert (1 in sent) == (name == "tcpcopy"), sent
+        if name == "tcpcopy":
+            assert wire.recv(100)[14:].startswith(b"tcpcopy")
+        fd = call("socket", socket.AF_INET, 2, 0)
+        assert call("sendto", fd, name.encode(), len(name), 0, to, len(to)) == len(name)
+        assert datagrams.recv(100) == name.encode()
+        assert call("close", fd) == 0
+    wire.setblocking(False)
+    with pytest.raises(BlockingIOError):
+        while True:
+            assert wire.recv(100)[14:].startswith(b"tcpcopy")
+    both.still_work()
