@@ -47,6 +47,7 @@
 static struct sandbox_path kept[SANDBOX_MAX_PATHS];
 static unsigned n_kept;
 static uint8_t ports[65536 / 8];
+static bool signals;
 
 static void keep(const char *path, size_t len, uint64_t access)
 {
@@ -65,6 +66,11 @@ void sandbox_keep_file(const char *path)
 void sandbox_keep_readable(const char *path)
 {
 	keep(path, strlen(path), sandbox_access_read);
+}
+
+void sandbox_keep_signals(void)
+{
+	signals = true;
 }
 
 void sandbox_keep_port(uint16_t port)
@@ -194,7 +200,7 @@ int sandbox_enter(const struct sandbox_user *u, bool off, char *err, size_t err_
 		return -1;
 	}
 	error = sandbox_restrict_sockets();
-	files = sandbox_restrict_landlock(kept, n_kept, ports);
+	files = sandbox_restrict_landlock(kept, n_kept, ports, signals);
 	empty_bounding_set();
 	if (change_user(u, err, err_size) || drop_capabilities(err, err_size))
 		return -1;
@@ -226,6 +232,6 @@ int sandbox_enter_helper(int capability, const char *const *calls, bool off)
 	if (off || INSTRUMENTED)
 		return 0;
 	sandbox_hide_memory(false);
-	sandbox_restrict_landlock(NULL, 0, NULL);
+	sandbox_restrict_landlock(NULL, 0, NULL, false);
 	return sandbox_restrict_calls(calls);
 }

@@ -44,6 +44,12 @@ void sandbox_keep_file(const char *path);
 /* Before sandbox_enter(): allow the file or directory @path to be read later. */
 void sandbox_keep_readable(const char *path);
 
+/*
+ * Before sandbox_enter(): a helper is to get its PR_SET_PDEATHSIG when this process ends. Landlock would
+ * refuse it, as a signal of this process; so it refuses none, and the filter of system calls alone does.
+ */
+void sandbox_keep_signals(void);
+
 /* Before sandbox_enter(): allow TCP connections to @port (host byte order) of any host later. */
 void sandbox_keep_port(uint16_t port);
 

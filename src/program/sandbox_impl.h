@@ -24,9 +24,10 @@ extern const uint64_t sandbox_access_read, sandbox_access_write;
 /*
  * Confine this thread, and those that it starts, to @n paths, to connections to the TCP ports whose bits are
  * set in @ports (65536 bits; NULL: none), and to signals and abstract sockets of its own process; each as
- * far as the kernel can. Returns false where it has no Landlock.
+ * far as the kernel can. With @signals they may leave it. Returns false where it has no Landlock.
  */
-bool sandbox_restrict_landlock(const struct sandbox_path *kept, unsigned n, const uint8_t *ports);
+bool sandbox_restrict_landlock(const struct sandbox_path *kept, unsigned n, const uint8_t *ports,
+			       bool signals);
 
 /* --- sandbox_calls.c --- */
 

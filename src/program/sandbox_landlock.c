@@ -87,7 +87,8 @@ static void keep_ports(int ruleset, const uint8_t *ports)
 			syscall(SYS_landlock_add_rule, ruleset, RULE_NET_PORT, &rule, 0);
 }
 
-bool sandbox_restrict_landlock(const struct sandbox_path *kept, unsigned n, const uint8_t *ports)
+bool sandbox_restrict_landlock(const struct sandbox_path *kept, unsigned n, const uint8_t *ports,
+			       bool signals)
 {
 	struct ruleset_attr attr = { .handled_fs = ALL_V1 };
 	long version = syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION);
@@ -105,7 +106,7 @@ bool sandbox_restrict_landlock(const struct sandbox_path *kept, unsigned n, cons
 	if (version >= 4)
 		attr.handled_net = BIND_TCP | CONNECT_TCP;
 	if (version >= 6)
-		attr.scoped = SCOPE_ABSTRACT_UNIX | SCOPE_SIGNAL;
+		attr.scoped = SCOPE_ABSTRACT_UNIX | (signals ? 0 : SCOPE_SIGNAL);
 	/* An older kernel takes a longer structure, if what it does not know is 0. */
 	ruleset = (int)syscall(SYS_landlock_create_ruleset, &attr, sizeof(attr), 0);
 	if (ruleset < 0)

@@ -177,7 +177,7 @@ static void outside(void)
 	CHECK(bind(server, (struct sockaddr *)&at, len) == 0 && listen(server, 1) == 0);
 	CHECK(kill(getppid(), 0) == 0);
 	ports[9 / 8] = 1 << 9 % 8;
-	if (!sandbox_restrict_landlock(NULL, 0, ports))
+	if (!sandbox_restrict_landlock(NULL, 0, ports, false))
 		_exit(version > 0);
 	if (version >= 4) {
 		to.sin_port = htons(10);

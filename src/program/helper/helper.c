@@ -183,6 +183,7 @@ struct helper *helper_open(const char *name, bool no_sandbox)
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair))
 		return NULL;
 	h = helper_of(pair[0]);
+	sandbox_keep_signals();
 	if (h)
 		h->pid = start(pair[1], name, no_sandbox);
 	close(pair[1]);
