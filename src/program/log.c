@@ -47,6 +47,7 @@ static struct {
 	const char *prog;
 	enum log_level max;
 	bool to_syslog, to_journal;
+	bool nowhere;    /* the file is /dev/null */
 	bool stream;     /* syslog's socket has no bounds between lines but zeros */
 	bool hangs;      /* syslog took too long, and has not taken a line since */
 	bool priorities; /* stderr is systemd's, which reads "<4>" at the beginning of a line */
@@ -108,24 +109,42 @@ static int open_directory(const char *path)
 static void put_line(enum log_level level, const char *fmt, va_list args) PRINTF_LIKE(2, 0);
 static void close_log(void)
 {
-	if (state.name || state.to_journal || state.to_syslog)
+	if (state.name || state.nowhere || state.to_journal || state.to_syslog)
 		close(state.fd);
 	if (state.dir >= 0)
 		close(state.dir);
 	free(state.name);
-	state.to_syslog = state.to_journal = state.torn = state.hangs = false;
+	state.nowhere = state.to_syslog = state.to_journal = state.torn = state.hangs = false;
 	state.name = NULL;
 	state.lost = 0;
 	state.dir = -1;
 	state.fd = STDERR_FILENO;
 }
 
+/* The one device that somebody may name: nothing is to be logged. Its directory is not to stay writable. */
+static int log_to_nowhere(void)
+{
+	int fd = open("/dev/null", O_WRONLY | O_CLOEXEC);
+
+	if (fd < 0)
+		return -1;
+	pthread_mutex_lock(&lock);
+	close_log();
+	state.nowhere = true;
+	state.fd = fd;
+	pthread_mutex_unlock(&lock);
+	return 0;
+}
+
 int log_to_file(const char *path)
 {
 	const char *slash = strrchr(path, '/');
-	int dir = open_directory(path), fd, error;
+	int dir, fd, error;
 	char *name;
 
+	if (!strcmp(path, "/dev/null"))
+		return log_to_nowhere();
+	dir = open_directory(path);
 	if (dir < 0)
 		return -1;
 	name = strdup(slash ? slash + 1 : path);

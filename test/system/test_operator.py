@@ -107,6 +107,16 @@ def test_files_of_others(lab, program):
     assert not (place / ".report.new").exists() and not (place / "pid").exists()
 
 
+def test_log_to_nowhere(lab, program):
+    """/dev/null is the one device that a log may have."""
+    pid_file = lab.new_path("pid")
+    done = program("-d", "-P", pid_file, "-l", "/dev/null")
+    assert done.returncode == 0, done.stderr
+    os.kill(int(pid_file.read_text()), signal.SIGHUP)
+    os.kill(int(pid_file.read_text()), signal.SIGTERM)
+    assert wait_until(lambda: not pid_file.exists())
+
+
 @pytest.mark.parametrize("kind", ["fifo", "link"])
 def test_put_in_the_way_later(lab, program, kind):
     """At the time of a report, of a log opened again, and of the end."""

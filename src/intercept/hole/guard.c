@@ -207,17 +207,17 @@ static bool due(const struct held *h, enum helper_kind kind, uint64_t now)
 static bool request(struct guard *g, enum helper_kind kind, uint64_t now)
 {
 	struct helper_request r = { .kind = (uint8_t)kind, .table = NFT_GUARD };
-	struct held *in[NFT_ELEMENTS_MAX];
+	unsigned in[NFT_ELEMENTS_MAX] = { 0 };
 
 	for (unsigned i = 0; i < g->count && r.count < NFT_ELEMENTS_MAX; i++)
 		if (due(&g->held[i], kind, now)) {
-			in[r.count] = &g->held[i];
+			in[r.count] = i;
 			r.element[r.count++] = element_of(&g->held[i].endpoint);
 		}
 	if (!r.count || !helper_send(g->helper, &r))
 		return false;
 	for (unsigned i = 0; i < r.count; i++)
-		in[i]->state = kind == HELPER_ADD ? ASKED_FOR : LEAVING;
+		g->held[in[i]].state = kind == HELPER_ADD ? ASKED_FOR : LEAVING;
 	g->asked = true;
 	g->ticks = 0;
 	return true;
