@@ -28,8 +28,8 @@ class Judge:
         assert host.wait_listening(PORT, lambda: self.process.poll() is None)
 
     def all(self):
-        """Each connection that has ended, in that order."""
-        return [json.loads(line) for line in self.log.read_text().splitlines()]
+        """Each connection that has ended, in the order in which they were accepted."""
+        return sorted((json.loads(line) for line in self.log.read_text().splitlines()), key=lambda talk: talk["began"])
 
     def talks(self):
         """By client, once the connection has ended."""

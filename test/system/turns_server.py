@@ -12,6 +12,7 @@ something of the next one had come.
 """
 
 import hashlib
+import itertools
 import json
 import select
 import socket
@@ -73,16 +74,17 @@ def main():
     lock = threading.Lock()
     log = open(path, "a", buffering=1)
 
-    def serve(connection, client):
+    def serve(connection, client, began):
         report = Talk(connection, client).run(float(factor), float(delay) / 1000, int(requests) or None)
+        report["began"] = began
         with lock:
             log.write(json.dumps(report) + "\n")
 
     listener = socket.create_server(("0.0.0.0", int(port)), backlog=1024)
-    while True:
+    for began in itertools.count():
         connection, client = listener.accept()
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        threading.Thread(target=serve, args=(connection, client), daemon=True).start()
+        threading.Thread(target=serve, args=(connection, client, began), daemon=True).start()
 
 
 if __name__ == "__main__":
