@@ -151,11 +151,7 @@ static void put(struct channel_conn *c, const struct message *m)
 	uint8_t frame[MESSAGE_MAX_LEN];
 	const size_t len = message_encode(frame, m);
 
-	if (!c->tls) {
-		bufferevent_write(c->bev, frame, len);
-		return;
-	}
-	/* Not past the batch: records are encrypted in the order in which they are sent. */
+	/* not past the batch: who gets a PONG has all that was sent before it */
 	evbuffer_add(c->batch, frame, len);
 	seal(c);
 	bufferevent_write_buffer(c->bev, c->batch);
