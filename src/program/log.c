@@ -121,17 +121,15 @@ static void close_log(void)
 	state.fd = STDERR_FILENO;
 }
 
-/* The one device that somebody may name: nothing is to be logged. Its directory is not to stay writable. */
-static int log_to_nowhere(void)
+/* Lines go to @fd from now on, which has no name to be opened anew by. *@kind says what it is. */
+static int log_to_descriptor(int fd, bool *kind)
 {
-	int fd = open("/dev/null", O_WRONLY | O_CLOEXEC);
-
 	if (fd < 0)
 		return -1;
 	pthread_mutex_lock(&lock);
 	close_log();
-	state.nowhere = true;
 	state.fd = fd;
+	*kind = true;
 	pthread_mutex_unlock(&lock);
 	return 0;
 }
@@ -142,8 +140,9 @@ int log_to_file(const char *path)
 	int dir, fd, error;
 	char *name;
 
+	/* the one device that somebody may name; its directory is not to stay writable */
 	if (!strcmp(path, "/dev/null"))
-		return log_to_nowhere();
+		return log_to_descriptor(open(path, O_WRONLY | O_CLOEXEC), &state.nowhere);
 	dir = open_directory(path);
 	if (dir < 0)
 		return -1;
@@ -227,16 +226,7 @@ void log_to_syslog(void)
 
 int log_to_journal(const char *socket_path)
 {
-	int fd = connect_to(socket_path, SOCK_DGRAM | SOCK_NONBLOCK);
-
-	if (fd < 0)
-		return -1;
-	pthread_mutex_lock(&lock);
-	close_log();
-	state.fd = fd;
-	state.to_journal = true;
-	pthread_mutex_unlock(&lock);
-	return 0;
+	return log_to_descriptor(connect_to(socket_path, SOCK_DGRAM | SOCK_NONBLOCK), &state.to_journal);
 }
 
 void log_close(void)

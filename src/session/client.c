@@ -4,8 +4,8 @@
  * engine_captured() takes every captured segment of a client, in whatever order and however often it was
  * captured. A SYN opens a session (its ISN tells a retransmission from a port used again). Data, FIN and
  * window of a known session go to its queue. A segment of an unknown connection belongs to one that is
- * older than the engine: it is observed until its next turn begins, and joined there with a synthetic SYN,
- * because a request replicated from its middle would be worse than none.
+ * older than the engine: the engine observes that connection until its next turn begins, and joins it
+ * there with a synthetic SYN, because a request replicated from its middle would be worse than none.
  *
  * Nothing is sent from here; session_step() at the end sends whatever the new state allows.
  */

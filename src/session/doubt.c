@@ -1,19 +1,25 @@
 /*
  * Session engine: segments in doubt - theory of operation
  *
- * A segment that the judge would refuse may have been taken by the server all the same: capture may have
- * lost what came before it, or several capture sockets may have handed over what the server saw in another
- * order, or the server's window was smaller than it can be. Such a segment is put aside, a few a session
- * and for DOUBT_LIFE at most, until it is known:
+ * The server may have taken a segment that the judge would refuse: capture may have lost what came before
+ * it, several capture sockets may have handed over what the server saw in another order, or the server's
+ * window was smaller than it can be. The engine puts such a segment aside, a few for each session and for
+ * DOUBT_LIFE at most, until it knows:
  *
  * - The server's socket is asked how many bytes it has received in order. A segment whose last byte is
  *   among them, while no other segment has brought that byte, was taken. A socket that is gone took the
- *   RST.
- * - A RST that capture's progress makes exact was taken.
- * - Where the socket cannot be asked, data that fills the hole at RCV.NXT, with more of the client behind
- *   it, was taken: a client that the server has not heard would send it again first.
+ *   RST, if nothing more of the client comes.
+ * - Where the socket is not there or cannot be asked, a RST that capture's progress makes exact was taken.
+ *   So was data at RCV.NXT of which only the ack is doubtful: whoever hits RCV.NXT is the client, and
+ *   capture has lost some of its ACKs.
+ * - Where it cannot be asked, data that fills the hole at RCV.NXT, with more of the client behind it, was
+ *   taken: a client that the server has not heard would send it again first.
  *
  * What is still in doubt after that is refused.
+ *
+ * Segments of which it is not known whether the server has their connection at all wait here, too, for its
+ * SYN-ACK or its socket (proof.c). An observed connection that has more of them than there is room for is
+ * joined at a later turn.
  */
 #include "session/impl.h"
 #include "session/memory.h"

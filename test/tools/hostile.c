@@ -19,6 +19,9 @@
 #include <sys/socket.h>
 #include <time.h>
 
+#include "packet/bytes.h"
+#include "rnd.h"
+
 /* clang-format off */
 #define KINDS(X)                                                                                   \
 	X(GOOD) X(FLAGS) X(IHL) X(TOTAL_LENGTH) X(DATA_OFFSET) X(OPTIONS) X(OPTION_LENGTHS)        \
@@ -47,25 +50,9 @@ static const char *const kind_name[] = {
 static uint64_t state;
 static uint8_t frame[ROOM];
 
-static uint32_t rnd(void) /* splitmix64 */
+static uint32_t rnd(void)
 {
-	uint64_t z = state += 0x9e3779b97f4a7c15u;
-
-	z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
-	z = (z ^ z >> 27) * 0x94d049bb133111ebu;
-	return (uint32_t)((z ^ z >> 31) >> 16);
-}
-
-static void put16(uint8_t *p, uint32_t v)
-{
-	p[0] = (uint8_t)(v >> 8);
-	p[1] = (uint8_t)v;
-}
-
-static void put32(uint8_t *p, uint32_t v)
-{
-	put16(p, v >> 16);
-	put16(p + 2, v);
+	return rnd_next(&state);
 }
 
 static uint32_t sum(uint32_t s, const uint8_t *p, size_t len)
@@ -79,10 +66,10 @@ static uint32_t sum(uint32_t s, const uint8_t *p, size_t len)
 
 static void sums(size_t tcp_len)
 {
-	put16(IP + 10, 0);
-	put16(IP + 10, ~sum(0, IP, 20));
-	put16(TCP + 16, 0);
-	put16(TCP + 16, ~sum(sum(6 + (uint32_t)tcp_len, IP + 12, 8), TCP, tcp_len));
+	put_be16(IP + 10, 0);
+	put_be16(IP + 10, ~sum(0, IP, 20));
+	put_be16(TCP + 16, 0);
+	put_be16(TCP + 16, ~sum(sum(6 + (uint32_t)tcp_len, IP + 12, 8), TCP, tcp_len));
 }
 
 static void noise(uint8_t *p, size_t len)
@@ -99,22 +86,22 @@ static size_t segment(const struct in_addr *from, unsigned from_port, const stru
 	const size_t tcp_len = 20 + options + data;
 
 	memset(frame + ETH, 0, ROOM - ETH);
-	put16(frame + 12, 0x0800);
+	put_be16(frame + 12, 0x0800);
 	IP[0] = 0x45;
-	put16(IP + 2, (uint32_t)(20 + tcp_len));
-	put16(IP + 4, rnd());
+	put_be16(IP + 2, (uint32_t)(20 + tcp_len));
+	put_be16(IP + 4, rnd());
 	IP[6] = 0x40;
 	IP[8] = 64;
 	IP[9] = 6;
 	memcpy(IP + 12, from, 4);
 	memcpy(IP + 16, to, 4);
-	put16(TCP, from_port);
-	put16(TCP + 2, to_port);
-	put32(TCP + 4, rnd());
-	put32(TCP + 8, rnd());
+	put_be16(TCP, from_port);
+	put_be16(TCP + 2, to_port);
+	put_be32(TCP + 4, rnd());
+	put_be32(TCP + 8, rnd());
 	TCP[12] = (uint8_t)((5 + options / 4) << 4);
 	TCP[13] = flags[rnd() % sizeof(flags)];
-	put16(TCP + 14, rnd());
+	put_be16(TCP + 14, rnd());
 	memset(TCP + 20, 1, options); /* NOP */
 	noise(TCP + 20 + options, data);
 	sums(tcp_len);
@@ -126,10 +113,10 @@ static size_t ipv6(size_t tcp_len)
 	uint8_t tcp[ROOM];
 
 	memcpy(tcp, TCP, tcp_len);
-	put16(frame + 12, 0x86dd);
+	put_be16(frame + 12, 0x86dd);
 	memset(IP, 0, 48);
 	IP[0] = 0x60;
-	put16(IP + 4, (uint32_t)(rnd() % 4 ? tcp_len + 8 : rnd()));
+	put_be16(IP + 4, (uint32_t)(rnd() % 4 ? tcp_len + 8 : rnd()));
 	IP[6] = (uint8_t[]){ 0, 43, 44, 60, 135, 6, 51, 59 }[rnd() % 8];
 	IP[7] = 64;
 	memcpy(IP + 8, "\xfd\x90\0\0\0\0\0\0\0\0\0\0\x01\x14\0\x82", 16);
@@ -154,7 +141,7 @@ static size_t spoil(enum kind k, size_t len, size_t options)
 		IP[0] = (uint8_t)(0x40 | (rnd() & 0xf));
 		break;
 	case TOTAL_LENGTH:
-		put16(IP + 2, rnd() % 3 ? rnd() % 60 : rnd());
+		put_be16(IP + 2, rnd() % 3 ? rnd() % 60 : rnd());
 		break;
 	case DATA_OFFSET:
 		TCP[12] = (uint8_t)(rnd() << 4);
@@ -169,18 +156,18 @@ static size_t spoil(enum kind k, size_t len, size_t options)
 		}
 		break;
 	case FRAGMENT:
-		put16(IP + 6, rnd() % 2 ? 0x2000 | (rnd() % 8) : rnd() & 0x3fff);
+		put_be16(IP + 6, rnd() % 2 ? 0x2000 | (rnd() % 8) : rnd() & 0x3fff);
 		break;
 	case OVERLAP:
-		put16(IP + 4, 7);
-		put16(IP + 6, (rnd() % 2 ? 0x2000 : 0) | rnd() % 6);
+		put_be16(IP + 4, 7);
+		put_be16(IP + 6, (rnd() % 2 ? 0x2000 : 0) | rnd() % 6);
 		break;
 	case URGENT:
 		TCP[13] |= 0x20;
-		put16(TCP + 18, rnd());
+		put_be16(TCP + 18, rnd());
 		break;
 	case PORT_0:
-		put16(TCP + (rnd() % 2 ? 0 : 2), 0);
+		put_be16(TCP + (rnd() % 2 ? 0 : 2), 0);
 		break;
 	case VERSION:
 		IP[0] = (uint8_t)(rnd() << 4 | 5);
@@ -189,7 +176,7 @@ static size_t spoil(enum kind k, size_t len, size_t options)
 		IP[9] = (uint8_t)rnd();
 		break;
 	case SOURCE:
-		put32(IP + 12, (uint32_t[]){ 0, 0xffffffff, 0xe0000001, 0x7f000001 }[rnd() % 4]);
+		put_be32(IP + 12, (uint32_t[]){ 0, 0xffffffff, 0xe0000001, 0x7f000001 }[rnd() % 4]);
 		break;
 	case SACKS:
 		TCP[20] = 5;
@@ -198,14 +185,14 @@ static size_t spoil(enum kind k, size_t len, size_t options)
 		break;
 	case LAND:
 		memcpy(IP + 12, IP + 16, 4);
-		put16(TCP, TCP[2] << 8 | TCP[3]);
+		put_be16(TCP, TCP[2] << 8 | TCP[3]);
 		break;
 	case IPV6:
 		return ipv6(tcp_len);
 	case EDGES:
-		put32(TCP + 4, (uint32_t[]){ 0, 0xffffffff, 0x80000000, 0x7fffffff }[rnd() % 4]);
-		put32(TCP + 8, (uint32_t[]){ 0, 0xffffffff, 0x80000000, 0x7fffffff }[rnd() % 4]);
-		put16(TCP + 14, rnd() % 2 ? 0 : 0xffff);
+		put_be32(TCP + 4, (uint32_t[]){ 0, 0xffffffff, 0x80000000, 0x7fffffff }[rnd() % 4]);
+		put_be32(TCP + 8, (uint32_t[]){ 0, 0xffffffff, 0x80000000, 0x7fffffff }[rnd() % 4]);
+		put_be16(TCP + 14, rnd() % 2 ? 0 : 0xffff);
 		IP[8] = (uint8_t)(rnd() % 2);
 		break;
 	default:
@@ -223,8 +210,8 @@ static size_t spoil(enum kind k, size_t len, size_t options)
 		return ETH + rnd() % (len - ETH + 1);
 	if (k == VLAN) {
 		memmove(frame + 16, frame + 12, len - 12);
-		put16(frame + 12, 0x8100);
-		put16(frame + 14, rnd() & 0xfff);
+		put_be16(frame + 12, 0x8100);
+		put_be16(frame + 14, rnd() & 0xfff);
 		return len + 4;
 	}
 	return len;

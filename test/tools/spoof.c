@@ -14,6 +14,9 @@
 #include <sys/socket.h>
 #include <time.h>
 
+#include "packet/bytes.h"
+#include "rnd.h"
+
 #define BATCH 32
 #define ADDRESSES 2000u
 
@@ -22,25 +25,9 @@ enum { FIN = 1, SYN = 2, RST = 4, PSH = 8, ACK = 16 };
 static const char command[] = "*3\r\n$3\r\nset\r\n$6\r\nhacked\r\n$3\r\nyes\r\n";
 static uint64_t state = 1;
 
-static uint32_t rnd(void) /* splitmix64 */
+static uint32_t rnd(void)
 {
-	uint64_t z = state += 0x9e3779b97f4a7c15u;
-
-	z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
-	z = (z ^ z >> 27) * 0x94d049bb133111ebu;
-	return (uint32_t)((z ^ z >> 31) >> 16);
-}
-
-static void put16(uint8_t *p, uint32_t v)
-{
-	p[0] = (uint8_t)(v >> 8);
-	p[1] = (uint8_t)v;
-}
-
-static void put32(uint8_t *p, uint32_t v)
-{
-	put16(p, v >> 16);
-	put16(p + 2, v);
+	return rnd_next(&state);
 }
 
 static uint64_t sum(const uint8_t *p, unsigned len)
@@ -74,25 +61,25 @@ static unsigned make(uint8_t *p, uint32_t from, unsigned from_port, uint32_t to,
 
 	memset(p, 0, 40);
 	p[0] = 0x45;
-	put16(p + 2, len);
-	put16(p + 4, rnd());
-	put16(p + 6, 0x4000);
+	put_be16(p + 2, len);
+	put_be16(p + 4, rnd());
+	put_be16(p + 6, 0x4000);
 	p[8] = 64;
 	p[9] = IPPROTO_TCP;
-	put32(p + 12, from);
-	put32(p + 16, to);
-	put16(tcp, from_port);
-	put16(tcp + 2, to_port);
-	put32(tcp + 4, rnd());
-	put32(tcp + 8, flags & ACK ? rnd() : 0);
+	put_be32(p + 12, from);
+	put_be32(p + 16, to);
+	put_be16(tcp, from_port);
+	put_be16(tcp + 2, to_port);
+	put_be32(tcp + 4, rnd());
+	put_be32(tcp + 8, flags & ACK ? rnd() : 0);
 	tcp[12] = 5 << 4;
 	tcp[13] = (uint8_t)flags;
-	put16(tcp + 14, 502);
+	put_be16(tcp + 14, 502);
 	memcpy(tcp + 20, command, data);
 	s = sum(p + 12, 8) + IPPROTO_TCP + 20 + data + sum(tcp, 20 + data);
 	while (s >> 16)
 		s = (s & 0xffff) + (s >> 16);
-	put16(tcp + 16, (uint32_t)~s & 0xffff);
+	put_be16(tcp + 16, (uint32_t)~s & 0xffff);
 	return len;
 }
 

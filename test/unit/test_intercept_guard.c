@@ -120,12 +120,18 @@ static void pass(unsigned ms)
 	event_base_loop(base, EVLOOP_NONBLOCK);
 }
 
+/* It is announced, asked for, and in the set. */
+static void guarded(unsigned number)
+{
+	assert_true(add(number));
+	assert_asks(number, 1);
+	answer(0);
+}
+
 static void asked_for_at_once_and_once(void **state)
 {
 	(void)state;
-	assert_true(add(1));
-	assert_asks(1, 1);
-	answer(0);
+	guarded(1);
 	pass(1000);
 	assert_false(next_request());
 }
@@ -169,9 +175,7 @@ static void a_refused_one_is_asked_for_again(void **state)
 static void one_is_asked_for_once_for_all_its_users(void **state)
 {
 	(void)state;
-	assert_true(add(1));
-	assert_asks(1, 1);
-	answer(0);
+	guarded(1);
 	assert_true(add(1));
 	assert_false(next_request());
 }
@@ -203,17 +207,13 @@ static void one_goes_when_its_last_user_has_been_gone_for_long(void **state)
 	answer(0);
 	pass(2000);
 	assert_false(next_request());
-	assert_true(add(1));
-	assert_asks(1, 1);
-	answer(0);
+	guarded(1);
 }
 
 static void one_that_leaves_and_is_announced_meanwhile(void **state)
 {
 	(void)state;
-	assert_true(add(1));
-	assert_asks(1, 1);
-	answer(0);
+	guarded(1);
 	let_go(1);
 	pass(GUARD_LINGER_NS / NS_PER_MS);
 	assert_request(HELPER_REMOVE, 1, 1);
@@ -229,9 +229,7 @@ static void one_that_leaves_and_is_announced_meanwhile(void **state)
 static void one_that_cannot_leave(void **state)
 {
 	(void)state;
-	assert_true(add(1));
-	assert_asks(1, 1);
-	answer(0);
+	guarded(1);
 	let_go(1);
 	pass(GUARD_LINGER_NS / NS_PER_MS);
 	assert_request(HELPER_REMOVE, 1, 1);
@@ -257,9 +255,7 @@ static void endpoints_that_send_nothing(void **state)
 	assert_true(guard_add(guard, &e));
 	assert_true(guard_add(guard, &none));
 	assert_false(next_request());
-	assert_true(add(2));
-	assert_asks(2, 1);
-	answer(0);
+	guarded(2);
 }
 
 static void a_full_queue_says_so(void **state)
