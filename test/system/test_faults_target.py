@@ -27,8 +27,11 @@ def test_stopped_for_seconds(lab, replay, size):
         os.kill(target.pid, signal.SIGCONT)
     equal(online, target)
     assert closed(lab)
-    # a kernel answers one probe of its zero window in half a second; Linux as a client asks as often as we do
-    assert set(trouble()) <= ({"TcpExtTCPACKSkippedSeq"} if size else set())
+    # a kernel answers one probe of its zero window in half a second; Linux as a client asks as often as we do. And on a
+    # busy machine its ACKs may be so late that something is sent again twice in that time.
+    skipped = trouble()
+    assert set(skipped) <= {"TcpExtTCPACKSkippedSeq"}
+    assert size or sum(skipped.values()) <= 5
     account = r.stop()
     assert all_complete(account)
     if size:

@@ -32,7 +32,8 @@ def send_in_turns(a, capture, packets, most, *words, to=("10.91.0.2", 6379)):
     for sent in range(most, packets + 1, most):
         print(file=sender.stdin, flush=True)
         assert sender.stdout.readline() == "sent\n"
-        assert wait_until(lambda: (c := capture.ask())["packets"] + c["drops"] - done == sent, step=0.001)
+        all_there = wait_until(lambda: (c := capture.ask())["packets"] + c["drops"] - done == sent, step=0.001)
+        assert all_there, (sent, done, capture.ask())
     sender.communicate(timeout=120)
 
 
