@@ -3,7 +3,8 @@
  *
  * A session is one copy of one client connection. It is a TCP client towards the target whose application
  * is the captured client: an ordered sender of the client's bytes that remembers the client's segment
- * boundaries, and a responder that acknowledges what the target sends. The inside is laid out in impl.h.
+ * boundaries, and a responder that acknowledges what the target sends. What it remembers is laid out in
+ * state_impl.h.
  *
  * State is a set of events (SESSION_EVENTS), each of which happens once; session_event() is the only place
  * that records one. "States" are derived:

@@ -141,7 +141,7 @@ def test_session_outcomes_of_which_the_target_hears():
 
 
 def test_session_timers():
-    body = re.search(r"enum session_timer \{(.*?)\}", source("session/impl.h"), re.DOTALL)[1]
+    body = re.search(r"enum session_timer \{(.*?)\}", source("session/state_impl.h"), re.DOTALL)[1]
     timers = re.findall(r"TIMER_(\w+)", body)
     assert timers.pop() == "COUNT"
     assert names(SESSION, "timer") == timers
