@@ -12,7 +12,7 @@ import time
 
 import pytest
 from conftest import wait_until
-from two_hosts import PYTHON, fields, results
+from two_hosts import PYTHON, fields, mac_of, results
 
 CLIENT = "10.90.114.82"
 CLIENT6 = "fd90::82"
@@ -237,8 +237,6 @@ def test_each_error_is_counted_by_kind(hosts):
             assert got["too-big"] == 1 and got["packets"] == 0
     for source, to in ((CLIENT, "10.99.0.2"), (CLIENT6, "fd99::2")):
         assert a.send(source, 33800, to, 6379, 10)["unreachable"] == 1
-    for to in ("10.91.0.2", "fd91::2"):  # what waits for a neighbour's address is not refused
-        a.ip(f"neigh replace {to} lladdr {mac_of(b, 'b0')} dev a0")
     a.run("tc", "qdisc", "add", "dev", "a0", "root", "pfifo", "limit", "0")
     for source, to in ((CLIENT, "10.91.0.2"), (CLIENT6, "fd91::2")):
         assert a.send(source, 33800, to, 6379, 10, "count=3")["no-buffers"] == 3
@@ -250,10 +248,6 @@ mac = "{mac}"
 p = IP(src="10.90.114.82", dst="10.91.0.2") / TCP(sport=33800, dport=6379, seq=0, flags="PA")
 p = p / Raw(bytes(i % 251 for i in range(3000)))
 """
-
-
-def mac_of(host, dev):
-    return re.search(r"link/ether (\S+)", host.ip(f"link show {dev}")).group(1)
 
 
 def test_fragments_pass_a_port_filter_whole(hosts, mode):

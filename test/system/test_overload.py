@@ -93,7 +93,7 @@ def test_ring_full(lab):
     account = world.finish()
     drops = sum(int(n) for n in re.findall(r"packets, (\d+) dropped by the kernel", account.log))
     assert drops > 0, account.log
-    assert world.missing > 0
+    assert sum(writes(world.target).values()) < sum(writes(world.online).values())
     assert account["engine.unjoined_bytes"] + account["engine.lost_bytes"] > 0
     assert account.outcomes().get("capture-hole", 0) + account["engine.sessions_joined"] > 0, account.log
 
