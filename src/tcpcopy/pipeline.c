@@ -21,7 +21,6 @@
 #include "base/util.h"
 #include "program/clock.h"
 #include "program/workers.h"
-#include "tcpcopy/returns.h"
 
 static void batch_done(struct pipeline *p)
 {
@@ -119,7 +118,7 @@ void returns_batch_end(struct pipeline *p)
 void returns_up(struct pipeline *p)
 {
 	p->now = clock_now();
-	engine_channel_up(p->engine, assistants_room(p->assistants), p->now);
+	engine_channel_up(p->engine, returns_room(p->returns), p->now);
 	batch_done(p);
 }
 

@@ -9,9 +9,9 @@
 #include "tcpcopy/classify.h"
 #include "tcpcopy/config/config.h"
 #include "tcpcopy/mapping.h"
-#include "tcpcopy/assistants.h"
 #include "session/session.h"
 #include "tcpcopy/replies.h"
+#include "tcpcopy/returns/returns.h"
 #include "tcpcopy/stray.h"
 
 #define RESETS_MOST 64
@@ -51,10 +51,10 @@ struct pipeline {
 	bool said_mptcp[CONFIG_MAX_RULES];
 	bool said_taken[CONFIG_MAX_RULES];
 	bool said_given_up[CONFIG_MAX_RULES], said_stopped[CONFIG_MAX_RULES];
-	struct event *second; /* once a second */
-	uint64_t drops_known; /* packets dropped by the kernel that the engine has been told of */
-	unsigned mtu_changes; /* the value of the sink's counter that the engine has been told of */
-	struct assistants *assistants;
+	struct event *second;    /* once a second */
+	uint64_t drops_known;    /* packets dropped by the kernel that the engine has been told of */
+	unsigned mtu_changes;    /* the value of the sink's counter that the engine has been told of */
+	struct returns *returns; /* NULL: not begun, or over */
 	struct mapping *mapping;
 	struct answers answers;  /* to the engine's questions */
 	struct local *local;     /* this host's addresses; NULL: not known, so every address counts as one */
@@ -80,7 +80,7 @@ int pipeline_open(struct pipeline *p, const struct config *c, const struct fanou
 		  struct event_base *base, char *err, size_t err_size);
 
 /*
- * Add the stages to the event loop, and begin to connect to the assistants. Returns 0, or -1 if out of
+ * Add the stages to the event loop, and bring up the way back. Returns 0, or -1 if out of
  * memory.
  */
 int pipeline_start(struct pipeline *p);
@@ -97,7 +97,7 @@ void pipeline_idle(void *pipeline);
 /* Capture no more, and reset what is open on the targets. The counters can still be read. */
 void pipeline_stop(struct pipeline *p);
 
-/* Say BYE to the assistants, and close everything. */
+/* End the way back, and close everything. */
 void pipeline_close(struct pipeline *p);
 
 /* Between the files of the pipeline. */

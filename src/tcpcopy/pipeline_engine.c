@@ -2,8 +2,8 @@
  * The pipeline's side of the engine - theory of operation
  *
  * What the engine wants done is bound to the other stages here: emit to the sink, watch and unwatch to the
- * assistants, source addresses to the mapping, questions to those who answer them. And what it waits for is
- * given to it when it has returned: answers, and word of how much room the assistants' connections have for
+ * return path, source addresses to the mapping, questions to those who answer them. And what it waits for is
+ * given to it when it has returned: answers, and word of how much room the return path has for
  * announcements.
  */
 #include "base/util.h"
@@ -12,7 +12,7 @@
 #include "program/log.h"
 #include "tcpcopy/pipeline.h"
 
-#define ROOM_AGAIN (1 * NS_PER_MS) /* while the connections have no room: look again */
+#define ROOM_AGAIN (1 * NS_PER_MS) /* while the return path has no room: look again */
 
 static void op_emit(void *arg, const struct tx_segment *t)
 {
@@ -32,23 +32,23 @@ static void op_watch(void *arg, uint64_t id, const struct tuple *response)
 {
 	struct pipeline *p = arg;
 
-	if (p->assistants)
-		assistants_watch(p->assistants, id, response);
+	if (p->returns)
+		returns_watch(p->returns, id, response);
 }
 
 static bool op_announce(void *arg, uint64_t id, const struct tuple *response)
 {
 	struct pipeline *p = arg;
 
-	return assistants_announce(p->assistants, id, response);
+	return returns_announce(p->returns, id, response);
 }
 
 static void op_unwatch(void *arg, uint64_t id, const struct tuple *response)
 {
 	struct pipeline *p = arg;
 
-	if (p->assistants) /* they go before the engine does */
-		assistants_unwatch(p->assistants, id, response);
+	if (p->returns) /* it goes before the engine does */
+		returns_unwatch(p->returns, id, response);
 }
 
 /* Without a pool targets see the client's port; it has to be said where they do not. Once for each rule. */
@@ -147,10 +147,10 @@ uint64_t pipeline_settle(struct pipeline *p)
 	pipeline_give_responses(p);
 	answers_give(&p->answers, p->engine, p->now);
 	if (!engine_announcing(p->engine)) {
-		assistants_announced(p->assistants);
+		returns_announced(p->returns);
 		return next(p);
 	}
-	room = assistants_room(p->assistants);
+	room = returns_room(p->returns);
 	engine_channel_room(p->engine, room, p->now);
 	return room ? next(p) : MIN(next(p), p->now + ROOM_AGAIN);
 }

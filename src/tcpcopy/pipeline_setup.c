@@ -15,6 +15,7 @@
 #include "io/host/host.h"
 #include "io/inject/route.h"
 #include "tcpcopy/pipeline.h"
+#include "tcpcopy/returns/assistants.h"
 
 #define MAX_HALF_OPEN 65536
 #define MAX_OBSERVED 65536
@@ -114,6 +115,12 @@ int pipeline_open(struct pipeline *p, const struct config *c, const struct fanou
 	return open_sink(p, err, err_size);
 }
 
+/* The way back from the targets. */
+static struct returns *open_returns(struct pipeline *p)
+{
+	return assistants_open(p->base, p->config, p->worker, p);
+}
+
 int pipeline_start(struct pipeline *p)
 {
 	p->timer_at = UINT64_MAX;
@@ -128,8 +135,8 @@ int pipeline_start(struct pipeline *p)
 	}
 	if (replies_start(p))
 		return -1;
-	p->assistants = assistants_new(p->base, p->config, p->worker, p);
-	return p->assistants ? pipeline_watch_host(p) : -1;
+	p->returns = open_returns(p);
+	return p->returns ? pipeline_watch_host(p) : -1;
 }
 
 void pipeline_stop(struct pipeline *p)
@@ -149,8 +156,8 @@ void pipeline_close(struct pipeline *p)
 	 * assistant still knows whose the target's next segment is, and the next tcpcopy answers it
 	 * (stray.c).
 	 */
-	assistants_free(p->assistants);
-	p->assistants = NULL;
+	returns_close(p->returns);
+	p->returns = NULL;
 	for (unsigned i = 0; i < p->n_sources; i++) {
 		if (p->readable[i])
 			event_free(p->readable[i]);

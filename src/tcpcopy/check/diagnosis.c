@@ -47,7 +47,7 @@ static void look(void *pipeline, void *arg)
 
 	s->responses += n->responses;
 	s->sessions += n->sessions_opened + n->sessions_joined;
-	s->connected &= p->assistants && assistants_up(p->assistants);
+	s->connected &= p->returns && returns_parts_up(p->returns);
 	if (!p->last.client.port)
 		return;
 	s->has_client = true;

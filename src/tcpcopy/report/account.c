@@ -216,12 +216,12 @@ static void collect_way_out(struct account *a, const struct pipeline *p)
 #define X(key, text) row[ROW_STRAYS_##key] += p->strays.key;
 	ACCOUNT_STRAYS(X)
 #undef X
-	if (!p->assistants)
+	if (!p->returns)
 		return;
-#define X(key, text) row[ROW_CHANNEL_##key] += assistants_counters(p->assistants)->key;
+#define X(key, text) row[ROW_CHANNEL_##key] += p->returns->n.key;
 	ACCOUNT_CHANNEL(X)
 #undef X
-#define X(key, text) row[ROW_REMOTE_##key] += assistants_counters(p->assistants)->remote.key;
+#define X(key, text) row[ROW_REMOTE_##key] += p->returns->n.remote.key;
 	ACCOUNT_REMOTE(X)
 #undef X
 }
@@ -249,7 +249,7 @@ void account_collect(void *pipeline, void *sum)
 	collect_engine(a, p->engine);
 	collect_way_out(a, p);
 	add_examples(&a->examples, engine_examples(p->engine));
-	a->assistants_up = MIN(a->assistants_up, p->assistants ? assistants_up(p->assistants) : 0);
+	a->assistants_up = MIN(a->assistants_up, p->returns ? returns_parts_up(p->returns) : 0);
 	a->workers++;
 	a->taken[p->worker] +=
 		engine_counters(p->engine)->sessions_opened + engine_counters(p->engine)->sessions_joined;

@@ -13,10 +13,10 @@
  *
  * A connection whose bounded output is full is stuck. A WATCH that it cannot take would leave a session deaf
  * for ever, so the connection is given up and made again, with all live sessions announced on it. Those many
- * announcements wait until the output has room (assistants_room()), so that they are never themselves
+ * announcements wait until the output has room (room()), so that they are never themselves
  * the reason for giving up.
  */
-#include "tcpcopy/assistants.h"
+#include "tcpcopy/returns/assistants.h"
 
 #include <event2/event.h>
 #include <stdio.h>
@@ -25,9 +25,9 @@
 #include "program/log.h"
 #include "base/util.h"
 #include "build/config.h"
+#include "channel/conn.h"
 #include "io/capture/fanout.h"
 #include "tcpcopy/pipeline.h"
-#include "tcpcopy/returns.h"
 
 #define CONNECT_TIMEOUT_MS 1500 /* two SYNs; the next attempt comes sooner than a third */
 #define RETRY_MIN_MS 100
@@ -58,17 +58,22 @@ struct assistant {
 };
 
 struct assistants {
+	struct returns returns;
 	struct event_base *base;
 	const struct config *config;
 	unsigned worker;
 	struct pipeline *pipeline;
-	struct assistants_counters n;
 	unsigned count, up; /* assistants; connections */
 	bool any_new;
 	bool first_round_over;
 	struct event *outage; /* no connection is left */
 	struct assistant assistant[CONFIG_MAX_ASSISTANTS];
 };
+
+static struct assistants *assistants_of(struct returns *r)
+{
+	return CONTAINER_OF(r, struct assistants, returns);
+}
 
 static bool complete(const struct assistant *a)
 {
@@ -148,7 +153,7 @@ static void gone(struct connection *p)
 	if (!p->up)
 		return;
 	p->up = false;
-	all->n.losses_of_connection++;
+	all->returns.n.losses_of_connection++;
 	if (!--all->up)
 		event_add(all->outage, &(struct timeval){ OUTAGE_S, 0 });
 }
@@ -161,7 +166,7 @@ static void lost(struct connection *p, bool reached, const char *why)
 	if (p->up) {
 		log_warn("assistant %s: connection lost: %s; reconnecting", name(p, who), why);
 	} else {
-		all->n.attempts_failed++;
+		all->returns.n.attempts_failed++;
 		if (all->first_round_over)
 			log_limited(LOGL_WARN, "assistant %s: cannot connect: %s; trying again", name(p, who),
 				    why);
@@ -223,7 +228,7 @@ static void on_up(struct channel_conn *c, const struct msg_hello *hello, uint16_
 	p->seen = (struct msg_loss){ 0 };
 	all->up++;
 	event_del(all->outage);
-	all->n.connects++;
+	all->returns.n.connects++;
 	log_info("assistant %s: connected (%s %s, protocol %u)", name(p, who), hello->program, hello->release,
 		 version);
 	returns_up(all->pipeline);
@@ -243,7 +248,7 @@ static void on_loss(struct connection *p, const struct msg_loss *now)
 		.kernel_drops = now->kernel_drops - p->seen.kernel_drops,
 		.unowned = now->unowned - p->seen.unowned,
 	};
-	struct msg_loss *sum = &p->of->all->n.remote;
+	struct msg_loss *sum = &p->of->all->returns.n.remote;
 
 	p->seen = *now;
 	sum->records_dropped += d.records_dropped;
@@ -343,34 +348,10 @@ static void on_outage(evutil_socket_t fd, short what, void *arg)
 	returns_down(all->pipeline);
 }
 
-struct assistants *assistants_new(struct event_base *base, const struct config *c, unsigned worker,
-				  struct pipeline *p)
+static void close_all(struct returns *r)
 {
-	struct assistants *all = calloc(1, sizeof(*all));
+	struct assistants *all = assistants_of(r);
 
-	if (!all)
-		return NULL;
-	all->base = base;
-	all->config = c;
-	all->worker = worker;
-	all->pipeline = p;
-	all->outage = evtimer_new(base, on_outage, all);
-	if (!all->outage) {
-		free(all);
-		return NULL;
-	}
-	for (unsigned i = 0; i < c->n_assistants; i++)
-		if (!add_assistant(all, &c->assistants[i])) {
-			assistants_free(all);
-			return NULL;
-		}
-	return all;
-}
-
-void assistants_free(struct assistants *all)
-{
-	if (!all)
-		return;
 	for (unsigned i = 0; i < all->count * FANOUT_MAX_WORKERS; i++) {
 		struct connection *p =
 			&all->assistant[i / FANOUT_MAX_WORKERS].connection[i % FANOUT_MAX_WORKERS];
@@ -401,29 +382,31 @@ static bool tell(struct assistants *all, const struct message *m, const struct t
 		told = true;
 		if (channel_conn_send(p->conn, m))
 			continue;
-		all->n.messages_dropped++;
+		all->returns.n.messages_dropped++;
 		p->stuck = true;
 		event_active(p->retry, 0, 0); /* not here: the connection may be calling us */
 	}
 	return told;
 }
 
-void assistants_watch(struct assistants *all, uint64_t id, const struct tuple *response)
+static void watch(struct returns *r, uint64_t id, const struct tuple *response)
 {
 	struct message m = { .type = MSG_WATCH, .watch = { .id = id, .response = *response } };
 
-	tell(all, &m, response, false);
+	tell(assistants_of(r), &m, response, false);
 }
 
-bool assistants_announce(struct assistants *all, uint64_t id, const struct tuple *response)
+static bool announce(struct returns *r, uint64_t id, const struct tuple *response)
 {
 	struct message m = { .type = MSG_WATCH, .watch = { .id = id, .response = *response } };
 
-	return tell(all, &m, response, true);
+	return tell(assistants_of(r), &m, response, true);
 }
 
-void assistants_announced(struct assistants *all)
+static void announced(struct returns *r)
 {
+	struct assistants *all = assistants_of(r);
+
 	if (!all->any_new)
 		return;
 	all->any_new = false;
@@ -432,15 +415,16 @@ void assistants_announced(struct assistants *all)
 			all->assistant[i].connection[w].new = false;
 }
 
-void assistants_unwatch(struct assistants *all, uint64_t id, const struct tuple *response)
+static void unwatch(struct returns *r, uint64_t id, const struct tuple *response)
 {
 	struct message m = { .type = MSG_UNWATCH, .watch = { .id = id } };
 
-	tell(all, &m, response, false);
+	tell(assistants_of(r), &m, response, false);
 }
 
-unsigned assistants_room(const struct assistants *all)
+static unsigned room(struct returns *r)
 {
+	const struct assistants *all = assistants_of(r);
 	size_t most = 0;
 
 	for (unsigned i = 0; i < all->count; i++)
@@ -453,8 +437,9 @@ unsigned assistants_room(const struct assistants *all)
 	return (unsigned)((ROOM_BYTES - MIN(most, ROOM_BYTES)) / WATCH_BYTES);
 }
 
-unsigned assistants_up(const struct assistants *all)
+static unsigned up(struct returns *r)
 {
+	const struct assistants *all = assistants_of(r);
 	unsigned n = 0;
 
 	for (unsigned i = 0; i < all->count; i++)
@@ -462,7 +447,37 @@ unsigned assistants_up(const struct assistants *all)
 	return n;
 }
 
-const struct assistants_counters *assistants_counters(const struct assistants *all)
+static const struct returns_ops ops = {
+	.watch = watch,
+	.announce = announce,
+	.announced = announced,
+	.unwatch = unwatch,
+	.room = room,
+	.up = up,
+	.close = close_all,
+};
+
+struct returns *assistants_open(struct event_base *base, const struct config *c, unsigned worker,
+				struct pipeline *p)
 {
-	return &all->n;
+	struct assistants *all = calloc(1, sizeof(*all));
+
+	if (!all)
+		return NULL;
+	all->returns.ops = &ops;
+	all->base = base;
+	all->config = c;
+	all->worker = worker;
+	all->pipeline = p;
+	all->outage = evtimer_new(base, on_outage, all);
+	if (!all->outage) {
+		free(all);
+		return NULL;
+	}
+	for (unsigned i = 0; i < c->n_assistants; i++)
+		if (!add_assistant(all, &c->assistants[i])) {
+			close_all(&all->returns);
+			return NULL;
+		}
+	return &all->returns;
 }
