@@ -70,21 +70,25 @@ struct captures *captures_new(struct event_base *base, source_fn fn, void *arg)
 	return all;
 }
 
-int captures_open(struct captures *const all[], const struct fanout *spread, struct config *c,
+int captures_choose(struct config *c, char *err, size_t err_size)
+{
+	if (!c->n_interfaces)
+		c->n_interfaces = capture_interfaces(c->interfaces, CONFIG_MAX_INTERFACES, false);
+	if (c->n_interfaces)
+		return 0;
+	if (errno)
+		snprintf(err, err_size, "cannot read the list of interfaces: %s", strerror(errno));
+	else
+		snprintf(err, err_size, "no interface of this host is up; name one with -i");
+	return -1;
+}
+
+int captures_open(struct captures *const all[], const struct fanout *spread, const struct config *c,
 		  const char *filter, char *err, size_t err_size)
 {
 	struct source *source[FANOUT_MAX_WORKERS];
 	int rc = 0;
 
-	if (!c->n_interfaces)
-		c->n_interfaces = capture_interfaces(c->interfaces, CONFIG_MAX_INTERFACES, false);
-	if (!c->n_interfaces) {
-		if (errno)
-			snprintf(err, err_size, "cannot read the list of interfaces: %s", strerror(errno));
-		else
-			snprintf(err, err_size, "no interface of this host is up; name one with -i");
-		return -1;
-	}
 	for (unsigned i = 0; i < c->n_interfaces && rc == 0; i++) {
 		const struct capture_options o = { .interface = c->interfaces[i],
 						   .filter = filter,

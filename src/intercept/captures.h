@@ -14,12 +14,16 @@ struct captures;
  */
 struct captures *captures_new(struct event_base *base, source_fn fn, void *arg);
 /*
- * Opens the captures of all workers: @all has one for each worker of @spread. They capture what @filter (a
- * pcap filter) matches, on the interfaces that @c names. If @c names none, it gets those of this host that
- * are up. Returns 0, or -1 with a message for the user in @err; captures_close() then closes what had been
- * opened.
+ * If @c names no interface, give it those of this host that are up. Returns 0, or -1 with a message for the
+ * user in @err: there is none.
  */
-int captures_open(struct captures *const all[], const struct fanout *spread, struct config *c,
+int captures_choose(struct config *c, char *err, size_t err_size);
+/*
+ * Opens the captures of all workers: @all has one for each worker of @spread. They capture what @filter (a
+ * pcap filter) matches, on the interfaces that @c names. Returns 0, or -1 with a message for the user in
+ * @err; captures_close() then closes what had been opened.
+ */
+int captures_open(struct captures *const all[], const struct fanout *spread, const struct config *c,
 		  const char *filter, char *err, size_t err_size);
 /* Reads what is there now, without waiting for the event loop (--busy-poll). Never blocks. */
 void captures_poll(struct captures *c);

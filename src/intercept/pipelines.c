@@ -52,7 +52,7 @@ struct pipelines {
 	struct pipeline *pipeline[FANOUT_MAX_WORKERS];
 };
 
-static int open_captures(struct pipelines *all, struct config *c, char *err, size_t err_size)
+static int open_captures(struct pipelines *all, const struct config *c, char *err, size_t err_size)
 {
 	struct captures *list[FANOUT_MAX_WORKERS];
 	char none[TARGETS_FILTER_SIZE];
@@ -157,9 +157,10 @@ static int open_all(struct pipelines *all, struct config *c, char *where, size_t
 		clients_spread(all->pipeline[i]->clients, &all->spread, i);
 	if (c->state_path[0] && open_state(all, c->state_path, err, err_size))
 		return -1;
+	if (captures_choose(c, err, err_size))
+		return -1;
 	/* Its helper process must not have the captures' sockets. */
-	if (c->guard &&
-	    !(all->guard = guard_open(all->base, c->run.no_sandbox, on_guard_lost, all, err, err_size)))
+	if (c->guard && !(all->guard = guard_open(all->base, c, on_guard_lost, all, err, err_size)))
 		return -1;
 	if (open_captures(all, c, err, err_size) || (!c->guard && blackhole_leaks(c, err, err_size)) ||
 	    clients_listen(all->pipeline[0]->clients, c, where, where_size, err, err_size))

@@ -166,15 +166,20 @@ class Account(Report):
 
 
 class Replay:
-    """intercept on the assistant, tcpcopy on the online server."""
+    """intercept on the assistant, or the host `at`, and tcpcopy on the online server. `target` and `server` are other
+    addresses of the target and of intercept's host.
+    """
 
-    def __init__(self, lab, port=6379, v6=False, tcpcopy=(), intercept=(), prefix=()):
+    def __init__(self, lab, port=6379, v6=False, tcpcopy=(), intercept=(), prefix=(), at="assistant", interface="eth0",
+                 target=None, server=None):
         self.lab = lab
-        target, assistant = lab.host("target"), lab.host("assistant")
-        rule = f"[{lab.host('online').ip6}]:{port}-[{target.ip6}]:{port}" if v6 else f"{port}-{target.ip4}:{port}"
-        server = f"[{assistant.ip6}]" if v6 else assistant.ip4
+        assistant = lab.host(at)
+        target = target or (lab.host("target").ip6 if v6 else lab.host("target").ip4)
+        rule = f"[{lab.host('online').ip6}]:{port}-[{target}]:{port}" if v6 else f"{port}-{target}:{port}"
+        server = server or (assistant.ip6 if v6 else assistant.ip4)
+        server = f"[{server}]" if v6 else server
         self.intercept_report_path, self.report_path = lab.new_path("intercept.json"), lab.new_path("tcpcopy.json")
-        self.intercept = Program(assistant, "intercept", "-i", "eth0", "-F", "tcp", "and", "src", "port", port,
+        self.intercept = Program(assistant, "intercept", "-i", interface, "-F", "tcp", "and", "src", "port", port,
                                  "--report", self.intercept_report_path, *intercept, prefix=prefix).wait_ready()
         self.tcpcopy = Program(lab.host("online"), "tcpcopy", "-x", rule, "-s", server, "--report", self.report_path,
                                *tcpcopy, prefix=prefix).wait_ready()

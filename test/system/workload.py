@@ -39,19 +39,19 @@ def pace(lab, megabytes_per_second):
     lab.faults("client", from_={"rate": megabytes_per_second * 8e6})
 
 
-def appends(lab, connections, commands, size=0, timeout=60):
+def appends(lab, connections, commands, size=0, timeout=60, at=None):
     """Connections side by side, each in closed loop: `append <key of the connection> <number>.`, so
     that what a server holds tells in which order it executed them, and how often. `size` bytes of
     padding in each. No key is used by two connections, also of two calls: the order is kept within
-    a connection, not between them.
+    a connection, not between them. `at` is another address of the online server.
     """
-    client, online = lab.host("client"), lab.host("online")
+    client, at = lab.host("client"), at or lab.host("online").ip4
     running = []
     for c in range(connections):
         path = lab.new_path(f"commands{c}")
         path.write_text("".join(f"append {path.name} {i}.{'x' * size}\n" for i in range(commands)))
         with open(path) as script:
-            running.append(client.popen(["redis-cli", "-h", online.ip4], stdin=script,
+            running.append(client.popen(["redis-cli", "-h", at], stdin=script,
                                         stdout=subprocess.DEVNULL))
     for process in running:
         assert process.wait(timeout) == 0

@@ -7,7 +7,7 @@
  *   count                             "ok PACKETS BYTES"
  *   raw HEX                           these bytes instead of a request
  *
- * Its end is the helper's.
+ * Arguments are the interfaces behind whose taps it drops. Its end is the helper's.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -78,16 +78,20 @@ static void print_pid(void)
 		fclose(f);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
 	static const char *const kinds[HELPER_KINDS] = { [HELPER_CREATE] = "create",
 							 [HELPER_DELETE] = "delete",
 							 [HELPER_ADD] = "add",
 							 [HELPER_REMOVE] = "remove",
 							 [HELPER_COUNT] = "count" };
-	struct helper *h = helper_open("helpertool", false);
+	struct nft_devices devices = { 0 };
+	struct helper *h;
 	char line[8192];
 
+	for (int i = 1; i < argc && devices.count < NFT_DEVICES_MAX; i++)
+		snprintf(devices.name[devices.count++], sizeof(devices.name[0]), "%s", argv[i]);
+	h = helper_open("helpertool", &devices, false);
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	if (!h)
 		return 1;

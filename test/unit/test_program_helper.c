@@ -174,7 +174,7 @@ static struct helper *h;
 static int open_helper(void **state)
 {
 	(void)state;
-	h = helper_open("test-helper", false);
+	h = helper_open("test-helper", NULL, false);
 	return !h;
 }
 
@@ -325,7 +325,7 @@ static _Noreturn void be_a_program(int tell)
 	int status;
 	pid_t pid;
 
-	h = helper_open("test-helper", false);
+	h = helper_open("test-helper", NULL, false);
 	if (!h || ask(request(HELPER_COUNT, 0), &a) != -ENOENT)
 		_exit(1);
 	pid = pid_of_helper();

@@ -41,7 +41,7 @@ static int set_up(void **state)
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair))
 		return -1;
 	kernel = pair[1];
-	return nft_use(&n, pair[0]);
+	return nft_use(&n, pair[0], NULL);
 }
 
 static int tear_down(void **state)
@@ -269,6 +269,44 @@ static void what_was_left_is_replaced_in_one_go(void **state)
 	assert_batch(types, ARRAY_SIZE(types), 2);
 }
 
+/* With interfaces there are two of the kernel's tables, made and removed as one. */
+static void with_interfaces_there_are_two_tables(void **state)
+{
+	static const uint8_t families[] = { NFPROTO_NETDEV, NFPROTO_INET };
+	static const struct nft_devices devices = { .count = 2, .name = { "eth0", "br0" } };
+	const struct nlattr *hook, *list, *a;
+	const struct nlmsghdr *h;
+	bool replaced = false;
+	char names[64] = "";
+
+	(void)state;
+	n.devices = &devices;
+	answer(1, MESSAGE(NFT_MSG_GETTABLE), -ENOENT);
+	answer(2, MESSAGE(NFT_MSG_GETTABLE), 0);
+	answer(16, MESSAGE(NFT_MSG_NEWRULE), 0);
+	assert_int_equal(nft_create(&n, NFT_GUARD, 42, &replaced), 0);
+	assert_true(replaced);
+	for (unsigned i = 0; i < 2; i++)
+		assert_int_equal(((const struct nfgenmsg *)mnl_nlmsg_get_payload(received()))->nfgen_family,
+				 families[i]);
+	h = next(next(received())); /* the beginning, the deletion of the one that there was */
+	for (unsigned i = 0; i < 2; i++)
+		for (unsigned k = 0; k < ARRAY_SIZE(whole_table); k++) {
+			assert_int_equal(h->nlmsg_type, MESSAGE(whole_table[k]));
+			assert_int_equal(((const struct nfgenmsg *)mnl_nlmsg_get_payload(h))->nfgen_family,
+					 families[i]);
+			hook = attribute(h, NFTA_CHAIN_HOOK);
+			if (whole_table[k] == NFT_MSG_NEWCHAIN && !i)
+				mnl_attr_for_each_nested(list, hook)
+					if (mnl_attr_get_type(list) == NFTA_HOOK_DEVS)
+						mnl_attr_for_each_nested(a, list)
+							strcat(strcat(names, mnl_attr_get_str(a)), " ");
+			h = next(h);
+		}
+	assert_string_equal(names, "eth0 br0 ");
+	assert_int_equal(h->nlmsg_type, NFNL_MSG_BATCH_END);
+}
+
 static void a_table_of_somebody_else(void **state)
 {
 	bool replaced = true;
@@ -379,6 +417,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_table_has_an_owner, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(a_kernel_without_owners, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(other_errors_are_told, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(with_interfaces_there_are_two_tables, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(what_was_left_is_replaced_in_one_go, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(a_table_of_somebody_else, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(a_batch_that_cannot_be_carried_out, set_up, tear_down),

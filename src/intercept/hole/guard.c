@@ -4,10 +4,18 @@
  * In: the endpoints that tcpcopys announce as targets. Out: elements in the sets of an nft table, which the
  * privileged helper (program/helper) creates and changes.
  *
- * The chain is at prerouting: behind the taps that capture, before conntrack and before routing. The forward
- * hook would be too late, because by then the kernel has already sent the target an ICMP redirect to the
- * client's own router. Packets addressed to this host pass, whoever sends them; the channel is among them.
- * Packets that this host sends do not come by, so the guard does no harm on the target itself.
+ * What is captured is dropped at the ingress of the device whose tap has captured it: right behind the tap,
+ * before conntrack and before routing. No hook for IP will do. On a bridge with br_netfilter prerouting comes
+ * at the port, before the packet is the bridge's; and for a port of a VRF before it is that of the VRF. The
+ * forward hook would be too late, because by then the kernel has already sent the target an ICMP redirect to
+ * the client's own router. It is the second line, for responses by an interface that nobody captures on, or
+ * that has come or has been made anew since.
+ *
+ *     device -> tap -> ingress: the guard -> (bridge, VLAN: the same for the device above) -> prerouting
+ *            -> routing -> forward: the guard's second line
+ *
+ * Packets addressed to this host pass, whoever sends them; the channel is among them. Packets that this host
+ * sends do not come by, so the guard does no harm on the target itself.
  *
  * An endpoint has the users that announced it: the workers that have it among their targets. When the last
  * one has let go of it, it stays in the set for GUARD_LINGER_NS more, for a target retransmits for minutes
@@ -49,6 +57,8 @@
 #include "program/clock.h"
 #include "program/helper/helper.h"
 #include "program/log.h"
+
+_Static_assert(CONFIG_MAX_INTERFACES == NFT_DEVICES_MAX, "each interface is guarded");
 
 #define HELD_MAX 8192u
 #define TICK_S 1
@@ -153,9 +163,10 @@ static int create(struct helper *h, struct helper_answer *a)
 	return a->error;
 }
 
-struct guard *guard_open(struct event_base *base, bool no_sandbox, void (*lost)(void *arg), void *arg,
+struct guard *guard_open(struct event_base *base, const struct config *c, void (*lost)(void *arg), void *arg,
 			 char *err, size_t err_size)
 {
+	struct nft_devices devices = { .count = c->n_interfaces };
 	struct helper_answer a = { .error = -ENOMEM };
 	struct helper *helper;
 	struct guard *g;
@@ -173,7 +184,9 @@ struct guard *guard_open(struct event_base *base, bool no_sandbox, void (*lost)(
 			snprintf(err, err_size, "--guard: %s", strerror(errno));
 		return NULL;
 	}
-	helper = helper_open("intercept-guard", no_sandbox);
+	for (unsigned i = 0; i < devices.count; i++)
+		memcpy(devices.name[i], c->interfaces[i], sizeof(devices.name[i]));
+	helper = helper_open("intercept-guard", &devices, c->run.no_sandbox);
 	if (!helper) {
 		snprintf(err, err_size, "--guard: cannot start a helper process: %s", strerror(errno));
 		close(lock);
@@ -189,7 +202,7 @@ struct guard *guard_open(struct event_base *base, bool no_sandbox, void (*lost)(
 	}
 	g->lock = lock;
 	if (a.replaced)
-		log_warn("nft table inet " GUARD_TABLE " was left by an intercept that did not end properly; "
+		log_warn("nft table " GUARD_TABLE " was left by an intercept that did not end properly; "
 			 "it is replaced");
 	return g;
 }
@@ -412,7 +425,7 @@ void guard_close(struct guard *g)
 	if (!g)
 		return;
 	if (!g->lost && helper_ask(g->helper, &r, &a))
-		log_err("cannot remove nft table inet " GUARD_TABLE ": %s",
+		log_err("cannot remove nft table " GUARD_TABLE ": %s",
 			nft_words(a.error, a.refused, why, sizeof(why)));
 	helper_close(g->helper);
 	if (g->lock >= 0)

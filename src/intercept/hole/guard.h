@@ -5,6 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "intercept/config.h"
 #include "packet/addr.h"
 #include "program/helper/nft.h"
 
@@ -14,8 +15,8 @@ struct event_base;
 struct helper;
 
 /*
- * --guard: an nft table that drops, before routing, TCP segments that come from known targets and are not
- * addressed to this host. There is at most one per network namespace.
+ * --guard: nft tables that drop TCP segments that come from known targets and are not addressed to this host.
+ * There is at most one guard per network namespace.
  */
 struct guard;
 
@@ -23,12 +24,12 @@ struct guard;
 bool guard_possible(char *why, size_t size);
 
 /*
- * Create the table and wait for it. Call this before the program starts threads or enters its sandbox. From
- * then on @base's loop maintains the guard, and calls @lost with @arg if the helper ends. Returns NULL with
- * words in @err: no nf_tables, no permission, or another intercept has a guard. Replaces a table that a crash
- * left behind, and logs a warning.
+ * Create the table, for the interfaces of @c, and wait for it. Call this before the program starts threads or
+ * enters its sandbox. From then on @base's loop maintains the guard, and calls @lost with @arg if the helper
+ * ends. Returns NULL with words in @err: no nf_tables, no permission, or another intercept has a guard.
+ * Replaces a table that a crash left behind, and logs a warning.
  */
-struct guard *guard_open(struct event_base *base, bool no_sandbox, void (*lost)(void *arg), void *arg,
+struct guard *guard_open(struct event_base *base, const struct config *c, void (*lost)(void *arg), void *arg,
 			 char *err, size_t err_size);
 /* A guard whose table @helper has created, for tests; guard_close() closes @helper. NULL: no memory. */
 struct guard *guard_new(struct event_base *base, struct helper *helper, bool owning, void (*lost)(void *arg),

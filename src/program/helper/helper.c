@@ -11,7 +11,8 @@
  *             <-- event at helper_fd() --- answer <----------------------'
  *
  * An attacker who controls the program can make these requests and no others. A request carries no names,
- * rules or text, only the number of a table, and endpoints; request.c checks every byte. An attacker who
+ * rules or text, only the number of a table, and endpoints; request.c checks every byte. The names of devices
+ * are those that the program had when it forked. An attacker who
  * controls the helper has one capability in this network namespace, two sockets, and three system calls:
  * to receive, to send and to end.
  *
@@ -112,7 +113,8 @@ static void answer(struct service *s, const struct helper_request *r, size_t len
 		a->refused = s->nft.refused;
 }
 
-static _Noreturn void serve(int fd, const char *name, pid_t program, bool no_sandbox)
+static _Noreturn void serve(int fd, const char *name, const struct nft_devices *devices, pid_t program,
+			    bool no_sandbox)
 {
 	struct service s = { .program = program };
 	struct helper_request r;
@@ -126,7 +128,7 @@ static _Noreturn void serve(int fd, const char *name, pid_t program, bool no_san
 		fd = dup3(fd, STDERR_FILENO + 1, O_CLOEXEC);
 	close_range((unsigned)fd + 1, ~0u, 0);
 	prctl(PR_SET_NAME, name);
-	s.error = nft_open(&s.nft);
+	s.error = nft_open(&s.nft, devices);
 	if (fd < 0 || chdir("/") || sandbox_enter_helper(CAP_NET_ADMIN, calls, no_sandbox))
 		_exit(1);
 	for (;;) {
@@ -153,7 +155,7 @@ struct helper *helper_of(int fd)
 }
 
 /* The fork; no signal may reach the program's handlers in the helper. */
-static pid_t start(int fd, const char *name, bool no_sandbox)
+static pid_t start(int fd, const char *name, const struct nft_devices *devices, bool no_sandbox)
 {
 	const pid_t program = getpid();
 	sigset_t all, before;
@@ -171,11 +173,11 @@ static pid_t start(int fd, const char *name, bool no_sandbox)
 	}
 	sigprocmask(SIG_SETMASK, &before, NULL);
 	if (!pid)
-		serve(fd, name, program, no_sandbox);
+		serve(fd, name, devices, program, no_sandbox);
 	return pid;
 }
 
-struct helper *helper_open(const char *name, bool no_sandbox)
+struct helper *helper_open(const char *name, const struct nft_devices *devices, bool no_sandbox)
 {
 	struct helper *h;
 	int pair[2];
@@ -185,7 +187,7 @@ struct helper *helper_open(const char *name, bool no_sandbox)
 	h = helper_of(pair[0]);
 	sandbox_keep_signals();
 	if (h)
-		h->pid = start(pair[1], name, no_sandbox);
+		h->pid = start(pair[1], name, devices, no_sandbox);
 	close(pair[1]);
 	if (h && h->pid > 0)
 		return h;

@@ -45,10 +45,11 @@ struct helper;
 
 /*
  * Fork the helper. Call this before the program starts threads or enters its sandbox, on a thread that lives
- * as long as the program: the helper ends with that thread. @name is what ps(1) shows, at most 15 bytes. With
- * @no_sandbox the helper only limits its capabilities. Returns NULL with errno on failure.
+ * as long as the program: the helper ends with that thread. @name is what ps(1) shows, at most 15 bytes.
+ * Its tables are for @devices (NULL: none), which no request can change. With @no_sandbox the helper only
+ * limits its capabilities. Returns NULL with errno on failure.
  */
-struct helper *helper_open(const char *name, bool no_sandbox);
+struct helper *helper_open(const char *name, const struct nft_devices *devices, bool no_sandbox);
 /* End the helper and wait for its end. The tables that it owns end as well. */
 void helper_close(struct helper *h);
 

@@ -9,7 +9,7 @@
  * has a capability, where a wrong word becomes a rule; it also opens files and name databases. libnftnl
  * would replace nft_rule.c, at the price of one more library and an allocation per expression. The rules are
  * few and fixed, so messages go into one buffer of fixed size. Everything that can be asked for fits:
- * NFT_ELEMENTS_MAX elements take 36 bytes each, a table takes 2 KiB.
+ * NFT_ELEMENTS_MAX elements take 36 bytes each, in each of two tables; a table takes 3 KiB.
  *
  * The socket owns its tables (NFT_TABLE_F_OWNER, Linux 5.12): nobody else can change or flush them, and they
  * end with the socket, however the process ends. Older kernels refuse the flag. Without it a table
@@ -33,27 +33,27 @@
 
 #include "program/helper/nft_impl.h"
 
-#define BATCH_SIZE 8192u
+#define BATCH_SIZE 16384u
 #define ANSWER_SIZE 8192u
 #define ANSWER_TIMEOUT_S 5
 #define COUNT_TRIES 8 /* if the rules change while they are read */
 
 /* --- the socket --- */
 
-int nft_use(struct nft *n, int fd)
+int nft_use(struct nft *n, int fd, const struct nft_devices *devices)
 {
-	*n = (struct nft){ .fd = fd, .refused = NFT_NO_MESSAGE, .owning = true };
+	*n = (struct nft){ .fd = fd, .refused = NFT_NO_MESSAGE, .owning = true, .devices = devices };
 	n->batch = malloc(BATCH_SIZE);
 	return n->batch ? 0 : -ENOMEM;
 }
 
-int nft_open(struct nft *n)
+int nft_open(struct nft *n, const struct nft_devices *devices)
 {
 	const struct timeval patience = { .tv_sec = ANSWER_TIMEOUT_S };
 	const int one = 1;
 	int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_NETFILTER), error;
 
-	error = fd < 0 ? -errno : nft_use(n, fd);
+	error = fd < 0 ? -errno : nft_use(n, fd, devices);
 	if (fd < 0 || error) {
 		*n = (struct nft){ .fd = fd, .refused = NFT_NO_MESSAGE };
 		return error;
@@ -92,11 +92,11 @@ void nft_end(struct nft *n, struct nlmsghdr *h)
 	n->last = h;
 }
 
-struct nlmsghdr *nft_begin(struct nft *n, uint16_t message, uint16_t flags, uint16_t attribute,
-			   enum nft_table table)
+struct nlmsghdr *nft_begin(struct nft *n, uint16_t message, uint16_t flags, uint8_t family,
+			   uint16_t attribute, enum nft_table table)
 {
 	struct nlmsghdr *h =
-		begin_message(n, (uint16_t)(NFNL_SUBSYS_NFTABLES << 8 | message), flags, NFPROTO_INET, 0);
+		begin_message(n, (uint16_t)(NFNL_SUBSYS_NFTABLES << 8 | message), flags, family, 0);
 
 	mnl_attr_put_strz(h, attribute, nft_table_name(table));
 	return h;
@@ -183,48 +183,61 @@ static int commit(struct nft *n)
 
 /* --- tables --- */
 
-static int create(struct nft *n, enum nft_table table, pid_t pid, bool instead)
+static void put_deletion(struct nft *n, enum nft_table table, uint8_t family)
+{
+	nft_end(n, nft_begin(n, NFT_MSG_DELTABLE, 0, family, NFTA_TABLE_NAME, table));
+}
+
+/* @old: the families of a table to be replaced, ended by 0. */
+static int create(struct nft *n, enum nft_table table, pid_t pid, const uint8_t *old)
 {
 	begin_batch(n);
-	if (instead)
-		nft_end(n, nft_begin(n, NFT_MSG_DELTABLE, 0, NFTA_TABLE_NAME, table));
+	for (; *old; old++)
+		put_deletion(n, table, *old);
 	nft_put_table(n, table, pid);
 	return commit(n);
 }
 
 /* 0: the table exists; -ENOENT: it does not. */
-static int look_for(struct nft *n, enum nft_table table)
+static int look_for(struct nft *n, enum nft_table table, uint8_t family)
 {
 	struct answers a = { .first = n->seq + 1 };
 
 	n->len = 0;
-	nft_end(n, nft_begin(n, NFT_MSG_GETTABLE, NLM_F_ACK, NFTA_TABLE_NAME, table));
+	nft_end(n, nft_begin(n, NFT_MSG_GETTABLE, NLM_F_ACK, family, NFTA_TABLE_NAME, table));
 	return converse(n, &a); /* the table, then the acknowledgement */
 }
 
 int nft_create(struct nft *n, enum nft_table table, pid_t pid, bool *replaced)
 {
-	int there = look_for(n, table), error;
+	uint8_t old[NFT_FAMILIES + 1] = { 0 };
+	unsigned count = 0;
+	int error;
 
 	*replaced = false;
-	if (there && there != -ENOENT)
-		return there;
-	error = create(n, table, pid, !there);
+	for (const uint8_t *family = nft_table_families(n, table); *family; family++) {
+		error = look_for(n, table, *family);
+		if (error && error != -ENOENT)
+			return error;
+		if (!error)
+			old[count++] = *family;
+	}
+	error = create(n, table, pid, old);
 	if ((error == -EINVAL || error == -EOPNOTSUPP) && n->refused == NFT_MSG_NEWTABLE && n->owning) {
 		n->owning = false;
-		error = create(n, table, pid, !there);
+		error = create(n, table, pid, old);
 	}
-	*replaced = !there && !error;
+	*replaced = count && !error;
 	return error;
 }
 
 int nft_possible(void)
 {
 	struct nft n;
-	int error = nft_open(&n);
+	int error = nft_open(&n, NULL);
 
 	if (!error)
-		error = look_for(&n, NFT_GUARD);
+		error = look_for(&n, NFT_GUARD, NFPROTO_INET);
 	nft_close(&n);
 	return error == -ENOENT ? 0 : error;
 }
@@ -232,7 +245,8 @@ int nft_possible(void)
 int nft_delete(struct nft *n, enum nft_table table)
 {
 	begin_batch(n);
-	nft_end(n, nft_begin(n, NFT_MSG_DELTABLE, 0, NFTA_TABLE_NAME, table));
+	for (const uint8_t *family = nft_table_families(n, table); *family; family++)
+		put_deletion(n, table, *family);
 	return commit(n);
 }
 
@@ -303,7 +317,7 @@ int nft_count(struct nft *n, enum nft_table table, struct nft_count *count)
 
 		*count = (struct nft_count){ 0 };
 		n->len = 0;
-		nft_end(n, nft_begin(n, NFT_MSG_GETRULE, NLM_F_DUMP, NFTA_RULE_TABLE, table));
+		nft_end(n, nft_begin(n, NFT_MSG_GETRULE, NLM_F_DUMP, NFPROTO_UNSPEC, NFTA_RULE_TABLE, table));
 		error = converse(n, &a);
 		if (error || !a.interrupted)
 			return error;

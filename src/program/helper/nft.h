@@ -15,7 +15,7 @@ enum nft_table {
 	NFT_TABLES
 };
 
-#define NFT_GUARD_NAME "tcpcopy_intercept" /* of family inet */
+#define NFT_GUARD_NAME "tcpcopy_intercept" /* of the families inet and netdev */
 
 /* One endpoint in a table's sets. */
 struct nft_element {
@@ -26,6 +26,13 @@ struct nft_element {
 };
 
 #define NFT_ELEMENTS_MAX 64u /* per call */
+#define NFT_DEVICES_MAX 32u
+
+/* The interfaces behind whose taps NFT_GUARD drops: those that are captured on. */
+struct nft_devices {
+	unsigned count;
+	char name[NFT_DEVICES_MAX][16];
+};
 
 /* Is every field valid, and can a TCP segment come from the address? */
 bool nft_element_valid(const struct nft_element *e);
@@ -34,7 +41,8 @@ struct nlmsghdr;
 
 struct nft {
 	int fd;
-	bool owning;      /* tables end with this socket */
+	bool owning;                       /* tables end with this socket */
+	const struct nft_devices *devices; /* not owned */
 	uint16_t refused; /* the message that the kernel refused: NFT_MSG_*, or NFT_NO_MESSAGE */
 	/* The batch. */
 	char *batch;
@@ -52,15 +60,18 @@ struct nft_count {
 
 /* All functions that return int return 0, or a negative errno and set n->refused. */
 
-/* Open the socket that tables belong to. EPROTONOSUPPORT: this kernel has no nfnetlink. */
-int nft_open(struct nft *n);
+/*
+ * Open the socket that tables belong to. @devices must stay; NULL: none. EPROTONOSUPPORT: this kernel has no
+ * nfnetlink.
+ */
+int nft_open(struct nft *n, const struct nft_devices *devices);
 /* The same on a socket of the caller's, for tests; nft_close() closes it. */
-int nft_use(struct nft *n, int fd);
+int nft_use(struct nft *n, int fd, const struct nft_devices *devices);
 /* Close the socket. From Linux 5.12 on, the kernel now removes the tables that belong to it. */
 void nft_close(struct nft *n);
 
 /*
- * Create a table with empty sets. An existing table of that name that nobody owns is replaced in the same
+ * Create a table with empty sets. An existing one of that name that nobody owns is replaced in the same
  * transaction, and *@replaced set. @pid goes into the table's comment, for people. EPERM with refused ==
  * NFT_MSG_DELTABLE: another process owns the table; any other EPERM: CAP_NET_ADMIN is missing. EINVAL or
  * EOPNOTSUPP with refused == NFT_MSG_GETTABLE: this kernel has no nf_tables.

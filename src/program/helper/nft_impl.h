@@ -5,20 +5,28 @@
 
 struct nlattr;
 
+#define NFT_FAMILIES 2 /* at most, for one table */
+
 /* Shared by nft.c, nft_table.c and nft_rule.c; no other file includes it. */
 
 /* --- nft.c: messages of the batch --- */
 
-/* Begin a message (NFT_MSG_*) about @table; @attribute holds the table's name. End it with nft_end(). */
-struct nlmsghdr *nft_begin(struct nft *n, uint16_t message, uint16_t flags, uint16_t attribute,
-			   enum nft_table table);
+/*
+ * Begin a message (NFT_MSG_*) about @table, or its part of @family (NFPROTO_*); @attribute holds the table's
+ * name. End it with nft_end().
+ */
+struct nlmsghdr *nft_begin(struct nft *n, uint16_t message, uint16_t flags, uint8_t family,
+			   uint16_t attribute, enum nft_table table);
 /* End the message @h, which is now part of the batch. */
 void nft_end(struct nft *n, struct nlmsghdr *h);
 
 /* --- nft_table.c: what the tables are --- */
 
-/* The name of @table in the kernel, in the family inet. */
+/* The name of @table in the kernel. */
 const char *nft_table_name(enum nft_table table);
+
+/* The families (NFPROTO_*) in which the kernel has a table of that name for us, ended by 0. */
+const uint8_t *nft_table_families(const struct nft *n, enum nft_table table);
 
 /* Append all messages that create @table; @pid goes into its comment. */
 void nft_put_table(struct nft *n, enum nft_table table, pid_t pid);

@@ -4,16 +4,25 @@
  * In: a table and endpoints. Out: the messages that create the table or change its sets, appended to the
  * batch of nft.c. This file alone defines what a table does to packets.
  *
- * The guard's table (intercept's guard.c explains the choice of hook and priority):
+ * The guard's table is two of the kernel's, because a chain at the ingress of a device can ask for the type
+ * of an address in the family netdev only (intercept's guard.c explains the choice of hooks):
  *
- *     table inet tcpcopy_intercept {
+ *     table netdev tcpcopy_intercept {
  *         comment "intercept --guard, pid N"
  *         set targets4 { type ipv4_addr . inet_service; }
  *         set targets6 { type ipv6_addr . inet_service; }
  *         chain swallow {
- *             type filter hook prerouting priority raw; policy accept;
+ *             type filter hook ingress devices = { eth0, br0 } priority -300; policy accept;
  *             ip saddr . tcp sport @targets4 fib daddr type != local counter drop
  *             ip6 saddr . tcp sport @targets6 fib daddr type != local counter drop
+ *         }
+ *     }
+ *     table inet tcpcopy_intercept {
+ *         (the same comment and sets)
+ *         chain swallow {
+ *             type filter hook forward priority raw; policy accept;
+ *             ip saddr . tcp sport @targets4 counter drop
+ *             ip6 saddr . tcp sport @targets6 counter drop
  *         }
  *     }
  */
@@ -21,6 +30,7 @@
 
 #include <arpa/inet.h>
 #include <libmnl/libmnl.h>
+#include <linux/if_ether.h>
 #include <linux/netfilter.h>
 #include <linux/netfilter/nf_tables.h>
 #include <linux/rtnetlink.h>
@@ -37,11 +47,20 @@ const char *nft_table_name(enum nft_table table)
 	return names[table];
 }
 
+const uint8_t *nft_table_families(const struct nft *n, enum nft_table table)
+{
+	static const uint8_t all[] = { NFPROTO_NETDEV, NFPROTO_INET, 0 };
+
+	(void)table;
+	return all + !(n->devices && n->devices->count);
+}
+
 /* The guard's set of endpoints of one family. A key is the address and the port, each padded to a multiple
  * of four bytes. */
 struct set {
 	const char *name;
 	uint8_t nfproto;
+	uint16_t ethertype;     /* the same, as the family netdev has it */
 	uint32_t key_type;      /* for nft(8): its numbers for both types, six bits each */
 	uint32_t address_len;   /* bytes */
 	uint32_t source_offset; /* of the address in the IP header */
@@ -49,8 +68,8 @@ struct set {
 };
 
 static const struct set sets[] = {
-	{ "targets4", NFPROTO_IPV4, 7 << 6 | 13, 4, 12, NFT_REG32_01 },
-	{ "targets6", NFPROTO_IPV6, 8 << 6 | 13, 16, 8, NFT_REG_2 },
+	{ "targets4", NFPROTO_IPV4, ETH_P_IP, 7 << 6 | 13, 4, 12, NFT_REG32_01 },
+	{ "targets6", NFPROTO_IPV6, ETH_P_IPV6, 8 << 6 | 13, 16, 8, NFT_REG_2 },
 };
 
 /* nft(8) stores a comment as type 0, length, text. */
@@ -64,9 +83,9 @@ static void put_comment(struct nlmsghdr *h, pid_t pid)
 	mnl_attr_put(h, NFTA_TABLE_USERDATA, (size_t)len + 2, data);
 }
 
-static void put_set(struct nft *n, const struct set *s, uint32_t id)
+static void put_set(struct nft *n, uint8_t family, const struct set *s, uint32_t id)
 {
-	struct nlmsghdr *h = nft_begin(n, NFT_MSG_NEWSET, NLM_F_CREATE, NFTA_SET_TABLE, NFT_GUARD);
+	struct nlmsghdr *h = nft_begin(n, NFT_MSG_NEWSET, NLM_F_CREATE, family, NFTA_SET_TABLE, NFT_GUARD);
 
 	mnl_attr_put_strz(h, NFTA_SET_NAME, s->name);
 	nft_put(h, NFTA_SET_FLAGS, 0);
@@ -76,59 +95,85 @@ static void put_set(struct nft *n, const struct set *s, uint32_t id)
 	nft_end(n, h);
 }
 
-static void put_chain(struct nft *n)
+static void put_devices(struct nlmsghdr *h, const struct nft_devices *devices)
 {
-	struct nlmsghdr *h = nft_begin(n, NFT_MSG_NEWCHAIN, NLM_F_CREATE, NFTA_CHAIN_TABLE, NFT_GUARD);
+	struct nlattr *list = mnl_attr_nest_start(h, NFTA_HOOK_DEVS);
+
+	for (unsigned i = 0; i < devices->count; i++)
+		mnl_attr_put_strz(h, NFTA_DEVICE_NAME, devices->name[i]);
+	mnl_attr_nest_end(h, list);
+}
+
+static void put_chain(struct nft *n, uint8_t family)
+{
+	struct nlmsghdr *h =
+		nft_begin(n, NFT_MSG_NEWCHAIN, NLM_F_CREATE, family, NFTA_CHAIN_TABLE, NFT_GUARD);
+	const bool ingress = family == NFPROTO_NETDEV;
 	struct nlattr *hook;
 
 	mnl_attr_put_strz(h, NFTA_CHAIN_NAME, "swallow");
 	mnl_attr_put_strz(h, NFTA_CHAIN_TYPE, "filter");
 	nft_put(h, NFTA_CHAIN_POLICY, NF_ACCEPT);
 	hook = mnl_attr_nest_start(h, NFTA_CHAIN_HOOK);
-	nft_put(h, NFTA_HOOK_HOOKNUM, NF_INET_PRE_ROUTING);
+	nft_put(h, NFTA_HOOK_HOOKNUM, ingress ? (uint32_t)NF_NETDEV_INGRESS : (uint32_t)NF_INET_FORWARD);
 	nft_put(h, NFTA_HOOK_PRIORITY, (uint32_t)-300); /* raw */
+	if (ingress)
+		put_devices(h, n->devices);
 	mnl_attr_nest_end(h, hook);
 	nft_end(n, h);
 }
 
-static void put_rule(struct nft *n, const struct set *s)
+static void put_rule(struct nft *n, uint8_t family, const struct set *s)
 {
-	struct nlmsghdr *h =
-		nft_begin(n, NFT_MSG_NEWRULE, NLM_F_CREATE | NLM_F_APPEND, NFTA_RULE_TABLE, NFT_GUARD);
+	struct nlmsghdr *h = nft_begin(n, NFT_MSG_NEWRULE, NLM_F_CREATE | NLM_F_APPEND, family,
+				       NFTA_RULE_TABLE, NFT_GUARD);
+	const bool ingress = family == NFPROTO_NETDEV;
+	const uint16_t ethertype = htons(s->ethertype);
 	const uint8_t tcp = IPPROTO_TCP;
 	const uint32_t local = RTN_LOCAL;
 	struct nlattr *rule;
 
 	mnl_attr_put_strz(h, NFTA_RULE_CHAIN, "swallow");
 	rule = nft_rule_begin(h);
-	nft_meta(h, NFT_META_NFPROTO, NFT_REG_1);
-	nft_cmp(h, NFT_REG_1, NFT_CMP_EQ, &s->nfproto, sizeof(s->nfproto));
+	nft_meta(h, ingress ? NFT_META_PROTOCOL : NFT_META_NFPROTO, NFT_REG_1);
+	if (ingress)
+		nft_cmp(h, NFT_REG_1, NFT_CMP_EQ, &ethertype, sizeof(ethertype));
+	else
+		nft_cmp(h, NFT_REG_1, NFT_CMP_EQ, &s->nfproto, sizeof(s->nfproto));
 	nft_meta(h, NFT_META_L4PROTO, NFT_REG_1);
 	nft_cmp(h, NFT_REG_1, NFT_CMP_EQ, &tcp, sizeof(tcp));
 	nft_payload(h, NFT_PAYLOAD_NETWORK_HEADER, s->source_offset, s->address_len, NFT_REG_1);
 	nft_payload(h, NFT_PAYLOAD_TRANSPORT_HEADER, 0, 2, s->port_reg);
 	nft_lookup(h, NFT_REG_1, s->name);
-	nft_fib_daddr_type(h, NFT_REG_1);
-	nft_cmp(h, NFT_REG_1, NFT_CMP_NEQ, &local, sizeof(local));
+	if (ingress) { /* what is to be forwarded is not local */
+		nft_fib_daddr_type(h, NFT_REG_1);
+		nft_cmp(h, NFT_REG_1, NFT_CMP_NEQ, &local, sizeof(local));
+	}
 	nft_counter(h);
 	nft_verdict(h, NF_DROP);
 	nft_rule_end(h, rule);
 	nft_end(n, h);
 }
 
-void nft_put_table(struct nft *n, enum nft_table table, pid_t pid)
+static void put_family(struct nft *n, enum nft_table table, uint8_t family, pid_t pid)
 {
 	struct nlmsghdr *h =
-		nft_begin(n, NFT_MSG_NEWTABLE, NLM_F_CREATE | NLM_F_EXCL, NFTA_TABLE_NAME, table);
+		nft_begin(n, NFT_MSG_NEWTABLE, NLM_F_CREATE | NLM_F_EXCL, family, NFTA_TABLE_NAME, table);
 
 	nft_put(h, NFTA_TABLE_FLAGS, n->owning ? NFT_TABLE_F_OWNER : 0);
 	put_comment(h, pid);
 	nft_end(n, h);
 	for (unsigned i = 0; i < ARRAY_SIZE(sets); i++)
-		put_set(n, &sets[i], i + 1);
-	put_chain(n);
+		put_set(n, family, &sets[i], i + 1);
+	put_chain(n, family);
 	for (unsigned i = 0; i < ARRAY_SIZE(sets); i++)
-		put_rule(n, &sets[i]);
+		put_rule(n, family, &sets[i]);
+}
+
+void nft_put_table(struct nft *n, enum nft_table table, pid_t pid)
+{
+	for (const uint8_t *family = nft_table_families(n, table); *family; family++)
+		put_family(n, table, *family, pid);
 }
 
 static void put_element(struct nlmsghdr *h, const struct set *s, const struct nft_element *e)
@@ -145,25 +190,25 @@ static void put_element(struct nlmsghdr *h, const struct set *s, const struct nf
 	mnl_attr_nest_end(h, element);
 }
 
-/* The elements of the family of @s. */
-static void put_elements(struct nft *n, uint16_t message, enum nft_table table, const struct set *s,
-			 const struct nft_element *e, unsigned count)
+/* The elements of the address family of @s, for the table of @family. */
+static void put_elements(struct nft *n, uint16_t message, enum nft_table table, uint8_t family,
+			 const struct set *s, const struct nft_element *e, unsigned count)
 {
-	const uint8_t family = s->nfproto == NFPROTO_IPV4 ? 4 : 6;
+	const uint8_t version = s->nfproto == NFPROTO_IPV4 ? 4 : 6;
 	struct nlattr *list;
 	struct nlmsghdr *h;
 	unsigned i = 0;
 
-	while (i < count && e[i].family != family)
+	while (i < count && e[i].family != version)
 		i++;
 	if (i == count)
 		return;
-	h = nft_begin(n, message, message == NFT_MSG_NEWSETELEM ? NLM_F_CREATE : 0, NFTA_SET_ELEM_LIST_TABLE,
-		      table);
+	h = nft_begin(n, message, message == NFT_MSG_NEWSETELEM ? NLM_F_CREATE : 0, family,
+		      NFTA_SET_ELEM_LIST_TABLE, table);
 	mnl_attr_put_strz(h, NFTA_SET_ELEM_LIST_SET, s->name);
 	list = mnl_attr_nest_start(h, NFTA_SET_ELEM_LIST_ELEMENTS);
 	for (; i < count; i++)
-		if (e[i].family == family)
+		if (e[i].family == version)
 			put_element(h, s, &e[i]);
 	mnl_attr_nest_end(h, list);
 	nft_end(n, h);
@@ -172,6 +217,7 @@ static void put_elements(struct nft *n, uint16_t message, enum nft_table table, 
 void nft_put_elements(struct nft *n, uint16_t message, enum nft_table table, const struct nft_element *e,
 		      unsigned count)
 {
-	for (unsigned i = 0; i < ARRAY_SIZE(sets); i++)
-		put_elements(n, message, table, &sets[i], e, count);
+	for (const uint8_t *family = nft_table_families(n, table); *family; family++)
+		for (unsigned i = 0; i < ARRAY_SIZE(sets); i++)
+			put_elements(n, message, table, *family, &sets[i], e, count);
 }
