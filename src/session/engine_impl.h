@@ -34,7 +34,8 @@ struct target {
 	/* what is known of online endpoints, the newest in place of the oldest */
 	struct online_endpoint {
 		struct endpoint at;
-		bool elsewhere; /* it has connections that have no socket on this host; else it has sockets */
+		bool elsewhere; /* it has connections that have no socket on this host */
+		uint8_t found;  /* sessions whose socket was found there, as far as they count */
 	} online[ONLINE_MOST];
 	unsigned n_online, online_next;
 	struct joins joins;

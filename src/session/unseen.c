@@ -13,10 +13,11 @@
  * for 5 s, and again when that has doubled, or 10 min later.
  *
  * That there is none means an end only where there would be one: not on a host that passes its connections
- * on, to a container for example. So it is believed of an online endpoint that was found to have another
- * connection's socket; one question a second, of a connection that begins or goes on, is asked for that. A
- * host may pass on some connections only, those from outside, and have a proxy for the others. So an
- * endpoint is not believed any more when a client goes on whose socket was found gone.
+ * on, to a container for example. And a host may pass on some connections only, those from outside, and have
+ * a proxy for the others. So it is believed of a session whose own socket was found before; and, as many end
+ * before they are asked about, of any other session of an online endpoint that was found to have the sockets
+ * of FOUND_ENOUGH, until a client goes on whose socket was found gone. One question a second, of a connection
+ * that begins or goes on, is asked for that.
  *
  * The end may still be on its way through the capture buffer. So the engine asks again a little later, when
  * it has processed everything that was captured before the first question. If the session has received
@@ -32,6 +33,7 @@
 #define SWEEP_PAUSE (1 * NS_PER_MS) /* between two portions */
 #define SWEEP_LOOKS 256
 #define ASK_EVERY (1 * NS_PER_SEC)
+#define FOUND_ENOUGH 16
 #define GOES_ON (10 * NS_PER_MS) /* what was on its way when the socket was found gone has come by then */
 
 #define QUIET_FOR (5 * NS_PER_SEC)    /* of a session, until it is asked about; and again in twice the time */
@@ -67,6 +69,13 @@ void unseen_begins(struct engine *e, uint64_t now)
 		e->patrol_at = MIN(e->patrol_at, now + QUIET_FOR);
 }
 
+/* Its client goes on, as far as is known. */
+static bool goes_on(const struct session *s)
+{
+	return s->events & (EV_CLIENT_ACKED | EV_JOINED) &&
+	       !(s->events & (EV_ENDED | EV_CLIENT_FIN | EV_CLIENT_RST | EV_CUT));
+}
+
 /*
  * The word of @a, asked for at @asked, as far as it is to be believed; and what it tells of the online
  * endpoint of @s.
@@ -78,7 +87,11 @@ enum online_word unseen_believed(struct engine *e, struct session *s, const stru
 	const struct online_endpoint *o;
 
 	if (a->word == ONLINE_THERE) {
-		remember(t, &s->key.online);
+		struct online_endpoint *there = remember(t, &s->key.online);
+
+		if (!s->found_there && there->found < FOUND_ENOUGH)
+			there->found++;
+		s->found_there = true;
 		unseen_begins(e, asked);
 	}
 	if (a->word != ONLINE_GONE)
@@ -86,7 +99,9 @@ enum online_word unseen_believed(struct engine *e, struct session *s, const stru
 	s->found_gone = true;
 	s->gone_at = asked;
 	o = known(t, &s->key.online);
-	return o && !o->elsewhere ? ONLINE_GONE : ONLINE_UNKNOWN;
+	return s->found_there || (o && !o->elsewhere && (o->found >= FOUND_ENOUGH || !goes_on(s)))
+		       ? ONLINE_GONE
+		       : ONLINE_UNKNOWN;
 }
 
 void unseen_goes_on(struct engine *e, struct session *s, const struct segment *g)
@@ -112,13 +127,6 @@ void unseen_learn(struct engine *e, struct session *s, uint64_t now)
 {
 	session_target(e, s)->ask_at = now + ASK_EVERY;
 	question_ask(e, s, ASKER_UNSEEN, now);
-}
-
-/* Its client goes on, as far as is known. */
-static bool goes_on(const struct session *s)
-{
-	return s->events & (EV_CLIENT_ACKED | EV_JOINED) &&
-	       !(s->events & (EV_ENDED | EV_CLIENT_FIN | EV_CLIENT_RST | EV_CUT));
 }
 
 /* A hole decides, or the socket was found gone and is asked for again. */
@@ -147,7 +155,7 @@ static uint64_t patrol_due(struct engine *e, const struct session *s, uint64_t n
 {
 	const struct online_endpoint *o = known(session_target(e, s), &s->key.online);
 
-	if (!o || o->elsewhere || !goes_on(s) || s->events & EV_TARGET_FIN)
+	if (!o || (o->elsewhere && !s->found_there) || !goes_on(s) || s->events & EV_TARGET_FIN)
 		return UINT64_MAX;
 	if (is_looked_after(s))
 		return now + QUIET_FOR;
