@@ -89,8 +89,8 @@ enum online_word unseen_believed(struct engine *e, struct session *s, const stru
 	if (a->word == ONLINE_THERE) {
 		struct online_endpoint *there = remember(t, &s->key.online);
 
-		if (!s->found_there && there->found < FOUND_ENOUGH)
-			there->found++;
+		if (!s->found_there && there->found < FOUND_ENOUGH && ++there->found < FOUND_ENOUGH)
+			t->ask_at = asked; /* so that it is soon known of enough of them */
 		s->found_there = true;
 		unseen_begins(e, asked);
 	}
