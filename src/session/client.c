@@ -328,7 +328,8 @@ static void take_header(struct engine *e, struct session *s, const struct segmen
 		timer_set(e, s, TIMER_LIFE, g->time + IDLE_LIFE);
 		unseen_begins(e, now);
 	}
-	if (!s->found_there && now >= session_target(e, s)->ask_at && (begins || (g->captured && seq_gt(g->ack, s->client_ack))))
+	if (!s->found_there && now >= session_target(e, s)->ask_at &&
+	    (begins || (g->captured && seq_gt(g->ack, s->client_ack))))
 		unseen_learn(e, s, now);
 	if (!(g->flags & TCPF_ACK))
 		return;

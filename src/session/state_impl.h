@@ -194,8 +194,8 @@ struct session {
 	bool ts_ok : 1, ws_ok : 1, sack_ok : 1; /* negotiated with the target */
 	bool ack_now : 1, psh_seen : 1, tlp_armed : 1, tlp_out : 1, syn_resent : 1, syn_timed_out : 1,
 		has_turn_ack : 1, watched : 1, has_source : 1, has_server_irs : 1, waits_for_proof : 1,
-		joinable : 1, syn_data_taken : 1, found_gone : 1, found_there : 1, unasked : 1, fin_late : 1, lasting : 1,
-		alike : 1, judged : 1, from_start : 1, greeted : 1;
+		joinable : 1, syn_data_taken : 1, found_gone : 1, found_there : 1, unasked : 1, fin_late : 1,
+		lasting : 1, alike : 1, judged : 1, from_start : 1, greeted : 1;
 	struct syn_options *syn; /* of the replicated SYN, until it is answered */
 };
 
