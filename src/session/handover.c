@@ -19,12 +19,13 @@
  * moment before. The target's kernel resets the connection for it, and says by that that it has given
  * nothing of it to an application. So a turn of which nothing was acknowledged is sent again, to the next
  * connection, and counted (turns_resent). One of which a part was acknowledged is lost, as is one that was
- * sent before a RST without a FIN: its application may have read it.
+ * sent before a RST without a FIN: its application may have read it. What waits behind that one goes on.
  *
  * Each connection has to take something of the stream: the first turn of a session is not handed over, but
  * lost with it. So a target that accepts and closes is not asked again and again for the same turn. And it
  * has to have been answered as a connection is that the target takes (rejoin.c); else it has failed, and the
- * pause before the next one grows.
+ * pause before the next one grows. One that was seen from its beginning goes on once after a failure, unless
+ * another join was begun just before: it may be that one request for which the target resets a connection.
  *
  * A session that began so has a target which takes longer for each turn than the online server, by a
  * handshake at least. So its turns have --hold from the release of the one before, as long as that was
@@ -91,17 +92,17 @@ bool handover(struct engine *e, struct session *s, uint64_t now)
 	return true;
 }
 
-void handover_reset(struct engine *e, struct session *s, const struct response *r, uint64_t now)
+void handover_reset(struct engine *e, struct session *s, uint64_t now)
 {
 	const bool closed = s->events & EV_TARGET_FIN;
 	const enum session_outcome o = closed ? OUTCOME_TARGET_CLOSED : OUTCOME_TARGET_RESET;
-	const uint32_t taken = r->flags & TCPF_ACK ? r->ack : s->snd_una;
+	const uint32_t taken = seq_max(s->snd_una, s->reset_ack);
 	const struct qseg *q = s->hold;
 
 	if (closed)
 		for (q = session_head(s); q && !(may_begin_at(s, q) && seq_ge(q->piece.seq, taken));)
 			q = qseg_next(q);
-	if (may_begin_at(s, q) && s->rcv_nxt != s->irs + 1 + closed)
+	if (may_begin_at(s, q))
 		hand_over(e, s, q, o, now);
 	else
 		session_end(e, s, o, now);

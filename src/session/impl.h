@@ -54,6 +54,7 @@
 #define JOIN_WINDOW 512                /* raw: 64 KB at scale 7 */
 #define EVICT_LOOK 64                  /* sessions looked at when half-open ones have to make room */
 #define TRIM_PERIOD (1000 * NS_PER_MS) /* memory that was not needed for so long is given back */
+#define RESET_WAIT (50 * NS_PER_MS) /* for what the target's RST may have overtaken */
 #define BELIEVE_WITHIN (1u << 30)
 #define ANNOUNCE_AT_ONCE 128          /* sessions announced to a new connection in one go */
 #define REVIVE_AT_ONCE 128            /* backed-off sessions that one sign of life helps */
@@ -151,7 +152,8 @@ bool handover_waits(const struct session *s);
 uint64_t handover_deadline(const struct engine *e, const struct session *s);
 /* True: what waits has gone to a connection of its own, and @s is that now, or has ended. */
 bool handover(struct engine *e, struct session *s, uint64_t now);
-void handover_reset(struct engine *e, struct session *s, const struct response *r, uint64_t now); /* by @r */
+/* The target has reset the connection, and had taken what lies below reset_ack. */
+void handover_reset(struct engine *e, struct session *s, uint64_t now);
 
 /* hole.c */
 /* Captured data was queued, RCV.NXT was @old_nxt before: a hole opens, is filled, or the next one is met. */

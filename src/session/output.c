@@ -330,7 +330,7 @@ void session_step(struct engine *e, struct session *s, uint64_t now)
 			reset_early(e, s, now);
 		return;
 	}
-	if (proof_needed(e, s))
+	if (proof_needed(e, s) || timer_on(s, TIMER_RESET)) /* the target is not there yet, or no longer */
 		return;
 	output_mtu(e, s);
 	turn_check(e, s, now);

@@ -76,6 +76,7 @@ enum session_timer {
 	TIMER_PAUSE,   /* has the answer paused? */
 	TIMER_HOLE,    /* patience with a hole in the captured stream */
 	TIMER_DOUBT,   /* did the online server take what was put aside? */
+	TIMER_RESET,   /* did the target's RST overtake what it had sent before? */
 	TIMER_WAIT,    /* patience with the session before, on the same port */
 	TIMER_LIFE,    /* half-open, FIN-WAIT-2, idle, linger, observation */
 	TIMER_COUNT
@@ -147,6 +148,8 @@ struct session {
 	uint32_t snd_wnd_max; /* the largest that the target has offered; RFC 5961's MAX.SND.WND */
 	uint32_t rcv_nxt;     /* max(seq + len) seen */
 	uint32_t irs;
+	/* valid with TIMER_RESET on: of the target's RST; all that it says to have been taken */
+	uint32_t reset_seq, reset_ack;
 	uint32_t leftover_ack; /* SEG.ACK of the last one; valid with leftover_resets */
 	uint32_t ts_emitted, ts_recent;
 	uint32_t ack_emitted; /* acknowledgment number last sent */
@@ -195,7 +198,7 @@ struct session {
 	bool ack_now : 1, psh_seen : 1, tlp_armed : 1, tlp_out : 1, syn_resent : 1, syn_timed_out : 1,
 		has_turn_ack : 1, watched : 1, has_source : 1, has_server_irs : 1, waits_for_proof : 1,
 		joinable : 1, syn_data_taken : 1, found_gone : 1, found_there : 1, unasked : 1, fin_late : 1,
-		lasting : 1, alike : 1, judged : 1, from_start : 1, greeted : 1;
+		lasting : 1, alike : 1, judged : 1, from_start : 1, greeted : 1, reset_bare : 1;
 	struct syn_options *syn; /* of the replicated SYN, until it is answered */
 };
 

@@ -8,7 +8,9 @@
  * Belief: a response counts only if it is of this incarnation (its id), its ack lies in [SND.UNA, SND.NXT],
  * or below by no more than a window, and its seq within 2^30 of RCV.NXT. One forged or stale record must not
  * stop a session. RCV.NXT is max(seq + len) seen, not the in-order edge: the target has sent everything below
- * it, so a lost or reordered header record harms nothing.
+ * it, so a lost or reordered header record harms nothing. Only a RST is put aside for RESET_WAIT where it has
+ * overtaken what the target sent before: a kernel takes it as the last that comes, but its header may have
+ * come by another CPU of the assistant. Nothing is sent meanwhile.
  */
 #include "session/impl.h"
 
@@ -205,6 +207,48 @@ static uint32_t oldest_ack(const struct session *s)
 	return s->snd_una - MIN(s->snd_wnd_max, s->snd_una - (s->iss + 1));
 }
 
+/*
+ * Is something of what the target had sent before its RST still to come? A RST with an ack is the next that
+ * it sent (RFC 9293 3.10.5), so up to its seq all has left. One without answers a segment of ours, whose ack
+ * it repeats: the connection was over by then. If it has ended with a FIN, that says what becomes of the
+ * turn which is on its way.
+ */
+static bool reset_overtook(const struct session *s)
+{
+	if (s->reset_bare)
+		return !(s->events & EV_TARGET_FIN) && s->rcv_nxt != s->irs + 1 && s->snd_una != s->snd_nxt;
+	return seq_lt(s->rcv_nxt, s->reset_seq);
+}
+
+/*
+ * RFC 5961 asks for seq = RCV.NXT; ours is the highest edge seen, so anything near it is believed. What the
+ * RST has overtaken decides what becomes of the turns, so that is waited for, shortly.
+ */
+static void take_reset(struct engine *e, struct session *s, const struct response *r, uint64_t now)
+{
+	const bool waits = timer_on(s, TIMER_RESET);
+	/* it is for a late segment of the connection before: nothing of this one lies there */
+	const bool before = s->rcv_nxt - s->irs < BELIEVE_WITHIN && seq_le(r->seq, s->irs);
+
+	if (before || (r->flags & TCPF_ACK && !seq_between(s->snd_una, r->ack, s->snd_nxt))) {
+		refuse(e);
+		return;
+	}
+	believe(e);
+	if (!waits)
+		s->reset_ack = s->snd_una;
+	if (!waits || s->reset_bare) {
+		s->reset_bare = !(r->flags & TCPF_ACK);
+		s->reset_seq = r->seq;
+	}
+	if (r->flags & TCPF_ACK)
+		s->reset_ack = seq_max(s->reset_ack, r->ack);
+	if (!reset_overtook(s))
+		handover_reset(e, s, now);
+	else if (!waits)
+		timer_set(e, s, TIMER_RESET, now + RESET_WAIT);
+}
+
 static void established(struct engine *e, struct session *s, const struct response *r, uint64_t now)
 {
 	/*
@@ -226,19 +270,7 @@ static void established(struct engine *e, struct session *s, const struct respon
 		return;
 	}
 	if (r->flags & TCPF_RST) {
-		/*
-		 * RFC 5961 asks for seq = RCV.NXT; ours is the highest edge seen, so anything near it is
-		 * believed
-		 */
-		/* or it is for a late segment of the connection before: nothing of this one lies there */
-		bool before = s->rcv_nxt - s->irs < BELIEVE_WITHIN && seq_le(r->seq, s->irs);
-
-		if (before || (r->flags & TCPF_ACK && !seq_between(s->snd_una, r->ack, s->snd_nxt))) {
-			refuse(e);
-			return;
-		}
-		believe(e);
-		handover_reset(e, s, r, now);
+		take_reset(e, s, r, now);
 		return;
 	}
 	if (!(r->flags & TCPF_ACK) || !seq_between(oldest_ack(s), r->ack, s->snd_nxt)) {
@@ -259,7 +291,10 @@ static void established(struct engine *e, struct session *s, const struct respon
 	if (s->events & EV_ENDED)
 		return;
 	take_data(e, s, r, now);
-	session_step(e, s, now);
+	if (timer_on(s, TIMER_RESET) && !reset_overtook(s))
+		handover_reset(e, s, now);
+	else
+		session_step(e, s, now);
 }
 
 /* After the end: acknowledge a FIN sent again, and answer a challenge ACK to our RST (RFC 5961 3.2). */

@@ -52,9 +52,15 @@ static bool expired(struct engine *e, struct session *s, enum session_timer t, u
 {
 	switch (t) {
 	case TIMER_RTX:
+		if (timer_on(s, TIMER_RESET)) { /* the target has gone */
+			timer_set(e, s, t, s->deadline[TIMER_RESET]);
+			return false;
+		}
 		loss_timeout(e, s, now);
 		return s->events & EV_ENDED;
 	case TIMER_PERSIST:
+		if (timer_on(s, TIMER_RESET))
+			return false;
 		output_window_probe(e, s, now);
 		return s->events & EV_ENDED;
 	case TIMER_ACK:
@@ -68,6 +74,9 @@ static bool expired(struct engine *e, struct session *s, enum session_timer t, u
 		return s->events & EV_ENDED;
 	case TIMER_DOUBT:
 		doubt_timeout(e, s, now);
+		return s->events & EV_ENDED;
+	case TIMER_RESET:
+		handover_reset(e, s, now);
 		return s->events & EV_ENDED;
 	case TIMER_WAIT:
 		/* the predecessor had its time; its end starts this session */
