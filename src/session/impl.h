@@ -54,7 +54,7 @@
 #define JOIN_WINDOW 512                /* raw: 64 KB at scale 7 */
 #define EVICT_LOOK 64                  /* sessions looked at when half-open ones have to make room */
 #define TRIM_PERIOD (1000 * NS_PER_MS) /* memory that was not needed for so long is given back */
-#define RESET_WAIT (50 * NS_PER_MS) /* for what the target's RST may have overtaken */
+#define RESET_WAIT (50 * NS_PER_MS)    /* for what the target's RST may have overtaken */
 #define BELIEVE_WITHIN (1u << 30)
 #define ANNOUNCE_AT_ONCE 128          /* sessions announced to a new connection in one go */
 #define REVIVE_AT_ONCE 128            /* backed-off sessions that one sign of life helps */

@@ -62,11 +62,12 @@ static void handshake(struct engine *e, struct session *s, const struct response
 		return;
 	}
 	/*
-	 * RFC 9293 3.10.7.3, fifth: neither SYN nor RST. An older connection's answer to our SYN is a bare
-	 * ACK; data and FIN of one that went on with these numbers left before the RST that ended it came.
+	 * RFC 9293 3.10.7.3, fifth: neither SYN nor RST. What an older connection with these numbers says
+	 * left before the RST that ended it came there, and another RST would meet the new one. Only if the
+	 * SYN is not answered that RST was lost, and a bare ACK is the older one's answer.
 	 */
 	if (!(r->flags & TCPF_ACK) ||
-	    (acceptable && !(r->flags & TCPF_SYN) && (r->len || r->flags & TCPF_FIN))) {
+	    (acceptable && !(r->flags & TCPF_SYN) && (r->len || r->flags & TCPF_FIN || !s->syn_timed_out))) {
 		refuse(e);
 		return;
 	}

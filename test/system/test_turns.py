@@ -138,13 +138,12 @@ def test_the_target_closes_sooner(lab, replay, factor, requests):
     assert wait_until(lambda: len(online.talks()) == CONNECTIONS)
 
     def missing():
-        """On a busy machine a RST may overtake the answer and the FIN before it, and end what waits; that is counted."""
-        account = r.tcpcopy.status()["account"]
-        lost = CONNECTIONS * REQUESTS - target.requests() - account["ended"]["target-reset"]
-        return max(0, lost - account["engine"]["turns_given_up"])
+        """A turn that came before a busy target had closed is reset, and lost with its connection."""
+        ended = r.tcpcopy.status()["account"]["ended"]
+        return CONNECTIONS * REQUESTS - target.requests() - ended["target-reset"]
 
     assert wait_until(lambda: missing() == 0) and closed(lab, PORT), missing()
-    assert target.requests() > CONNECTIONS * REQUESTS // 2
+    assert target.requests() > CONNECTIONS * REQUESTS * 0.9
     served = {}
     for talk in target.all():
         served.setdefault(talk["client"], []).extend(talk["numbers"])
