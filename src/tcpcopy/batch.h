@@ -5,15 +5,21 @@
 #include "session/session.h"
 #include "tcpcopy/answers.h"
 
-#define RESPONSES_MOST 64
+#define BATCH_MOST 64u
 
-/* Captured segments and responses on their way to the engine; see batch.c. */
+/* Captured segments and responses on their way to the engine, in order; see batch.c. */
 struct batch {
 	unsigned n;
-	struct flow_key key[SOURCE_TAKE_MOST];
-	struct segment segment[SOURCE_TAKE_MOST];
-	unsigned n_responses;
-	struct response response[RESPONSES_MOST];
+	struct batch_entry {
+		bool is_response;
+		union {
+			struct {
+				struct flow_key key;
+				struct segment segment;
+			};
+			struct response response;
+		};
+	} entry[BATCH_MOST];
 };
 
 /*
@@ -23,16 +29,13 @@ struct batch {
  */
 bool batch_add(struct batch *b, const struct flow_key *k, const struct segment *s);
 
+/* Add the response *r, which is copied. Returns true if the batch is now full: call batch_run(). */
+bool batch_add_response(struct batch *b, const struct response *r);
+
 /*
- * Give all segments to the engine, in order. What the engine asks at one segment is answered before the next.
+ * Give all of it to the engine, in order. What the engine asks at one entry is answered before the next.
  * @now: ns.
  */
 void batch_run(struct batch *b, struct engine *e, struct answers *a, uint64_t now);
-
-/* Add the response *r, which is copied. Returns true if the batch is now full: call batch_run_responses(). */
-bool batch_add_response(struct batch *b, const struct response *r);
-
-/* Give all responses to the engine, in order, and answer what it asks. @now: ns. */
-void batch_run_responses(struct batch *b, struct engine *e, struct answers *a, uint64_t now);
 
 #endif

@@ -38,7 +38,7 @@ unsigned classify(const struct config *c, struct local *local, struct classify_c
 		n->no_rule++;
 		return 0;
 	}
-	if (addr_is_loopback(&s->tuple.src.addr) && !c->n_pool) {
+	if (addr_is_loopback(&s->tuple.src.addr) && !c->n_pool && c->way_back != RETURN_OWN) {
 		n->loopback_source++;
 		return 0;
 	}

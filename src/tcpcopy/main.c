@@ -2,9 +2,9 @@
  * tcpcopy - theory of operation
  *
  * main() is the order of the start: command line, the frame of any program (program/frame.h), claim of the
- * rules, privileged sockets, sandbox, connections to the assistants. Every failure of these is reported in
- * the foreground; only when all have succeeded does -d return to the shell. From then on only a signal ends
- * the program.
+ * rules, the helper that swallows answers, privileged sockets, sandbox, the way back. Every failure of these
+ * is reported in the foreground; only when all have succeeded does -d return to the shell. From then on only
+ * a signal ends the program.
  *
  *   SIGTERM, SIGINT  end: reset the sessions that are still open on the target, print the account
  *   SIGUSR1          print the account now, and write the file of --report
@@ -16,6 +16,8 @@
  * What the sandbox allows is not listed here: each module that makes system calls after the start names them
  * with SANDBOX_CALLS (program/sandbox.h), in a constructor that runs before main().
  */
+#include <event2/event.h>
+
 #include "program/control.h"
 #include "program/daemon.h"
 #include "program/frame.h"
@@ -25,18 +27,22 @@
 #include "tcpcopy/config/lock.h"
 #include "tcpcopy/pipelines.h"
 #include "tcpcopy/report/report.h"
+#include "tcpcopy/returns/swallow.h"
 
 #define NAME "tcpcopy"
 
 struct program {
 	struct config config;
 	struct frame frame;
+	struct plan plan; /* of own addresses, if there is no assistant */
+	struct swallow *swallow;
+	bool failed;
 	struct workers *workers;
 	struct pipelines pipelines;
 	struct diagnosis *diagnosis;
 };
 
-/* The first round of connections is over: the start has succeeded or failed. */
+/* The way back was tried for the first time: the start has succeeded or failed. */
 static void on_started(const char *failed, void *arg)
 {
 	struct program *p = arg;
@@ -50,10 +56,35 @@ static void on_started(const char *failed, void *arg)
 	frame_ready(&p->frame);
 }
 
+static void on_swallow_lost(void *arg)
+{
+	struct program *p = arg;
+
+	p->failed = true;
+	event_base_loopbreak(p->frame.base);
+}
+
+/* Own addresses: claim them, and keep their answers from this host's TCP before any is captured. */
+static const struct plan *open_own(struct program *p)
+{
+	char err[512];
+
+	if (p->config.way_back != RETURN_OWN)
+		return NULL;
+	if (plan_make(&p->plan, &p->config, err, sizeof(err)) || lock_plan(&p->plan, err, sizeof(err)))
+		daemon_fail(1, "%s", err);
+	p->swallow = swallow_open(p->frame.base, &p->plan, p->config.run.no_sandbox, on_swallow_lost, p, err,
+				  sizeof(err));
+	if (!p->swallow)
+		daemon_fail(1, "%s", err);
+	return &p->plan;
+}
+
 int main(int argc, char **argv)
 {
 	static struct program p;
 	struct config *c = &p.config;
+	const struct plan *plan;
 	int status = config_parse(c, argc, argv);
 	char err[512];
 
@@ -68,12 +99,15 @@ int main(int argc, char **argv)
 	frame_begin(&p.frame, NAME, &c->run);
 	if (lock_rules(c, err, sizeof(err)))
 		daemon_fail(1, "%s", err);
+	plan = open_own(&p);
 	p.workers = workers_new(&c->run, pipeline_idle, err, sizeof(err));
-	if (!p.workers || pipelines_open(&p.pipelines, c, p.workers, err, sizeof(err)))
+	if (!p.workers || pipelines_open(&p.pipelines, c, plan, p.workers, err, sizeof(err)))
 		daemon_fail(1, "%s", err);
-	p.diagnosis = diagnosis_open(c, p.workers, p.frame.base);
+	p.diagnosis = plan ? NULL : diagnosis_open(c, p.workers, p.frame.base);
 	config_log_facts(c);
-	frame_report(&p.frame, report_new(c, p.workers));
+	if (plan)
+		plan_log(plan);
+	frame_report(&p.frame, report_new(c, p.workers, p.swallow));
 	sandbox_keep_readable("/proc/net");
 	sandbox_keep_readable("/proc/sys/net");
 	for (unsigned i = 0; i < c->n_assistants; i++)
@@ -89,8 +123,9 @@ int main(int argc, char **argv)
 	pipelines_stop(&p.pipelines);
 	frame_account(&p.frame);
 	pipelines_close(&p.pipelines);
+	swallow_close(p.swallow);
 	workers_free(p.workers);
 	channel_secret_free(c->secret);
 	frame_end(&p.frame);
-	return 0;
+	return p.failed;
 }

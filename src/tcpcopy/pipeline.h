@@ -11,6 +11,7 @@
 #include "tcpcopy/mapping.h"
 #include "session/session.h"
 #include "tcpcopy/replies.h"
+#include "tcpcopy/returns/own.h"
 #include "tcpcopy/returns/returns.h"
 #include "tcpcopy/stray.h"
 
@@ -55,6 +56,9 @@ struct pipeline {
 	uint64_t drops_known;    /* packets dropped by the kernel that the engine has been told of */
 	unsigned mtu_changes;    /* the value of the sink's counter that the engine has been told of */
 	struct returns *returns; /* NULL: not begun, or over */
+	const struct plan *plan; /* of own addresses; NULL: there are assistants */
+	struct own *own;         /* the same as returns, if there is a plan */
+	struct own_counters own_n;
 	struct mapping *mapping;
 	struct answers answers;  /* to the engine's questions */
 	struct local *local;     /* this host's addresses; NULL: not known, so every address counts as one */

@@ -2,9 +2,10 @@
  * Pipeline of tcpcopy: from the sources to the engine - theory of operation
  *
  * A batch is read from a source, parsed and classified, and then handed to the engine, in the order of
- * capture. What the online server sent comes by another socket (replies.c), and the order between the two is
- * kept where it matters: the SYN-ACKs are told ahead of a batch that may answer them, since what is in the
- * batch was captured before they are read; a reset is told when all that was captured before it has been.
+ * capture; answers of targets to addresses of this host are in it, too. What the online server sent comes by
+ * another socket (replies.c), and the order between the two is kept where it matters: the SYN-ACKs are told
+ * ahead of a batch that may answer them, since what is in the batch was captured before they are read; a
+ * reset is told when all that was captured before it has been.
  */
 #include "base/util.h"
 #include "program/clock.h"
@@ -20,6 +21,30 @@ static void run_batch(struct pipeline *p)
 	batch_run(&p->batch, p->engine, &p->answers, p->now);
 }
 
+/* What a target answers to a copy of ours. False: it is something else. */
+static bool answer_taken(struct pipeline *p, const struct segment *s)
+{
+	struct response r;
+	uint64_t session;
+
+	switch (own_answer(p->own, &s->tuple, &session)) {
+	case OWN_NO_ANSWER:
+		return false;
+	case OWN_UNKNOWN:
+		p->own_n.answers++;
+		p->own_n.unknown++;
+		return true;
+	case OWN_SESSION:
+		break;
+	}
+	p->own_n.answers++;
+	p->own_n.given++;
+	r = response_from_segment(session, s);
+	if (batch_add_response(&p->batch, &r))
+		run_batch(p);
+	return true;
+}
+
 static void captured(const struct raw_packet *packet, void *arg)
 {
 	struct pipeline *p = arg;
@@ -29,6 +54,8 @@ static void captured(const struct raw_packet *packet, void *arg)
 
 	p->newest = packet->time;
 	p->classified.parse[reason]++;
+	if (reason == PARSE_OK && p->own && answer_taken(p, &s))
+		return;
 	n = reason == PARSE_OK ? classify(p->config, p->local, &p->classified, &s, p->now, rule) : 0;
 	for (unsigned i = 0; i < n; i++) {
 		p->last = (struct flow_key){

@@ -75,8 +75,11 @@ static void say_source(struct pipeline *p, const struct flow_key *key, const str
 static bool op_source_take(void *arg, const struct flow_key *key, struct endpoint *source)
 {
 	struct pipeline *p = arg;
-	bool taken = mapping_take(p->mapping, key, source);
+	bool taken;
 
+	if (p->plan)
+		return p->own && own_take(p->own, key, source);
+	taken = mapping_take(p->mapping, key, source);
 	if (!p->config->n_pool && (!taken || source->port != key->client.port))
 		say_source(p, key, taken ? source : NULL);
 	return taken;
@@ -102,7 +105,10 @@ static void op_source_give(void *arg, const struct flow_key *key, const struct e
 {
 	struct pipeline *p = arg;
 
-	mapping_give(p->mapping, key, source);
+	if (p->own)
+		own_give(p->own, key, source);
+	else
+		mapping_give(p->mapping, key, source);
 }
 
 static void op_online_ask(void *arg, uint64_t question, const struct flow_key *key)
@@ -126,10 +132,10 @@ const struct engine_ops pipeline_ops = {
 
 void pipeline_give_responses(struct pipeline *p)
 {
-	if (!p->batch.n_responses)
+	if (!p->batch.n)
 		return;
 	p->now = clock_now();
-	batch_run_responses(&p->batch, p->engine, &p->answers, p->now);
+	batch_run(&p->batch, p->engine, &p->answers, p->now);
 }
 
 /* When the engine or a reset that is kept wants the pipeline to look at its sources again, ns. */

@@ -118,7 +118,10 @@ int pipeline_open(struct pipeline *p, const struct config *c, const struct fanou
 /* The way back from the targets. */
 static struct returns *open_returns(struct pipeline *p)
 {
-	return assistants_open(p->base, p->config, p->worker, p);
+	if (!p->plan)
+		return assistants_open(p->base, p->config, p->worker, p);
+	p->own = own_open(p->base, p->plan, p);
+	return p->own ? own_returns(p->own) : NULL;
 }
 
 int pipeline_start(struct pipeline *p)
@@ -158,6 +161,7 @@ void pipeline_close(struct pipeline *p)
 	 */
 	returns_close(p->returns);
 	p->returns = NULL;
+	p->own = NULL;
 	for (unsigned i = 0; i < p->n_sources; i++) {
 		if (p->readable[i])
 			event_free(p->readable[i]);

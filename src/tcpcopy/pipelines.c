@@ -1,11 +1,12 @@
 /*
  * The pipelines of all workers - theory of operation
  *
- * A worker has a pipeline: capture sockets, sessions, timers, sink, connections to the assistants. Nothing
- * of that is seen by another thread, so nothing has a lock; the configuration is shared and constant. The
- * kernel spreads connections over the workers by the client's port (io/capture/fanout.h), so that each
- * worker knows who else uses a source that it chooses (mapping.c), and the answers to a session come on the
- * connection of the worker that announced it.
+ * A worker has a pipeline: capture sockets, sessions, timers, sink, connections to the assistants. Nothing of
+ * that is seen by another thread, so nothing has a lock; the configuration is shared and constant. The kernel
+ * spreads connections over the workers by the client's port (io/capture/fanout.h), so that each worker knows
+ * who else uses a source that it chooses (mapping.c), and the answers to a session come on the connection of
+ * the worker that announced it. Without assistants it spreads them by both ends, so that a worker gets the
+ * answers to the ports that it uses (returns/own.c).
  *
  * Everything is opened by the main thread, one worker after the other, so that a start succeeds whole or
  * fails with a reason. Then the threads start, and the main thread has signals and reports only. What it
@@ -45,12 +46,13 @@ static void on_first_round(const char *failed, void *arg)
 	mailbox_post(p->news, on_news, p, words, sizeof(words));
 }
 
-int pipelines_open(struct pipelines *p, const struct config *c, struct workers *w, char *err, size_t err_size)
+int pipelines_open(struct pipelines *p, const struct config *c, const struct plan *plan, struct workers *w,
+		   char *err, size_t err_size)
 {
 	struct pipeline *list[FANOUT_MAX_WORKERS];
 
 	p->workers = w;
-	if (fanout_init(&p->spread, workers_count(w), true)) {
+	if (fanout_init(&p->spread, workers_count(w), !plan)) {
 		snprintf(err, err_size, "the kernel gives no random bytes");
 		return -1;
 	}
@@ -61,6 +63,7 @@ int pipelines_open(struct pipelines *p, const struct config *c, struct workers *
 		if (pipeline_open(list[i], c, &p->spread, i, workers_base(w, i), err, err_size))
 			return -1;
 		list[i]->workers = w;
+		list[i]->plan = plan;
 		list[i]->started = on_first_round;
 		list[i]->started_arg = p;
 		workers_give(w, i, list[i]);

@@ -21,15 +21,15 @@ struct pipelines {
 
 /*
  * Open a pipeline for each worker of @w, which have not been started. If one of them cannot be opened, all of
- * it fails. *c and @w must outlive the pipelines. Returns 0, or -1 with the reason in @err. Call
- * pipelines_close() in either case.
+ * it fails. @plan: of own addresses; NULL: there are assistants. *c, @plan and @w must outlive the pipelines.
+ * Returns 0, or -1 with the reason in @err. Call pipelines_close() in either case.
  */
-int pipelines_open(struct pipelines *p, const struct config *c, struct workers *w, char *err,
-		   size_t err_size);
+int pipelines_open(struct pipelines *p, const struct config *c, const struct plan *plan, struct workers *w,
+		   char *err, size_t err_size);
 
 /*
  * Start the pipelines and their workers. @started is called once, from @base's loop: with NULL when all
- * workers have reached all assistants, or with the reason as soon as one of them has failed. Returns 0, or -1
+ * workers have their way back, or with the reason as soon as one of them has failed. Returns 0, or -1
  * with words in @err.
  */
 int pipelines_start(struct pipelines *p, struct event_base *base,
@@ -38,7 +38,7 @@ int pipelines_start(struct pipelines *p, struct event_base *base,
 /* Reset what is open on the targets, and end the threads. The counters can still be read. */
 void pipelines_stop(struct pipelines *p);
 
-/* Say BYE to the assistants, and close all pipelines. The workers are not running. */
+/* End the ways back, and close all pipelines. The workers are not running. */
 void pipelines_close(struct pipelines *p);
 
 #endif

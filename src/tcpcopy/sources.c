@@ -2,19 +2,23 @@
  * The capture sources of all workers - theory of operation
  *
  * An interface has one fan-out group, in which every worker takes part; so the sources of an interface are
- * opened together and then handed out. The memory of the options is shared out: among the interfaces first,
- * then among the workers.
+ * opened together and then handed out. Answers to own addresses come by the same sockets, cut to their
+ * headers, so that the order on the wire is kept and one wake-up serves both. The memory of the options is
+ * shared out: among the interfaces first, then among the workers.
  */
 #include "tcpcopy/sources.h"
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "tcpcopy/pipeline.h"
 
 #define PACKET_BUFFER                                                                                        \
 	(64u << 20) /* of kernel memory, used only while packets wait: a burst comes before the ring does */
+
+#define ANSWER_BYTES 192u /* Ethernet, IPv6 with some extension headers, TCP with all options */
 
 /*
  * Little comes by loopback, and its ring would lie idle: it has a sixteenth at most, the others share what
@@ -38,12 +42,25 @@ static int open_one(struct pipeline *const p[], const struct capture_options *o,
 	return 0;
 }
 
+/* The answers to own addresses; NULL: out of memory, or it is too long. */
+static char *answers_filter(const struct plan *plan)
+{
+	char *text = malloc(PLAN_FILTER_SIZE);
+
+	if (text && !plan_filter(plan, text, PLAN_FILTER_SIZE))
+		return text;
+	free(text);
+	return NULL;
+}
+
 int sources_open(struct pipeline *const p[], char *err, size_t err_size)
 {
 	char filter[CONFIG_FILTER_SIZE], any[CONFIG_MAX_INTERFACES][16];
 	const struct config *c = p[0]->config;
 	unsigned n = c->n_interfaces;
+	char *answers = NULL;
 	bool with_loopback = false;
+	int rc = 0;
 
 	if (config_capture_filter(c, filter, sizeof(filter))) {
 		snprintf(err, err_size, "option -x: too many rules for one capture filter");
@@ -60,19 +77,25 @@ int sources_open(struct pipeline *const p[], char *err, size_t err_size)
 	}
 	for (unsigned i = 0; i < n; i++)
 		with_loopback |= !strcmp(c->n_interfaces ? c->interfaces[i] : any[i], "lo");
-	for (unsigned i = 0; i < n; i++) {
+	if (p[0]->plan && !(answers = answers_filter(p[0]->plan))) {
+		snprintf(err, err_size, "out of memory, or too many targets for one capture filter");
+		return -1;
+	}
+	for (unsigned i = 0; i < n && !rc; i++) {
 		const char *name = c->n_interfaces ? c->interfaces[i] : any[i];
 		struct capture_options o = {
 			.interface = name,
 			.filter = filter,
+			.cut_filter = answers,
+			.cut_to = ANSWER_BYTES,
 			.incoming_only = true,
 			.mode = c->capture,
 			.ring_bytes = ring_share(c, name, n, with_loopback) / c->run.workers,
 			.buffer_bytes = PACKET_BUFFER / c->run.workers,
 		};
 
-		if (open_one(p, &o, err, err_size))
-			return -1;
+		rc = open_one(p, &o, err, err_size);
 	}
-	return 0;
+	free(answers);
+	return rc;
 }

@@ -122,7 +122,7 @@ def test_bad_value(option, value, words):
 
 def test_missing():
     refused(run("-s", ASSISTANT), "-x", None, "missing")
-    refused(run("-x", RULE), "-s", None, "missing")
+    refused(run("-x", RULE, "--return", "assistant"), "-s", None, "missing")
     refused(run(*GOOD, "-F", "-d"), "-F", None, "missing", "-d")
     refused(run(*GOOD, "-F"), "-F", None, "missing")
 

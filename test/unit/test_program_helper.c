@@ -104,7 +104,7 @@ static void kinds_tables_and_counts(void **state)
 	for (unsigned table = 0; table < 256; table++) {
 		r = request(HELPER_CREATE, 0);
 		r.table = (uint8_t)table;
-		assert_int_equal(valid(&r), table == NFT_GUARD);
+		assert_int_equal(valid(&r), table == NFT_GUARD); /* NFT_OWN needs ports */
 	}
 	one_more.r = request(HELPER_ADD, NFT_ELEMENTS_MAX + 1);
 	one_more.element = v4(10);
@@ -123,34 +123,83 @@ static void elements(void **state)
 	for (unsigned family = 0; family < 256; family++) {
 		e = v4(10);
 		e.family = (uint8_t)family;
-		assert_int_equal(nft_element_valid(&e), family == 4 || family == 6);
+		assert_int_equal(nft_element_valid(&e, NFT_GUARD), family == 4 || family == 6);
 	}
 	e = v4(10);
 	e.port = 0;
-	assert_false(nft_element_valid(&e));
+	assert_false(nft_element_valid(&e, NFT_GUARD));
 	e = v4(10);
 	e.zero = 1;
-	assert_false(nft_element_valid(&e));
+	assert_false(nft_element_valid(&e, NFT_GUARD));
 	for (unsigned i = 4; i < 16; i++) { /* behind an IPv4 address */
 		e = v4(10);
 		e.address[i] = 1;
-		assert_false(nft_element_valid(&e));
+		assert_false(nft_element_valid(&e, NFT_GUARD));
 	}
 	/* Multicast and reserved ones, none, and an IPv4 address in the wrong family. */
 	for (unsigned first = 0; first < 256; first++) {
 		e = v4((uint8_t)first);
-		assert_int_equal(nft_element_valid(&e), first < 224);
+		assert_int_equal(nft_element_valid(&e, NFT_GUARD), first < 224);
 		e = v6((uint8_t)first);
-		assert_int_equal(nft_element_valid(&e), first != 0xff);
+		assert_int_equal(nft_element_valid(&e, NFT_GUARD), first != 0xff);
 	}
 	e = (struct nft_element){ .family = 4, .port = 80 };
-	assert_false(nft_element_valid(&e));
+	assert_false(nft_element_valid(&e, NFT_GUARD));
 	e.family = 6;
-	assert_false(nft_element_valid(&e));
+	assert_false(nft_element_valid(&e, NFT_GUARD));
 	e.address[15] = 1;
-	assert_true(nft_element_valid(&e)); /* ::1 */
+	assert_true(nft_element_valid(&e, NFT_GUARD)); /* ::1 */
 	e.address[10] = e.address[11] = 0xff;
-	assert_false(nft_element_valid(&e)); /* ::ffff:0.0.0.1 */
+	assert_false(nft_element_valid(&e, NFT_GUARD)); /* ::ffff:0.0.0.1 */
+}
+
+/* A tcpcopy's own table: from a target to an address of this host, and ranges of its ports. */
+static void own_table(void **state)
+{
+	static const struct {
+		struct nft_ports ports[NFT_PORTS_MAX];
+		bool good;
+	} cases[] = {
+		{ { { 1024, 32767 } }, true },
+		{ { { 1024, 32767 }, { 61000, 65535 } }, true },
+		{ { { 2000, 2000 }, { 2001, 2001 } }, true },
+		{ { { 0, 0 } }, false },
+		{ { { 1023, 2000 } }, false },
+		{ { { 2000, 1999 } }, false },
+		{ { { 2000, 3000 }, { 3000, 4000 } }, false },
+		{ { { 3000, 4000 }, { 2000, 2500 } }, false },
+		{ { { 0, 0 }, { 2000, 3000 } }, false },
+		{ { { 2000, 3000 }, { 0, 4000 } }, false },
+	};
+	struct helper_request r;
+	struct nft_element e;
+
+	(void)state;
+	for (unsigned i = 0; i < ARRAY_SIZE(cases); i++) {
+		r = request(HELPER_CREATE, 0);
+		r.table = NFT_OWN;
+		memcpy(r.ports, cases[i].ports, sizeof(r.ports));
+		assert_int_equal(valid(&r), cases[i].good);
+		r.kind = HELPER_COUNT; /* no other kind has ports, nor has the other table */
+		assert_int_equal(valid(&r), i == 3);
+		r.kind = HELPER_CREATE;
+		r.table = NFT_GUARD;
+		assert_int_equal(valid(&r), i == 3);
+	}
+	e = v4(10);
+	assert_false(nft_element_valid(&e, NFT_OWN));
+	e.to[0] = 10;
+	assert_true(nft_element_valid(&e, NFT_OWN));
+	assert_false(nft_element_valid(&e, NFT_GUARD));
+	e.to[0] = 224;
+	assert_false(nft_element_valid(&e, NFT_OWN));
+	e.to[0] = 10;
+	e.to[4] = 1;
+	assert_false(nft_element_valid(&e, NFT_OWN));
+	e = v6(0xfd);
+	memcpy(e.to, e.address, sizeof(e.to));
+	assert_true(nft_element_valid(&e, NFT_OWN));
+	assert_false(nft_element_valid(&e, NFT_GUARD));
 }
 
 /* One bad element among good ones, wherever it is. */
@@ -370,6 +419,7 @@ int main(void)
 		cmocka_unit_test(lengths),
 		cmocka_unit_test(kinds_tables_and_counts),
 		cmocka_unit_test(elements),
+		cmocka_unit_test(own_table),
 		cmocka_unit_test(each_element_is_looked_at),
 		cmocka_unit_test_setup_teardown(it_refuses_what_is_no_request, open_helper, close_helper),
 		cmocka_unit_test_setup_teardown(signals_of_the_program_do_not_end_it, open_helper,

@@ -27,6 +27,8 @@
 #define MESSAGE(type) ((uint16_t)(NFNL_SUBSYS_NFTABLES << 8 | (type)))
 
 static struct nft n;
+static const struct nft_ports no_ports[NFT_PORTS_MAX];
+static const char *table_name = NFT_GUARD_NAME;
 static int kernel;
 static union {
 	struct nlmsghdr h;
@@ -50,6 +52,12 @@ static int tear_down(void **state)
 	nft_close(&n);
 	close(kernel);
 	return 0;
+}
+
+static int own_down(void **state)
+{
+	table_name = NFT_GUARD_NAME;
+	return tear_down(state);
 }
 
 /* --- the kernel's answers --- */
@@ -166,7 +174,7 @@ static void assert_batch(const uint16_t *types, unsigned count, uint32_t first_s
 		assert_int_equal(!!(h->nlmsg_flags & NLM_F_ACK), i + 1 == count);
 		/* A table of somebody else that was made meanwhile is not added to. */
 		assert_int_equal(!!(h->nlmsg_flags & NLM_F_EXCL), types[i] == NFT_MSG_NEWTABLE);
-		assert_string_equal(mnl_attr_get_str(attribute(h, 1)), NFT_GUARD_NAME); /* everywhere 1 */
+		assert_string_equal(mnl_attr_get_str(attribute(h, 1)), table_name); /* everywhere 1 */
 		assert_int_equal(((const struct nfgenmsg *)mnl_nlmsg_get_payload(h))->nfgen_family,
 				 NFPROTO_INET);
 	}
@@ -198,7 +206,7 @@ static void a_table_has_an_owner(void **state)
 	(void)state;
 	answer(1, MESSAGE(NFT_MSG_GETTABLE), -ENOENT);
 	answer(8, MESSAGE(NFT_MSG_NEWRULE), 0);
-	assert_int_equal(nft_create(&n, NFT_GUARD, 42, &replaced), 0);
+	assert_int_equal(nft_create(&n, NFT_GUARD, 42, no_ports, &replaced), 0);
 	assert_false(replaced);
 	assert_true(n.owning);
 	assert_int_equal(received()->nlmsg_type, MESSAGE(NFT_MSG_GETTABLE));
@@ -219,7 +227,7 @@ static void a_kernel_without_owners(void **state)
 		answer(4, MESSAGE(NFT_MSG_NEWSET), -ENOENT);
 		answer(8, MESSAGE(NFT_MSG_NEWRULE), 0);
 		answer(16, MESSAGE(NFT_MSG_NEWRULE), 0);
-		assert_int_equal(nft_create(&n, NFT_GUARD, 42, &replaced), 0);
+		assert_int_equal(nft_create(&n, NFT_GUARD, 42, no_ports, &replaced), 0);
 		assert_false(n.owning);
 		received();
 		assert_batch(whole_table, ARRAY_SIZE(whole_table), 2);
@@ -240,7 +248,7 @@ static void other_errors_are_told(void **state)
 	answer(1, MESSAGE(NFT_MSG_GETTABLE), -ENOENT);
 	answer(7, MESSAGE(NFT_MSG_NEWRULE), -EINVAL);
 	answer(8, MESSAGE(NFT_MSG_NEWRULE), 0);
-	assert_int_equal(nft_create(&n, NFT_GUARD, 42, &replaced), -EINVAL);
+	assert_int_equal(nft_create(&n, NFT_GUARD, 42, no_ports, &replaced), -EINVAL);
 	assert_int_equal(n.refused, NFT_MSG_NEWRULE);
 	received();
 	received();
@@ -248,8 +256,58 @@ static void other_errors_are_told(void **state)
 	tear_down(state);
 	assert_int_equal(set_up(state), 0);
 	answer(1, MESSAGE(NFT_MSG_GETTABLE), -EPERM);
-	assert_int_equal(nft_create(&n, NFT_GUARD, 42, &replaced), -EPERM);
+	assert_int_equal(nft_create(&n, NFT_GUARD, 42, no_ports, &replaced), -EPERM);
 	assert_int_equal(n.refused, NFT_MSG_GETTABLE);
+	received();
+	no_more();
+}
+
+/* A tcpcopy's own table: a rule for each family, range and hook, and two that drop what has no socket. */
+static void an_own_table(void **state)
+{
+	static const struct nft_ports ports[NFT_PORTS_MAX] = { { 1024, 32767 }, { 61000, 65535 } };
+	static const uint16_t whole[] = { NFT_MSG_NEWTABLE, NFT_MSG_NEWSET,  NFT_MSG_NEWSET,
+					  NFT_MSG_NEWCHAIN, NFT_MSG_NEWRULE, NFT_MSG_NEWRULE,
+					  NFT_MSG_NEWCHAIN, NFT_MSG_NEWRULE, NFT_MSG_NEWRULE,
+					  NFT_MSG_NEWRULE,  NFT_MSG_NEWRULE, NFT_MSG_NEWCHAIN,
+					  NFT_MSG_NEWRULE,  NFT_MSG_NEWRULE, NFT_MSG_NEWRULE,
+					  NFT_MSG_NEWRULE };
+	static const uint16_t tracked[] = { NFT_MSG_NEWTABLE, NFT_MSG_NEWSET,  NFT_MSG_NEWSET,
+					    NFT_MSG_NEWCHAIN, NFT_MSG_NEWRULE, NFT_MSG_NEWRULE,
+					    NFT_MSG_NEWCHAIN, NFT_MSG_NEWRULE, NFT_MSG_NEWRULE,
+					    NFT_MSG_NEWRULE,  NFT_MSG_NEWRULE };
+	bool replaced = true;
+
+	(void)state;
+	table_name = "tcpcopy_own_42";
+	answer(1, MESSAGE(NFT_MSG_GETTABLE), -ENOENT);
+	answer(18, MESSAGE(NFT_MSG_NEWRULE), -ENOENT); /* there is no connection tracking */
+	answer(20 + ARRAY_SIZE(tracked), MESSAGE(NFT_MSG_NEWRULE), 0);
+	assert_int_equal(nft_create(&n, NFT_OWN, 42, ports, &replaced), 0);
+	assert_false(replaced);
+	assert_true(n.owning);
+	received();
+	assert_batch(whole, ARRAY_SIZE(whole), 2);
+	assert_int_equal(table_flags(), NFT_TABLE_F_OWNER);
+	assert_batch(tracked, ARRAY_SIZE(tracked), 20);
+	assert_int_equal(table_flags(), NFT_TABLE_F_OWNER);
+	no_more();
+}
+
+/* A table of ours that outlives us would drop what is somebody else's by then. */
+static void an_own_table_has_an_owner_or_is_none(void **state)
+{
+	bool replaced;
+
+	(void)state;
+	answer(1, MESSAGE(NFT_MSG_GETTABLE), -ENOENT);
+	answer(3, MESSAGE(NFT_MSG_NEWTABLE), -EINVAL);
+	answer(18, MESSAGE(NFT_MSG_NEWRULE), 0);
+	assert_int_equal(
+		nft_create(&n, NFT_OWN, 42, (struct nft_ports[NFT_PORTS_MAX]){ { 2000, 3000 } }, &replaced),
+		-EINVAL);
+	assert_int_equal(n.refused, NFT_MSG_NEWTABLE);
+	received();
 	received();
 	no_more();
 }
@@ -263,7 +321,7 @@ static void what_was_left_is_replaced_in_one_go(void **state)
 	(void)state;
 	answer(1, MESSAGE(NFT_MSG_GETTABLE), 0);
 	answer(9, MESSAGE(NFT_MSG_NEWRULE), 0);
-	assert_int_equal(nft_create(&n, NFT_GUARD, 42, &replaced), 0);
+	assert_int_equal(nft_create(&n, NFT_GUARD, 42, no_ports, &replaced), 0);
 	assert_true(replaced);
 	received();
 	assert_batch(types, ARRAY_SIZE(types), 2);
@@ -284,7 +342,7 @@ static void with_interfaces_there_are_two_tables(void **state)
 	answer(1, MESSAGE(NFT_MSG_GETTABLE), -ENOENT);
 	answer(2, MESSAGE(NFT_MSG_GETTABLE), 0);
 	answer(16, MESSAGE(NFT_MSG_NEWRULE), 0);
-	assert_int_equal(nft_create(&n, NFT_GUARD, 42, &replaced), 0);
+	assert_int_equal(nft_create(&n, NFT_GUARD, 42, no_ports, &replaced), 0);
 	assert_true(replaced);
 	for (unsigned i = 0; i < 2; i++)
 		assert_int_equal(((const struct nfgenmsg *)mnl_nlmsg_get_payload(received()))->nfgen_family,
@@ -315,7 +373,7 @@ static void a_table_of_somebody_else(void **state)
 	answer(1, MESSAGE(NFT_MSG_GETTABLE), 0);
 	answer(3, MESSAGE(NFT_MSG_DELTABLE), -EPERM);
 	answer(9, MESSAGE(NFT_MSG_NEWRULE), 0);
-	assert_int_equal(nft_create(&n, NFT_GUARD, 42, &replaced), -EPERM);
+	assert_int_equal(nft_create(&n, NFT_GUARD, 42, no_ports, &replaced), -EPERM);
 	assert_int_equal(n.refused, NFT_MSG_DELTABLE);
 	assert_false(replaced);
 }
@@ -418,6 +476,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_kernel_without_owners, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(other_errors_are_told, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(with_interfaces_there_are_two_tables, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(an_own_table, set_up, own_down),
+		cmocka_unit_test_setup_teardown(an_own_table_has_an_owner_or_is_none, set_up, own_down),
 		cmocka_unit_test_setup_teardown(what_was_left_is_replaced_in_one_go, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(a_table_of_somebody_else, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(a_batch_that_cannot_be_carried_out, set_up, tear_down),

@@ -446,7 +446,9 @@ static void test_other_bad_values(void **state)
 		assert_refused(PARSE("-x", RULE, "-s", ASSISTANT, bad[i].option, bad[i].value), bad[i].option,
 			       bad[i].value, bad[i].why);
 	assert_refused(PARSE("-s", ASSISTANT), "-x", NULL, "is missing");
-	assert_refused(PARSE("-x", RULE), "-s", NULL, "is missing");
+	assert_refused(PARSE("-x", RULE, "--return", "assistant"), "-s", NULL, "is missing");
+	assert_refused(PARSE("-x", RULE, "--return", "own", "-s", ASSISTANT), "-s", NULL,
+		       "names an assistant");
 	assert_refused(PARSE("-x", RULE, "-s", ASSISTANT, "-W", "--hold=1s"), "-W", NULL,
 		       "--hold says how long");
 	assert_refused(PARSE("-x", RULE, "-s", ASSISTANT, "-l", "/tmp/x", "-P", "/tmp/x"), "-P", "/tmp/x",

@@ -375,7 +375,7 @@ bool guard_add(struct guard *g, const struct endpoint *e)
 	struct held *h;
 	bool taken;
 
-	if (!nft_element_valid(&element))
+	if (!nft_element_valid(&element, NFT_GUARD))
 		return true; /* no segment comes from there */
 	pthread_mutex_lock(&g->mutex);
 	h = find(g, e);

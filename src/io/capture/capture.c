@@ -107,6 +107,22 @@ int capture_socket_new(int type, char *err, size_t err_size)
 	return fd;
 }
 
+/* One program of two filters, which cut what they let in to different lengths. */
+static int add_cut(struct capture *c, const struct capture_options *o, char *err, size_t err_size)
+{
+	struct bpf_program cut;
+	int rc;
+
+	if (capture_filter_compile(&cut, o->cut_filter, c->link, o->cut_to, err, err_size) < 0)
+		return -1;
+	c->cut_to = o->cut_to;
+	rc = capture_filter_prepend(&c->program, &cut);
+	pcap_freecode(&cut);
+	if (rc < 0)
+		snprintf(err, err_size, "capture on %s: out of memory", c->interface);
+	return rc;
+}
+
 int capture_socket(struct capture *c, const struct capture_options *o, char *err, size_t err_size)
 {
 	static const int on = 1;
@@ -121,6 +137,8 @@ int capture_socket(struct capture *c, const struct capture_options *o, char *err
 	if (look_at_interface(c, o->incoming_only, err, err_size) < 0)
 		return -1;
 	if (capture_filter_compile(&c->program, o->filter, c->link, o->snaplen, err, err_size) < 0)
+		return -1;
+	if (o->cut_filter && add_cut(c, o, err, err_size) < 0)
 		return -1;
 	if (setsockopt(c->source.fd, SOL_PACKET, PACKET_VNET_HDR, &on, sizeof(on)) < 0)
 		return capture_fail(c, "PACKET_VNET_HDR", err, err_size);

@@ -22,6 +22,7 @@ struct capture {
 	enum link_type link;
 	enum capture_direction direction;
 	unsigned snaplen; /* 0: all of a packet */
+	unsigned cut_to;  /* bytes of what cut_filter matches; 0: there is none */
 	struct bpf_program program;
 	uint64_t filter_since; /* ns; packets stamped before this passed the previous filter */
 	bool drained;          /* the last poll left nothing in the kernel, not even an unfinished block */

@@ -28,6 +28,7 @@
 #include <net/if_arp.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 
@@ -111,6 +112,28 @@ int capture_filter_compile(struct bpf_program *program, const char *text, enum l
 		snprintf(err, err_size, "filter \"%s\": %s", text, pcap_geterr(dead));
 	pcap_close(dead);
 	return rc < 0 ? -1 : 0;
+}
+
+/*
+ * Where the first one refuses, the second begins. Jumps are relative, so both stay as they are. A program of
+ * libpcap begins without an assumption about registers and memory.
+ */
+int capture_filter_prepend(struct bpf_program *program, const struct bpf_program *first)
+{
+	const size_t n = first->bf_len, all = n + program->bf_len;
+	struct bpf_insn *code = malloc(all * sizeof(*code));
+
+	if (!code)
+		return -1;
+	memcpy(code, first->bf_insns, n * sizeof(*code));
+	memcpy(code + n, program->bf_insns, program->bf_len * sizeof(*code));
+	for (size_t i = 0; i < n; i++)
+		if (code[i].code == (BPF_RET | BPF_K) && !code[i].k)
+			code[i] = (struct bpf_insn){ .code = BPF_JMP | BPF_JA, .k = (unsigned)(n - i - 1) };
+	free(program->bf_insns); /* as pcap_freecode() does */
+	program->bf_insns = code;
+	program->bf_len = (unsigned)all;
+	return 0;
 }
 
 int capture_check_filter(const char *filter, char *err, size_t err_size)

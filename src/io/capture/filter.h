@@ -32,6 +32,12 @@ int capture_filter_compile(struct bpf_program *program, const char *text, enum l
 			   unsigned snaplen, char *err, size_t err_size);
 
 /*
+ * Put *first in front of *program: what *first lets pass, passes as it says; *program decides about the rest.
+ * Returns 0, or -1 if out of memory. The caller still has to free both.
+ */
+int capture_filter_prepend(struct bpf_program *program, const struct bpf_program *first);
+
+/*
  * Attach *program to the socket @fd, preceded by a test of the packet type. Returns 0, or -1 with words in
  * @err.
  */

@@ -188,7 +188,8 @@ static bool deliver(struct ring *r, const struct capture_clock *clock, const str
 	}
 	count->packets++;
 	count->bytes += p->len;
-	count->truncated += p->captured < p->len && (!r->capture.snaplen || p->captured < r->capture.snaplen);
+	count->truncated += p->captured < p->len && p->captured != r->capture.cut_to &&
+			    (!r->capture.snaplen || p->captured < r->capture.snaplen);
 	capture_note_age(&r->capture, clock, p);
 	fn(p, arg);
 	return true;

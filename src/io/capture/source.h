@@ -124,6 +124,9 @@ struct capture_options {
 	bool incoming_only;
 	bool filter_changes; /* capture_set_filter() will be called; else the filter is locked */
 	unsigned snaplen;    /* bytes of a packet wanted; 0: all of it (super-packets whole) */
+	/* Packets that match this one, whether or not they match the filter, are cut to cut_to bytes. */
+	const char *cut_filter; /* NULL: none */
+	unsigned cut_to;
 	size_t buffer_bytes; /* receive buffer; 0: 16 MiB. Without CAP_NET_ADMIN at most rmem_max */
 	enum capture_mode mode;
 	size_t ring_bytes; /* locked in memory; 0: 32 MiB. At least four blocks, 1 MiB or more */

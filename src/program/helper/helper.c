@@ -2,19 +2,18 @@
  * The privileged helper - theory of operation
  *
  * A running program has no capabilities, but some of its work needs one: the guard learns of new targets, and
- * removes its table at the end. So the program forks this process before it gives them up. The helper keeps
- * CAP_NET_ADMIN and carries out the requests listed in helper.h. Requests and answers are datagrams on a pair
- * of sockets that nobody else has.
+ * removes its table at the end; a tcpcopy without an assistant reads what its table has dropped. So the
+ * program forks this process before it gives them up. The helper keeps CAP_NET_ADMIN and carries out the
+ * requests listed in helper.h. Requests and answers are datagrams on a pair of sockets that nobody else has.
  *
  *     program                                   helper
  *     guard.c -- helper_send() --> request --> helper_request_valid() -> nft.c --> kernel
  *             <-- event at helper_fd() --- answer <----------------------'
  *
  * An attacker who controls the program can make these requests and no others. A request carries no names,
- * rules or text, only the number of a table, and endpoints; request.c checks every byte. The names of devices
- * are those that the program had when it forked. An attacker who
- * controls the helper has one capability in this network namespace, two sockets, and three system calls:
- * to receive, to send and to end.
+ * rules or text, only the number of a table, port ranges and endpoints; request.c checks every byte. The
+ * names of devices are those that the program had when it forked. An attacker who controls the helper has one
+ * capability in this network namespace, two sockets, and three system calls: to receive, to send and to end.
  *
  * The helper ends when the program closes its socket, and when the thread that forked it ends
  * (PR_SET_PDEATHSIG), even while it is stopped. It ignores the signals that end the program, because the
@@ -78,7 +77,7 @@ static int carry_out(struct service *s, const struct helper_request *r, struct h
 		return s->made[table] ? -EEXIST : -ENOENT;
 	switch ((enum helper_kind)r->kind) {
 	case HELPER_CREATE:
-		error = nft_create(&s->nft, table, s->program, &replaced);
+		error = nft_create(&s->nft, table, s->program, r->ports, &replaced);
 		s->made[table] = !error;
 		a->replaced = replaced;
 		a->owning = s->nft.owning;

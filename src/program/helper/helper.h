@@ -25,6 +25,7 @@ struct helper_request {
 	uint8_t kind;   /* enum helper_kind */
 	uint8_t table;  /* enum nft_table */
 	uint16_t count; /* of elements: 1 to NFT_ELEMENTS_MAX for ADD and REMOVE, else 0 */
+	struct nft_ports ports[NFT_PORTS_MAX]; /* CREATE of NFT_OWN: at least one range; else none */
 	struct nft_element element[NFT_ELEMENTS_MAX];
 };
 

@@ -9,7 +9,7 @@
  * has a capability, where a wrong word becomes a rule; it also opens files and name databases. libnftnl
  * would replace nft_rule.c, at the price of one more library and an allocation per expression. The rules are
  * few and fixed, so messages go into one buffer of fixed size. Everything that can be asked for fits:
- * NFT_ELEMENTS_MAX elements take 36 bytes each, in each of two tables; a table takes 3 KiB.
+ * NFT_ELEMENTS_MAX elements take 52 bytes each, in each of two tables; a table takes 6 KiB.
  *
  * The socket owns its tables (NFT_TABLE_F_OWNER, Linux 5.12): nobody else can change or flush them, and they
  * end with the socket, however the process ends. Older kernels refuse the flag. Without it a table
@@ -98,7 +98,7 @@ struct nlmsghdr *nft_begin(struct nft *n, uint16_t message, uint16_t flags, uint
 	struct nlmsghdr *h =
 		begin_message(n, (uint16_t)(NFNL_SUBSYS_NFTABLES << 8 | message), flags, family, 0);
 
-	mnl_attr_put_strz(h, attribute, nft_table_name(table));
+	mnl_attr_put_strz(h, attribute, nft_table_name(n, table));
 	return h;
 }
 
@@ -188,13 +188,20 @@ static void put_deletion(struct nft *n, enum nft_table table, uint8_t family)
 	nft_end(n, nft_begin(n, NFT_MSG_DELTABLE, 0, family, NFTA_TABLE_NAME, table));
 }
 
-/* @old: the families of a table to be replaced, ended by 0. */
-static int create(struct nft *n, enum nft_table table, pid_t pid, const uint8_t *old)
+/* What has to be created. */
+struct wanted {
+	enum nft_table table;
+	pid_t pid;
+	const struct nft_ports *ports;
+	uint8_t old[NFT_FAMILIES + 1]; /* the families of a table to be replaced, ended by 0 */
+};
+
+static int create(struct nft *n, const struct wanted *w)
 {
 	begin_batch(n);
-	for (; *old; old++)
-		put_deletion(n, table, *old);
-	nft_put_table(n, table, pid);
+	for (const uint8_t *old = w->old; *old; old++)
+		put_deletion(n, w->table, *old);
+	nft_put_table(n, w->table, w->pid, w->ports);
 	return commit(n);
 }
 
@@ -208,24 +215,32 @@ static int look_for(struct nft *n, enum nft_table table, uint8_t family)
 	return converse(n, &a); /* the table, then the acknowledgement */
 }
 
-int nft_create(struct nft *n, enum nft_table table, pid_t pid, bool *replaced)
+int nft_create(struct nft *n, enum nft_table table, pid_t pid, const struct nft_ports ports[NFT_PORTS_MAX],
+	       bool *replaced)
 {
-	uint8_t old[NFT_FAMILIES + 1] = { 0 };
+	struct wanted w = { .table = table, .pid = pid, .ports = ports };
 	unsigned count = 0;
 	int error;
 
 	*replaced = false;
+	if (table == NFT_OWN)
+		snprintf(n->own_name, sizeof(n->own_name), NFT_OWN_NAME, (long)pid);
 	for (const uint8_t *family = nft_table_families(n, table); *family; family++) {
 		error = look_for(n, table, *family);
 		if (error && error != -ENOENT)
 			return error;
 		if (!error)
-			old[count++] = *family;
+			w.old[count++] = *family;
 	}
-	error = create(n, table, pid, old);
-	if ((error == -EINVAL || error == -EOPNOTSUPP) && n->refused == NFT_MSG_NEWTABLE && n->owning) {
+	error = create(n, &w);
+	if (table == NFT_GUARD && (error == -EINVAL || error == -EOPNOTSUPP) &&
+	    n->refused == NFT_MSG_NEWTABLE && n->owning) {
 		n->owning = false;
-		error = create(n, table, pid, old);
+		error = create(n, &w);
+	}
+	if (table == NFT_OWN && error == -ENOENT && n->refused == NFT_MSG_NEWRULE) {
+		n->tracked = true; /* a kernel without connection tracking has no "notrack" */
+		error = create(n, &w);
 	}
 	*replaced = count && !error;
 	return error;

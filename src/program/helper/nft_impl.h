@@ -7,7 +7,7 @@ struct nlattr;
 
 #define NFT_FAMILIES 2 /* at most, for one table */
 
-/* Shared by nft.c, nft_table.c and nft_rule.c; no other file includes it. */
+/* Shared by nft.c, nft_table.c, nft_own.c and nft_rule.c; no other file includes it. */
 
 /* --- nft.c: messages of the batch --- */
 
@@ -23,16 +23,55 @@ void nft_end(struct nft *n, struct nlmsghdr *h);
 /* --- nft_table.c: what the tables are --- */
 
 /* The name of @table in the kernel. */
-const char *nft_table_name(enum nft_table table);
+const char *nft_table_name(const struct nft *n, enum nft_table table);
 
 /* The families (NFPROTO_*) in which the kernel has a table of that name for us, ended by 0. */
 const uint8_t *nft_table_families(const struct nft *n, enum nft_table table);
 
 /* Append all messages that create @table; @pid goes into its comment. */
-void nft_put_table(struct nft *n, enum nft_table table, pid_t pid);
+void nft_put_table(struct nft *n, enum nft_table table, pid_t pid,
+		   const struct nft_ports ports[NFT_PORTS_MAX]);
 /* Append the messages that add (NFT_MSG_NEWSETELEM) or delete (NFT_MSG_DELSETELEM) @count elements. */
 void nft_put_elements(struct nft *n, uint16_t message, enum nft_table table, const struct nft_element *e,
 		      unsigned count);
+
+/* Append an empty set; @number tells the sets of a batch apart. */
+void nft_put_set(struct nft *n, enum nft_table table, uint8_t family, const char *name, uint32_t key_type,
+		 uint32_t key_len, uint32_t number);
+
+/* A hook of the kernel, for a chain of filters. */
+struct nft_hook {
+	uint32_t number; /* NF_INET_*, or NF_NETDEV_INGRESS of the devices of *n */
+	int priority;
+};
+/* Append a chain that accepts what no rule decides; @hook NULL: one that rules jump to. */
+void nft_put_chain(struct nft *n, enum nft_table table, uint8_t family, const char *name,
+		   const struct nft_hook *hook);
+
+/* Begin a rule at the end of a chain. nft_match() and the functions of nft_rule.c take its message. */
+struct nlmsghdr *nft_rule_of(struct nft *n, enum nft_table table, uint8_t family, const char *chain);
+
+/* The sets of one family. */
+struct nft_set {
+	const char *name;
+	uint8_t nfproto;
+	uint16_t ethertype;     /* the same, as the family netdev has it */
+	uint32_t key_type;      /* nft(8)'s types, six bits each; only for its display */
+	uint32_t address_len;   /* bytes */
+	uint32_t source_offset; /* of the addresses in the IP header */
+	uint32_t port_reg;      /* the register that follows the address */
+	uint32_t to_reg;        /* NFT_OWN: the register that follows the port; else 0 */
+};
+
+/* Go on only for TCP that comes from an element of *s; @ingress: in the family netdev. */
+void nft_match(struct nlmsghdr *h, const struct nft_set *s, bool ingress);
+
+/* --- nft_own.c: the table of a tcpcopy without an assistant --- */
+
+extern const struct nft_set nft_own_sets[2];
+
+/* Append the sets, chains and rules of NFT_OWN. */
+void nft_put_own(struct nft *n, const struct nft_ports ports[NFT_PORTS_MAX]);
 
 /* --- nft_rule.c: what a rule is made of --- */
 
@@ -62,7 +101,14 @@ void nft_lookup(struct nlmsghdr *h, uint32_t reg, const char *set);
 /* Count the packets and bytes that reach this expression. */
 void nft_counter(struct nlmsghdr *h);
 
+/* Load whether the socket that the packet is for is bound to no address; no socket: the rule ends here. */
+void nft_socket_wildcard(struct nlmsghdr *h, uint32_t reg);
+/* Connection tracking is not to see the packet. */
+void nft_notrack(struct nlmsghdr *h);
+
 /* Decide about the packet: @code is NF_ACCEPT or NF_DROP. */
 void nft_verdict(struct nlmsghdr *h, uint32_t code);
+/* Go on with the chain @name, and then with the policy. */
+void nft_goto(struct nlmsghdr *h, const char *name);
 
 #endif

@@ -107,7 +107,21 @@ void nft_counter(struct nlmsghdr *h)
 	end(h, begin(h, "counter"));
 }
 
-void nft_verdict(struct nlmsghdr *h, uint32_t code)
+void nft_socket_wildcard(struct nlmsghdr *h, uint32_t reg)
+{
+	const struct expression e = begin(h, "socket");
+
+	nft_put(h, NFTA_SOCKET_KEY, NFT_SOCKET_WILDCARD);
+	nft_put(h, NFTA_SOCKET_DREG, reg);
+	end(h, e);
+}
+
+void nft_notrack(struct nlmsghdr *h)
+{
+	end(h, begin(h, "notrack"));
+}
+
+static void decide(struct nlmsghdr *h, uint32_t code, const char *chain)
 {
 	const struct expression e = begin(h, "immediate");
 	struct nlattr *data, *verdict;
@@ -116,7 +130,19 @@ void nft_verdict(struct nlmsghdr *h, uint32_t code)
 	data = mnl_attr_nest_start(h, NFTA_IMMEDIATE_DATA);
 	verdict = mnl_attr_nest_start(h, NFTA_DATA_VERDICT);
 	nft_put(h, NFTA_VERDICT_CODE, code);
+	if (chain)
+		mnl_attr_put_strz(h, NFTA_VERDICT_CHAIN, chain);
 	mnl_attr_nest_end(h, verdict);
 	mnl_attr_nest_end(h, data);
 	end(h, e);
+}
+
+void nft_verdict(struct nlmsghdr *h, uint32_t code)
+{
+	decide(h, code, NULL);
+}
+
+void nft_goto(struct nlmsghdr *h, const char *name)
+{
+	decide(h, (uint32_t)NFT_GOTO, name);
 }

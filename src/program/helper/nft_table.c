@@ -2,7 +2,7 @@
  * The tables of our programs - theory of operation
  *
  * In: a table and endpoints. Out: the messages that create the table or change its sets, appended to the
- * batch of nft.c. This file alone defines what a table does to packets.
+ * batch of nft.c. This file and nft_own.c define what a table does to packets.
  *
  * The guard's table is two of the kernel's, because a chain at the ingress of a device can ask for the type
  * of an address in the family netdev only (intercept's guard.c explains the choice of hooks):
@@ -40,58 +40,51 @@
 
 #include "base/util.h"
 
-static const char *const names[NFT_TABLES] = { [NFT_GUARD] = NFT_GUARD_NAME };
-
-const char *nft_table_name(enum nft_table table)
+const char *nft_table_name(const struct nft *n, enum nft_table table)
 {
-	return names[table];
+	return table == NFT_OWN ? n->own_name : NFT_GUARD_NAME;
 }
 
 const uint8_t *nft_table_families(const struct nft *n, enum nft_table table)
 {
 	static const uint8_t all[] = { NFPROTO_NETDEV, NFPROTO_INET, 0 };
 
-	(void)table;
-	return all + !(n->devices && n->devices->count);
+	return all + (table == NFT_OWN || !n->devices || !n->devices->count);
 }
 
-/* The guard's set of endpoints of one family. A key is the address and the port, each padded to a multiple
- * of four bytes. */
-struct set {
-	const char *name;
-	uint8_t nfproto;
-	uint16_t ethertype;     /* the same, as the family netdev has it */
-	uint32_t key_type;      /* for nft(8): its numbers for both types, six bits each */
-	uint32_t address_len;   /* bytes */
-	uint32_t source_offset; /* of the address in the IP header */
-	uint32_t port_reg;      /* the register that follows the address */
+/*
+ * The guard's sets. A key is the address and the port, each padded to a multiple of four bytes, and lies in
+ * registers one after the other.
+ */
+static const struct nft_set guard_sets[] = {
+	{ "targets4", NFPROTO_IPV4, ETH_P_IP, 7 << 6 | 13, 4, 12, NFT_REG32_01, 0 },
+	{ "targets6", NFPROTO_IPV6, ETH_P_IPV6, 8 << 6 | 13, 16, 8, NFT_REG_2, 0 },
 };
-
-static const struct set sets[] = {
-	{ "targets4", NFPROTO_IPV4, ETH_P_IP, 7 << 6 | 13, 4, 12, NFT_REG32_01 },
-	{ "targets6", NFPROTO_IPV6, ETH_P_IPV6, 8 << 6 | 13, 16, 8, NFT_REG_2 },
-};
+#define FAMILIES ARRAY_SIZE(guard_sets)
 
 /* nft(8) stores a comment as type 0, length, text. */
-static void put_comment(struct nlmsghdr *h, pid_t pid)
+static void put_comment(struct nlmsghdr *h, enum nft_table table, pid_t pid)
 {
 	char data[64];
-	const int len = snprintf(data + 2, sizeof(data) - 2, "intercept --guard, pid %ld", (long)pid) + 1;
+	const int len = snprintf(data + 2, sizeof(data) - 2, "%s, pid %ld",
+				 table == NFT_OWN ? "tcpcopy" : "intercept --guard", (long)pid) +
+			1;
 
 	data[0] = 0;
 	data[1] = (char)len;
 	mnl_attr_put(h, NFTA_TABLE_USERDATA, (size_t)len + 2, data);
 }
 
-static void put_set(struct nft *n, uint8_t family, const struct set *s, uint32_t id)
+void nft_put_set(struct nft *n, enum nft_table table, uint8_t family, const char *name, uint32_t key_type,
+		 uint32_t key_len, uint32_t number)
 {
-	struct nlmsghdr *h = nft_begin(n, NFT_MSG_NEWSET, NLM_F_CREATE, family, NFTA_SET_TABLE, NFT_GUARD);
+	struct nlmsghdr *h = nft_begin(n, NFT_MSG_NEWSET, NLM_F_CREATE, family, NFTA_SET_TABLE, table);
 
-	mnl_attr_put_strz(h, NFTA_SET_NAME, s->name);
+	mnl_attr_put_strz(h, NFTA_SET_NAME, name);
 	nft_put(h, NFTA_SET_FLAGS, 0);
-	nft_put(h, NFTA_SET_KEY_TYPE, s->key_type);
-	nft_put(h, NFTA_SET_KEY_LEN, s->address_len + 4);
-	nft_put(h, NFTA_SET_ID, id);
+	nft_put(h, NFTA_SET_KEY_TYPE, key_type);
+	nft_put(h, NFTA_SET_KEY_LEN, key_len);
+	nft_put(h, NFTA_SET_ID, number);
 	nft_end(n, h);
 }
 
@@ -104,37 +97,40 @@ static void put_devices(struct nlmsghdr *h, const struct nft_devices *devices)
 	mnl_attr_nest_end(h, list);
 }
 
-static void put_chain(struct nft *n, uint8_t family)
+void nft_put_chain(struct nft *n, enum nft_table table, uint8_t family, const char *name,
+		   const struct nft_hook *hook)
 {
-	struct nlmsghdr *h =
-		nft_begin(n, NFT_MSG_NEWCHAIN, NLM_F_CREATE, family, NFTA_CHAIN_TABLE, NFT_GUARD);
-	const bool ingress = family == NFPROTO_NETDEV;
-	struct nlattr *hook;
+	struct nlmsghdr *h = nft_begin(n, NFT_MSG_NEWCHAIN, NLM_F_CREATE, family, NFTA_CHAIN_TABLE, table);
+	struct nlattr *at;
 
-	mnl_attr_put_strz(h, NFTA_CHAIN_NAME, "swallow");
-	mnl_attr_put_strz(h, NFTA_CHAIN_TYPE, "filter");
-	nft_put(h, NFTA_CHAIN_POLICY, NF_ACCEPT);
-	hook = mnl_attr_nest_start(h, NFTA_CHAIN_HOOK);
-	nft_put(h, NFTA_HOOK_HOOKNUM, ingress ? (uint32_t)NF_NETDEV_INGRESS : (uint32_t)NF_INET_FORWARD);
-	nft_put(h, NFTA_HOOK_PRIORITY, (uint32_t)-300); /* raw */
-	if (ingress)
-		put_devices(h, n->devices);
-	mnl_attr_nest_end(h, hook);
+	mnl_attr_put_strz(h, NFTA_CHAIN_NAME, name);
+	if (hook) {
+		mnl_attr_put_strz(h, NFTA_CHAIN_TYPE, "filter");
+		nft_put(h, NFTA_CHAIN_POLICY, NF_ACCEPT);
+		at = mnl_attr_nest_start(h, NFTA_CHAIN_HOOK);
+		nft_put(h, NFTA_HOOK_HOOKNUM, hook->number);
+		nft_put(h, NFTA_HOOK_PRIORITY, (uint32_t)hook->priority);
+		if (family == NFPROTO_NETDEV)
+			put_devices(h, n->devices);
+		mnl_attr_nest_end(h, at);
+	}
 	nft_end(n, h);
 }
 
-static void put_rule(struct nft *n, uint8_t family, const struct set *s)
+struct nlmsghdr *nft_rule_of(struct nft *n, enum nft_table table, uint8_t family, const char *chain)
 {
-	struct nlmsghdr *h = nft_begin(n, NFT_MSG_NEWRULE, NLM_F_CREATE | NLM_F_APPEND, family,
-				       NFTA_RULE_TABLE, NFT_GUARD);
-	const bool ingress = family == NFPROTO_NETDEV;
+	struct nlmsghdr *h =
+		nft_begin(n, NFT_MSG_NEWRULE, NLM_F_CREATE | NLM_F_APPEND, family, NFTA_RULE_TABLE, table);
+
+	mnl_attr_put_strz(h, NFTA_RULE_CHAIN, chain);
+	return h;
+}
+
+void nft_match(struct nlmsghdr *h, const struct nft_set *s, bool ingress)
+{
 	const uint16_t ethertype = htons(s->ethertype);
 	const uint8_t tcp = IPPROTO_TCP;
-	const uint32_t local = RTN_LOCAL;
-	struct nlattr *rule;
 
-	mnl_attr_put_strz(h, NFTA_RULE_CHAIN, "swallow");
-	rule = nft_rule_begin(h);
 	nft_meta(h, ingress ? NFT_META_PROTOCOL : NFT_META_NFPROTO, NFT_REG_1);
 	if (ingress)
 		nft_cmp(h, NFT_REG_1, NFT_CMP_EQ, &ethertype, sizeof(ethertype));
@@ -144,7 +140,20 @@ static void put_rule(struct nft *n, uint8_t family, const struct set *s)
 	nft_cmp(h, NFT_REG_1, NFT_CMP_EQ, &tcp, sizeof(tcp));
 	nft_payload(h, NFT_PAYLOAD_NETWORK_HEADER, s->source_offset, s->address_len, NFT_REG_1);
 	nft_payload(h, NFT_PAYLOAD_TRANSPORT_HEADER, 0, 2, s->port_reg);
+	if (s->to_reg)
+		nft_payload(h, NFT_PAYLOAD_NETWORK_HEADER, s->source_offset + s->address_len, s->address_len,
+			    s->to_reg);
 	nft_lookup(h, NFT_REG_1, s->name);
+}
+
+static void put_guard_rule(struct nft *n, uint8_t family, const struct nft_set *s)
+{
+	struct nlmsghdr *h = nft_rule_of(n, NFT_GUARD, family, "swallow");
+	const bool ingress = family == NFPROTO_NETDEV;
+	const uint32_t local = RTN_LOCAL;
+	struct nlattr *rule = nft_rule_begin(h);
+
+	nft_match(h, s, ingress);
 	if (ingress) { /* what is to be forwarded is not local */
 		nft_fib_daddr_type(h, NFT_REG_1);
 		nft_cmp(h, NFT_REG_1, NFT_CMP_NEQ, &local, sizeof(local));
@@ -155,44 +164,60 @@ static void put_rule(struct nft *n, uint8_t family, const struct set *s)
 	nft_end(n, h);
 }
 
-static void put_family(struct nft *n, enum nft_table table, uint8_t family, pid_t pid)
+static void put_guard(struct nft *n, uint8_t family)
 {
-	struct nlmsghdr *h =
-		nft_begin(n, NFT_MSG_NEWTABLE, NLM_F_CREATE | NLM_F_EXCL, family, NFTA_TABLE_NAME, table);
+	const struct nft_hook hook = {
+		family == NFPROTO_NETDEV ? (uint32_t)NF_NETDEV_INGRESS : (uint32_t)NF_INET_FORWARD,
+		-300, /* raw */
+	};
 
-	nft_put(h, NFTA_TABLE_FLAGS, n->owning ? NFT_TABLE_F_OWNER : 0);
-	put_comment(h, pid);
-	nft_end(n, h);
-	for (unsigned i = 0; i < ARRAY_SIZE(sets); i++)
-		put_set(n, family, &sets[i], i + 1);
-	put_chain(n, family);
-	for (unsigned i = 0; i < ARRAY_SIZE(sets); i++)
-		put_rule(n, family, &sets[i]);
+	for (unsigned i = 0; i < FAMILIES; i++)
+		nft_put_set(n, NFT_GUARD, family, guard_sets[i].name, guard_sets[i].key_type,
+			    guard_sets[i].address_len + 4, i + 1);
+	nft_put_chain(n, NFT_GUARD, family, "swallow", &hook);
+	for (unsigned i = 0; i < FAMILIES; i++)
+		put_guard_rule(n, family, &guard_sets[i]);
 }
 
-void nft_put_table(struct nft *n, enum nft_table table, pid_t pid)
+void nft_put_table(struct nft *n, enum nft_table table, pid_t pid,
+		   const struct nft_ports ports[NFT_PORTS_MAX])
 {
-	for (const uint8_t *family = nft_table_families(n, table); *family; family++)
-		put_family(n, table, *family, pid);
+	for (const uint8_t *family = nft_table_families(n, table); *family; family++) {
+		struct nlmsghdr *h = nft_begin(n, NFT_MSG_NEWTABLE, NLM_F_CREATE | NLM_F_EXCL, *family,
+					       NFTA_TABLE_NAME, table);
+
+		nft_put(h, NFTA_TABLE_FLAGS, n->owning ? NFT_TABLE_F_OWNER : 0);
+		put_comment(h, table, pid);
+		nft_end(n, h);
+		if (table == NFT_OWN)
+			nft_put_own(n, ports);
+		else
+			put_guard(n, *family);
+	}
 }
 
-static void put_element(struct nlmsghdr *h, const struct set *s, const struct nft_element *e)
+static void put_element(struct nlmsghdr *h, const struct nft_set *s, const struct nft_element *e)
 {
 	struct nlattr *element = mnl_attr_nest_start(h, NFTA_LIST_ELEM), *key;
-	uint8_t value[20] = { 0 };
+	uint8_t value[36] = { 0 };
+	size_t len = s->address_len + 4;
 
 	memcpy(value, e->address, s->address_len);
 	value[s->address_len] = (uint8_t)(e->port >> 8);
 	value[s->address_len + 1] = (uint8_t)e->port;
+	if (s->to_reg) {
+		memcpy(value + len, e->to, s->address_len);
+		len += s->address_len;
+	}
 	key = mnl_attr_nest_start(h, NFTA_SET_ELEM_KEY);
-	mnl_attr_put(h, NFTA_DATA_VALUE, s->address_len + 4, value);
+	mnl_attr_put(h, NFTA_DATA_VALUE, len, value);
 	mnl_attr_nest_end(h, key);
 	mnl_attr_nest_end(h, element);
 }
 
 /* The elements of the address family of @s, for the table of @family. */
 static void put_elements(struct nft *n, uint16_t message, enum nft_table table, uint8_t family,
-			 const struct set *s, const struct nft_element *e, unsigned count)
+			 const struct nft_set *s, const struct nft_element *e, unsigned count)
 {
 	const uint8_t version = s->nfproto == NFPROTO_IPV4 ? 4 : 6;
 	struct nlattr *list;
@@ -217,7 +242,9 @@ static void put_elements(struct nft *n, uint16_t message, enum nft_table table, 
 void nft_put_elements(struct nft *n, uint16_t message, enum nft_table table, const struct nft_element *e,
 		      unsigned count)
 {
+	const struct nft_set *sets = table == NFT_OWN ? nft_own_sets : guard_sets;
+
 	for (const uint8_t *family = nft_table_families(n, table); *family; family++)
-		for (unsigned i = 0; i < ARRAY_SIZE(sets); i++)
+		for (unsigned i = 0; i < FAMILIES; i++)
 			put_elements(n, message, table, *family, &sets[i], e, count);
 }

@@ -30,9 +30,27 @@ static bool is_sender(uint8_t family, const uint8_t a[16])
 	return a[0] != 0xff && memcmp(a, mapped, sizeof(mapped)) != 0;
 }
 
-bool nft_element_valid(const struct nft_element *e)
+bool nft_element_valid(const struct nft_element *e, enum nft_table table)
 {
-	return (e->family == 4 || e->family == 6) && !e->zero && e->port && is_sender(e->family, e->address);
+	if ((e->family != 4 && e->family != 6) || e->zero || !e->port || !is_sender(e->family, e->address))
+		return false;
+	return table == NFT_OWN ? is_sender(e->family, e->to) : is_zero(e->to, sizeof(e->to));
+}
+
+/* Ranges that do not overlap, in order, and none below the ports that anybody may use. */
+static bool ports_valid(const struct nft_ports ports[NFT_PORTS_MAX], bool wanted)
+{
+	unsigned above = 1023;
+
+	for (unsigned i = 0; i < NFT_PORTS_MAX; i++) {
+		if (!ports[i].first && !ports[i].last && (i || !wanted))
+			above = 65535;
+		else if (!wanted || ports[i].first <= above || ports[i].last < ports[i].first)
+			return false;
+		else
+			above = ports[i].last;
+	}
+	return true;
 }
 
 bool helper_request_valid(const void *data, size_t len)
@@ -48,8 +66,10 @@ bool helper_request_valid(const void *data, size_t len)
 	has_elements = r->kind == HELPER_ADD || r->kind == HELPER_REMOVE;
 	if (has_elements != (r->count > 0) || len != head + r->count * sizeof(r->element[0]))
 		return false;
+	if (!ports_valid(r->ports, r->kind == HELPER_CREATE && r->table == NFT_OWN))
+		return false;
 	for (unsigned i = 0; i < r->count; i++)
-		if (!nft_element_valid(&r->element[i]))
+		if (!nft_element_valid(&r->element[i], r->table))
 			return false;
 	return true;
 }

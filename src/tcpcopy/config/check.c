@@ -58,6 +58,17 @@ static const char *not_unicast(const struct addr *a)
 	return NULL;
 }
 
+/* Copies that go to the online port itself would be captured and copied again, were they not left out. */
+static int check_own_target(const struct rule *rule)
+{
+	if (!rule->has_online_addr && rule->target.port == rule->online_port &&
+	    (addr_is_loopback(&rule->target.addr) || route_is_local(&rule->target.addr)))
+		return refuse("-x \"%s\": the target is the online server itself, a port of this host; "
+			      "accepted: another port, or a target on another host",
+			      rule->text);
+	return 0;
+}
+
 static int check_rule(const struct config *c, const struct rule *rule)
 {
 	char text[ADDR_TEXT_LEN];
@@ -80,7 +91,7 @@ static int check_rule(const struct config *c, const struct rule *rule)
 			return refuse("-x \"%s\": the target is the online server itself; accepted: "
 				      "a target on another host",
 				      rule->text);
-		if (addr_is_loopback(&online.addr) && c->n_pool == 0)
+		if (addr_is_loopback(&online.addr) && c->n_pool == 0 && c->way_back != RETURN_OWN)
 			return refuse("-x \"%s\": clients of %s have loopback addresses, which the target "
 				      "drops and cannot answer; accepted: an address that other hosts can "
 				      "reach, or client addresses given with -c",
@@ -93,9 +104,12 @@ static int check_rule(const struct config *c, const struct rule *rule)
 		return refuse("-x \"%s\": the target address %s %s; accepted: the address of another "
 			      "host",
 			      rule->text, text, why);
+	if (c->way_back == RETURN_OWN)
+		return check_own_target(rule);
 	if (addr_is_loopback(&rule->target.addr) || route_is_local(&rule->target.addr))
 		return refuse("-x \"%s\": the target address %s belongs to this very host, so the responses "
-			      "would go straight to the real clients; accepted: a target on another host",
+			      "would go straight to the real clients; accepted: a target on another host, or "
+			      "no -s",
 			      rule->text, text);
 	return 0;
 }
@@ -202,6 +216,27 @@ static int check_pool_prefix(const struct config *c, unsigned index, const struc
 	return 0;
 }
 
+/* Without an assistant only this host gets the answers. */
+static int check_own_pool(const struct config *c)
+{
+	for (unsigned i = 0; i < c->n_pool; i++) {
+		const struct prefix *p = &c->pool[i];
+		char text[PREFIX_TEXT_LEN];
+
+		config_prefix_format(text, sizeof(text), p);
+		if (p->len != 128)
+			return refuse(
+				"-c \"%s\": %s is more than one address; accepted without -s: addresses "
+				"of this host",
+				c->pool_text[i], text);
+		if (!addr_is_loopback(&p->addr) && !route_is_local(&p->addr))
+			return refuse("-c \"%s\": not an address of this host, so the target's answers would "
+				      "not come here; accepted without -s: addresses of this host",
+				      c->pool_text[i]);
+	}
+	return 0;
+}
+
 static int check_pool(const struct config *c)
 {
 	struct ifaddrs *local = NULL;
@@ -210,6 +245,8 @@ static int check_pool(const struct config *c)
 
 	if (c->n_pool == 0)
 		return 0;
+	if (c->way_back == RETURN_OWN)
+		return check_own_pool(c);
 	if (getifaddrs(&local) < 0)
 		return refuse("-c: cannot list the addresses of this host: %s", strerror(errno));
 	for (i = 0; i < c->n_pool && rc == 0; i++)
@@ -290,9 +327,20 @@ static int check_memory(const struct config *c)
 		      (unsigned long long)c->memory >> 20, c->run.workers, c->run.workers);
 }
 
+static int check_own(const struct config *c)
+{
+	if (c->way_back == RETURN_OWN && c->secret)
+		return refuse(
+			"--secret: is for the connection to an assistant, and there is none without -s");
+	if (c->way_back != RETURN_OWN && (c->n_own_ranges || c->own_ports))
+		return refuse(
+			"--own-ports: with an assistant copies go from the clients' ports; accepted: without -s");
+	return 0;
+}
+
 int config_check(const struct config *c)
 {
-	if (check_rules(c) || check_assistants(c) || check_pool(c) || check_interfaces(c) ||
+	if (check_rules(c) || check_assistants(c) || check_pool(c) || check_interfaces(c) || check_own(c) ||
 	    check_probe_from(c) || check_memory(c))
 		return 2;
 	return check_filter(c);

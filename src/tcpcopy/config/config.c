@@ -125,6 +125,24 @@ static const char *set_capture(void *into, const char *value)
 	return *mode == CAPTURE_MODE_COUNT ? "no such mode" : NULL;
 }
 
+static const char *set_return(void *into, const char *value)
+{
+	static const char *const names[RETURN_COUNT] = {
+#define X(id, name) [RETURN_##id] = name,
+		CONFIG_RETURNS(X)
+#undef X
+	};
+	enum config_return *way = into;
+
+	*way = (enum config_return)place(names, RETURN_COUNT, value);
+	return *way == RETURN_COUNT || *way == RETURN_AUTO ? "no such way" : NULL;
+}
+
+static const char *set_own_ports(void *into, const char *value)
+{
+	return config_add_own_ports(into, value);
+}
+
 static const char *set_ring(void *into, const char *value)
 {
 	return number_parse_size(value, 1ull << 20, 4ull << 30, into);
@@ -163,7 +181,8 @@ static const struct args_option options[] = {
 	  "[online-address:]online-port-target-address:target-port, such as 6379-192.0.2.7:6379 or "
 	  "[2001:db8::1]:80-[2001:db8::2]:8080",
 	  set_rules, ARGS_WHOLE },
-	{ 's', "assistant", "HOST[:PORT],...", ARGS_REPEAT, "hosts on which intercept runs (required)",
+	{ 's', "assistant", "HOST[:PORT],...", ARGS_REPEAT,
+	  "hosts on which intercept runs [none: responses come back to this host]",
 	  "HOST, HOST:PORT, [IPV6] or [IPV6]:PORT, such as 192.0.2.8 or [2001:db8::8]:36524", set_assistants,
 	  ARGS_WHOLE },
 	{ 'p', "port", "PORT", 0, "default port of assistants [36524]", "1 to 65535", options_set_port,
@@ -180,6 +199,14 @@ static const struct args_option options[] = {
 	  "addresses and prefixes such as 192.0.2.9, 198.51.100.0/24, 198.51.100.x, 198.51.100.10-20 or "
 	  "2001:db8:1::/64",
 	  set_pool, ARGS_WHOLE },
+	{ 0, "return", "WAY", 0,
+	  "how responses come back: own, to an address of this host, or assistant [assistant with -s, else "
+	  "own]",
+	  "own or assistant", set_return, AT(enum config_return, way_back) },
+	{ 0, "own-ports", "A-B,...", 0,
+	  "without -s: copies go from these ports, or from so many of them [all that this host leaves]",
+	  "one or two ranges of ports from 1024 on, such as 20000-29999, or a number of ports", set_own_ports,
+	  ARGS_WHOLE },
 	{ 'i', "interface", "NAME,...", ARGS_REPEAT, "capture on these interfaces only [all that are up]",
 	  "names of interfaces, as \"ip link\" shows them, or any", set_interfaces, ARGS_WHOLE },
 	{ 'F', "filter", "FILTER", ARGS_GREEDY,
@@ -231,9 +258,11 @@ static const struct args_option options[] = {
 static const struct args_program program = {
 	.name = "tcpcopy",
 	.version = VERSION,
-	.summary = "Replicates the live TCP requests of this host to a target server. intercept, on an "
-		   "assistant server, returns the headers of the target's responses.",
-	.closing = "Example: tcpcopy -x 6379-10.90.109.143:6379 -s 10.90.110.143 -d\n"
+	.summary = "Replicates the live TCP requests of this host to a target server. The target's responses "
+		   "come back to this host and end here; with -s they end on an assistant server, where "
+		   "intercept returns their headers, and the target sees the clients' own addresses.",
+	.closing = "Example: tcpcopy -x 6379-10.90.109.143:6379\n"
+		   "         tcpcopy -x 6379-10.90.109.143:6379 -s 10.90.110.143 -d\n"
 		   "IPv6:    tcpcopy -x '6379-[fd90::109:143]:6379' -s '[fd90::110:143]'\n"
 		   "More:    man 8 tcpcopy\n",
 	.options = options,
@@ -261,8 +290,12 @@ int config_parse(struct config *c, int argc, char **argv)
 		return -1;
 	if (c->n_rules == 0)
 		return args_error(&program, 'x', NULL, "is missing");
-	if (c->n_assistants == 0)
-		return args_error(&program, 's', NULL, "is missing");
+	if (c->way_back == RETURN_AUTO)
+		c->way_back = c->n_assistants ? RETURN_ASSISTANT : RETURN_OWN;
+	if (c->way_back == RETURN_ASSISTANT && c->n_assistants == 0)
+		return args_error(&program, 's', NULL, "is missing, which --return assistant needs");
+	if (c->way_back == RETURN_OWN && c->n_assistants)
+		return args_error(&program, 's', NULL, "names an assistant, which --return own does not use");
 	if (c->never_hold && c->hold && c->hold != HOLD_NOT_GIVEN)
 		return args_error(&program, 'W', NULL, "never waits, but --hold says how long to wait");
 	if (c->never_hold)

@@ -45,6 +45,23 @@ enum config_inject {
 		INJECT_COUNT
 };
 
+/* --return: how the targets' responses come back. */
+#define CONFIG_RETURNS(X)                                                                                    \
+	X(AUTO, "auto")           /* of the other two, as -s says; only while options are read */            \
+	X(ASSISTANT, "assistant") /* through intercept, on the hosts of -s */                                \
+	X(OWN, "own")             /* to addresses of this host */
+enum config_return {
+#define X(id, name) RETURN_##id,
+	CONFIG_RETURNS(X)
+#undef X
+		RETURN_COUNT
+};
+
+#define CONFIG_OWN_RANGES 2u
+struct port_range {
+	uint16_t first, last;
+};
+
 /* One -s element. */
 struct assistant_address {
 	struct endpoint at;
@@ -58,10 +75,18 @@ struct config {
 	struct assistant_address assistants[CONFIG_MAX_ASSISTANTS];
 	unsigned n_assistants;
 	struct channel_secret *secret; /* --secret; NULL: plain */
-	/* -c: client addresses to use instead of the captured ones; none: keep the client's */
+	/*
+	 * -c: addresses to use instead of the clients'; none: keep the client's or, with RETURN_OWN, that
+	 * from which this host reaches the target
+	 */
 	struct prefix pool[CONFIG_MAX_POOL];
 	const char *pool_text[CONFIG_MAX_POOL]; /* the value of -c that each is of, in argv */
 	unsigned n_pool;
+	enum config_return way_back;
+	/* --own-ports: the ranges, or how many; none and 0: all that this host leaves */
+	struct port_range own_range[CONFIG_OWN_RANGES];
+	unsigned n_own_ranges;
+	uint32_t own_ports;
 	char interfaces[CONFIG_MAX_INTERFACES][16]; /* -i; none: what capture_interfaces() names */
 	unsigned n_interfaces;
 	char filter[1024];       /* -F: and-ed to the filter made from the rules; "" none */

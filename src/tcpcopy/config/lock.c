@@ -13,7 +13,9 @@
  * those of the others from /proc/net/unix. If two start at the same moment, each sees the other: both may be
  * refused, but never are both accepted.
  *
- * Only the rule counts: one online port may have several tcpcopys with different targets.
+ * Only the rule counts: one online port may have several tcpcopys with different targets. With own addresses
+ * each pair of such an address and a target is claimed as well, since two that choose ports of it would
+ * choose the same ones.
  */
 #include <errno.h>
 #include <stddef.h>
@@ -28,8 +30,9 @@
 /* The name is HEAD, the online address or ANY, ":port->target:port": at most 105 characters; 107 fit. */
 #define HEAD "tcpcopy:"
 #define ANY "any"
+#define OWN_HEAD "tcpcopy-own:"
 
-static int claims[CONFIG_MAX_RULES];
+static int claims[CONFIG_MAX_RULES + PLAN_PLACES_MAX];
 static unsigned n_claims;
 
 void lock_release(void)
@@ -99,31 +102,33 @@ static int refuse_held(const struct rule *rule, const struct sockaddr_un *sun, s
 	return -1;
 }
 
-static int claim(const struct rule *rule, char *err, size_t err_size)
+/* Returns 0, or an errno; EADDRINUSE: somebody has this name. */
+static int claim_name(const struct sockaddr_un *sun, socklen_t len)
 {
-	struct sockaddr_un sun;
-	socklen_t len;
-	int fd;
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0), error;
 
-	len = rule_address(&sun, rule);
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	if (fd < 0) {
-		snprintf(err, err_size, "cannot claim the rule \"%s\": socket: %s", rule->text,
-			 strerror(errno));
-		return -1;
-	}
-	if (bind(fd, (const struct sockaddr *)&sun, len) < 0 || listen(fd, SOMAXCONN) < 0) {
-		int error = errno;
-
+	if (fd < 0)
+		return errno;
+	if (bind(fd, (const struct sockaddr *)sun, len) < 0 || listen(fd, SOMAXCONN) < 0) {
+		error = errno;
 		close(fd);
-		if (error == EADDRINUSE)
-			return refuse_held(rule, &sun, len, err, err_size);
-		snprintf(err, err_size, "cannot claim the rule \"%s\": bind: %s", rule->text,
-			 strerror(error));
-		return -1;
+		return error;
 	}
 	claims[n_claims++] = fd;
 	return 0;
+}
+
+static int claim(const struct rule *rule, char *err, size_t err_size)
+{
+	struct sockaddr_un sun;
+	socklen_t len = rule_address(&sun, rule);
+	int error = claim_name(&sun, len);
+
+	if (error == EADDRINUSE)
+		return refuse_held(rule, &sun, len, err, err_size);
+	if (error)
+		snprintf(err, err_size, "cannot claim the rule \"%s\": %s", rule->text, strerror(error));
+	return error ? -1 : 0;
 }
 
 /*
@@ -185,4 +190,33 @@ int lock_rules(const struct config *c, char *err, size_t err_size)
 	if (rc < 0)
 		lock_release();
 	return rc;
+}
+
+int lock_plan(const struct plan *p, char *err, size_t err_size)
+{
+	for (unsigned i = 0; i < p->n_places; i++) {
+		char own[ADDR_TEXT_LEN], target[ENDPOINT_TEXT_LEN], name[160], who[64];
+		const struct plan_place *at = &p->place[i];
+		struct sockaddr_un sun;
+		socklen_t len;
+		int error;
+
+		addr_format(own, sizeof(own), &at->own);
+		endpoint_format(target, sizeof(target), &at->target);
+		snprintf(name, sizeof(name), OWN_HEAD "%s->%s", own, target);
+		len = abstract_address(&sun, name);
+		error = claim_name(&sun, len);
+		if (!error)
+			continue;
+		if (error == EADDRINUSE)
+			snprintf(err, err_size,
+				 "another tcpcopy on this host copies from %s to %s (%s): give all rules to "
+				 "one, or another address of this host with -c",
+				 own, target, holder(who, sizeof(who), &sun, len));
+		else
+			snprintf(err, err_size, "cannot claim %s: %s", name, strerror(error));
+		lock_release();
+		return -1;
+	}
+	return 0;
 }

@@ -3,7 +3,7 @@
 
 #include <stddef.h>
 
-#include "tcpcopy/config/config.h"
+#include "tcpcopy/returns/plan.h"
 
 /*
  * Claim the rules of *c for this process until it ends, because two tcpcopys with the same rule would send
@@ -13,6 +13,12 @@
  * socket.
  */
 int lock_rules(const struct config *c, char *err, size_t err_size);
+
+/*
+ * The same for the pairs of an own address and a target of *p, after lock_rules(): two tcpcopys would use the
+ * same ports.
+ */
+int lock_plan(const struct plan *p, char *err, size_t err_size);
 
 /* Give up the claims. The kernel does this as well when the process ends. */
 void lock_release(void);

@@ -22,6 +22,9 @@ const char *config_add_assistants(struct config *c, const char *list);
 /* The same for the addresses of -c. There are no names among them. */
 const char *config_add_pool(struct config *c, const char *list);
 
+/* Set the ports of --own-ports: A-B or A-B,C-D in order, or a number. */
+const char *config_add_own_ports(struct config *c, const char *list);
+
 /* Parse HOST or HOST:PORT, as an element of -s, into *e. Without a port it is 0. Names are resolved. */
 const char *config_parse_endpoint(struct endpoint *e, const char *text);
 

@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/number.h"
 #include "program/args.h"
 #include "tcpcopy/config/parts.h"
 
@@ -379,4 +380,38 @@ static const char *add_pool(struct config *c, const char *element)
 const char *config_add_pool(struct config *c, const char *list)
 {
 	return each_element(c, list, add_pool);
+}
+
+static const char *add_own_range(struct config *c, const char *element)
+{
+	const char *dash = strchr(element, '-');
+	char first[8] = "", last[8] = "";
+	struct port_range r;
+
+	if (!dash || dash - element >= (ptrdiff_t)sizeof(first) || strlen(dash + 1) >= sizeof(last))
+		return "this is not a range of ports";
+	memcpy(first, element, (size_t)(dash - element));
+	memcpy(last, dash + 1, strlen(dash + 1));
+	if (parse_port(first, &r.first) || parse_port(last, &r.last) || r.first < 1024)
+		return "this is not a range of ports from 1024 to 65535";
+	if (r.last < r.first)
+		return "the range ends before it begins";
+	if (c->n_own_ranges == CONFIG_OWN_RANGES)
+		return args_wrong("more than %u ranges", CONFIG_OWN_RANGES);
+	if (c->n_own_ranges && r.first <= c->own_range[c->n_own_ranges - 1].last)
+		return "the ranges overlap, or are not in order";
+	c->own_range[c->n_own_ranges++] = r;
+	return NULL;
+}
+
+const char *config_add_own_ports(struct config *c, const char *list)
+{
+	uint64_t n;
+	const char *why;
+
+	if (strchr(list, '-'))
+		return each_element(c, list, add_own_range);
+	why = number_parse(list, 1, 64512, &n);
+	c->own_ports = why ? 0 : (uint32_t)n;
+	return why;
 }

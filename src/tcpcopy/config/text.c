@@ -154,7 +154,8 @@ static void log_sources(const struct config *c)
 	for (i = 0, n = 0; i < c->n_pool; i++)
 		if (i == 0 || c->pool_text[i] != c->pool_text[i - 1])
 			items[n++] = c->pool_text[i];
-	log_list("source addresses", items, n, "the clients' own");
+	if (c->way_back != RETURN_OWN) /* else plan_log() tells */
+		log_list("source addresses", items, n, "the clients' own");
 }
 
 static void log_workers(const struct config *c)
@@ -204,6 +205,8 @@ static void log_channel(const struct config *c)
 {
 	bool beyond = false;
 
+	if (c->way_back == RETURN_OWN)
+		return;
 	for (unsigned i = 0; i < c->n_assistants; i++)
 		beyond |= !addr_is_loopback(&c->assistants[i].at.addr);
 	if (c->secret)

@@ -58,6 +58,10 @@ static const struct account_row rows[ACCOUNT_ROWS] = {
 #define X(key, text) [ROW_REMOTE_##key] = { "remote", #key, text },
 	ACCOUNT_REMOTE(X)
 #undef X
+#define X(key, text) [ROW_OWN_##key] = { "own", #key, text },
+	OWN_COUNTERS(X)
+	ACCOUNT_OWN(X)
+#undef X
 #define X(key, text) [ROW_STRAYS_##key] = { "strays", #key, text },
 	ACCOUNT_STRAYS(X)
 #undef X
@@ -83,14 +87,15 @@ static const struct account_section sections[] = {
 	{ "send_error", "packets refused by the kernel, by reason" },
 	{ "channel", "connections to the assistants" },
 	{ "remote", "losses reported by the assistants" },
+	{ "own", "answers to addresses of this host" },
 	{ "strays", "connections left on the targets by an earlier tcpcopy" },
 	{ "log", "the log" },
 };
 
 static const struct account_equation equations[] = {
 	{ "packets captured = all parse results", "capture.packets", "parse.*" },
-	{ "packets parsed = given to the engine + not given, by reason", "parse.ok",
-	  "classify.given + classify.no_rule + classify.loopback_source + classify.foreign" },
+	{ "packets parsed = given to the engine + not given, by reason + answers", "parse.ok",
+	  "classify.given + classify.no_rule + classify.loopback_source + classify.foreign + own.answers" },
 	{ "segments in the engine = given, once per matching rule", "engine.captured_segments",
 	  "classify.given + classify.given_again" },
 	{ "payload captured = acknowledged + pending + everything else, by reason", "engine.captured_bytes",
@@ -105,6 +110,10 @@ static const struct account_equation equations[] = {
 	{ "responses = accepted + not accepted, by reason", "engine.responses",
 	  "engine.responses_believed + engine.responses_refused + engine.responses_unknown + "
 	  "engine.responses_late + engine.leftovers_reset" },
+	{ "answers = given to the engine + to ports without a session", "own.answers",
+	  "own.given + own.unknown" },
+	{ "answers kept from this host's TCP = captured + not captured", "own.swallowed",
+	  "own.answers + own.uncaptured" },
 	{ "holes = filled + given up + open", "engine.holes",
 	  "engine.holes_filled + engine.holes_given_up + live.holes" },
 	{ "segments emitted + stray resets = given to the sender", "engine.emitted_segments + strays.reset",
@@ -213,6 +222,11 @@ static void collect_way_out(struct account *a, const struct pipeline *p)
 #undef X
 	for (int i = 0; i < SINK_ERROR_COUNT; i++)
 		row[ROW_SEND_ERROR_NOBUFS + i] += s->errors[i];
+#define X(key, text) row[ROW_OWN_##key] += p->own_n.key;
+	OWN_COUNTERS(X)
+#undef X
+	if (p->own)
+		own_ports(p->own, &row[ROW_OWN_ports_used], &row[ROW_OWN_ports]);
 #define X(key, text) row[ROW_STRAYS_##key] += p->strays.key;
 	ACCOUNT_STRAYS(X)
 #undef X
@@ -253,6 +267,20 @@ void account_collect(void *pipeline, void *sum)
 	a->workers++;
 	a->taken[p->worker] +=
 		engine_counters(p->engine)->sessions_opened + engine_counters(p->engine)->sessions_joined;
+}
+
+void account_answers(void *pipeline, void *sum)
+{
+	struct pipeline *p = pipeline;
+	uint64_t *most = sum;
+
+	*most += p->own_n.answers;
+	for (unsigned i = 0; i < p->n_sources; i++) {
+		struct source_counters n;
+
+		source_counters(p->source[i], &n);
+		*most += n.kernel_drops + source_unread(&n);
+	}
 }
 
 void account_add(struct account *sum, const struct account *one)

@@ -56,6 +56,12 @@
 	X(refused,                                                                                           \
 	  "stray responses left unanswered: not from a target, sessions not announced yet, or too many")
 
+#define ACCOUNT_OWN(X)                                                                                       \
+	X(swallowed, "answers that were kept from this host's TCP by the nft table")                         \
+	X(uncaptured, "of these, not captured: on their way, or dropped by the kernel")                      \
+	X(ports, "ports of this host to copy from, over all targets")                                        \
+	X(ports_used, "of these, in use")
+
 /* clang-format off */
 enum account_row_id {
 #define X(key, text) ROW_CAPTURE_##key,
@@ -103,6 +109,10 @@ enum account_row_id {
 #define X(key, text) ROW_REMOTE_##key,
 	ACCOUNT_REMOTE(X)
 #undef X
+#define X(key, text) ROW_OWN_##key,
+	OWN_COUNTERS(X)
+	ACCOUNT_OWN(X)
+#undef X
 #define X(key, text) ROW_STRAYS_##key,
 	ACCOUNT_STRAYS(X)
 #undef X
@@ -140,6 +150,12 @@ void account_init(struct account *a);
  * thread; see workers_collect().
  */
 void account_collect(void *pipeline, void *sum);
+
+/*
+ * Add to *@sum, a uint64_t, the most answers that @pipeline can have captured: also what it has not read and
+ * what the kernel has dropped. As account_collect().
+ */
+void account_answers(void *pipeline, void *sum);
 
 /* Add the account *one to *sum. */
 void account_add(struct account *sum, const struct account *one);

@@ -8,6 +8,7 @@ struct report {
 	struct reporter reporter;
 	const struct config *config;
 	struct workers *workers;
+	struct swallow *swallow;   /* NULL: there are assistants */
 	struct account now, since; /* the newest, and the one from which rates are measured */
 };
 

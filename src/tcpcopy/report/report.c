@@ -15,6 +15,23 @@
 
 typedef unsigned long long ull;
 
+/*
+ * What the kernel has dropped for us against what was captured of it. Each answer is first captured and then
+ * dropped, so what is dropped after the workers were asked is at most what they have, or have lost, when they
+ * are asked again.
+ */
+static void count_swallowed(struct report *r)
+{
+	uint64_t *row = r->now.row, dropped, most = 0;
+
+	if (!r->swallow || swallow_count(r->swallow, &dropped))
+		return;
+	row[ROW_OWN_swallowed] = dropped;
+	workers_collect(r->workers, account_answers, &most);
+	if (dropped >= row[ROW_OWN_answers] && dropped <= most)
+		row[ROW_OWN_uncaptured] = dropped - row[ROW_OWN_answers];
+}
+
 static void collect(struct reporter *reporter, bool keep)
 {
 	struct report *r = report_of(reporter);
@@ -23,6 +40,7 @@ static void collect(struct reporter *reporter, bool keep)
 		r->since = r->now;
 	account_init(&r->now);
 	workers_collect(r->workers, account_collect, &r->now);
+	count_swallowed(r);
 	r->now.row[ROW_LOG_suppressed] = log_lines_suppressed();
 	r->now.row[ROW_LOG_dropped] = log_lines_dropped();
 }
@@ -191,9 +209,14 @@ static void print_account(struct reporter *reporter, FILE *to)
 	account_print(&account_table, r->now.row, to);
 	print_loss(&r->now, to);
 	print_lag(&r->now.lag, to);
-	fprintf(to, "assistants: %u connected, %llu connections lost, %llu attempts failed\n",
-		r->now.assistants_up, (ull)r->now.row[ROW_CHANNEL_losses_of_connection],
-		(ull)r->now.row[ROW_CHANNEL_attempts_failed]);
+	if (r->swallow)
+		fprintf(to, "answers: %llu captured here; %llu of %llu ports in use\n",
+			(ull)r->now.row[ROW_OWN_answers], (ull)r->now.row[ROW_OWN_ports_used],
+			(ull)r->now.row[ROW_OWN_ports]);
+	else
+		fprintf(to, "assistants: %u connected, %llu connections lost, %llu attempts failed\n",
+			r->now.assistants_up, (ull)r->now.row[ROW_CHANNEL_losses_of_connection],
+			(ull)r->now.row[ROW_CHANNEL_attempts_failed]);
 	print_reasons(r, UINT32_MAX, to);
 }
 
@@ -217,9 +240,13 @@ static void print_screen(struct reporter *reporter, FILE *to)
 	unsigned wrong = 0;
 
 	report_rates(r, &rates);
-	fprintf(to, "tcpcopy        pid %d, up %llu s, %u of %u assistants connected\n", (int)getpid(),
-		(ull)((reporter->at - reporter->started) / NS_PER_SEC), a->assistants_up,
-		r->config->n_assistants);
+	fprintf(to, "tcpcopy        pid %d, up %llu s, ", (int)getpid(),
+		(ull)((reporter->at - reporter->started) / NS_PER_SEC));
+	if (r->swallow)
+		fprintf(to, "answers come to this host, %llu of %llu ports in use\n",
+			(ull)row[ROW_OWN_ports_used], (ull)row[ROW_OWN_ports]);
+	else
+		fprintf(to, "%u of %u assistants connected\n", a->assistants_up, r->config->n_assistants);
 	if (rates.seconds > 0)
 		fprintf(to,
 			"rates          over %.1f s: %.0f sessions/s, captured %.0f segments/s %.2f MB/s, "
@@ -267,7 +294,7 @@ static const struct reporter_ops ops = {
 	.json = report_json,
 };
 
-struct reporter *report_new(const struct config *c, struct workers *w)
+struct reporter *report_new(const struct config *c, struct workers *w, struct swallow *s)
 {
 	struct report *r = calloc(1, sizeof(*r));
 
@@ -276,6 +303,7 @@ struct reporter *report_new(const struct config *c, struct workers *w)
 	r->reporter.ops = &ops;
 	r->config = c;
 	r->workers = w;
+	r->swallow = s;
 	account_init(&r->now);
 	account_init(&r->since);
 	return &r->reporter;

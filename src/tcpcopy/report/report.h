@@ -4,11 +4,12 @@
 #include "program/reporter.h"
 #include "tcpcopy/report/account.h"
 #include "program/workers.h"
+#include "tcpcopy/returns/swallow.h"
 
 /*
- * The reporter of tcpcopy, for frame_report(). *c and @w, whose objects are pipelines, must outlive it. NULL
- * if out of memory.
+ * The reporter of tcpcopy, for frame_report(). *c, @s (NULL: there are assistants) and @w, whose objects are
+ * pipelines, must outlive it. NULL if out of memory.
  */
-struct reporter *report_new(const struct config *c, struct workers *w);
+struct reporter *report_new(const struct config *c, struct workers *w, struct swallow *s);
 
 #endif

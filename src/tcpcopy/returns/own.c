@@ -1,0 +1,220 @@
+/*
+ * Own addresses as a return path - theory of operation
+ *
+ * In: the plan. Out: for each session an address and a port of this host; and for each answer that was
+ * captured, whose it is. There are no connections to anybody, so this is up from the start to the end, and a
+ * watch cannot be late: it is an entry in an array, one for each own address and target, by port.
+ *
+ * Ports are taken in the order in which they were given back. A target that has closed first keeps the
+ * connection for a minute or more (TIME-WAIT), and takes a new one of the same port sooner only if it looks
+ * newer; so a port rests as long as there are others.
+ *
+ * Workers share the ports as the kernel shares out the answers: a port is for the worker to which its answers
+ * go (io/capture/fanout.h).
+ */
+#include "tcpcopy/returns/own.h"
+
+#include <event2/event.h>
+#include <limits.h>
+#include <stdlib.h>
+
+#include "base/util.h"
+#include "tcpcopy/pipeline.h"
+
+/* The ports of one own address towards one target. */
+struct place {
+	const struct plan_place *at;
+	uint64_t *session;         /* by port, its number plus one; 0: none */
+	uint16_t *port;            /* a ring of those that are free */
+	uint32_t size, head, free; /* of that ring */
+};
+
+struct own {
+	struct returns returns;
+	const struct plan *plan;
+	struct pipeline *pipeline;
+	struct event *begin;
+	unsigned next; /* where the next session looks first, so that several addresses share the load */
+	unsigned n;
+	uint16_t first[CONFIG_MAX_RULES]; /* the first rule with the same target as this one */
+	struct place place[PLAN_PLACES_MAX];
+};
+
+static struct own *own_of(struct returns *r)
+{
+	return CONTAINER_OF(r, struct own, returns);
+}
+
+static struct place *find(struct own *o, const struct endpoint *target, const struct addr *own)
+{
+	for (unsigned i = 0; i < o->n; i++)
+		if (endpoint_eq(&o->place[i].at->target, target) && addr_eq(&o->place[i].at->own, own))
+			return &o->place[i];
+	return NULL;
+}
+
+static void watch(struct returns *r, uint64_t id, const struct tuple *response)
+{
+	struct place *place = find(own_of(r), &response->src, &response->dst.addr);
+
+	if (place)
+		place->session[response->dst.port] = id + 1;
+}
+
+static bool announce(struct returns *r, uint64_t id, const struct tuple *response)
+{
+	watch(r, id, response);
+	return false;
+}
+
+static void announced(struct returns *r)
+{
+	(void)r;
+}
+
+static void unwatch(struct returns *r, uint64_t id, const struct tuple *response)
+{
+	struct place *place = find(own_of(r), &response->src, &response->dst.addr);
+
+	if (place && place->session[response->dst.port] == id + 1)
+		place->session[response->dst.port] = 0;
+}
+
+static unsigned room(struct returns *r)
+{
+	(void)r;
+	return UINT_MAX;
+}
+
+static unsigned up(struct returns *r)
+{
+	(void)r;
+	return 1;
+}
+
+static void close_own(struct returns *r)
+{
+	struct own *o = own_of(r);
+
+	if (o->begin)
+		event_free(o->begin);
+	for (unsigned i = 0; i < o->n; i++) {
+		free(o->place[i].session);
+		free(o->place[i].port);
+	}
+	free(o);
+}
+
+static const struct returns_ops ops = {
+	.watch = watch,
+	.announce = announce,
+	.announced = announced,
+	.unwatch = unwatch,
+	.room = room,
+	.up = up,
+	.close = close_own,
+};
+
+static void on_begin(evutil_socket_t fd, short what, void *arg)
+{
+	struct own *o = arg;
+
+	(void)fd;
+	(void)what;
+	returns_up(o->pipeline);
+	returns_tried(o->pipeline, NULL);
+}
+
+static bool add_place(struct own *o, const struct plan_place *at)
+{
+	const struct pipeline *p = o->pipeline;
+	struct place *place = &o->place[o->n++];
+	struct tuple answer = { .src = at->target, .dst = { .addr = at->own } };
+
+	place->at = at;
+	place->session = calloc(65536, sizeof(place->session[0]));
+	place->port = malloc((o->plan->n_ports + 1) * sizeof(place->port[0]));
+	if (!place->session || !place->port)
+		return false;
+	for (unsigned port = 0; port < 65536; port++) {
+		answer.dst.port = (uint16_t)port;
+		if (plan_usable(o->plan, (uint16_t)port) && fanout_worker(&p->spread, &answer) == p->worker)
+			place->port[place->free++] = (uint16_t)port;
+	}
+	place->size = place->free;
+	return true;
+}
+
+struct own *own_open(struct event_base *base, const struct plan *plan, struct pipeline *p)
+{
+	struct own *o = calloc(1, sizeof(*o));
+	const struct config *c = plan->config;
+	bool ok;
+
+	if (!o)
+		return NULL;
+	o->returns.ops = &ops;
+	o->plan = plan;
+	o->pipeline = p;
+	for (unsigned i = 0; i < c->n_rules; i++)
+		while (!endpoint_eq(&c->rules[o->first[i]].target, &c->rules[i].target))
+			o->first[i]++;
+	o->begin = event_new(base, -1, 0, on_begin, o);
+	ok = o->begin && !event_add(o->begin, &(struct timeval){ 0 });
+	for (unsigned i = 0; i < plan->n_places && ok; i++)
+		ok = add_place(o, &plan->place[i]);
+	if (ok)
+		return o;
+	close_own(&o->returns);
+	return NULL;
+}
+
+struct returns *own_returns(struct own *o)
+{
+	return &o->returns;
+}
+
+bool own_take(struct own *o, const struct flow_key *k, struct endpoint *source)
+{
+	for (unsigned i = 0; i < o->n; i++) {
+		struct place *place = &o->place[(o->next + i) % o->n];
+
+		if (place->at->rule != o->first[k->target] || !place->free)
+			continue;
+		o->next = (o->next + i + 1) % o->n;
+		*source = (struct endpoint){ place->at->own, place->port[place->head] };
+		place->head = (place->head + 1) % place->size;
+		place->free--;
+		return true;
+	}
+	return false;
+}
+
+void own_give(struct own *o, const struct flow_key *k, const struct endpoint *source)
+{
+	struct place *place = find(o, &o->plan->config->rules[k->target].target, &source->addr);
+
+	if (!place || place->free == place->size)
+		return;
+	place->port[(place->head + place->free++) % place->size] = source->port;
+}
+
+enum own_answer own_answer(struct own *o, const struct tuple *t, uint64_t *session)
+{
+	const struct place *place;
+
+	if (!plan_usable(o->plan, t->dst.port) || !(place = find(o, &t->src, &t->dst.addr)))
+		return OWN_NO_ANSWER;
+	if (!place->session[t->dst.port])
+		return OWN_UNKNOWN;
+	*session = place->session[t->dst.port] - 1;
+	return OWN_SESSION;
+}
+
+void own_ports(const struct own *o, uint64_t *used, uint64_t *all)
+{
+	for (unsigned i = 0; i < o->n; i++) {
+		*used += o->place[i].size - o->place[i].free;
+		*all += o->place[i].size;
+	}
+}
