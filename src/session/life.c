@@ -280,6 +280,9 @@ struct session *session_observe_again(struct engine *e, struct session *s, bool 
 	o->stream.nxt = s->stream.nxt;
 	o->captured_last = s->captured_last;
 	o->failures = s->failures;
+	o->closes_each = s->closes_each;
+	o->here_before = s->here_before;
+	o->expected_before = s->expected_before;
 	o->era = s->era;
 	timer_set(e, o, TIMER_LIFE, now + rejoin_memory(o));
 	o->rejoins = (uint8_t)MIN(s->rejoins + 1, 10);

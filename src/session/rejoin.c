@@ -8,9 +8,15 @@
  *
  * So a session has to prove itself: it does when the target has answered its second turn and it has lived for
  * JOIN_PROOF. A greeting, an error text and a bare FIN are no proof. It fails if the target closes or resets
- * it before its second answer. It does not if the one answer was about as long as the online server's: such a
- * target ends each connection after one request. Where most joins fail, that is a coincidence. A target that
- * speaks before it can have read what the connection was joined with greets a client that has just come.
+ * it before its second answer. It does not if the target ends each connection after one request. Either of
+ * two things says that it does:
+ *
+ * - The one answer was about as long as the online server's. Where most joins fail, that is a coincidence. A
+ *   target that speaks before it can have read what the connection was joined with greets a client that has
+ *   just come.
+ * - It has closed the first connection of this stream, too, behind its one answer, and that one it had from
+ *   its beginning. Then the lengths do not matter, but one: where the answer is as long as on the connection
+ *   before, and the online server's was not, it is an error text, which the first connection got, too.
  *
  * One connection that fails JOIN_FAILURES times in a row is given up. It counts from the beginning when its
  * target has been away in between (it refused connections), for then another process answers; and when the
@@ -93,6 +99,7 @@ void rejoin_begun(struct engine *e, struct session *s, uint64_t now)
 	s->era = t->era;
 	s->answers = 0;
 	s->lasting = s->alike = s->judged = s->greeted = false;
+	s->expected = 0;
 	t->next_at = now + JOIN_APART;
 	t->try_at = now + JOIN_TRY;
 }
@@ -146,6 +153,7 @@ static bool alike(const struct session *s, uint64_t here, uint64_t there)
 void rejoin_released(struct session *s, uint64_t expect)
 {
 	s->alike = alike(s, s->answered, expect);
+	s->expected = expect;
 }
 
 /*
@@ -160,6 +168,26 @@ static bool sent_alike(const struct session *s, uint32_t *here, uint32_t *there)
 	return s->answered && alike(s, *here, *there);
 }
 
+/* The target had @s from its beginning, and closed it behind the answer to its first turn. */
+static bool closed_first(const struct session *s)
+{
+	/* a FIN alone is the whole answer to a later turn: with that it came, not with the first */
+	return !(s->events & EV_JOINED) && s->events & EV_TARGET_FIN && s->answers == 1 && s->answered != 1;
+}
+
+/* What the online server answered to the one turn that the target has answered on @s, bytes. */
+static uint64_t expected(const struct session *s)
+{
+	return s->expected ? s->expected : s->hold ? s->hold->expect : s->client_read - s->turn_read;
+}
+
+/* It has closed the first connection so, and @s, on which it sent @here bytes in all, is one like that. */
+static bool closes_each(const struct session *s, uint32_t here)
+{
+	return s->closes_each && s->answers && !s->greeted &&
+	       (here != s->here_before || expected(s) == s->expected_before);
+}
+
 void rejoin_closed(struct engine *e, struct session *s)
 {
 	struct joins *t = &session_target(e, s)->joins;
@@ -167,7 +195,7 @@ void rejoin_closed(struct engine *e, struct session *s)
 
 	/* whether it fails is known when its client goes on; the other joins do not wait for that */
 	if (s->events & EV_JOINED && s->answers < 2 && !s->alike && !sent_alike(s, &here, &there) &&
-	    (!here || there || !t->one_answer))
+	    !closes_each(s, here) && (!here || there || !t->one_answer))
 		t->failed_in_row = (uint8_t)MIN(t->failed_in_row + 1, DOUBTED_AFTER);
 }
 
@@ -190,8 +218,14 @@ bool rejoin_ended(struct engine *e, struct session *s, enum session_outcome o, b
 		return true;
 	}
 	if (s->answers < 2) {
+		const bool same = sent_alike(s, &here, &there) || s->alike;
+
 		/* of a target that has mostly failed it is a coincidence */
-		t->one_answer = (s->alike || sent_alike(s, &here, &there)) && 2 * failures_of(t) <= t->known;
+		t->one_answer = (same && 2 * failures_of(t) <= t->known) || closes_each(s, here);
+		s->closes_each = closed_first(s) || (s->closes_each && t->one_answer);
+		s->here_before = here;
+		s->expected_before = expected(s);
+		t->one_answer |= s->closes_each;
 		if (!t->one_answer) {
 			fail(e, s, now);
 			/* the first time one that has logged in may go on */

@@ -190,7 +190,11 @@ struct session {
 	uint8_t n_doubts;
 	uint8_t rejoins;       /* doublings of the pause, plus 1; 0: it has proved itself, or is the first */
 	uint8_t failures, era; /* in a row, and when: they count in that era of the target only */
-	uint8_t answers;       /* turns that the target has answered, up to 2 */
+	uint64_t expected;     /* bytes of answer to the newest turn that was let go by it; 0: none was */
+	/* valid with closes_each: what the target and the online server sent for the turn before */
+	uint32_t here_before;
+	uint64_t expected_before;
+	uint8_t answers;         /* turns that the target has answered, up to 2 */
 	uint8_t leftover_resets; /* since the last SYN time-out */
 	uint8_t moves;           /* to another source */
 	bool df : 1, client_ts : 1, client_ws : 1, client_sack : 1, client_mptcp : 1;
@@ -198,7 +202,8 @@ struct session {
 	bool ack_now : 1, psh_seen : 1, tlp_armed : 1, tlp_out : 1, syn_resent : 1, syn_timed_out : 1,
 		has_turn_ack : 1, watched : 1, has_source : 1, has_server_irs : 1, waits_for_proof : 1,
 		joinable : 1, syn_data_taken : 1, found_gone : 1, found_there : 1, unasked : 1, fin_late : 1,
-		lasting : 1, alike : 1, judged : 1, from_start : 1, greeted : 1, reset_bare : 1;
+		lasting : 1, alike : 1, judged : 1, from_start : 1, greeted : 1, reset_bare : 1,
+		closes_each : 1;
 	struct syn_options *syn; /* of the replicated SYN, until it is answered */
 };
 

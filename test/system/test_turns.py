@@ -120,7 +120,8 @@ def test_order_is_not_kept_without_waiting(lab, replay):
 
 
 @pytest.mark.parametrize("requests", [1, 7])
-@pytest.mark.parametrize("factor", ["0.5", "1", "2"], ids=["shorter", "as long", "longer"])
+@pytest.mark.parametrize("factor", ["0.1", "0.5", "1", "2", "5"],
+                         ids=["much shorter", "shorter", "as long", "longer", "much longer"])
 def test_the_target_closes_sooner(lab, replay, factor, requests):
     """What waits when the target has closed goes to a connection of its own, in order. What is on its way then, which it
     is where the answer was as long as the online server's, goes there as well, for a RST says that nobody has read it;
@@ -143,7 +144,7 @@ def test_the_target_closes_sooner(lab, replay, factor, requests):
         return CONNECTIONS * REQUESTS - target.requests() - ended["target-reset"]
 
     assert wait_until(lambda: missing() == 0) and closed(lab, PORT), missing()
-    assert target.requests() > CONNECTIONS * REQUESTS * 0.9
+    assert target.requests() > CONNECTIONS * REQUESTS * 0.75      # a long answer takes several writes
     served = {}
     for talk in target.all():
         served.setdefault(talk["client"], []).extend(talk["numbers"])
@@ -153,7 +154,7 @@ def test_the_target_closes_sooner(lab, replay, factor, requests):
     assert set(account.outcomes()) <= {"complete", "target-closed", "target-reset"}
     assert account["engine.sessions_opened"] == CONNECTIONS
     assert account["engine.sessions_continued"] == account["engine.sessions_joined"] > 0
-    if factor == "0.5":
+    if float(factor) < 1:
         # a busy target may not have closed yet when the pause after its answer is over: a turn is on its way, too
         if not account["ended.target-reset"]:
             assert served == {client: talk["numbers"] for client, talk in online.talks().items()}
