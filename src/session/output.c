@@ -309,8 +309,9 @@ void output_mtu(const struct engine *e, struct session *s)
 }
 
 /*
- * The client reset the connection before the target's SYN-ACK came. If it had completed its handshake, the
- * online server's application has been given the connection, and the target's is, too.
+ * The client reset the connection before the target's SYN-ACK came, or before anything proved that the online
+ * server has it. If it had completed its handshake, the online server's application has been given the
+ * connection, and the target's is, too.
  */
 static void reset_early(struct engine *e, struct session *s, uint64_t now)
 {
@@ -325,12 +326,12 @@ void session_step(struct engine *e, struct session *s, uint64_t now)
 {
 	if (!(s->events & EV_STARTED) || s->events & EV_ENDED)
 		return;
-	if (!(s->events & EV_ESTABLISHED)) {
-		if (s->events & EV_CLIENT_RST && !s->stream.head)
+	if (!(s->events & EV_ESTABLISHED) || proof_needed(e, s)) {
+		if (s->events & EV_CLIENT_RST && !s->stream.head && !s->doubts)
 			reset_early(e, s, now);
 		return;
 	}
-	if (proof_needed(e, s) || timer_on(s, TIMER_RESET)) /* the target is not there yet, or no longer */
+	if (timer_on(s, TIMER_RESET)) /* the target is there no longer */
 		return;
 	output_mtu(e, s);
 	turn_check(e, s, now);

@@ -19,8 +19,6 @@
 #define MOST_WAKES 2000 /* in ten ticks */
 #define FLUSH_AT (7 * ARRAY_SIZE(w->copy.out) / 8)
 
-static void leave(struct world *w);
-
 /* --- what was emitted ------------------------------------------------------------------------ */
 
 static void op_emit(void *arg, const struct tx_segment *t)
@@ -52,6 +50,8 @@ static void flush(struct world *w)
 
 			if (!len || len > k->mtu)
 				fail(w, "a packet of %zu bytes was emitted, the MTU is %u", len, k->mtu);
+			if (sources_elsewhere(w, &t->tuple.src))
+				continue;
 			link_send(w, &k->to_target[target], &k->target[target], &g, packet, (uint32_t)len);
 		}
 	}
@@ -149,6 +149,7 @@ static void op_watch(void *arg, uint64_t id, const struct tuple *response)
 	referee_watched(w, id, response);
 	if (rng_chance(w, w->copy.forged))
 		at(w, w->now + 1 + rng_below(w, 20 * NS_PER_MS), forge_time, NULL, id);
+	sources_watched(w, id, response);
 	op_order(arg, id, response, true);
 }
 
@@ -166,7 +167,7 @@ static void deliver(struct world *w, const struct response *r)
 	w->copy.last_input = w->now;
 	referee_response(w, r);
 	engine_response(w->copy.e, r, w->now);
-	leave(w);
+	copy_leave(w);
 }
 
 /*
@@ -338,11 +339,11 @@ static void engine_time(struct world *w, void *arg, uint64_t n)
 	w->copy.advancing = true;
 	engine_advance(w->copy.e, w->now);
 	w->copy.advancing = false;
-	leave(w);
+	copy_leave(w);
 }
 
 /* After each call into the engine. */
-static void leave(struct world *w)
+void copy_leave(struct world *w)
 {
 	struct copy *k = &w->copy;
 	uint64_t next;
@@ -401,132 +402,113 @@ void copy_captured(struct world *w, struct conn *c, struct segment *g)
 		}
 	}
 	w->copy.telling = NULL;
-	leave(w);
+	copy_leave(w);
 }
 
-void copy_server(struct world *w, const struct segment *g)
+void copy_foreign(struct world *w, const struct segment *g)
+{
+	struct flow_key key = { .client = g->tuple.src, .online = g->tuple.dst };
+
+	if (w->now < w->capture.from)
+		return;
+	w->copy.last_input = w->now;
+	for (unsigned i = 0; i < w->copy.n_targets; i++) {
+		key.target = (uint16_t)i;
+		engine_captured(w->copy.e, &key, g, w->now);
+		engine_captured_all(w->copy.e, g->time);
+	}
+	copy_leave(w);
+}
+
+static void server_says(struct world *w, const struct segment *g)
 {
 	struct flow_key key = { .client = g->tuple.dst, .online = g->tuple.src };
 
-	if (!w->copy.cfg.prove || w->now < w->capture.from || !(g->flags & (TCPF_SYN | TCPF_RST)))
-		return;
 	w->copy.last_input = w->now;
 	for (unsigned i = 0; i < w->copy.n_targets; i++) {
 		key.target = (uint16_t)i;
 		engine_server(w->copy.e, &key, g, w->now);
 	}
-	leave(w);
+	copy_leave(w);
+}
+
+static void server_says_late(struct world *w, void *arg, uint64_t n)
+{
+	(void)n;
+	server_says(w, arg);
+	free(arg);
+}
+
+/* A RST is told when all that was captured before it has been, which takes its time (doc/SESSION.md). */
+#define RST_WAITS (100 * NS_PER_MS)
+
+void copy_server(struct world *w, const struct segment *g)
+{
+	struct flow_key key = { .client = g->tuple.dst, .online = g->tuple.src };
+	struct segment *late;
+
+	if (!w->copy.cfg.prove || w->now < w->capture.from || !(g->flags & (TCPF_SYN | TCPF_RST)))
+		return;
+	if (!(g->flags & TCPF_RST)) {
+		server_says(w, g);
+		return;
+	}
+	late = malloc(sizeof(*late));
+	if (!late)
+		abort();
+	*late = *g;
+	for (unsigned i = 0; i < w->copy.n_targets; i++) {
+		key.target = (uint16_t)i;
+		engine_server_resets(w->copy.e, &key, g);
+	}
+	at(w, w->now + RST_WAITS, server_says_late, late, 0);
+}
+
+void copy_narrow(struct world *w, void *arg, uint64_t mtu)
+{
+	(void)arg;
+	flush(w);
+	w->copy.mtu = (uint32_t)mtu;
+	for (unsigned i = 0; i < w->copy.n_targets; i++)
+		engine_set_target_mtu(w->copy.e, i, (uint32_t)mtu);
+	referee_narrower(w);
 }
 
 /* The capture counts what it loses. */
 void copy_capture_lost(struct world *w)
 {
 	engine_capture_lost(w->copy.e, w->now);
-	leave(w);
+	copy_leave(w);
 }
 
-/* --- the online server's sockets --------------------------------------------------------------- */
-
-/* The newest connection of @client. */
-static const struct conn *conn_of(const struct world *w, const struct endpoint *client)
-{
-	for (unsigned i = w->n_conns; i-- > 0;)
-		if (w->conn[i].started && endpoint_eq(&w->conn[i].client, client))
-			return &w->conn[i];
-	return NULL;
-}
-
-/* ns, at most, by the seed */
-static const uint64_t answers_late[4] = { 0, 3 * NS_PER_MS, 200 * NS_PER_MS, 1500 * NS_PER_MS };
-
-static void answer_time(struct world *w, void *arg, uint64_t question)
-{
-	const struct endpoint *client = arg;
-	const struct conn *c = conn_of(w, client);
-	struct online_answer a = { .word = ONLINE_GONE };
-	struct copy *k = &w->copy;
-
-	if (c && c->o.w && c->o.state != T_CLOSED && c->o.state != T_TIME_WAIT)
-		a.word = ONLINE_THERE;
-	k->said_there |=
-		a.word == ONLINE_THERE && answers_late[w->seed % ARRAY_SIZE(answers_late)] < NS_PER_SEC / 10;
-	if (a.word == ONLINE_THERE && c->o.state == T_SYN_RCVD)
-		a.tcp_state = ONLINE_SYN_RECV;
-	if (a.word == ONLINE_THERE && c->o.state >= T_ESTABLISHED) {
-		a.has_received = true;
-		a.received = c->o.rcv_nxt - c->o.irs - 1 - c->o.fin_taken;
-	}
-	engine_online_answer(w->copy.e, question, &a, w->now);
-	leave(w);
-}
-
-/*
- * In some worlds answers come at once; in others late, in any order, and some not at all. Not where ports are
- * used again: what comes of the new connection before the answer about its SYN is judged as the old one's.
- */
-
-static void op_online_ask(void *arg, uint64_t question, const struct flow_key *key)
-{
-	struct world *w = arg;
-	const struct conn *c = conn_of(w, &key->client);
-	uint64_t most = answers_late[w->seed % ARRAY_SIZE(answers_late)];
-
-	for (unsigned i = 0; i < w->n_conns; i++)
-		if (w->conn[i].reused_by)
-			most = 0;
-	if (!c)
-		abort();
-	if (most >= 200 * NS_PER_MS && rng_chance(w, 50000))
-		return;
-	at(w, w->now + (most ? rng_below(w, most) : 0), answer_time, (void *)(uintptr_t)&c->client, question);
-}
-
-/* A session may not end for silence while its original lives, where that can be asked and is answered. */
-static void original_lives(struct world *w, const struct session *s, enum session_outcome o)
-{
-	const struct conn *c = conn_of(w, &session_key(s)->client);
-
-	if (w->copy.blind || answers_late[w->seed % ARRAY_SIZE(answers_late)] > NS_PER_SEC / 10 ||
-	    c->reused_by || !c->o.w)
-		return;
-	if ((o == OUTCOME_TARGET_OPEN && c->o.state == T_CLOSE_WAIT) ||
-	    (o == OUTCOME_IDLE && c->o.state == T_ESTABLISHED &&
-	     w->now < c->told[c->n_told - 1].time + TS_AGE / 2))
-		fail(w, "port %u: the session ended as %s, and its original lives", c->client.port,
-		     session_outcome_name(o));
-}
+/* --- beginning and end --------------------------------------------------------------------------- */
 
 static void op_ended(void *arg, const struct session *s, enum session_outcome o)
 {
 	struct world *w = arg;
 
-	original_lives(w, s, o);
+	ask_ended(w, s, o);
 	w->sum_ended[o] += !(w->stopped && o == OUTCOME_CAPTURE_HOLE); /* those are to be found gone */
 	referee_ended(w, session_id(s), o);
 	trace(w, "session %llx ends: %s", (unsigned long long)session_id(s), session_outcome_name(o));
 }
-
-static const struct engine_ops ops_asking = {
-	.emit = op_emit,
-	.watch = op_watch,
-	.unwatch = op_unwatch,
-	.ended = op_ended,
-	.online_ask = op_online_ask,
-};
-static const struct engine_ops ops_blind = {
-	.emit = op_emit,
-	.watch = op_watch,
-	.unwatch = op_unwatch,
-	.ended = op_ended,
-};
 
 void copy_start(struct world *w)
 {
 	struct copy *k = &w->copy;
 
 	referee_begin(w);
+	k->ops = (struct engine_ops){
+		.emit = op_emit,
+		.watch = op_watch,
+		.unwatch = op_unwatch,
+		.ended = op_ended,
+		.online_ask = k->blind ? NULL : ask_online,
+	};
+	if (w->subject == SUBJECT_SOURCES)
+		sources_begin(w);
 	/* it begins with the capture: what is silent is counted from then on */
-	k->e = engine_new(&k->cfg, k->blind ? &ops_blind : &ops_asking, w, MAX(w->now, w->capture.from));
+	k->e = engine_new(&k->cfg, &k->ops, w, MAX(w->now, w->capture.from));
 	if (!k->e)
 		abort();
 	for (unsigned i = 0; i < k->n_targets; i++)
@@ -548,7 +530,7 @@ void copy_cut_channel(struct world *w)
 	k->n_watched = k->n_early = k->n_backlog = 0;
 	k->backlog_due = false;
 	engine_channel_down(k->e);
-	leave(w);
+	copy_leave(w);
 }
 
 /* Announcing the sessions again takes its time. */
@@ -561,7 +543,7 @@ static void room_time(struct world *w, void *arg, uint64_t epoch)
 		return;
 	engine_channel_room(k->e, (unsigned)rng_below(w, 8), w->now);
 	at(w, w->now + NS_PER_MS, room_time, NULL, epoch);
-	leave(w);
+	copy_leave(w);
 }
 
 void copy_restore_channel(struct world *w)
@@ -572,21 +554,23 @@ void copy_restore_channel(struct world *w)
 	w->copy.last_input = w->now;
 	engine_channel_up(w->copy.e, 0, w->now);
 	room_time(w, NULL, w->copy.channel_epoch);
-	leave(w);
+	copy_leave(w);
 }
 
 void copy_shutdown(struct world *w)
 {
 	engine_shutdown(w->copy.e, w->now);
-	leave(w);
+	copy_leave(w);
 }
 
 void copy_free(struct world *w)
 {
 	/* what is on the channel still owns memory */
 	for (size_t i = 0; i < w->n_heap; i++)
-		if (w->heap[i].fn == response_arrives || w->heap[i].fn == order_arrives)
+		if (w->heap[i].fn == response_arrives || w->heap[i].fn == order_arrives ||
+		    w->heap[i].fn == server_says_late)
 			free(w->heap[i].arg);
 	engine_free(w->copy.e);
+	sources_free(w);
 	referee_free(w);
 }

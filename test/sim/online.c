@@ -81,11 +81,21 @@ static void capture_now(struct world *w, struct conn *c, const struct segment *c
 			c->captured_at[i] = w->now;
 	g.payload = payload;
 	if (g.flags & TCPF_SYN) {
+		if (c->multipath) {
+			g.opt.has_mptcp = true;
+			g.opt.mptcp = c->multipath == MULTIPATH_SUBFLOW ? MPTCP_JOIN : MPTCP_CAPABLE;
+		}
 		g.raw_options = options;
 		g.raw_options_len =
 			tcp_options_syn_build(options, g.opt.mss, g.opt.has_wscale ? g.opt.wscale : -1,
 					      g.opt.has_sack_permitted, g.opt.has_ts, g.opt.tsval);
 	}
+	if (!(g.flags & (TCPF_SYN | TCPF_RST)) && c->multipath >= MULTIPATH_AGREED) {
+		g.opt.has_mptcp = true;
+		g.opt.mptcp = MPTCP_DSS;
+	}
+	if (g.flags & TCPF_RST && !c->rst_told)
+		c->rst_told = w->now;
 	copy_captured(w, c, &g);
 }
 
@@ -192,6 +202,17 @@ static void tap(struct world *w, struct conn *c, const struct segment *g)
 
 static void online_serve(struct world *w, struct conn *c);
 
+/* Its application aborts the connection: what the client sends from now on nobody takes. */
+static void online_abort(struct conn *c)
+{
+	struct world *w = c->o.w;
+
+	c->has_limit = w->copy.cfg.prove;
+	c->limit = c->o.rcv_nxt - c->o.irs - 1;
+	c->reset_at = c->closed_at = w->now;
+	tcb_abort(&c->o);
+}
+
 static void online_answer(struct world *w, void *arg, uint64_t n)
 {
 	struct conn *c = arg;
@@ -200,6 +221,10 @@ static void online_answer(struct world *w, void *arg, uint64_t n)
 	c->serving = false;
 	if (c->o.state == T_CLOSED || c->o.fin_wanted)
 		return;
+	if (c->ending == END_SERVER_RST && c->served_online >= c->n / 2) {
+		online_abort(c);
+		return;
+	}
 	if (c->r[c->served_online].answer)
 		tcb_write(&c->o, c->r[c->served_online].answer);
 	c->served_online++;
@@ -241,15 +266,43 @@ static void online_event(struct tcb *t, enum tcb_event e)
 	case TCB_EOF:
 		online_serve(t->w, c);
 		break;
-	default:
+	case TCB_RESET:
+	case TCB_CLOSED:
+		((struct conn *)t->owner)->closed_at = t->w->now;
+		break;
+	case TCB_ACKED:
 		break;
 	}
 }
 
 static void online_send(struct tcb *t, const struct segment *g)
 {
-	copy_server(t->w, g);
-	link_send(t->w, &t->w->down, t->owner, g, NULL, 0);
+	struct conn *c = t->owner;
+	struct segment out = *g;
+
+	if (g->flags & TCPF_SYN && c->multipath >= MULTIPATH_AGREED) {
+		out.opt.has_mptcp = true;
+		out.opt.mptcp = c->multipath == MULTIPATH_SUBFLOW ? MPTCP_JOIN : MPTCP_CAPABLE;
+	}
+	copy_server(t->w, &out);
+	link_send(t->w, &t->w->down, c, g, NULL, 0);
+}
+
+/* RFC 9293 3.10.7.1: nobody is there. */
+static void online_refuse(struct world *w, struct conn *c, const struct segment *g)
+{
+	struct segment r = { .tuple = { g->tuple.dst, g->tuple.src }, .time = w->now, .flags = TCPF_RST };
+
+	if (g->flags & TCPF_RST)
+		return;
+	if (g->flags & TCPF_ACK) {
+		r.seq = g->ack;
+	} else {
+		r.flags |= TCPF_ACK;
+		r.ack = g->seq + segment_seq_len(g);
+	}
+	copy_server(w, &r);
+	link_send(w, &w->down, c, &r, NULL, 0);
 }
 
 void online_input(struct world *w, void *to, const struct segment *g, const uint8_t *ip, uint32_t ip_len)
@@ -259,6 +312,10 @@ void online_input(struct world *w, void *to, const struct segment *g, const uint
 	(void)ip, (void)ip_len;
 	trace_segment(w, "client", g, c->c.iss, c->o.iss);
 	tap(w, c, g);
+	if (c->unheard || c->reset_at) {
+		online_refuse(w, c, g);
+		return;
+	}
 	if (c->o.state == T_CLOSED && !c->o.w && g->flags & TCPF_SYN) {
 		tcb_init(&c->o, w, &w->online_p, &w->online, &c->client,
 			 w->day ? day_isn(w) : (uint32_t)rng(w));
@@ -336,12 +393,15 @@ static void client_next(struct world *w, struct conn *c)
 		at(w, w->now + c->r[c->sent].think, client_write, c, 0);
 		return;
 	}
-	if (c->ending == END_OPEN || c->ending == END_SERVER_FIN)
+	if (c->ending == END_OPEN || c->ending == END_SERVER_FIN || c->ending == END_SERVER_RST)
 		return;
 	if (c->ending != END_HALF_CLOSE && c->ending != END_RST_EARLY && read < answers_below(c, c->n))
 		return;
 	c->closing = c->writing = true;
-	at(w, w->now + (c->ending == END_RST_EARLY ? c->r[0].think : rng_below(w, 3 * NS_PER_MS)),
+	at(w,
+	   w->now + (c->ending != END_RST_EARLY ? rng_below(w, 3 * NS_PER_MS)
+		     : c->n                     ? c->r[0].think
+						: 0),
 	   client_write, c, 0);
 }
 
@@ -383,6 +443,18 @@ void client_input(struct world *w, void *to, const struct segment *g, const uint
 
 	(void)ip, (void)ip_len;
 	trace_segment(w, "online", g, c->o.iss, c->c.iss);
+	if (c->scans && g->flags & TCPF_SYN) {
+		struct segment r = { .tuple = { c->client, w->online },
+				     .time = w->now,
+				     .seq = g->ack,
+				     .flags = TCPF_RST,
+				     .ttl = w->client_p.ttl,
+				     .df = true };
+
+		link_send(w, &w->up, c, &r, NULL, 0);
+		for (int t = 0; t < TT_COUNT; t++)
+			c->c.deadline[t] = 0;
+	}
 	if (c->mute)
 		return;
 	tcb_input(&c->c, g);
@@ -426,13 +498,15 @@ void conn_start(struct world *w, struct conn *c)
 {
 	if (c->mute)
 		at(w, w->now + rng_range(w, NS_PER_MS, 20 * NS_PER_SEC), give_up, c, 0);
-	for (unsigned i = 0; c->mute && w->copy.cfg.prove && i < 6; i++)
+	stranger_begin(w, c);
+	for (unsigned i = 0; c->mute && !c->scans && w->copy.cfg.prove && i < 6; i++)
 		at(w, w->now + rng_range(w, NS_PER_MS, NS_PER_SEC), guess, c, i);
 	tcb_init(&c->c, w, &w->client_p, &c->client, &w->online, c->c.iss);
 	c->c.owner = c;
 	c->c.send = client_send;
 	c->c.event = client_event;
 	c->started = true;
+	c->began_at = w->now;
 	trace(w, "connection %u begins, ISS %u", c->index, c->c.iss);
 	tcb_connect(&c->c);
 }

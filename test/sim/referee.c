@@ -6,7 +6,8 @@
  * replica) what its TCP must be doing, by rules that are written down here once more, from the RFCs and
  * doc/SESSION.md, and not from the engine's sources:
  *
- *   referee.c       the segments are the client's; acknowledgments come in time
+ *   referee.c       what is sent is of the client's stream
+ *   referee_header.c  and so are the fields of its header
  *   referee_loss.c  a retransmission has a reason, what has one is sent, and the congestion window holds
  *   referee_outcome.c  a session ends for its reason, and in time
  *   referee_turn.c  no turn goes before its time, none waits longer, and so it is with acknowledgments
@@ -19,8 +20,6 @@
 #include <string.h>
 
 #include "packet/options.h"
-
-#define JOINED_MSS(r) ((uint16_t)(v4(r) ? 1460 : 1440))
 
 /* --- sessions -------------------------------------------------------------------------------- */
 
@@ -88,11 +87,6 @@ void referee_watched(struct world *w, uint64_t id, const struct tuple *response)
 		.next_known = r->next_known,
 		.next_seq = r->next_seq,
 	};
-}
-
-static bool v4(const struct replica *r)
-{
-	return addr_is_v4(&r->source.addr);
 }
 
 /* --- what the engine is told ------------------------------------------------------------------ */
@@ -190,8 +184,10 @@ void referee_doubt(struct world *w, const struct conn *c)
 
 /* --- the SYN ---------------------------------------------------------------------------------- */
 
-static struct conn *conn_of(struct world *w, const struct endpoint *client, uint32_t iss)
+static struct conn *conn_of(struct world *w, const struct endpoint *source, uint32_t iss)
 {
+	const struct endpoint *client = sources_client(w, source);
+
 	for (unsigned i = w->n_conns; i-- > 0;) {
 		struct conn *c = &w->conn[i];
 
@@ -263,6 +259,8 @@ static void syn_sent(struct world *w, struct replica *r, const struct tx_segment
 	r->s.exact = r->s.exact && r->orderly;
 	g = r->syn = r->conn->told[i];
 	r->ip_id = (uint16_t)(g.ip_id - (r->joined ? 2 : 1));
+	if (sources_moved(w, &r->source)) /* it goes on counting */
+		r->ip_id = (uint16_t)(t->ip_id - 1);
 	r->client_window = (uint16_t)(r->joined ? g.window : g.window >> g.opt.wscale);
 	r->t.turn_ack = r->t.client_ack = r->t.first_ack = g.ack;
 	r->t.has_turn_ack = r->joined;
@@ -290,88 +288,6 @@ const struct told *told_of(struct replica *r, uint32_t seq, uint32_t len, bool f
 		}
 	}
 	return NULL;
-}
-
-static void judge_timestamps(struct world *w, struct replica *r, const struct tx_segment *t,
-			     const struct tcp_options *o)
-{
-	if (!o->has_ts)
-		return;
-	/* RFC 7323 5.5: after so long a silence nobody remembers the last one */
-	if (r->has_ts && seq_lt(o->tsval, r->ts_emitted) && w->now <= r->ts_at + TS_AGE)
-		fail(w, "port %u seq %u flags %02x: TSval went back from %u to %u", t->tuple.src.port,
-		     t->seq - r->iss, t->flags, r->ts_emitted, o->tsval);
-	if (w->client_p.ts && w->online_p.ts && seq_gt(o->tsval, stack_clock(w, &w->client_p)))
-		fail(w, "port %u: TSval %u is more than the client's clock shows, %u", t->tuple.src.port,
-		     o->tsval, stack_clock(w, &w->client_p));
-	if (r->orderly && r->established && w->now <= r->heard_at + TS_AGE && o->tsecr != r->ts_recent)
-		fail(w, "port %u: TSecr %u, the target's highest is %u", t->tuple.src.port, o->tsecr,
-		     r->ts_recent);
-	if (t->flags & TCPF_ACK && !w->copy.target[r->target].lwip && w->now <= r->heard_at + TS_AGE &&
-	    seq_gt(o->tsecr, stack_clock(w, &w->copy.target[r->target].p)))
-		fail(w, "port %u: TSecr %u is more than the target's clock shows, %u", t->tuple.src.port,
-		     o->tsecr, stack_clock(w, &w->copy.target[r->target].p));
-	r->has_ts = true;
-	r->ts_emitted = o->tsval;
-	r->ts_at = w->now;
-}
-
-uint16_t shown_window(const struct world *w, const struct replica *r, uint16_t raw)
-{
-	if (r->joined)
-		return raw && r->ws_ok ? MAX(raw, 512) : raw ? 65535 : 0;
-	if (r->syn.opt.has_wscale && !r->ws_ok)
-		return (uint16_t)MIN(65535u, (uint32_t)raw << r->syn.opt.wscale);
-	(void)w;
-	return raw;
-}
-
-uint32_t window_bytes(const struct world *w, const struct replica *r, uint16_t shown)
-{
-	(void)w;
-	return (uint32_t)shown << (!r->ws_ok ? 0 : r->joined ? 7 : r->syn.opt.wscale);
-}
-
-/* What the client's own segments said, those of this session say too. */
-static void judge_header(struct world *w, struct replica *r, const struct tx_segment *t, uint16_t id,
-			 uint16_t raw)
-{
-	const struct told *g = &r->syn;
-	uint16_t window = t->flags & TCPF_SYN ? raw : shown_window(w, r, raw);
-
-	if (t->ttl != g->ttl || t->tos != (g->tos & 0xfc) || t->df != g->df || t->flow_label != g->flow_label)
-		fail(w, "port %u: TTL %u TOS %02x DF %d label %x, the client's has %u %02x %d %x",
-		     r->source.port, t->ttl, t->tos, t->df, t->flow_label, g->ttl, g->tos, g->df,
-		     g->flow_label);
-	if (r->orderly && t->ip_id != id)
-		fail(w, "port %u seq %u flags %02x: IP id %u, not %u", r->source.port, t->seq - r->iss,
-		     t->flags, t->ip_id, id);
-	if (r->orderly && t->flags & (TCPF_ACK | TCPF_SYN) && t->window != window)
-		fail(w, "port %u seq %u flags %02x: window %u, not %u", r->source.port, t->seq - r->iss,
-		     t->flags, t->window, window);
-	if (t->flags & (TCPF_ECE | TCPF_CWR) || (t->flags & TCPF_URG && !t->urgent))
-		fail(w, "port %u: flags %02x", r->source.port, t->flags);
-}
-
-static void judge_syn(struct world *w, struct replica *r, const struct tx_segment *t,
-		      const struct tcp_options *o)
-{
-	const struct tcp_options *c = &r->syn.opt;
-	struct tcp_options joined = { .mss = JOINED_MSS(r),
-				      .has_wscale = true,
-				      .wscale = 7,
-				      .has_ts = c->has_ts,
-				      .has_sack_permitted = true,
-				      .tsval = c->tsval };
-
-	if (w->copy.cfg.prove || r->continued) /* which of the two it is, or was, is not known */
-		joined = *o;
-	if (r->joined || w->copy.cfg.prove)
-		c = &joined;
-	if (o->mss != c->mss || o->has_wscale != c->has_wscale || o->wscale != c->wscale ||
-	    o->has_sack_permitted != c->has_sack_permitted || o->has_ts != c->has_ts || o->tsval != c->tsval)
-		fail(w, "port %u: the SYN has other options than the client's", r->source.port);
-	judge_header(w, r, t, (uint16_t)(r->ip_id + 1), r->joined ? 64240 : r->syn.window);
 }
 
 static void data_sent(struct world *w, struct replica *r, const struct tx_segment *t)
@@ -416,6 +332,7 @@ void referee_emitted(struct world *w, const struct tx_segment *t)
 	bool data = t->len || t->flags & TCPF_FIN;
 	struct tcp_options o;
 
+	sources_emitted(w, &t->tuple.src);
 	if (t->options_len % 4 || !tcp_options_parse(&o, t->options, t->options_len))
 		fail(w, "malformed options were emitted");
 	if (o.n_sack || o.has_mptcp || o.has_tfo || o.has_unknown)
@@ -429,6 +346,8 @@ void referee_emitted(struct world *w, const struct tx_segment *t)
 	if (w->copy.cfg.prove && !(t->flags & (TCPF_SYN | TCPF_RST)) && !outcome_accepted(r->conn))
 		fail(w, "port %u: the target hears of a connection that the online server has not",
 		     r->source.port);
+	if (!r->over && outcome_reset_waits(r) && !(t->flags & TCPF_RST))
+		fail(w, "port %u: something is sent, and the target has reset it", r->source.port);
 	judge_timestamps(w, r, t, &o);
 	if (t->flags & TCPF_SYN)
 		judge_syn(w, r, t, &o);
@@ -467,9 +386,9 @@ void referee_target_sent(struct world *w, unsigned target, const struct segment 
 
 static uint32_t net_mss(const struct world *w, const struct replica *r, uint16_t option)
 {
-	uint32_t mss = option ? option : v4(r) ? 536 : 1220;
+	uint32_t mss = option ? option : replica_v4(r) ? 536 : 1220;
 
-	return MAX(88u, MIN(mss, w->copy.mtu - (v4(r) ? 40 : 60))) - (r->ts_ok ? 12 : 0);
+	return MAX(88u, MIN(mss, w->copy.mtu - (replica_v4(r) ? 40 : 60))) - (r->ts_ok ? 12 : 0);
 }
 
 static void established(struct world *w, struct replica *r, const struct response *a)
@@ -493,7 +412,7 @@ static void syn_answered(struct world *w, struct replica *r, const struct respon
 		return;
 	if (a->flags & TCPF_SYN && a->ack == r->iss + 1) {
 		established(w, r, a);
-	} else if (a->ack == r->iss + 1 && (a->len || a->flags & TCPF_FIN)) {
+	} else if (a->ack == r->iss + 1 && (a->len || a->flags & TCPF_FIN || !r->s.syn_timed_out)) {
 		return; /* of the connection before, under way when its RST was */
 	} else if (r->leftovers < 4 && !(r->leftovers && r->leftover_ack == a->ack)) {
 		r->leftovers++;
@@ -543,7 +462,7 @@ void referee_step(struct world *w)
 			continue;
 		half_open += !r->over && r->orderly && !r->joined && !r->t.has_turn_ack;
 		outcome_step(w, r);
-		if (r->over)
+		if (r->over || outcome_reset_waits(r))
 			continue;
 		if (r->leftover_owed)
 			fail(w, "port %u: a leftover was met and the SYN not sent again", r->source.port);
@@ -578,6 +497,18 @@ void referee_unwatched(struct world *w, uint64_t id)
 
 	if (r)
 		outcome_unwatched(w, r);
+}
+
+/* The MTU of the way to the targets is less now. */
+void referee_narrower(struct world *w)
+{
+	for (struct replica *r = w->copy.replica; r->used; r++) {
+		const uint32_t fixed = (replica_v4(r) ? 40 : 60) + (r->ts_ok ? 12 : 0);
+
+		r->s.exact = false; /* when its MSS follows decides about its windows */
+		if (r->established && r->mss > w->copy.mtu - fixed)
+			r->mss = (uint16_t)MAX(88u, w->copy.mtu - fixed);
+	}
 }
 
 void referee_channel_cut(struct world *w)

@@ -114,9 +114,11 @@ struct replica {
 	bool leftover_owed, leftover_reset;
 	/* its end */
 	bool watched, refused, was_reset, ack_owed;
-	uint64_t syn_told_at; /* ns, the client's newest */
-	uint32_t reset_ack;
-	bool next_known; /* whether and where a session goes on with what this one has left */
+	uint64_t was_reset_at;         /* ns, first */
+	uint32_t reset_seq, reset_ack; /* highest; with was_reset */
+	bool reset_bare;               /* it acknowledged nothing */
+	uint64_t syn_told_at;          /* ns, the client's newest */
+	bool next_known;               /* whether and where a session goes on with what this one has left */
 	uint32_t next_seq;
 	/* header fields */
 	uint16_t ip_id; /* of the last packet */
@@ -131,6 +133,18 @@ struct replica {
 
 struct replica *replica_of(struct world *w, const struct endpoint *source, unsigned target);
 unsigned referee_target(const struct world *w, const struct endpoint *at);
+
+/* referee_header.c */
+#define JOINED_MSS(r) ((uint16_t)(replica_v4(r) ? 1460 : 1440))
+static inline bool replica_v4(const struct replica *r)
+{
+	return addr_is_v4(&r->source.addr);
+}
+void judge_timestamps(struct world *w, struct replica *r, const struct tx_segment *t,
+		      const struct tcp_options *o);
+void judge_syn(struct world *w, struct replica *r, const struct tx_segment *t, const struct tcp_options *o);
+/* @id, @raw: the IP id and the client's window that segment @t should have */
+void judge_header(struct world *w, struct replica *r, const struct tx_segment *t, uint16_t id, uint16_t raw);
 
 /* @r's @raw window of the client as the target has to be shown it, and what the target understands by that */
 uint16_t shown_window(const struct world *w, const struct replica *r, uint16_t raw);
@@ -158,6 +172,8 @@ void outcome_response(struct world *w, struct replica *r, const struct response 
 void outcome_ended(struct world *w, struct replica *r, enum session_outcome o);
 void outcome_continued(struct world *w, const struct replica *r, uint32_t seq);
 void outcome_step(struct world *w, struct replica *r);
+/* The target has reset @r, and what was sent before that is still to come. */
+bool outcome_reset_waits(const struct replica *r);
 void outcome_unwatched(struct world *w, struct replica *r);
 
 /* referee_loss.c */

@@ -14,6 +14,7 @@
 #define HALF_OPEN_PATIENCE (3 * NS_PER_SEC)
 #define LONGEST_WAIT (9 * NS_PER_SEC) /* between two time-outs */
 #define LINGERS NS_PER_SEC
+#define RESET_WAITS (50 * NS_PER_MS)
 #define NEAR (1u << 30)
 
 /* Is what the world says of this session known to the last segment? */
@@ -40,9 +41,27 @@ void outcome_response(struct world *w, struct replica *r, const struct response 
 	else if (a->seq - r->a.rcv_nxt + NEAR <= 2 * NEAR && !seq_gt(a->seq, r->a.most) &&
 		 !(r->a.rcv_nxt - r->first_rcv < NEAR && seq_lt(a->seq, r->first_rcv)) &&
 		 (!ack || (seq_ge(a->ack, r->s.una) && seq_le(a->ack, r->s.nxt)))) {
+		if (!r->was_reset) {
+			r->was_reset_at = w->now;
+			r->reset_ack = r->s.una;
+		}
+		if (!r->was_reset || r->reset_bare) {
+			r->reset_bare = !ack;
+			r->reset_seq = a->seq;
+		}
 		r->was_reset = true;
-		r->reset_ack = ack ? a->ack : r->s.una;
+		if (ack)
+			r->reset_ack = seq_max(r->reset_ack, a->ack);
 	}
+}
+
+bool outcome_reset_waits(const struct replica *r)
+{
+	if (!r->was_reset)
+		return false;
+	if (r->reset_bare)
+		return !r->a.fin && r->a.rcv_nxt != r->first_rcv && r->s.una != r->s.nxt;
+	return seq_gt(r->reset_seq, r->a.rcv_nxt);
 }
 
 static void too_early(struct world *w, const struct replica *r, enum session_outcome o, uint64_t since,
@@ -99,7 +118,35 @@ void outcome_ended(struct world *w, struct replica *r, enum session_outcome o)
 	case OUTCOME_TARGET_OPEN:
 		if (!done || r->a.fin)
 			wrong(w, r, o);
-		too_early(w, r, o, r->s.progress_at, FIN_PATIENCE);
+		too_early(w, r, o, MAX(r->s.progress_at, r->t.answer_last), FIN_PATIENCE);
+		break;
+	case OUTCOME_CLIENT_RESET:
+		/* what a newer one says on its port may be taken for its own */
+		if (!r->conn->rst_told && !r->conn->reused_by)
+			wrong(w, r, o);
+		if (!r->established && plain(w, r) && r->t.has_turn_ack)
+			too_early(w, r, o, r->conn->rst_told, MAX(w->copy.cfg.hold, NS_PER_SEC));
+		break;
+	case OUTCOME_SERVER_RESET:
+		if (!r->conn->reset_at && !r->conn->unheard)
+			wrong(w, r, o);
+		break;
+	case OUTCOME_PORT_REUSED:
+		if (!r->conn->reused_by || !r->conn->reused_by->started)
+			wrong(w, r, o);
+		break;
+	case OUTCOME_SOURCE_TAKEN:
+		if (w->subject != SUBJECT_SOURCES)
+			wrong(w, r, o);
+		break;
+	case OUTCOME_MPTCP:
+		if (r->conn->multipath < MULTIPATH_AGREED)
+			wrong(w, r, o);
+		break;
+	case OUTCOME_CAPTURE_HOLE:
+		if (w->fair.capture_whole && w->fair.client_clean && !w->capture.from &&
+		    r->conn->o.state == T_ESTABLISHED && !w->stopped)
+			wrong(w, r, o);
 		break;
 	case OUTCOME_HALF_OPEN:
 		if (w->copy.cfg.max_half_open >= 1000 && plain(w, r))
@@ -141,13 +188,25 @@ void outcome_step(struct world *w, struct replica *r)
 	}
 	if (r->conn->mute && plain(w, r) && !r->t.has_turn_ack)
 		too_late(w, r, "the client's last SYN", r->syn_told_at, HALF_OPEN_PATIENCE);
+	if (r->conn->scans && r->conn->rst_told)
+		too_late(w, r, "its client's RST, which was all it had to say", r->conn->rst_told, 0);
+	if (r->conn->rst_told && plain(w, r) && !r->conn->reused_by &&
+	    (r->established || r->told_nxt == r->iss + 1))
+		too_late(w, r, "its client's RST", r->conn->rst_told, MAX(w->copy.cfg.hold, NS_PER_SEC));
+	if ((r->conn->reset_at || r->conn->unheard) && w->copy.cfg.prove && !w->cut_at &&
+	    (r->established || !r->conn->stream_len))
+		too_late(w, r, "the online server's RST", MAX(r->conn->reset_at, r->started_at),
+			 MAX(w->copy.cfg.hold, NS_PER_SEC) + NS_PER_SEC);
 	if (!r->established)
 		too_late(w, r, "its SYN", r->started_at, SYN_PATIENCE + LONGEST_WAIT);
 	else if (s->exact && s->una != s->nxt && s->wnd)
 		too_late(w, r, "the last progress", s->progress_at, DATA_PATIENCE + LONGEST_WAIT);
-	if (r->established && done && !r->a.fin && plain(w, r) && r->conn->ended &&
-	    r->conn->o.state == T_CLOSED && r->conn->reused_by == NULL)
-		too_late(w, r, "its FIN", MAX(s->progress_at, r->t.answer_last), FIN_PATIENCE + LONGEST_WAIT);
+	if (r->established && done && !r->a.fin && plain(w, r) && r->conn->ended && r->conn->closed_at &&
+	    r->conn->reused_by == NULL)
+		too_late(w, r, "its FIN", MAX(r->conn->closed_at, MAX(s->progress_at, r->t.answer_last)),
+			 FIN_PATIENCE + LONGEST_WAIT);
+	if (r->was_reset)
+		too_late(w, r, "the target's RST", r->was_reset_at, outcome_reset_waits(r) ? RESET_WAITS : 0);
 	if (r->established && done && r->a.fin)
 		fail(w, "port %u: both have closed, and it goes on", r->source.port);
 }
@@ -160,6 +219,11 @@ void outcome_unwatched(struct world *w, struct replica *r)
 		fail(w, "port %u: it is forgotten %.3f ms after its end", r->source.port,
 		     (double)(w->now - r->over_at) / 1e6);
 	r->watched = false;
+	if (!r->over && sources_leaves(w, &r->source)) { /* it goes on from another source */
+		r->over = true;
+		r->over_at = w->now;
+		r->outcome = OUTCOME_SOURCE_TAKEN;
+	}
 }
 
 /* Has the online server this connection, or what the engine was told last completes its handshake? */

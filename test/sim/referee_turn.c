@@ -188,9 +188,9 @@ bool turns_response(struct world *w, struct replica *r, const struct response *g
 	struct reader *a = &r->a;
 	uint32_t oldest = r->s.una - MIN(r->s.most_wnd, r->s.una - (r->iss + 1)); /* RFC 5961 5.2 */
 
-	a->stepped = true;
 	if (g->seq - a->rcv_nxt + FAR > 2 * FAR || seq_gt(g->seq, a->most))
 		return false;
+	a->stepped = !(g->flags & TCPF_RST);
 	if (g->flags & TCPF_SYN) {
 		if (g->seq + 1 == r->first_rcv)
 			a->must = true;
@@ -275,6 +275,8 @@ void turns_ack(struct world *w, struct replica *r, const struct tx_segment *t)
 	if (t->ack != a->rcv_nxt)
 		fail(w, "port %u: ack %u was sent, the target has come to %u", r->source.port,
 		     t->ack - r->first_rcv, a->rcv_nxt - r->first_rcv);
+	/* of the handshake, or the RST that follows would come before it is complete */
+	a->must |= r->conn->rst_told && a->acked + 1 == r->first_rcv;
 	if (bare && r->orderly && !a->must && !r->t.unsure && a->rcv_nxt - a->acked <= r->rcv_mss &&
 	    !reopened(w, r) && !(w->copy.advancing && a->timer && w->now >= a->timer))
 		fail(w, "port %u: ack %u was sent without a reason", r->source.port, t->ack - r->first_rcv);
@@ -345,16 +347,16 @@ bool turns_next(const struct world *w, struct replica *r, uint32_t *seq)
 {
 	const struct turns *t = &r->t;
 
-	settle(w, r, w->now);
+	if (!r->was_reset)
+		settle(w, r, w->now);
 	for (unsigned i = r->a.fin && r->was_reset ? 0 : t->first; i < t->n; i++) {
 		const struct turn *h = &t->turn[i];
 
 		*seq = h->seq;
 		if (r->was_reset && r->a.fin &&
-		    (!h->data || h->seq == r->iss + 1 || seq_lt(h->seq, r->reset_ack)))
+		    (!h->data || h->seq == r->iss + 1 || seq_lt(h->seq, seq_max(r->s.una, r->reset_ack))))
 			continue;
-		return h->data && h->seq != r->iss + 1 &&
-		       (!r->was_reset || r->a.rcv_nxt != r->first_rcv + r->a.fin);
+		return h->data && h->seq != r->iss + 1;
 	}
 	return false;
 }

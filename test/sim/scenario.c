@@ -148,6 +148,9 @@ static void make_reuse(struct world *w, struct conn *old, struct conn *c)
 {
 	if (old->reused_by || old->ending == END_OPEN || old->mute || c->mute)
 		return;
+	/* what follows a declined SYN may be taken for the old one's */
+	if (w->copy.cfg.max_half_open < 1000)
+		return;
 	old->reused_by = c;
 	old->reuse_gap = rng_range(w, 0, 50 * NS_PER_MS);
 	c->client = old->client;
@@ -213,6 +216,7 @@ static void make_capture(struct world *w, uint32_t odd)
 
 static void make_copy(struct world *w, uint32_t odd)
 {
+	static const uint64_t late[] = { 0, 3 * NS_PER_MS, 200 * NS_PER_MS, 1500 * NS_PER_MS };
 	struct copy *k = &w->copy;
 
 	k->cfg = (struct engine_config){
@@ -245,6 +249,7 @@ static void make_copy(struct world *w, uint32_t odd)
 	k->mtu = rng_chance(w, odd) ? (uint32_t)rng_range(w, w->v6 ? 1280 : 576, 1500) : 1500;
 	k->blind = rng_below(w, 3) == 0;
 	k->check_every = 1;
+	k->answers_late = late[w->seed % ARRAY_SIZE(late)];
 	k->n_targets = rng_below(w, 8) ? 1 : 2;
 }
 
@@ -254,14 +259,14 @@ static void decide_fairness(struct world *w)
 	struct fairness *f = &w->fair;
 	const struct copy *k = &w->copy;
 	const struct capture *c = &w->capture;
-	bool closes = false, lives = !w->cut_at && k->cfg.hold && k->cfg.session_buffer >= 64 << 20 &&
-				     !k->cfg.max_memory && k->cfg.max_half_open >= 1000 &&
-				     k->cfg.max_sessions >= 10000;
+	bool closes = false, silent = false,
+	     lives = !w->cut_at && k->cfg.hold && k->cfg.session_buffer >= 64 << 20 && !k->cfg.max_memory &&
+		     k->cfg.max_half_open >= 1000 && k->cfg.max_sessions >= 10000;
 
 	f->capture_whole = !c->loss && !c->cut && !c->reorder;
 	f->client_clean = link_clean(&w->up) && link_clean(&w->down);
 	f->wires_clean = !k->merging && !k->forged;
-	f->nothing_lost = !w->cut_at;
+	f->nothing_lost = !w->cut_at && w->subject != SUBJECT_SOURCES;
 	for (unsigned i = 0; i < k->n_targets; i++) {
 		const struct target_host *h = &k->target[i];
 
@@ -276,7 +281,8 @@ static void decide_fairness(struct world *w)
 		closes |= h->closes_after;
 	}
 	/* where the client loses much, a hole may last longer than patience */
-	f->complete = lives && !c->loss && !c->cut && w->up.loss <= 10000 && !w->up.rate;
+	f->complete = lives && !c->loss && !c->cut && w->up.loss <= 10000 && !w->up.rate &&
+		      w->subject != SUBJECT_SOURCES;
 	/* one that ended idle is unknown when it speaks again: older, as far as anybody can tell */
 	if (w->day && (k->cfg.no_join || (k->cfg.prove && k->blind)))
 		f->complete = false;
@@ -285,11 +291,15 @@ static void decide_fairness(struct world *w)
 		f->complete = false;
 	f->lockstep = true;
 	for (unsigned i = 0; i < w->n_conns; i++)
-		for (unsigned r = 0; r < w->conn[i].n; r++)
+		for (unsigned r = 0; r < w->conn[i].n; r++) {
 			if (w->conn[i].r[r].after != r)
 				f->lockstep = false;
+			silent |= !w->conn[i]
+					   .r[r]
+					   .target_answer; /* a session whose target closes then has failed */
+		}
 	/* where all that is sent together is one turn, nothing is lost of what waits when a target closes */
-	if (closes && !(f->lockstep && f->equal_answers && f->wires_clean && f->client_clean &&
+	if (closes && !(!silent && f->lockstep && f->equal_answers && f->wires_clean && f->client_clean &&
 			f->capture_whole && !k->target[0].lwip))
 		f->complete = false;
 	f->prompt = !w->odd && f->lockstep;
@@ -305,6 +315,7 @@ void scenario_make(struct world *w)
 	bool big = rng_below(w, 6) == 0;
 
 	w->odd = odd;
+	subject_choose(w);
 	w->v6 = rng_below(w, 4) == 0;
 	w->fair.equal_answers = odd == 0 || rng_below(w, 2);
 	w->online = endpoint_at(w, 1, 6379);
@@ -334,6 +345,7 @@ void scenario_make(struct world *w)
 		if (w->capture.from)
 			w->conn[i].greeting = w->conn[i].target_greeting = 0;
 	}
+	subject_make(w);
 	w->shutdown_at_end = rng_below(w, 2);
 	if (w->day)
 		day_make(w);
@@ -357,12 +369,17 @@ static void print_stack(const char *name, const struct stack_params *p)
 
 void scenario_print(const struct world *w)
 {
-	static const char *const ending[] = { "client's FIN", "half-close", "server's FIN",
-					      "RST",          "early RST",  "open" };
+	static const char *const ending[] = { "client's FIN", "half-close", "server's FIN", "RST",
+					      "early RST",    "open",       "server's RST" };
+	static const char *const subject[] = {
+#define X(id, text) text,
+		SUBJECTS(X)
+#undef X
+	};
 	const struct copy *k = &w->copy;
 
-	printf("seed %llu: oddness %u, IPv%d, %u connections, %u targets\n", (unsigned long long)w->seed,
-	       w->odd, w->v6 ? 6 : 4, w->n_conns, k->n_targets);
+	printf("seed %llu: %s, oddness %u, IPv%d, %u connections, %u targets\n", (unsigned long long)w->seed,
+	       subject[w->subject], w->odd, w->v6 ? 6 : 4, w->n_conns, k->n_targets);
 	print_stack("client", &w->client_p);
 	print_stack("online", &w->online_p);
 	print_link(&w->up);

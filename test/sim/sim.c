@@ -155,13 +155,16 @@ static void check_complete(struct world *w)
 			bool quick = w->fair.lockstep && w->fair.equal_answers && w->fair.wires_clean &&
 				     !h->read_rate;
 
-			/* a successor on the same port waits, and so does an RST, but not for ever
-			 */
-			if ((c->reused_by || c->ending == END_RST || c->ending == END_RST_EARLY) && !quick)
+			if (c->multipath >= MULTIPATH_AGREED || c->unheard)
+				continue;
+			/* a successor on the same port waits, and so does an RST, but not for ever */
+			if ((c->reused_by || c->ending == END_RST || c->ending == END_RST_EARLY ||
+			     c->reset_at || c->has_limit) &&
+			    !quick)
 				continue;
 			if (c->waits && h->lwip)
 				continue; /* its TIME-WAIT refuses every SYN for two minutes */
-			if (!c->met[t] && (c->old || !got))
+			if (!c->met[t] && (c->old || (!got && !(c->accepted && quick))))
 				continue; /* a connection older than the capture may have had no
 					     further turn */
 			if (!c->met[t])
@@ -244,7 +247,8 @@ static void check_outcomes(struct world *w)
 	};
 
 	for (unsigned i = 0; i < ARRAY_SIZE(wrong); i++)
-		if (wrong[i] == OUTCOME_HALF_OPEN && any_mute(w))
+		if ((wrong[i] == OUTCOME_HALF_OPEN && any_mute(w)) ||
+		    (wrong[i] == OUTCOME_TARGET_OPEN && w->subject == SUBJECT_HALF_CLOSE))
 			continue;
 		else if (w->fair.complete && w->fair.wires_clean && w->fair.client_clean &&
 			 w->fair.capture_whole && !w->copy.target[0].lwip && w->sum_ended[wrong[i]])
@@ -264,6 +268,7 @@ static void check_nothing_left(struct world *w)
 	engine_flushed(e);
 	if (engine_memory(e) || engine_live_bytes(e))
 		fail(w, "at the end %zu bytes of memory are in use", engine_memory(e));
+	sources_end(w);
 	if (w->copy.n_watched && !w->cut_at)
 		fail(w, "at the end the assistant still watches %u sessions", w->copy.n_watched);
 	for (unsigned i = 0; i < w->copy.n_targets; i++)
@@ -355,6 +360,8 @@ static void run(uint64_t seed, bool show, struct totals *sum)
 	for (unsigned i = 0; i < w->n_conns; i++)
 		if (!w->conn[i].waits)
 			at(w, w->now + w->conn[i].start, begin, &w->conn[i], 0);
+	if (w->copy.mtu_at)
+		at(w, w->copy.mtu_at, copy_narrow, NULL, w->copy.later_mtu);
 	if (w->cut_at) {
 		at(w, w->now + w->cut_at, cut, NULL, 0);
 		at(w, w->now + w->cut_at + w->cut_for, cut, NULL, 1);

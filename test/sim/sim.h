@@ -21,6 +21,26 @@
 
 struct world;
 
+/*
+ * What a world is about. Most are about nothing in particular; the others meet what chance alone hardly ever
+ * brings together (subject.c).
+ */
+#define SUBJECTS(X)                                                                                          \
+	X(ANYTHING, "anything")                                                                              \
+	X(STRANGER, "somebody sends segments who is not the client")                                         \
+	X(MULTIPATH, "clients offer Multipath TCP")                                                          \
+	X(NARROWER, "the way to the target becomes narrower")                                                \
+	X(BRIEF, "clients reset as soon as they are connected, or before")                                   \
+	X(HALF_CLOSE, "clients close their half long before they have all answers")                          \
+	X(ABORTS, "the online server refuses or resets connections")                                         \
+	X(SOURCES, "other tcpcopys use the same sources")
+enum subject {
+#define X(id, text) SUBJECT_##id,
+	SUBJECTS(X)
+#undef X
+		SUBJECT_COUNT
+};
+
 /* rng.c: the only source of chance */
 uint64_t rng(struct world *w);
 uint64_t rng_below(struct world *w, uint64_t n); /* [0, n) */
@@ -132,6 +152,7 @@ struct tcb {
 	bool ts_ok, sack_ok, ws_ok;
 	uint32_t ts_recent;
 	uint64_t ts_recent_at; /* ns, when it was last confirmed */
+	uint64_t data_at;      /* ns, when payload came in order last */
 	uint8_t snd_scale;
 	uint16_t snd_mss, ip_id;
 	struct objections bad;
@@ -153,7 +174,16 @@ void tcb_free(struct tcb *t);
 uint32_t stack_clock(const struct world *w, const struct stack_params *p);
 
 /* script of a connection: scenario.c */
-enum ending { END_CLIENT_FIN, END_HALF_CLOSE, END_SERVER_FIN, END_RST, END_RST_EARLY, END_OPEN };
+enum ending {
+	END_CLIENT_FIN,
+	END_HALF_CLOSE,
+	END_SERVER_FIN,
+	END_RST,
+	END_RST_EARLY,
+	END_OPEN,
+	END_SERVER_RST /* in the middle */
+};
+enum multipath { TCP_ONLY, MULTIPATH_OFFERED, MULTIPATH_AGREED, MULTIPATH_SUBFLOW };
 struct request {
 	uint32_t start, size; /* place in the client's stream */
 	uint32_t answer, target_answer;
@@ -174,7 +204,17 @@ struct conn {
 	bool waits;    /* for the connection before on its port */
 	bool accepted; /* by the online server's kernel: the handshake was completed */
 	bool mute;     /* the client's host never hears the server: it does not complete its handshake */
-	uint32_t key;  /* its content */
+	bool scans;    /* mute, but its host resets what it is answered */
+	bool unheard;  /* the online server refuses it */
+	enum multipath multipath;
+	bool has_limit; /* what comes behind this of its stream, the online server does not take: */
+	uint32_t limit;
+	uint64_t began_at;  /* ns */
+	uint64_t reset_at;  /* ns, when the online server reset it; 0: it did not */
+	uint64_t closed_at; /* ns, when the online server's socket had gone; 0: it is there */
+	uint64_t rst_told;  /* ns, when the engine was told of its client's RST; 0: it was not */
+	unsigned strangers; /* segments of others to come */
+	uint32_t key;       /* its content */
 
 	/* client and online application */
 	unsigned sent, served_online;
@@ -282,6 +322,7 @@ struct held {
 };
 struct copy {
 	struct engine *e;
+	struct engine_ops ops;
 	struct engine_config cfg;
 	unsigned n_targets;
 	struct target_host target[2];
@@ -300,10 +341,13 @@ struct copy {
 	bool backlog_due;
 	struct tx_segment out[8192];
 	unsigned n_out;
-	bool flush_due, blind; /* blind: the online server's socket cannot be asked */
-	uint64_t batch;        /* ns */
-	uint32_t mtu;
+	bool flush_due, blind;   /* blind: the online server's socket cannot be asked */
+	uint64_t batch;          /* ns */
+	uint64_t answers_late;   /* ns, questions are answered within this time; 0: at once */
+	uint32_t mtu, later_mtu; /* later_mtu: from mtu_at on */
+	uint64_t mtu_at;         /* ns; 0: it stays */
 	unsigned emitted_now;
+	struct sources *sources; /* source.c; NULL: each session has its client's own */
 	struct replica *replica; /* referee.h; the last one is unused */
 	struct conn *telling;    /* of it the engine is told something right now */
 	uint64_t n_begun;        /* sessions that had begun before */
@@ -316,9 +360,13 @@ struct copy {
 	uint64_t last_input; /* ns, newest thing that the engine was told */
 };
 void copy_start(struct world *w);
+void copy_leave(struct world *w); /* after each call into the engine */
 void copy_captured(struct world *w, struct conn *c, struct segment *g);
-/* A segment of the online server leaves. */
+/* Somebody else's segment, which the online server did not take. */
+void copy_foreign(struct world *w, const struct segment *g);
+/* A segment of the online server leaves, or of somebody in its name. */
 void copy_server(struct world *w, const struct segment *g);
+void copy_narrow(struct world *w, void *arg, uint64_t mtu);
 void copy_capture_lost(struct world *w);
 void copy_cut_channel(struct world *w);
 void copy_restore_channel(struct world *w);
@@ -327,6 +375,23 @@ void copy_free(struct world *w);
 void to_target_input(struct world *w, void *to, const struct segment *g, const uint8_t *ip, uint32_t ip_len);
 void to_assistant_input(struct world *w, void *to, const struct segment *g, const uint8_t *ip,
 			uint32_t ip_len);
+
+/* ask.c */
+void ask_online(void *arg, uint64_t question, const struct flow_key *key);
+void ask_ended(struct world *w, const struct session *s, enum session_outcome o);
+
+/* source.c: where sessions come from */
+void sources_begin(struct world *w);
+void sources_watched(struct world *w, uint64_t id, const struct tuple *response); /* a session starts */
+void sources_emitted(struct world *w, const struct endpoint *at);   /* something is sent from there */
+bool sources_elsewhere(struct world *w, const struct endpoint *at); /* its answers go to another tcpcopy */
+/* The client whose copies come, or came, from @at. */
+const struct endpoint *sources_client(const struct world *w, const struct endpoint *at);
+bool sources_leaves(const struct world *w,
+		    const struct endpoint *at);                       /* its session is told that it has to */
+bool sources_moved(const struct world *w, const struct endpoint *at); /* it is not the first of its session */
+void sources_end(struct world *w);                                    /* all must have been given back */
+void sources_free(struct world *w);
 
 /* referee.c: what the engine is told, does and hears */
 void referee_begin(struct world *w);
@@ -342,6 +407,7 @@ void referee_step(struct world *w); /* a call into the engine is over */
 void referee_unwatched(struct world *w, uint64_t id);
 void referee_ended(struct world *w, uint64_t id, enum session_outcome o);
 void referee_channel_cut(struct world *w);
+void referee_narrower(struct world *w);
 void referee_free(struct world *w);
 
 /* online.c: client, online server, capture */
@@ -354,6 +420,9 @@ struct capture {
 void conn_start(struct world *w, struct conn *c);
 void online_input(struct world *w, void *to, const struct segment *g, const uint8_t *ip, uint32_t ip_len);
 void client_input(struct world *w, void *to, const struct segment *g, const uint8_t *ip, uint32_t ip_len);
+
+/* stranger.c: who is neither client nor server */
+void stranger_begin(struct world *w, struct conn *c); /* @c begins */
 
 /* content of connection @c from stream offset @off on, into @out */
 void content_fill(const struct conn *c, uint32_t off, uint8_t *out, uint32_t n);
@@ -376,6 +445,7 @@ struct world {
 	bool trace;
 
 	uint32_t odd; /* ppm: how probable everything unusual is */
+	enum subject subject;
 	bool v6;
 	struct endpoint online;
 	struct stack_params client_p, online_p;
@@ -395,6 +465,8 @@ struct world {
 };
 
 void scenario_make(struct world *w);
+void subject_choose(struct world *w); /* subject.c; first of all */
+void subject_make(struct world *w);   /* when all else is made */
 void scenario_print(const struct world *w);
 
 /* The run is wrong: say why and how to replay it, and stop. */

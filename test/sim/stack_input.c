@@ -268,6 +268,7 @@ static bool take_data(struct tcb *t, const struct segment *g)
 		return true;
 	}
 	t->rcv_nxt = end;
+	t->data_at = t->w->now;
 	if (t->n_ooo) {
 		absorb_ranges(t);
 		return true;
@@ -370,11 +371,6 @@ static void synchronised(struct tcb *t, const struct segment *g)
 		tcb_ack(t);
 		return;
 	}
-	if (t->ts_ok && g->opt.has_ts && (le(t->ts_recent, g->opt.tsval) || forgotten) &&
-	    le(g->seq, t->last_ack_sent)) {
-		t->ts_recent = g->opt.tsval;
-		t->ts_recent_at = t->w->now;
-	}
 	if (t->deaf && lt(t->rcv_nxt, g->seq + g->len)) {
 		struct segment r = {
 			.tuple = { t->local, t->peer }, .time = t->w->now, .flags = TCPF_RST, .seq = g->ack
@@ -384,9 +380,15 @@ static void synchronised(struct tcb *t, const struct segment *g)
 		tcb_gone(t, TCB_CLOSED);
 		return;
 	}
-	if (!take_ack(t, g) || !fin_acked(t))
+	if (!take_ack(t, g))
 		return;
-	if (t->state == T_CLOSED)
+	/* here as in Linux: not of a segment that is dropped for its acknowledgment */
+	if (t->ts_ok && g->opt.has_ts && (le(t->ts_recent, g->opt.tsval) || forgotten) &&
+	    le(g->seq, t->last_ack_sent)) {
+		t->ts_recent = g->opt.tsval;
+		t->ts_recent_at = t->w->now;
+	}
+	if (!fin_acked(t) || t->state == T_CLOSED)
 		return;
 	take_text(t, g);
 	if (t->state != T_CLOSED)

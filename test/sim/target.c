@@ -16,8 +16,10 @@
 
 #define SLACK (50 * NS_PER_US)
 
-static struct conn *conn_of(struct world *w, const struct endpoint *peer, uint32_t irs)
+static struct conn *conn_of(struct world *w, const struct endpoint *source, uint32_t irs)
 {
+	const struct endpoint *peer = sources_client(w, source);
+
 	for (unsigned i = 0; i < w->n_conns; i++) {
 		struct conn *c = &w->conn[i];
 
@@ -196,6 +198,11 @@ void served_data(struct served *v, const uint8_t *data, uint32_t len)
 	if (off + len > c->stream_len || !content_equal(c, off, data, len))
 		fail(v->w, "the target read wrong bytes in connection %u, offsets %u to %u", c->index, off,
 		     off + len);
+	if (c->multipath >= MULTIPATH_AGREED)
+		fail(v->w, "the target has read bytes of a subflow, connection %u", c->index);
+	if (c->has_limit && off + len > c->limit)
+		fail(v->w, "connection %u: target %u has read up to %u, the online server took up to %u",
+		     c->index, v->target, off + len, c->limit);
 	v->read += len;
 	c->reached[v->target] = MAX(c->reached[v->target], off + len);
 	serve(v);
