@@ -33,6 +33,7 @@
 #define SWEEP_PAUSE (1 * NS_PER_MS) /* between two portions */
 #define SWEEP_LOOKS 256
 #define ASK_EVERY (1 * NS_PER_SEC)
+#define ASK_SOON (50 * NS_PER_MS)
 #define FOUND_ENOUGH 16
 #define GOES_ON (10 * NS_PER_MS) /* what was on its way when the socket was found gone has come by then */
 
@@ -99,6 +100,8 @@ enum online_word unseen_believed(struct engine *e, struct session *s, const stru
 	s->found_gone = true;
 	s->gone_at = asked;
 	o = known(t, &s->key.online);
+	if (o && !o->elsewhere && o->found < FOUND_ENOUGH)
+		t->ask_at = MIN(t->ask_at, asked + ASK_SOON);
 	return s->found_there || (o && !o->elsewhere && (o->found >= FOUND_ENOUGH || !goes_on(s)))
 		       ? ONLINE_GONE
 		       : ONLINE_UNKNOWN;

@@ -1,5 +1,6 @@
 """What the system tests share: a lab for each test, the two programs in it, and tools built for the tests."""
 
+import contextlib
 import fcntl
 import json
 import os
@@ -204,8 +205,20 @@ class Replay:
 
 @pytest.fixture
 def replay(lab):
-    """A function that starts the two programs: replay(port=80, v6=True, tcpcopy=["-W"])."""
-    return lambda **kwargs: Replay(lab, **kwargs)
+    """A function that starts the two programs: replay(port=80, v6=True, tcpcopy=["-W"]). What a test that fails has left
+    running says where it stands.
+    """
+    started = []
+
+    def start(**kwargs):
+        started.append(Replay(lab, **kwargs))
+        return started[-1]
+    yield start
+    for r in started:
+        if r.tcpcopy.process.poll() is None:
+            with contextlib.suppress(Exception):
+                print(json.dumps({k: {row: n for row, n in v.items() if n} for k, v in
+                                  r.tcpcopy.status()["account"].items() if isinstance(v, dict)}))
 
 
 def run_all(host, commands, timeout=60):

@@ -150,7 +150,7 @@ def test_blind_packets_in_older_connections(lab, replay, kind):
     """Which are joined at their next turn, and at nothing else."""
     place = Place(lab, "host")
     online, target = Recorder(lab, "online"), Recorder(lab, "target")
-    talk = place.talk(10, 0.8)
+    talk = place.talk(14, 0.8)
     running = replay(port=PORT)
     place.sweep(kind, 100000)
     assert talk.wait(60) == 0

@@ -98,7 +98,8 @@ def test_logins_that_were_not_captured(lab, replay, target):
             good.append(connection)
         time.sleep(0.05)
     joins, seconds = len(server.accepted) - len(good), time.monotonic() - begun
-    assert joins <= 5 * seconds, (joins, seconds, turns)
+    # each may have been joined once before the first has failed
+    assert joins <= len(older) + 5 * seconds, (joins, seconds, turns)
     assert wait_until(lambda: sum(b"good" in line for line in server.lines) == 2 * len(good)), server.lines
     for connection in older + good:
         connection.close()

@@ -70,10 +70,11 @@ def equal(online, target, timeout=30):
 
 
 def closed(lab, port=6379, timeout=20):
-    """The target has no connection of the client left, except in TIME-WAIT."""
-    return wait_until(lambda: not lab.host("target").check_output(
-        ["ss", "-Htn", "state", "connected", "exclude", "time-wait", "sport", "=", f":{port}",
-         "dst", lab.host("client").ip4]).strip(), timeout)
+    """The target has no connection of the client left, except in TIME-WAIT. Those that it has are printed."""
+    def left():
+        return lab.host("target").check_output(["ss", "-Htnoi", "state", "connected", "exclude", "time-wait",
+                                                "sport", "=", f":{port}", "dst", lab.host("client").ip4]).strip()
+    return wait_until(lambda: not left(), timeout) or print(left()) or False
 
 
 def dropped(lab):
