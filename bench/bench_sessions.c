@@ -137,10 +137,11 @@ static void on_emit(void *arg, const struct tx_segment *t)
 	bench_sink += t->seq;
 }
 
-static void on_watch(void *arg, uint64_t id, const struct tuple *response)
+static void on_watch(void *arg, uint64_t id, const struct tuple *response, uint32_t number)
 {
 	struct world *w = arg;
 
+	(void)number;
 	(void)response;
 	w->c[w->opening].id = id;
 }

@@ -109,10 +109,11 @@ static void op_emit(void *arg, const struct tx_segment *t)
 	f->acked = t->ack;
 }
 
-static void op_watch(void *arg, uint64_t id, const struct tuple *response)
+static void op_watch(void *arg, uint64_t id, const struct tuple *response, uint32_t number)
 {
 	struct flow *f = flow_of(arg, &response->dst, response->src.port);
 
+	(void)number;
 	f->id = id;
 	f->known = true;
 }

@@ -322,6 +322,10 @@ size_t message_encode(uint8_t out[MESSAGE_MAX_LEN], const struct message *m)
 	case MSG_TAKEN:
 		put(&p, m->watch.id, 8);
 		break;
+	case MSG_EXPECT:
+		put(&p, m->watch.id, 8);
+		put(&p, m->watch.number, 4);
+		break;
 	case MSG_RESPONSE:
 		put_response(&p, &m->response);
 		assert(p - out == MESSAGE_HEADER_LEN + RESPONSE_LEN + 8 * m->response.opt.n_sack);
@@ -381,6 +385,10 @@ static const char *get_body(struct message *m, struct reader *in)
 	case MSG_TAKEN:
 		m->watch.id = get(in, 8);
 		return NULL;
+	case MSG_EXPECT:
+		m->watch.id = get(in, 8);
+		m->watch.number = (uint32_t)get(in, 4);
+		return NULL;
 	case MSG_RESPONSE:
 		return get_response(&m->response, in);
 	case MSG_LOSS:
@@ -428,7 +436,7 @@ enum message_result message_decode(struct message *m, const uint8_t *in, size_t 
 	if (len - MESSAGE_HEADER_LEN < body_len)
 		return MESSAGE_MORE;
 	*used = MESSAGE_HEADER_LEN + body_len;
-	if (type < MSG_HELLO || type > MSG_TAKEN)
+	if (type < MSG_HELLO || type > MSG_EXPECT)
 		return MESSAGE_UNKNOWN;
 	memset(m, 0, sizeof(*m));
 	m->type = (enum message_type)type;

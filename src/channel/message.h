@@ -38,6 +38,8 @@ enum message_type {
 	MSG_PLACE = 13,
 	/* a WATCH is refused: another tcpcopy, which is connected, watches the same tuple */
 	MSG_TAKEN = 14,
+	/* what a response to the WATCH that follows acknowledges: it shows whose the response is */
+	MSG_EXPECT = 15,
 };
 
 /* Features of HELLO. */
@@ -62,6 +64,8 @@ struct msg_hello {
 struct msg_watch {
 	uint64_t id;
 	struct tuple response; /* src: the target; dst: the (mapped) client */
+	uint32_t number;       /* EXPECT: one less than what the target acknowledges next */
+	bool has_number;       /* no field: intercept has joined a WATCH and its EXPECT */
 };
 
 /* The header of a response on a connection that belongs to nobody any more. */
@@ -105,7 +109,8 @@ struct message {
 	enum message_type type;
 	union {
 		struct msg_hello hello;
-		struct msg_watch watch; /* also PROBE; and UNWATCH and TAKEN, whose tuple is unused */
+		/* also PROBE; and UNWATCH, TAKEN and EXPECT, whose tuple is unused */
+		struct msg_watch watch;
 		struct response response;
 		struct msg_loss loss;
 		struct endpoint target;

@@ -41,13 +41,13 @@ void pipeline_segment(struct pipeline *p, const struct segment *s, int ifindex, 
 	struct watch *w = route_find(p->route, &s->tuple);
 	struct response record;
 
-	if (!w || route_is_next_session(w, s->flags, s->ack)) {
+	if (!w || watch_is_of_others(w, s->flags, s->ack)) {
 		without_owner(p, s);
 	} else if (route_is_copy(p->route, w, s, ifindex, pkttype)) {
 		p->stats.copies++;
 	} else {
 		record = response_from_segment(w->id, s);
-		relay_deliver(p->relay, w, &record);
+		watch_deliver(p, w, &record);
 	}
 }
 
@@ -118,6 +118,7 @@ void pipeline_close(struct pipeline *p)
 		state_save(p->state, p->orphans, clock_now());
 	state_close(p->state);
 	clients_close(p->clients, "intercept is stopping");
+	p->clients = NULL; /* what is given up below is reported to nobody */
 	captures_close(p->captures);
 	early_free(p->early);
 	orphans_free(p->orphans);

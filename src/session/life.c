@@ -157,11 +157,17 @@ static void unwatch(struct engine *e, struct session *s)
 	s->watched = false;
 }
 
+/* What the target acknowledges next is one more. */
+static uint32_t acknowledged(const struct session *s)
+{
+	return s->events & EV_ESTABLISHED ? s->snd_una - 1 : s->iss;
+}
+
 static void watch(struct engine *e, struct session *s)
 {
 	struct tuple response = { .src = session_target(e, s)->at, .dst = s->source };
 
-	e->ops->watch(e->arg, s->id, &response);
+	e->ops->watch(e->arg, s->id, &response, acknowledged(s));
 	s->watched = true;
 }
 
@@ -414,7 +420,7 @@ static bool announce(struct engine *e, struct session *s)
 	struct tuple response = { .src = session_target(e, s)->at, .dst = s->source };
 
 	if (e->ops->announce)
-		return e->ops->announce(e->arg, s->id, &response);
+		return e->ops->announce(e->arg, s->id, &response, acknowledged(s));
 	watch(e, s);
 	return true;
 }

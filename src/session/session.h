@@ -282,16 +282,17 @@ struct engine_ops {
 	void (*emit)(void *arg, const struct tx_segment *t);
 	/*
 	 * Tell the assistants that the responses of the tuple @response belong to session @id. src is the
-	 * target, dst the session's source.
+	 * target, dst the session's source. @number + 1 is what the target acknowledges next: of a new
+	 * session its SYN. Nobody else knows it, so it proves whose the responses are.
 	 */
-	void (*watch)(void *arg, uint64_t id, const struct tuple *response);
+	void (*watch)(void *arg, uint64_t id, const struct tuple *response, uint32_t number);
 	/*
 	 * The same, but only on channels that came up since all sessions were announced last, see
 	 * engine_channel_up(). Returns true if one of them brings these responses: then they may have been
 	 * missed, and the session asks again. Like that of source_take, the answer is a look-up. NULL: there
 	 * is one channel, and watch is called.
 	 */
-	bool (*announce)(void *arg, uint64_t id, const struct tuple *response);
+	bool (*announce)(void *arg, uint64_t id, const struct tuple *response, uint32_t number);
 	/* Tell them that they no longer do. */
 	void (*unwatch)(void *arg, uint64_t id, const struct tuple *response);
 	/*

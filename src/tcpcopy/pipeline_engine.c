@@ -28,19 +28,19 @@ static void op_flush(void *arg)
 	sink_flush(p->sink);
 }
 
-static void op_watch(void *arg, uint64_t id, const struct tuple *response)
+static void op_watch(void *arg, uint64_t id, const struct tuple *response, uint32_t number)
 {
 	struct pipeline *p = arg;
 
 	if (p->returns)
-		returns_watch(p->returns, id, response);
+		returns_watch(p->returns, id, response, number);
 }
 
-static bool op_announce(void *arg, uint64_t id, const struct tuple *response)
+static bool op_announce(void *arg, uint64_t id, const struct tuple *response, uint32_t number)
 {
 	struct pipeline *p = arg;
 
-	return returns_announce(p->returns, id, response);
+	return returns_announce(p->returns, id, response, number);
 }
 
 static void op_unwatch(void *arg, uint64_t id, const struct tuple *response)

@@ -88,8 +88,9 @@ static void op_emit(void *arg, const struct tx_segment *t)
 		c->n_pending--; /* an ACK is not answered */
 }
 
-static void op_watch(void *arg, uint64_t id, const struct tuple *response)
+static void op_watch(void *arg, uint64_t id, const struct tuple *response, uint32_t number)
 {
+	(void)number;
 	(void)response;
 	((struct copy *)arg)->id = id;
 }

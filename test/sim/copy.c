@@ -142,10 +142,11 @@ static void op_order(void *arg, uint64_t id, const struct tuple *response, bool 
 static void forge(struct world *w, uint64_t id, const struct response *like);
 static void forge_time(struct world *w, void *arg, uint64_t id);
 
-static void op_watch(void *arg, uint64_t id, const struct tuple *response)
+static void op_watch(void *arg, uint64_t id, const struct tuple *response, uint32_t number)
 {
 	struct world *w = arg;
 
+	(void)number;
 	referee_watched(w, id, response);
 	if (rng_chance(w, w->copy.forged))
 		at(w, w->now + 1 + rng_below(w, 20 * NS_PER_MS), forge_time, NULL, id);

@@ -25,7 +25,7 @@ INTERCEPT = BIN / "intercept"
 CHANNEL_PORT = 36524
 PORT = 6379
 
-HELLO, WATCH, UNWATCH, RESPONSE, LOSS, PING, PONG, BYE, TARGET, STRAY, PROBE, FINDINGS, PLACE, TAKEN = range(1, 15)
+HELLO, WATCH, UNWATCH, RESPONSE, LOSS, PING, PONG, BYE, TARGET, STRAY, PROBE, FINDINGS, PLACE, TAKEN, EXPECT = range(1, 16)
 FIN, SYN, RST, PSH, ACK = 1, 2, 4, 8, 16
 
 
@@ -96,8 +96,9 @@ class FakeTcpcopy:
 
     def response(self):
         """The next Response that does not repeat one: the target sends again what we do not acknowledge in time."""
+        deadline = time.monotonic() + PATIENCE
         while not (r := self.message()) or not self._new(r):
-            pass
+            assert time.monotonic() < deadline, "no response"
         return r
 
     def _new(self, r):
@@ -114,8 +115,11 @@ class FakeTcpcopy:
             kinds.add(kind)
         return kinds
 
-    def watch(self, flow, number=None):
+    def watch(self, flow, number=None, expected=None):
+        """Ask for the responses of @flow. @expected: the number of EXPECT; not that of its SYN, or False: none is sent."""
         number = number or next(self.ids)
+        if expected is not False:
+            self.send(EXPECT, struct.pack(">QI", number, flow.isn if expected is None else expected))
         self.send(WATCH, struct.pack(">Q", number) + endpoint(flow.target, flow.port) +
                   endpoint(flow.client, flow.source))
         return number
@@ -140,7 +144,8 @@ class Flow:
         self.client = lab.host("client").ip6 if v6 else lab.host("client").ip4
         self.target = lab.host("target").ip6 if v6 else lab.host("target").ip4
         self.source, self.port = next(self.sources), port
-        self.seq, self.ack = random.getrandbits(32), 0
+        self.isn = self.seq = random.getrandbits(32)
+        self.ack = 0
         with lab.host("online").inside():
             if v6:
                 self.raw = socket.socket(socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_RAW)

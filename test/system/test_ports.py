@@ -6,7 +6,7 @@ import struct
 
 import pytest
 from conftest import Account, Program, wait_until
-from test_intercept import FILTER, FakeTcpcopy, Flow, start
+from test_intercept import ACK, FILTER, PSH, SYN, FakeTcpcopy, Flow, opened, start
 from workload import Trouble, all_complete, ask, closed, equal, pair, writes
 
 PORTS = range(41000, 41008)
@@ -119,9 +119,9 @@ def test_who_has_a_tuple(net):
     intercept = start(net, *FILTER)
     first, second = FakeTcpcopy(net), FakeTcpcopy(net, host="online2")
     flow, other = Flow(net), Flow(net)
-    first.watch(flow)
     second.watch(other)
-    assert taken(first) == taken(second) == []
+    number, _ = opened(first, flow)
+    assert number and taken(first) == taken(second) == []
     refused = second.watch(flow)
     assert taken(second) == [refused]
     again = FakeTcpcopy(net)
@@ -139,7 +139,115 @@ def test_who_has_a_tuple(net):
     assert taken(second) == []
     numbered = [FakeTcpcopy(net, number=n) for n in (7, 7, 8)]
     third = Flow(net)
+    opened(numbered[0], third)
     for tcpcopy in numbered:
         mine = tcpcopy.watch(third)
         assert taken(tcpcopy) == ([mine] if tcpcopy is numbered[2] else [])
+        third.send(ACK, b"*")                # which the target acknowledges, so each is proved again
+        third.send(ACK, b"?")
+        numbered[min(numbered.index(tcpcopy), 1)].response()
+    intercept.stop()
+
+
+def wrong(flow):
+    return flow.seq ^ 1 << 30
+
+
+@pytest.mark.parametrize("first", ["stranger", "owner"])
+def test_who_asks_for_a_tuple(net, first):
+    """Before the session begins, or after: whose SYN the target acknowledges has the tuple, and all others hear nothing."""
+    intercept = start(net, *FILTER)
+    net.add_host("online2", "10.90.111.201")
+    # of the same host, of another, and without a number
+    strangers = [FakeTcpcopy(net, number=7), FakeTcpcopy(net, host="online2"), FakeTcpcopy(net, number=9)]
+    owner, flow, numbers = FakeTcpcopy(net, number=1), Flow(net), []
+    asking = [*strangers, owner] if first == "stranger" else [owner, *strangers]
+    for one in asking:
+        numbers.append(one.watch(flow, expected=None if one is owner else False if one is strangers[2] else wrong(flow)))
+    assert [taken(one) for one in asking] == [[]] * 4
+    flow.syn()
+    synack = owner.response()
+    assert synack.flags == SYN | ACK and synack.ack == flow.seq and synack.id == numbers[asking.index(owner)]
+    for one, number in zip(asking, numbers):
+        assert taken(one) == ([] if one is owner else [number]) and one.records == (one is owner)
+    flow.ack = synack.seq + 1 & 0xffffffff
+    flow.send(ACK)
+    net.echo.accept().sendall(b"hello")
+    assert owner.response().len == 5
+    account = intercept.status()["account"]["watches"]
+    assert account["taken"] == 3 and account["shared"] == 0
+    intercept.stop()
+
+
+def test_who_asked_and_went(net):
+    """It leaves nothing: a session from elsewhere gets the tuple, and nobody's answers are told to it as strays."""
+    intercept = start(net, *FILTER)
+    net.add_host("online2", "10.90.111.201")
+    stranger, owner, flow = FakeTcpcopy(net, host="online2"), FakeTcpcopy(net), Flow(net)
+    stranger.watch(flow, expected=wrong(flow))
+    stranger.settle()
+    stranger.socket.close()
+    assert wait_until(lambda: intercept.log.count(" disconnected") == 1)
+    opened(owner, flow)
+    assert taken(owner) == []
+    intercept.stop()
+
+
+def test_a_crowd_that_asks_for_a_tuple(net):
+    """Of five askers one has to go: one of those that come from the same address, and the oldest of them."""
+    intercept = start(net, *FILTER)
+    net.add_host("online2", "10.90.111.201")
+    owner, flow = FakeTcpcopy(net, number=1), Flow(net)
+    mine = owner.watch(flow)
+    crowd = [FakeTcpcopy(net, number=n, host="online2") for n in range(2, 8)]
+    numbers = []
+    for one in crowd:
+        numbers.append(one.watch(flow, expected=wrong(flow)))
+        one.settle()
+    assert [taken(one) for one in crowd] == [[n] for n in numbers[:3]] + [[]] * 3 and taken(owner) == []
+    flow.syn()
+    assert owner.response().id == mine
+    assert [taken(one) for one in crowd] == [[]] * 3 + [[n] for n in numbers[3:]]
+    intercept.stop()
+
+
+def test_a_synack_that_overtakes_its_watch(net):
+    """It waits for it, also where a stranger has asked before; and is given to who asked if none comes."""
+    intercept = start(net, *FILTER)
+    stranger, owner = FakeTcpcopy(net, number=7), FakeTcpcopy(net, number=1)
+    flow = Flow(net)
+    theirs = stranger.watch(flow, expected=wrong(flow))
+    stranger.settle()
+    flow.syn()
+    another = FakeTcpcopy(net, number=9)
+    another.watch(flow, expected=wrong(flow))
+    another.settle()
+    mine = owner.watch(flow)
+    assert owner.response().id == mine and taken(stranger) == [theirs] and another.records == 0
+    assert intercept.status()["account"]["watches"]["early"] == 1
+    alone = Flow(net)
+    theirs = stranger.watch(alone, expected=wrong(alone))
+    alone.syn()
+    assert stranger.response().id == theirs and taken(stranger) == []
+    intercept.stop()
+
+
+def test_a_session_that_is_announced_again(net):
+    """Who asks while nobody is connected takes nothing: the next acknowledgment is of what the session sent."""
+    intercept = start(net, *FILTER)
+    owner, flow = FakeTcpcopy(net, number=1), Flow(net)
+    opened(owner, flow)
+    flow.send(ACK)
+    server = net.echo.accept()
+    intercept.stop()
+    intercept = start(net, *FILTER)
+    stranger, owner = FakeTcpcopy(net, number=7), FakeTcpcopy(net, number=1)
+    theirs = stranger.watch(flow, expected=wrong(flow))
+    stranger.settle()
+    mine = owner.watch(flow)
+    owner.settle()
+    flow.send(ACK | PSH, b"x" * 1000)
+    server.sendall(b"hello")
+    assert {owner.response().id, owner.response().id} == {mine}
+    assert taken(stranger) == [theirs] and owner.records == 2
     intercept.stop()

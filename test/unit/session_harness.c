@@ -24,14 +24,15 @@ static void *grown(void *p, size_t n, size_t size)
 	return p;
 }
 
-/* What is sent for a session must find the assistant prepared for the answer. */
-static bool announced(const struct harness *h, const struct tuple *sent)
+/* What is sent for a session must find the assistant prepared for the answer, and for whose SYN it is. */
+static bool announced(const struct harness *h, const struct tx_segment *t)
 {
-	struct tuple response = { .src = sent->dst, .dst = sent->src };
+	struct tuple response = { .src = t->tuple.dst, .dst = t->tuple.src };
 
 	for (unsigned i = h->n_watch; i-- > 0;)
 		if (tuple_eq(&h->watch[i].response, &response))
-			return !h->watch[i].unwatched;
+			return !h->watch[i].unwatched &&
+			       (!(t->flags & TCPF_SYN) || h->watch[i].number == t->seq);
 	return false;
 }
 
@@ -40,7 +41,7 @@ static void op_emit(void *arg, const struct tx_segment *t)
 	struct harness *h = arg;
 	struct harness_emission *m = calloc(1, sizeof(*m)), *b = malloc(sizeof(*b));
 
-	assert(m && b && announced(h, &t->tuple));
+	assert(m && b && announced(h, t));
 	m->at = h->now;
 	m->t = *t;
 	if (t->len) {
@@ -70,29 +71,32 @@ static void op_flush(void *arg)
 	}
 }
 
-static void op_watch(void *arg, uint64_t id, const struct tuple *response)
+static void op_watch(void *arg, uint64_t id, const struct tuple *response, uint32_t number)
 {
 	struct harness *h = arg;
 
 	h->watch_calls++;
+	h->number = number;
 	for (unsigned i = 0; i < h->n_watch; i++)
 		if (h->watch[i].id == id) {
+			h->watch[i].number = number;
 			assert(tuple_eq(&h->watch[i].response, response));
 			assert(!h->watch[i].unwatched);
 			h->watch[i].watched++;
 			return;
 		}
 	h->watch = grown(h->watch, h->n_watch + 1, sizeof(*h->watch));
-	h->watch[h->n_watch++] = (struct harness_watch){ .id = id, .response = *response, .watched = 1 };
+	h->watch[h->n_watch++] =
+		(struct harness_watch){ .id = id, .response = *response, .number = number, .watched = 1 };
 }
 
-static bool op_announce(void *arg, uint64_t id, const struct tuple *response)
+static bool op_announce(void *arg, uint64_t id, const struct tuple *response, uint32_t number)
 {
 	struct harness *h = arg;
 
 	if (h->announce_to.port && !endpoint_eq(&h->announce_to, &response->dst))
 		return false;
-	op_watch(arg, id, response);
+	op_watch(arg, id, response, number);
 	return true;
 }
 

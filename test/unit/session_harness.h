@@ -23,6 +23,7 @@ struct harness_emission {
 struct harness_watch {
 	uint64_t id;
 	struct tuple response;
+	uint32_t number;             /* of the last call */
 	unsigned watched, unwatched; /* calls */
 };
 
@@ -59,6 +60,7 @@ struct harness {
 	struct harness_emission *batch; /* emitted since the last flush: a list of copies of their structs */
 	struct harness_watch *watch;
 	unsigned n_watch, watch_calls, unwatch_calls;
+	uint32_t number; /* that the last call of watch or announce gave */
 	struct harness_question *question;
 	unsigned n_question, n_taken; /* asked; of these, answered at once, or taken by the test */
 	struct harness_outcome *outcome;

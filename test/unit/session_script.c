@@ -257,6 +257,8 @@ static bool number_of(const struct script *s, const char *name, uint64_t *n)
 		*n = engine_memory(s->h.engine);
 	else if (!strcmp(name, "announced"))
 		*n = s->h.watch_calls;
+	else if (!strcmp(name, "expected")) /* the acknowledgment that the last announcement named */
+		*n = (uint32_t)(s->h.number + 1);
 	else if (!strcmp(name, "unannounced"))
 		*n = s->h.unwatch_calls;
 	else

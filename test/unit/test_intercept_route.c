@@ -133,20 +133,92 @@ static void what_differs_is_no_copy(void **state)
 }
 
 /*
- * The next session on a port may be answered before its WATCH is here: that answer is not the old
- * session's.
+ * The next session on a port, or another tcpcopy's, may be answered before its WATCH is here: that answer is
+ * not this session's.
  */
-static void a_syn_ack_for_another_isn_is_the_next_sessions(void **state)
+static void a_syn_ack_of_another_syn_is_another_sessions(void **state)
 {
-	struct watch w = { .id = 1 };
+	const struct watch w = { .number = 1000, .has_number = true }, unknown = { .id = 1 };
 
 	(void)state;
-	assert_false(route_is_next_session(&w, TCPF_ACK, 1001));
-	assert_false(route_is_next_session(&w, TCPF_SYN | TCPF_ACK, 1001));
-	assert_false(route_is_next_session(&w, TCPF_SYN | TCPF_ACK, 1001)); /* sent again */
-	assert_false(route_is_next_session(&w, TCPF_ACK | TCPF_PSH, 2001));
-	assert_true(route_is_next_session(&w, TCPF_SYN | TCPF_ACK, 7001));
-	assert_false(route_is_next_session(&w, TCPF_SYN | TCPF_ACK, 1001));
+	assert_false(route_is_of_another(&w, TCPF_ACK, 7001));
+	assert_false(route_is_of_another(&w, TCPF_SYN | TCPF_ACK, 1001));
+	assert_true(route_is_of_another(&w, TCPF_SYN | TCPF_ACK, 1002));
+	assert_true(route_is_of_another(&w, TCPF_SYN | TCPF_ACK, 1000));
+	assert_true(route_is_of_another(&unknown, TCPF_SYN | TCPF_ACK, 1));
+	assert_false(route_is_of_another(&unknown, TCPF_ACK, 1));
+}
+
+/* A SYN-ACK has to be exact; an older connection may have gone on before it is announced again. */
+static void what_was_sent_is_proved_by_its_acknowledgment(void **state)
+{
+	const struct watch w = { .number = UINT32_MAX - 1, .has_number = true }, unknown = { .id = 1 };
+
+	(void)state;
+	assert_true(route_proves(&w, TCPF_SYN | TCPF_ACK, UINT32_MAX));
+	assert_false(route_proves(&w, TCPF_SYN | TCPF_ACK, 0));
+	assert_false(route_proves(&w, TCPF_SYN | TCPF_ACK, UINT32_MAX - 1));
+	assert_true(route_proves(&w, TCPF_ACK, UINT32_MAX));
+	assert_true(route_proves(&w, TCPF_ACK | TCPF_PSH, ROUTE_NEAR - 2));
+	assert_false(route_proves(&w, TCPF_ACK, ROUTE_NEAR - 1));
+	assert_false(route_proves(&w, TCPF_ACK, UINT32_MAX - 1));
+	assert_false(route_proves(&w, TCPF_PSH, UINT32_MAX));
+	assert_false(route_proves(&unknown, TCPF_SYN | TCPF_ACK, 1));
+}
+
+/* Watches of one tuple: the oldest leads to the others, whichever of them goes. */
+static void a_tuple_has_several_watches(void **state)
+{
+	static const unsigned order[][3] = { { 0, 1, 2 }, { 1, 0, 2 }, { 2, 1, 0 }, { 1, 2, 0 } };
+	struct route *r = route_new(&key);
+	struct tuple t = tuple(1), other = tuple(2);
+	struct client p;
+
+	(void)state;
+	route_remove(r, route_add(r, &p, 9, &other));
+	for (unsigned i = 0; i < 4; i++) {
+		struct watch *w[3];
+		bool gone[3] = { false };
+
+		for (unsigned j = 0; j < 3; j++)
+			w[j] = route_add(r, &p, j, &t);
+		assert_int_equal(route_count(r), 3);
+		for (unsigned j = 0; j < 3; j++) {
+			const struct watch *left = route_find(r, &t);
+
+			for (unsigned k = 0; k < 3; k++) {
+				assert_true(gone[k] || left == w[k]);
+				left = gone[k] ? left : left->same;
+			}
+			assert_null(left);
+			route_remove(r, w[order[i][j]]);
+			gone[order[i][j]] = true;
+			assert_null(route_find_id(r, &p, order[i][j]));
+		}
+		assert_null(route_find(r, &t));
+	}
+	assert_int_equal(route_count(r), 0);
+	route_free(r);
+}
+
+/* Who asks most often for a tuple makes room for the next one. */
+static void a_crowd_makes_room(void **state)
+{
+	struct client few = { .from = addr_from_v4("\x0a\0\0\1") },
+		      many = { .from = addr_from_v4("\x0a\0\0\2") };
+	struct watch w[4] = {
+		{ .client = &few }, { .client = &many }, { .client = &few }, { .client = &many }
+	};
+
+	(void)state;
+	assert_null(route_crowded(NULL));
+	for (unsigned i = 0; i < 3; i++) {
+		assert_null(route_crowded(&w[0]));
+		w[i].same = &w[i + 1];
+	}
+	assert_ptr_equal(route_crowded(&w[0]), &w[0]); /* of equals the oldest */
+	w[2].client = &many;
+	assert_ptr_equal(route_crowded(&w[0]), &w[1]);
 }
 
 /* Each takes all that it gets; the next one still finds as much as that. */
@@ -171,7 +243,10 @@ int main(void)
 		cmocka_unit_test(the_table_grows_and_shrinks),
 		cmocka_unit_test(copies_from_another_side_are_told),
 		cmocka_unit_test(what_differs_is_no_copy),
-		cmocka_unit_test(a_syn_ack_for_another_isn_is_the_next_sessions),
+		cmocka_unit_test(a_syn_ack_of_another_syn_is_another_sessions),
+		cmocka_unit_test(what_was_sent_is_proved_by_its_acknowledgment),
+		cmocka_unit_test(a_tuple_has_several_watches),
+		cmocka_unit_test(a_crowd_makes_room),
 		cmocka_unit_test(nobody_takes_what_is_left_for_others),
 	};
 

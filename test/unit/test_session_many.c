@@ -47,10 +47,11 @@ static void on_emit(void *arg, const struct tx_segment *t)
 	((struct world *)arg)->emitted++;
 }
 
-static void on_watch(void *arg, uint64_t id, const struct tuple *response)
+static void on_watch(void *arg, uint64_t id, const struct tuple *response, uint32_t number)
 {
 	struct world *w = arg;
 
+	(void)number;
 	w->watches++;
 	w->watched[index_of(response)] = true;
 	w->id[index_of(response)] = id;
@@ -80,11 +81,12 @@ static const struct engine_ops ops = {
 	.unwatch = on_unwatch,
 };
 
-static bool on_announce(void *arg, uint64_t id, const struct tuple *response)
+static bool on_announce(void *arg, uint64_t id, const struct tuple *response, uint32_t number)
 {
 	struct world *w = arg;
 	unsigned i = index_of(response);
 
+	(void)number;
 	(void)id;
 	w->announced[i] += w->new[i % 2];
 	return w->new[i % 2];

@@ -82,6 +82,17 @@ static void on_up(struct channel_conn *conn, const struct msg_hello *hello, uint
 	p->clients->handler->up(p, p->clients->arg);
 }
 
+/* A WATCH, together with the EXPECT before it. */
+static void take_watch(struct client *p, const struct msg_watch *m)
+{
+	struct msg_watch w = *m;
+
+	w.has_number = p->expects && p->expected.id == w.id;
+	w.number = w.has_number ? p->expected.number : 0;
+	p->expects = false;
+	p->clients->handler->watch(p, &w, p->clients->arg);
+}
+
 static void on_message(struct channel_conn *conn, const struct message *m, void *arg)
 {
 	struct client *p = arg;
@@ -89,7 +100,9 @@ static void on_message(struct channel_conn *conn, const struct message *m, void 
 
 	(void)conn;
 	if (m->type == MSG_WATCH)
-		h->watch(p, &m->watch, p->clients->arg);
+		take_watch(p, &m->watch);
+	else if (m->type == MSG_EXPECT)
+		p->expected = m->watch, p->expects = true;
 	else if (m->type == MSG_UNWATCH)
 		h->unwatch(p, m->watch.id, p->clients->arg);
 	else if (m->type == MSG_TARGET)

@@ -30,6 +30,9 @@ struct client {
 	uint64_t up_at;        /* ns, CLOCK_MONOTONIC */
 	uint64_t probed_until; /* managed by findings.c */
 
+	struct msg_watch expected; /* the last EXPECT, for the WATCH with its id */
+	bool expects;
+
 	struct watch *watches;                       /* managed by the pipeline */
 	struct endpoint targets[CLIENT_MAX_TARGETS]; /* announced by TARGET */
 	unsigned n_targets;

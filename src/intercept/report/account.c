@@ -49,7 +49,7 @@ static const struct account_section sections[] = {
 
 static const struct account_equation equations[] = {
 	{ "packets captured = all parse results", "capture.packets", "parse.*" },
-	{ "segments = sent + waiting + not sent, by reason", "parse.ok",
+	{ "segments, some for two askers = sent + waiting + not sent, by reason", "parse.ok + watches.shared",
 	  "segments.* + waiting.held + waiting.early" },
 	{ "watches = ended + live", "watches.watches", "watches.ended + waiting.watches" },
 };

@@ -24,7 +24,8 @@
 	X(ended, "of these, ended")                                                                          \
 	X(replaced, "of the ended ones, replaced by a newer watch of the same tuple")                        \
 	X(refused, "watches refused: too many, or out of memory")                                            \
-	X(taken, "watches refused: another tcpcopy has that connection")                                     \
+	X(taken, "watches refused or ended: another tcpcopy has that connection")                            \
+	X(shared, "records sent to a second asker of a tuple, before it was known whose it is")              \
 	X(handed_over, "segments handed over to the worker that has their session")                          \
 	X(early, "segments held until their WATCH came")                                                     \
 	X(strays, "segments without a WATCH, reported as strays")

@@ -98,6 +98,15 @@ void early_hold(struct early *e, const struct segment *s, uint64_t now)
 	entry_of(aged_add(e->waiting, first, hash, &s->tuple, now))->record = response_from_segment(0, s);
 }
 
+const struct response *early_first(struct early *e, const struct tuple *t, uint64_t now)
+{
+	const struct entry *x;
+
+	early_expire(e, now);
+	x = entry_of(aged_find(e->waiting, aged_hash(e->waiting, t), t));
+	return x ? &x->record : NULL;
+}
+
 unsigned early_take(struct early *e, const struct tuple *t, uint64_t now,
 		    void (*fn)(const struct response *r, void *arg), void *arg)
 {

@@ -36,6 +36,9 @@ void early_hold(struct early *e, const struct segment *s, uint64_t now);
 unsigned early_take(struct early *e, const struct tuple *t, uint64_t now,
 		    void (*fn)(const struct response *r, void *arg), void *arg);
 
+/* Returns the record of the first segment that is held for @t, or NULL. Valid until the next call. */
+const struct response *early_first(struct early *e, const struct tuple *t, uint64_t now);
+
 /* Returns the number of segments that are held. */
 unsigned early_waiting(const struct early *e);
 

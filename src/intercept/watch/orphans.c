@@ -79,6 +79,21 @@ void orphans_forget(struct orphans *o, const struct tuple *t)
 		forget(o, aged_hash(o->lost, t), t);
 }
 
+bool orphans_claim(struct orphans *o, const struct tuple *t, const struct addr *owner)
+{
+	uint32_t hash;
+	const struct entry *x;
+
+	if (!aged_count(o->lost))
+		return false;
+	hash = aged_hash(o->lost, t);
+	x = entry_of(aged_find(o->lost, hash, t));
+	if (!x || !addr_eq(&x->owner, owner))
+		return false;
+	forget(o, hash, t);
+	return true;
+}
+
 void orphans_add(struct orphans *o, const struct tuple *t, const struct addr *owner, uint64_t now)
 {
 	const uint32_t hash = aged_hash(o->lost, t);

@@ -33,8 +33,10 @@ void orphans_free(struct orphans *o);
  */
 void orphans_add(struct orphans *o, const struct tuple *t, const struct addr *owner, uint64_t now);
 
-/* Somebody watches @t again. */
+/* The connection of @t is somebody else's now. */
 void orphans_forget(struct orphans *o, const struct tuple *t);
+/* A tcpcopy at @owner watches @t. If it is remembered for this host, forgets it and returns true. */
+bool orphans_claim(struct orphans *o, const struct tuple *t, const struct addr *owner);
 
 /*
  * A response of @t was captured and nobody watches it. Is it time to tell a tcpcopy? If so, sets *@owner and

@@ -7,6 +7,10 @@
  * choose the tuples, so the hash is keyed. Watches come from a pool, so that memory shrinks again after a
  * burst. Their number is bounded.
  *
+ * Whose a tuple is: several tcpcopys may ask for one, and which of them has the connection is not known until
+ * the target acknowledges a number that one of them has named beforehand. Until then the table has the oldest
+ * watch of the tuple, and `same` leads to the others, a few at most.
+ *
  * Copies: where intercept captures a packet twice (entering and leaving a gateway, on two interfaces), the
  * second copy must not become a second duplicate ACK. Other packets may be captured between the two, because
  * each interface is read separately; so a watch remembers fingerprints of its last few segments.
@@ -19,6 +23,7 @@
 
 #include "base/pool.h"
 #include "base/util.h"
+#include "intercept/clients/clients.h"
 
 struct route {
 	const struct siphash_key *key;
@@ -109,7 +114,7 @@ struct watch *route_find_id(const struct route *r, const struct client *p, uint6
 
 struct watch *route_add(struct route *r, struct client *p, uint64_t id, const struct tuple *t)
 {
-	struct watch *w = NULL;
+	struct watch *w = NULL, *last = route_find(r, t);
 
 	if (route_count(r) < ROUTE_MAX_WATCHES)
 		w = pool_get(r->pool, sizeof(*w));
@@ -119,7 +124,13 @@ struct watch *route_add(struct route *r, struct client *p, uint64_t id, const st
 	w->tuple = *t;
 	w->id = id;
 	w->client = p;
-	table_add(r->by_tuple, &w->by_tuple, tuple_hash(r, t));
+	if (last) {
+		while (last->same)
+			last = last->same;
+		last->same = w;
+	} else {
+		table_add(r->by_tuple, &w->by_tuple, tuple_hash(r, t));
+	}
 	table_add(r->by_id, &w->by_id, id_hash(r, p, id));
 	return w;
 }
@@ -131,14 +142,24 @@ bool route_has_share(unsigned own, unsigned total)
 
 void route_remove(struct route *r, struct watch *w)
 {
-	table_remove(r->by_tuple, &w->by_tuple);
+	struct watch *before = route_find(r, &w->tuple);
+
+	if (before == w) {
+		table_remove(r->by_tuple, &w->by_tuple);
+		if (w->same)
+			table_add(r->by_tuple, &w->same->by_tuple, tuple_hash(r, &w->tuple));
+	} else {
+		while (before->same != w)
+			before = before->same;
+		before->same = w->same;
+	}
 	table_remove(r->by_id, &w->by_id);
 	pool_put(r->pool, w, sizeof(*w));
 }
 
 unsigned route_count(const struct route *r)
 {
-	return table_count(r->by_tuple);
+	return table_count(r->by_id);
 }
 
 /*
@@ -175,13 +196,32 @@ bool route_is_copy(struct route *r, struct watch *w, const struct segment *s, in
 	return false;
 }
 
-bool route_is_next_session(struct watch *w, uint8_t flags, uint32_t ack)
+bool route_is_of_another(const struct watch *w, uint8_t flags, uint32_t ack)
 {
-	if ((flags & (TCPF_SYN | TCPF_ACK)) != (TCPF_SYN | TCPF_ACK) || w->contested)
-		return false;
-	if (w->handshake_seen)
-		return w->handshake_ack != ack;
-	w->handshake_seen = true;
-	w->handshake_ack = ack;
-	return false;
+	const uint8_t both = TCPF_SYN | TCPF_ACK;
+
+	return (flags & both) == both && !(w->has_number && ack == w->number + 1);
+}
+
+bool route_proves(const struct watch *w, uint8_t flags, uint32_t ack)
+{
+	return w->has_number && flags & TCPF_ACK && ack - w->number - 1 < (flags & TCPF_SYN ? 1 : ROUTE_NEAR);
+}
+
+struct watch *route_crowded(struct watch *first)
+{
+	struct watch *fullest = NULL;
+	unsigned count = 0, most = 0;
+
+	for (struct watch *w = first; w; w = w->same, count++) {
+		unsigned n = 0;
+
+		for (const struct watch *v = first; v; v = v->same)
+			n += addr_neighbours(&v->client->from, &w->client->from);
+		if (n > most) {
+			most = n;
+			fullest = w;
+		}
+	}
+	return count < ROUTE_MAX_SAME ? NULL : fullest;
 }

@@ -21,13 +21,14 @@ struct held;
 
 /*
  * Who wants the responses of a tuple. Belongs to its client. Freed when the client's connection ends, by
- * UNWATCH, or by a newer watch of the same tuple.
+ * UNWATCH, by a newer watch of the same tuple and process, or when another one is proved.
  */
 struct watch {
 	struct tuple tuple; /* src: the target */
 	uint64_t id;        /* chosen by the client */
 	struct client *client;
-	struct table_node by_tuple, by_id;       /* managed by route.c */
+	struct table_node by_tuple, by_id;       /* managed by route.c, as `same` is */
+	struct watch *same;                      /* the next one of the tuple, which came later */
 	struct watch *client_prev, *client_next; /* the client's list */
 
 	/* Managed by relay.c: records that wait for a slow reader, in order. */
@@ -35,9 +36,10 @@ struct watch {
 	unsigned n_held;
 	struct watch *blocked_prev, *blocked_next; /* the client's watches that hold records */
 
-	uint32_t handshake_ack; /* the ack of the first SYN-ACK */
-	bool handshake_seen;
-	bool contested; /* another tcpcopy has sent a SYN by this tuple, so its SYN-ACK may be seen */
+	uint32_t number; /* the target acknowledges one more; its client knew it beforehand */
+	bool has_number;
+	bool proved;     /* the target has acknowledged it, so the tuple is of this watch alone */
+	bool was_proved; /* an earlier one of its process or host, which it follows, was */
 
 	uint32_t print[WATCH_COPIES]; /* fingerprints */
 	uint16_t side[WATCH_COPIES];  /* where they were captured; 0: the entry is empty */
@@ -53,24 +55,38 @@ void route_free(struct route *r);
 /* Call this once a second: returns memory that is no longer needed. */
 void route_trim(struct route *r);
 
-/* Returns the watch of the tuple @t (src: the target), or NULL. */
+/* Returns the oldest watch of the tuple @t (src: the target), or NULL. By `same` there may be others. */
 struct watch *route_find(const struct route *r, const struct tuple *t);
 /* Returns the watch of the client @p with the id @id, or NULL. */
 struct watch *route_find_id(const struct route *r, const struct client *p, uint64_t id);
 
 #define ROUTE_MAX_WATCHES (1u << 21) /* of about 300 bytes each */
+#define ROUTE_MAX_SAME 4u            /* of a tuple, until it is known whose it is */
+#define ROUTE_NEAR 65536u            /* so far above the expected one may an acknowledgment be */
 /*
  * Returns a new watch, or NULL if memory ran out or there are ROUTE_MAX_WATCHES. No other watch may have the
- * tuple @t, or the client @p and the id @id. The caller puts it into @p's list.
+ * client @p and the id @id. The caller puts it into @p's list.
  */
 struct watch *route_add(struct route *r, struct client *p, uint64_t id, const struct tuple *t);
 
 /*
  * A segment of @w's tuple has the flags @flags and the acknowledgment @ack. Is it a SYN-ACK of another
- * session than @w's, because the client has reused its port? If so, the WATCH of that session is on its way.
- * Remembers the first SYN-ACK of @w.
+ * session than @w's? Its WATCH may be on the way: that of the next session of the port, or of another
+ * tcpcopy.
  */
-bool route_is_next_session(struct watch *w, uint8_t flags, uint32_t ack);
+bool route_is_of_another(const struct watch *w, uint8_t flags, uint32_t ack);
+
+/*
+ * Does such a segment show that the tuple is @w's? Only whoever has sent what the target acknowledges can
+ * have known the number.
+ */
+bool route_proves(const struct watch *w, uint8_t flags, uint32_t ack);
+
+/*
+ * The watch that makes room if the tuple of @first, its oldest one, has ROUTE_MAX_SAME: the oldest of those
+ * neighbours that have most of them. NULL: there is room.
+ */
+struct watch *route_crowded(struct watch *first);
 
 /*
  * The share of one neighbour: true if it may have one more watch than @own of @total. Nobody may have more

@@ -1,10 +1,15 @@
 /*
- * Watches: which responses the tcpcopys want, and what happens when their connections end.
+ * Watches: which responses the tcpcopys want, whose they are, and what happens when their connections end.
  *
  * In: WATCH, UNWATCH, TARGET and the ends of connections. Out: changes of the route table and of the
  * announced targets; and segments that came early are delivered. A watch is in the table by tuple and by id,
- * and in its connection's list; forget() removes it from all of them, and nothing else does. Watches that end
- * because their connection is lost are remembered for a while (orphans.c).
+ * and in its connection's list; forget() removes it from all of them, and nothing else does.
+ *
+ * Whoever reaches the port can ask for any tuple, before or after the tcpcopy whose connection it is. So no
+ * asker takes a tuple from another: all get its responses, until one of these acknowledges the number that
+ * one of them has named. Only that one can have sent what is acknowledged; the others are told TAKEN, and
+ * later ones refused. A watch that was proved so and ends because its connection is lost is remembered for a
+ * while (orphans.c).
  */
 #include "intercept/watch/watch.h"
 
@@ -28,18 +33,39 @@ static void forget(struct pipeline *p, struct watch *w)
 	route_remove(p->route, w);
 }
 
-struct delivery {
-	struct pipeline *pipeline;
-	struct watch *watch;
-};
-
-static void deliver_early(const struct response *r, void *arg)
+/*
+ * The tcpcopy that gets the strays of @owner: it is on the same host, has this target, and has been connected
+ * for so long that it has watched all its sessions again. If several of its workers qualify, the first one
+ * gets them.
+ */
+static struct client *stray_receiver(const struct pipeline *p, const struct addr *owner,
+				     const struct endpoint *target, uint64_t now)
 {
-	struct delivery *d = arg;
+	for (struct client *client = NULL; (client = clients_next(p->clients, client));) {
+		if (!addr_eq(&client->from, owner) || now < client->up_at + ORPHAN_GRACE_NS)
+			continue;
+		for (unsigned i = 0; i < client->n_targets; i++)
+			if (endpoint_eq(&client->targets[i], target))
+				return client;
+	}
+	return NULL;
+}
 
-	d->pipeline->stats.early++;
-	route_is_next_session(d->watch, r->flags, r->ack); /* to remember the SYN-ACK */
-	relay_deliver(d->pipeline->relay, d->watch, r);
+/* @r belongs to nobody that is known: if a lost tcpcopy had the tuple @t, tell the one on its host. */
+static void tell_stray(struct pipeline *p, const struct tuple *t, const struct response *r)
+{
+	struct message m = { .type = MSG_STRAY,
+			     .stray = { .response = *t, .seq = r->seq, .ack = r->ack, .flags = r->flags } };
+	const uint64_t now = clock_now();
+	struct client *client;
+	struct addr owner;
+
+	if (!p->clients || !(r->flags & TCPF_ACK) || r->flags & TCPF_RST ||
+	    !orphans_due(p->orphans, t, now, &owner))
+		return;
+	client = stray_receiver(p, &owner, &t->src, now);
+	if (client && channel_conn_send(client->conn, &m))
+		p->stats.strays++;
 }
 
 /* While less than half of the table is in use, nobody can have more than is left. */
@@ -57,58 +83,154 @@ static bool same_process(const struct client *a, const struct client *b)
 	return a->process || b->process ? a->process == b->process : addr_eq(&a->from, &b->from);
 }
 
-/*
- * Two online hosts may copy connections of one client port, as a load balancer makes them, to one target.
- * There the second SYN would end the first one's copy. So the first has the tuple for as long as its tcpcopy
- * is connected, or may come back.
- */
-static bool is_taken(const struct pipeline *p, const struct client *client, const struct watch *w,
-		     const struct tuple *t)
+static void refuse(struct pipeline *p, struct client *client, uint64_t id, const struct tuple *t)
 {
-	if (w)
-		return !same_process(w->client, client);
-	return orphans_of_another(p->orphans, t, &client->from, clock_now());
-}
-
-/*
- * @w: who has it; NULL: one that may come back. The SYN of the refused session may be at the target already,
- * before that of @w: then the first SYN-ACK is not @w's.
- */
-static void refuse_taken(struct pipeline *p, struct client *client, struct watch *w,
-			 const struct msg_watch *m)
-{
-	const struct message taken = { .type = MSG_TAKEN, .watch = { .id = m->id } };
+	const struct message taken = { .type = MSG_TAKEN, .watch = { .id = id } };
 	char text[ENDPOINT_TEXT_LEN];
 
 	if (!p->stats.taken++)
 		log_warn("%s has a connection of %s that another tcpcopy copies to this target already; the "
 			 "second copy gets another port, or ends",
-			 client->name, endpoint_format(text, sizeof(text), &m->response.dst));
+			 client->name, endpoint_format(text, sizeof(text), &t->dst));
 	channel_conn_send(client->conn, &taken);
-	if (!w)
+}
+
+static void refuse_and_forget(struct pipeline *p, struct watch *w)
+{
+	refuse(p, w->client, w->id, &w->tuple);
+	forget(p, w);
+}
+
+/*
+ * Two online hosts may copy connections of one client port, as a load balancer makes them, to one target.
+ * There the second SYN would end the first one's copy. So whose SYN the target has acknowledged has the tuple
+ * for as long as its tcpcopy is connected, or may come back. Before that it is nobody's: who asks first may
+ * be anyone.
+ */
+static bool is_taken(const struct pipeline *p, const struct client *client, const struct watch *first,
+		     const struct tuple *t)
+{
+	if (first && first->proved)
+		return !same_process(first->client, client);
+	return orphans_of_another(p->orphans, t, &client->from, clock_now());
+}
+
+/* The target has acknowledged what @owner sent: the tuple is its alone. */
+static void prove(struct pipeline *p, struct watch *owner)
+{
+	struct watch *next;
+
+	owner->proved = true;
+	orphans_forget(p->orphans, &owner->tuple);
+	for (struct watch *w = route_find(p->route, &owner->tuple); w; w = next) {
+		next = w->same;
+		if (w != owner)
+			refuse_and_forget(p, w);
+	}
+}
+
+bool watch_is_of_others(const struct watch *first, uint8_t flags, uint32_t ack)
+{
+	const struct watch *w = first;
+
+	while (w && route_is_of_another(w, flags, ack))
+		w = w->same;
+	return !w;
+}
+
+void watch_deliver(struct pipeline *p, struct watch *first, const struct response *r)
+{
+	struct watch *owner = first;
+
+	while (!first->proved && owner && !route_proves(owner, r->flags, r->ack))
+		owner = owner->same;
+	if (owner) {
+		if (!owner->proved && !(r->flags & TCPF_RST))
+			prove(p, owner);
+		relay_deliver(p->relay, owner, r);
 		return;
-	w->contested = true;
-	early_take(p->early, &m->response, clock_now(), deliver_early, &(struct delivery){ p, w });
+	}
+	tell_stray(p, &first->tuple, r);
+	relay_deliver(p->relay, first, r);
+	for (struct watch *w = first->same; w; w = w->same) {
+		p->stats.shared++;
+		relay_deliver(p->relay, w, r);
+	}
+}
+
+struct delivery {
+	struct pipeline *pipeline;
+	struct tuple tuple;
+};
+
+static void deliver_early(const struct response *r, void *arg)
+{
+	struct delivery *d = arg;
+
+	d->pipeline->stats.early++;
+	watch_deliver(d->pipeline, route_find(d->pipeline->route, &d->tuple), r);
+}
+
+/* A SYN-ACK that is not of the new watch @w goes on waiting for its own. */
+static void take_early(struct pipeline *p, const struct watch *w)
+{
+	struct delivery d = { p, w->tuple };
+	const uint64_t now = clock_now();
+	const struct response *r = early_first(p->early, &d.tuple, now);
+
+	if (r && !route_is_of_another(w, r->flags, r->ack))
+		early_take(p->early, &d.tuple, now, deliver_early, &d);
+}
+
+/* The new watch @w is in the table: into the list of its client. */
+static void begin(struct pipeline *p, struct watch *w, struct client *client)
+{
+	p->stats.watches++;
+	w->client_next = client->watches;
+	if (w->client_next)
+		w->client_next->client_prev = w;
+	client->watches = w;
+	client->n_watches++;
+	announce_use(&p->announce, &w->tuple.src);
+}
+
+/* Returns the oldest watch that @client's process has not. *@was_proved: the one that it had was proved. */
+static struct watch *replace(struct pipeline *p, const struct client *client, const struct tuple *t,
+			     bool *was_proved)
+{
+	struct watch *next;
+
+	for (struct watch *w = route_find(p->route, t); w; w = next) {
+		next = w->same;
+		if (!same_process(w->client, client))
+			continue;
+		*was_proved |= w->proved || w->was_proved;
+		p->stats.replaced++;
+		forget(p, w);
+	}
+	return route_find(p->route, t);
 }
 
 static void on_watch(struct client *client, const struct msg_watch *m, void *arg)
 {
 	struct pipeline *p = arg;
-	struct watch *w = route_find_id(p->route, client, m->id);
+	struct watch *w = route_find_id(p->route, client, m->id), *crowded;
+	bool was_proved = false;
 
-	if (w && tuple_eq(&w->tuple, &m->response))
+	if (w && tuple_eq(&w->tuple, &m->response)) {
+		if (!w->proved && m->has_number)
+			w->number = m->number, w->has_number = true;
 		return;
+	}
 	if (w)
 		forget(p, w);
-	w = route_find(p->route, &m->response);
-	if (is_taken(p, client, w, &m->response)) {
-		refuse_taken(p, client, w, m);
+	if (is_taken(p, client, route_find(p->route, &m->response), &m->response)) {
+		refuse(p, client, m->id, &m->response);
 		return;
 	}
-	if (w) {
-		p->stats.replaced++;
-		forget(p, w);
-	}
+	crowded = route_crowded(replace(p, client, &m->response, &was_proved));
+	if (crowded)
+		refuse_and_forget(p, crowded);
 	w = has_share(p, client) ? route_add(p->route, client, m->id, &m->response) : NULL;
 	if (!w) {
 		p->stats.refused++;
@@ -116,15 +238,11 @@ static void on_watch(struct client *client, const struct msg_watch *m, void *arg
 			    client->name, clients_watches(p->clients, &client->from), route_count(p->route));
 		return;
 	}
-	p->stats.watches++;
-	w->client_next = client->watches;
-	if (w->client_next)
-		w->client_next->client_prev = w;
-	client->watches = w;
-	client->n_watches++;
-	announce_use(&p->announce, &m->response.src);
-	orphans_forget(p->orphans, &m->response);
-	early_take(p->early, &m->response, clock_now(), deliver_early, &(struct delivery){ p, w });
+	w->number = m->number;
+	w->has_number = m->has_number;
+	w->was_proved = orphans_claim(p->orphans, &m->response, &client->from) || was_proved;
+	begin(p, w, client);
+	take_early(p, w);
 }
 
 static void on_unwatch(struct client *client, uint64_t id, void *arg)
@@ -182,45 +300,22 @@ static void on_drained(struct client *client, void *arg)
 	relay_flush(((struct pipeline *)arg)->relay, client);
 }
 
-/*
- * The tcpcopy that gets the strays of @owner: it is on the same host, has this target, and has been connected
- * for so long that it has watched all its sessions again. If several of its workers qualify, the first one
- * gets them.
- */
-static struct client *stray_receiver(const struct pipeline *p, const struct addr *owner,
-				     const struct endpoint *target, uint64_t now)
-{
-	for (struct client *client = NULL; (client = clients_next(p->clients, client));) {
-		if (!addr_eq(&client->from, owner) || now < client->up_at + ORPHAN_GRACE_NS)
-			continue;
-		for (unsigned i = 0; i < client->n_targets; i++)
-			if (endpoint_eq(&client->targets[i], target))
-				return client;
-	}
-	return NULL;
-}
-
 void watch_given_up(const struct tuple *t, const struct response *r, void *arg)
 {
-	struct message m = { .type = MSG_STRAY,
-			     .stray = { .response = *t, .seq = r->seq, .ack = r->ack, .flags = r->flags } };
 	struct pipeline *p = arg;
-	const uint64_t now = clock_now();
 	struct watch *w = route_find(p->route, t);
-	struct client *client;
-	struct addr owner;
 
+	if (w && !w->proved) {
+		watch_deliver(p, w, r); /* a SYN-ACK of an older connection, or of one not announced */
+		return;
+	}
 	if (!targets_has(&p->announce.targets, &t->src)) {
 		p->stats.foreign++;
 		return;
 	}
 	p->stats.unowned++;
-	if (w || !p->clients || !(r->flags & TCPF_ACK) || r->flags & TCPF_RST ||
-	    !orphans_due(p->orphans, t, now, &owner))
-		return;
-	client = stray_receiver(p, &owner, &t->src, now);
-	if (client && channel_conn_send(client->conn, &m))
-		p->stats.strays++;
+	if (!w)
+		tell_stray(p, t, r);
 }
 
 void watch_release_all(struct pipeline *p, struct client *client)
@@ -228,7 +323,10 @@ void watch_release_all(struct pipeline *p, struct client *client)
 	const struct addr *owner = &client->from;
 
 	while (client->watches) {
-		orphans_add(p->orphans, &client->watches->tuple, owner, clock_now());
+		const struct watch *w = client->watches;
+
+		if (w->proved || w->was_proved) /* else whoever asks for a tuple could make it one's own */
+			orphans_add(p->orphans, &w->tuple, owner, clock_now());
 		forget(p, client->watches);
 	}
 	while (client->n_targets) {

@@ -35,7 +35,7 @@
 #define OUTAGE_S 15 /* sessions are opened without an assistant for this long; it will hear of them */
 #define NAME_SIZE 200
 #define ROOM_BYTES (256u << 10) /* of output, up to which more announcements may be added */
-#define WATCH_BYTES 64          /* more than one of them takes */
+#define WATCH_BYTES 80          /* more than one of them takes, with its EXPECT */
 
 /* A connection to one worker of an assistant. */
 struct connection {
@@ -389,18 +389,24 @@ static bool tell(struct assistants *all, const struct message *m, const struct t
 	return told;
 }
 
-static void watch(struct returns *r, uint64_t id, const struct tuple *response)
+static bool ask(struct returns *r, uint64_t id, const struct tuple *response, uint32_t number, bool only_new)
 {
-	struct message m = { .type = MSG_WATCH, .watch = { .id = id, .response = *response } };
+	struct message m = { .type = MSG_EXPECT,
+			     .watch = { .id = id, .response = *response, .number = number } };
 
-	tell(assistants_of(r), &m, response, false);
+	tell(assistants_of(r), &m, response, only_new);
+	m.type = MSG_WATCH;
+	return tell(assistants_of(r), &m, response, only_new);
 }
 
-static bool announce(struct returns *r, uint64_t id, const struct tuple *response)
+static void watch(struct returns *r, uint64_t id, const struct tuple *response, uint32_t number)
 {
-	struct message m = { .type = MSG_WATCH, .watch = { .id = id, .response = *response } };
+	ask(r, id, response, number, false);
+}
 
-	return tell(assistants_of(r), &m, response, true);
+static bool announce(struct returns *r, uint64_t id, const struct tuple *response, uint32_t number)
+{
+	return ask(r, id, response, number, true);
 }
 
 static void announced(struct returns *r)

@@ -53,17 +53,18 @@ static struct place *find(struct own *o, const struct endpoint *target, const st
 	return NULL;
 }
 
-static void watch(struct returns *r, uint64_t id, const struct tuple *response)
+static void watch(struct returns *r, uint64_t id, const struct tuple *response, uint32_t number)
 {
 	struct place *place = find(own_of(r), &response->src, &response->dst.addr);
 
+	(void)number; /* the port is ours, and so is what comes to it */
 	if (place)
 		place->session[response->dst.port] = id + 1;
 }
 
-static bool announce(struct returns *r, uint64_t id, const struct tuple *response)
+static bool announce(struct returns *r, uint64_t id, const struct tuple *response, uint32_t number)
 {
-	watch(r, id, response);
+	watch(r, id, response, number);
 	return false;
 }
 

@@ -23,13 +23,16 @@ struct returns_counters {
 };
 
 struct returns_ops {
-	/* Ask for the responses of the session @id, whose tuple is *response (src: the target). */
-	void (*watch)(struct returns *r, uint64_t id, const struct tuple *response);
+	/*
+	 * Ask for the responses of the session @id, whose tuple is *response (src: the target). @number + 1
+	 * is what the target acknowledges next.
+	 */
+	void (*watch)(struct returns *r, uint64_t id, const struct tuple *response, uint32_t number);
 	/*
 	 * The same, but only by what has come up since announced(). Returns true if these responses come by
 	 * that.
 	 */
-	bool (*announce)(struct returns *r, uint64_t id, const struct tuple *response);
+	bool (*announce)(struct returns *r, uint64_t id, const struct tuple *response, uint32_t number);
 	/* All live sessions have been announced to all that is up. */
 	void (*announced)(struct returns *r);
 	/* Ask for no more responses of the session @id, whose tuple is *response. */
@@ -48,14 +51,16 @@ struct returns {
 	struct returns_counters n;
 };
 
-static inline void returns_watch(struct returns *r, uint64_t id, const struct tuple *response)
+static inline void returns_watch(struct returns *r, uint64_t id, const struct tuple *response,
+				 uint32_t number)
 {
-	r->ops->watch(r, id, response);
+	r->ops->watch(r, id, response, number);
 }
 
-static inline bool returns_announce(struct returns *r, uint64_t id, const struct tuple *response)
+static inline bool returns_announce(struct returns *r, uint64_t id, const struct tuple *response,
+				    uint32_t number)
 {
-	return r->ops->announce(r, id, response);
+	return r->ops->announce(r, id, response, number);
 }
 
 static inline void returns_announced(struct returns *r)
