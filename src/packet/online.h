@@ -20,6 +20,7 @@ enum online_word {
 
 struct online_answer {
 	enum online_word word;
+	bool listener;     /* none of the connection, but one that listens at its port was found */
 	uint8_t tcp_state; /* the kernel's number (net/tcp_states.h); 0: no socket was found */
 	bool has_received; /* with ONLINE_THERE: the next field is valid */
 	uint64_t received; /* bytes of payload, in order (RFC 4898 ThruOctetsReceived); a FIN counts as one */

@@ -58,7 +58,6 @@ struct pipeline {
 	struct returns *returns; /* NULL: not begun, or over */
 	const struct plan *plan; /* of own addresses; NULL: there are assistants */
 	struct own *own;         /* the same as returns, if there is a plan */
-	struct own_counters own_n;
 	struct mapping *mapping;
 	struct answers answers;  /* to the engine's questions */
 	struct local *local;     /* this host's addresses; NULL: not known, so every address counts as one */

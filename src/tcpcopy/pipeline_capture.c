@@ -21,6 +21,20 @@ static void run_batch(struct pipeline *p)
 	batch_run(&p->batch, p->engine, &p->answers, p->now);
 }
 
+/*
+ * The target has a connection that no session of ours has: what a tcpcopy that was killed has left there, or
+ * the end of ours was lost. It is reset, as this host's TCP would do.
+ */
+static void stranger(struct pipeline *p, const struct segment *s)
+{
+	const struct msg_stray stray = {
+		.response = s->tuple, .seq = s->seq, .ack = s->ack, .flags = s->flags
+	};
+
+	if (fanout_worker(&p->spread, &s->tuple) == p->worker)
+		stray_answer(p->config, &p->strays, p->sink, &stray, p->now);
+}
+
 /* What a target answers to a copy of ours. False: it is something else. */
 static bool answer_taken(struct pipeline *p, const struct segment *s)
 {
@@ -31,14 +45,13 @@ static bool answer_taken(struct pipeline *p, const struct segment *s)
 	case OWN_NO_ANSWER:
 		return false;
 	case OWN_UNKNOWN:
-		p->own_n.answers++;
-		p->own_n.unknown++;
+		stranger(p, s);
+		return true;
+	case OWN_HOST:
 		return true;
 	case OWN_SESSION:
 		break;
 	}
-	p->own_n.answers++;
-	p->own_n.given++;
 	r = response_from_segment(session, s);
 	if (batch_add_response(&p->batch, &r))
 		run_batch(p);

@@ -120,7 +120,7 @@ static struct returns *open_returns(struct pipeline *p)
 {
 	if (!p->plan)
 		return assistants_open(p->base, p->config, p->worker, p);
-	p->own = own_open(p->base, p->plan, p);
+	p->own = own_open(p->base, p->plan, p->answers.online, p);
 	return p->own ? own_returns(p->own) : NULL;
 }
 

@@ -79,6 +79,38 @@ static void the_verdict_is_the_snaplen(void **state)
 	pcap_freecode(&p);
 }
 
+/* What the first one takes is cut as it says; the second one decides about the rest. */
+static void two_filters_with_a_length_each(void **state)
+{
+	uint8_t packet[60] = { [12] = 0x08, [14] = 0x45, [23] = 6 };
+	struct pcap_pkthdr h = { .caplen = sizeof(packet), .len = sizeof(packet) };
+	struct bpf_program p, first;
+
+	(void)state;
+	assert_int_equal(capture_filter_compile(&p, "tcp dst port 80", LINK_ETHERNET, 0, err, sizeof(err)),
+			 0);
+	assert_int_equal(capture_filter_compile(&first, "tcp and (dst portrange 1000-2000 or src port 7)",
+						LINK_ETHERNET, 94, err, sizeof(err)),
+			 0);
+	assert_int_equal(capture_filter_prepend(&p, &first), 0);
+	pcap_freecode(&first);
+	for (unsigned port = 0; port < 3000; port++) {
+		packet[36] = (uint8_t)(port >> 8);
+		packet[37] = (uint8_t)port;
+		packet[35] = port == 2500 ? 7 : 0;
+		if (port == 80)
+			assert_int_equal(pcap_offline_filter(&p, &h, packet), CAPTURE_FILTER_ALL);
+		else
+			assert_int_equal(pcap_offline_filter(&p, &h, packet),
+					 (port >= 1000 && port <= 2000) || port == 2500 ? 94 : 0);
+	}
+	packet[23] = 17; /* UDP */
+	assert_int_equal(pcap_offline_filter(&p, &h, packet), 0);
+	packet[12] = 0; /* not IP */
+	assert_int_equal(pcap_offline_filter(&p, &h, packet), 0);
+	pcap_freecode(&p);
+}
+
 static void link_types(void **state)
 {
 	enum link_type l;
@@ -134,6 +166,7 @@ int main(void)
 		cmocka_unit_test(refused_filters),
 		cmocka_unit_test(vlan_is_refused_with_the_reason),
 		cmocka_unit_test(the_verdict_is_the_snaplen),
+		cmocka_unit_test(two_filters_with_a_length_each),
 		cmocka_unit_test(link_types),
 		cmocka_unit_test(a_filter_too_long_is_refused),
 		cmocka_unit_test(drop_all_lets_nothing_in),

@@ -85,7 +85,8 @@ static int read_answer(const struct nlmsghdr *h, void *arg)
 	if (h->nlmsg_type != SOCK_DIAG_BY_FAMILY || h->nlmsg_len < NLMSG_LENGTH(sizeof(*m)))
 		return 0;
 	answer->word = ONLINE_GONE;
-	if (m->idiag_state == LISTEN)
+	answer->listener = m->idiag_state == LISTEN;
+	if (answer->listener)
 		return 0;
 	answer->tcp_state = m->idiag_state;
 	if (m->idiag_state == TIME_WAIT || m->idiag_state == CLOSE)

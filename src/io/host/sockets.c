@@ -52,7 +52,7 @@ static int read_socket(const struct nlmsghdr *h, void *arg)
 	memcpy(&m, mnl_nlmsg_get_payload(h), sizeof(m));
 	local = end_of(m.idiag_family, m.id.idiag_src, m.id.idiag_sport);
 	remote = end_of(m.idiag_family, m.id.idiag_dst, m.id.idiag_dport);
-	if (local.port != l->port)
+	if (l->port && local.port != l->port)
 		return 0;
 	return l->fn(&local, &remote, l->arg) ? 0 : 1;
 }

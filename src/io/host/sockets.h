@@ -12,7 +12,8 @@
 typedef bool (*sockets_fn)(const struct endpoint *local, const struct endpoint *remote, void *arg);
 
 /*
- * Give each listening socket of this network namespace with the local port @port (host byte order) to @fn.
+ * Give each listening socket of this network namespace with the local port @port (host byte order; 0: any) to
+ * @fn.
  * Returns 0, or -1 with errno.
  */
 int sockets_listening(uint16_t port, sockets_fn fn, void *arg);

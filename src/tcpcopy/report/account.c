@@ -110,10 +110,10 @@ static const struct account_equation equations[] = {
 	{ "responses = accepted + not accepted, by reason", "engine.responses",
 	  "engine.responses_believed + engine.responses_refused + engine.responses_unknown + "
 	  "engine.responses_late + engine.leftovers_reset" },
-	{ "answers = given to the engine + to ports without a session", "own.answers",
-	  "own.given + own.unknown" },
-	{ "answers kept from this host's TCP = captured + not captured", "own.swallowed",
-	  "own.answers + own.uncaptured" },
+	{ "answers = given to the engine + to ports without a session, by whose they are", "own.answers",
+	  "own.given + own.unknown + own.host" },
+	{ "answers kept from this host's TCP + taken by it = captured + not captured",
+	  "own.swallowed + own.accepted", "own.answers + own.uncaptured" },
 	{ "holes = filled + given up + open", "engine.holes",
 	  "engine.holes_filled + engine.holes_given_up + live.holes" },
 	{ "segments emitted + stray resets = given to the sender", "engine.emitted_segments + strays.reset",
@@ -222,11 +222,12 @@ static void collect_way_out(struct account *a, const struct pipeline *p)
 #undef X
 	for (int i = 0; i < SINK_ERROR_COUNT; i++)
 		row[ROW_SEND_ERROR_NOBUFS + i] += s->errors[i];
-#define X(key, text) row[ROW_OWN_##key] += p->own_n.key;
-	OWN_COUNTERS(X)
+	if (p->own) {
+#define X(key, text) row[ROW_OWN_##key] += own_counters(p->own)->key;
+		OWN_COUNTERS(X)
 #undef X
-	if (p->own)
 		own_ports(p->own, &row[ROW_OWN_ports_used], &row[ROW_OWN_ports]);
+	}
 #define X(key, text) row[ROW_STRAYS_##key] += p->strays.key;
 	ACCOUNT_STRAYS(X)
 #undef X
@@ -274,7 +275,7 @@ void account_answers(void *pipeline, void *sum)
 	struct pipeline *p = pipeline;
 	uint64_t *most = sum;
 
-	*most += p->own_n.answers;
+	*most += p->own ? own_counters(p->own)->answers : 0;
 	for (unsigned i = 0; i < p->n_sources; i++) {
 		struct source_counters n;
 

@@ -18,7 +18,7 @@ typedef unsigned long long ull;
 /*
  * What the kernel has dropped for us against what was captured of it. Each answer is first captured and then
  * dropped, so what is dropped after the workers were asked is at most what they have, or have lost, when they
- * are asked again.
+ * are asked again. Of those without a session, it has let pass what was for a socket of this host.
  */
 static void count_swallowed(struct report *r)
 {
@@ -30,6 +30,8 @@ static void count_swallowed(struct report *r)
 	workers_collect(r->workers, account_answers, &most);
 	if (dropped >= row[ROW_OWN_answers] && dropped <= most)
 		row[ROW_OWN_uncaptured] = dropped - row[ROW_OWN_answers];
+	else if (dropped + row[ROW_OWN_host] + row[ROW_OWN_unknown] >= row[ROW_OWN_answers])
+		row[ROW_OWN_accepted] = row[ROW_OWN_answers] - dropped;
 }
 
 static void collect(struct reporter *reporter, bool keep)

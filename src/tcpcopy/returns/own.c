@@ -9,6 +9,9 @@
  * connection for a minute or more (TIME-WAIT), and takes a new one of the same port sooner only if it looks
  * newer; so a port rests as long as there are others.
  *
+ * A program of this host may begin to use a port of the range at any time, so the kernel is asked for a
+ * socket there before a port is taken, and when an answer comes to a port that no session has.
+ *
  * Workers share the ports as the kernel shares out the answers: a port is for the worker to which its answers
  * go (io/capture/fanout.h).
  */
@@ -19,7 +22,10 @@
 #include <stdlib.h>
 
 #include "base/util.h"
+#include "io/host/online.h"
 #include "tcpcopy/pipeline.h"
+
+#define PORT_TRIES 64u /* if sockets of this host have them */
 
 /* The ports of one own address towards one target. */
 struct place {
@@ -32,10 +38,12 @@ struct place {
 struct own {
 	struct returns returns;
 	const struct plan *plan;
+	struct online *sockets; /* NULL: this host cannot be asked */
 	struct pipeline *pipeline;
+	struct own_counters n;
 	struct event *begin;
 	unsigned next; /* where the next session looks first, so that several addresses share the load */
-	unsigned n;
+	unsigned n_places;
 	uint16_t first[CONFIG_MAX_RULES]; /* the first rule with the same target as this one */
 	struct place place[PLAN_PLACES_MAX];
 };
@@ -47,7 +55,7 @@ static struct own *own_of(struct returns *r)
 
 static struct place *find(struct own *o, const struct endpoint *target, const struct addr *own)
 {
-	for (unsigned i = 0; i < o->n; i++)
+	for (unsigned i = 0; i < o->n_places; i++)
 		if (endpoint_eq(&o->place[i].at->target, target) && addr_eq(&o->place[i].at->own, own))
 			return &o->place[i];
 	return NULL;
@@ -99,7 +107,7 @@ static void close_own(struct returns *r)
 
 	if (o->begin)
 		event_free(o->begin);
-	for (unsigned i = 0; i < o->n; i++) {
+	for (unsigned i = 0; i < o->n_places; i++) {
 		free(o->place[i].session);
 		free(o->place[i].port);
 	}
@@ -129,7 +137,7 @@ static void on_begin(evutil_socket_t fd, short what, void *arg)
 static bool add_place(struct own *o, const struct plan_place *at)
 {
 	const struct pipeline *p = o->pipeline;
-	struct place *place = &o->place[o->n++];
+	struct place *place = &o->place[o->n_places++];
 	struct tuple answer = { .src = at->target, .dst = { .addr = at->own } };
 
 	place->at = at;
@@ -146,7 +154,8 @@ static bool add_place(struct own *o, const struct plan_place *at)
 	return true;
 }
 
-struct own *own_open(struct event_base *base, const struct plan *plan, struct pipeline *p)
+struct own *own_open(struct event_base *base, const struct plan *plan, struct online *sockets,
+		     struct pipeline *p)
 {
 	struct own *o = calloc(1, sizeof(*o));
 	const struct config *c = plan->config;
@@ -156,6 +165,7 @@ struct own *own_open(struct event_base *base, const struct plan *plan, struct pi
 		return NULL;
 	o->returns.ops = &ops;
 	o->plan = plan;
+	o->sockets = sockets;
 	o->pipeline = p;
 	for (unsigned i = 0; i < c->n_rules; i++)
 		while (!endpoint_eq(&c->rules[o->first[i]].target, &c->rules[i].target))
@@ -175,17 +185,47 @@ struct returns *own_returns(struct own *o)
 	return &o->returns;
 }
 
-bool own_take(struct own *o, const struct flow_key *k, struct endpoint *source)
+static void give(struct place *place, uint16_t port)
 {
-	for (unsigned i = 0; i < o->n; i++) {
-		struct place *place = &o->place[(o->next + i) % o->n];
+	place->port[(place->head + place->free++) % place->size] = port;
+}
 
-		if (place->at->rule != o->first[k->target] || !place->free)
-			continue;
-		o->next = (o->next + i + 1) % o->n;
-		*source = (struct endpoint){ place->at->own, place->port[place->head] };
+/* Has a socket of this host, one that listens or a connection to the target, this port? Some 1 us. */
+static bool host_has(struct own *o, const struct plan_place *at, uint16_t port)
+{
+	const struct endpoint own = { at->own, port };
+	struct online_answer answer;
+
+	if (!o->sockets)
+		return false;
+	answer = online_look(o->sockets, &at->target, &own);
+	return answer.listener || answer.word == ONLINE_THERE;
+}
+
+static bool take(struct own *o, struct place *place, uint16_t *port)
+{
+	for (unsigned tries = MIN(place->free, PORT_TRIES); tries; tries--) {
+		*port = place->port[place->head];
 		place->head = (place->head + 1) % place->size;
 		place->free--;
+		if (!host_has(o, place->at, *port))
+			return true;
+		o->n.avoided++;
+		give(place, *port);
+	}
+	return false;
+}
+
+bool own_take(struct own *o, const struct flow_key *k, struct endpoint *source)
+{
+	for (unsigned i = 0; i < o->n_places; i++) {
+		struct place *place = &o->place[(o->next + i) % o->n_places];
+		uint16_t port;
+
+		if (place->at->rule != o->first[k->target] || !take(o, place, &port))
+			continue;
+		o->next = (o->next + i + 1) % o->n_places;
+		*source = (struct endpoint){ place->at->own, port };
 		return true;
 	}
 	return false;
@@ -195,9 +235,8 @@ void own_give(struct own *o, const struct flow_key *k, const struct endpoint *so
 {
 	struct place *place = find(o, &o->plan->config->rules[k->target].target, &source->addr);
 
-	if (!place || place->free == place->size)
-		return;
-	place->port[(place->head + place->free++) % place->size] = source->port;
+	if (place && place->free < place->size)
+		give(place, source->port);
 }
 
 enum own_answer own_answer(struct own *o, const struct tuple *t, uint64_t *session)
@@ -206,15 +245,28 @@ enum own_answer own_answer(struct own *o, const struct tuple *t, uint64_t *sessi
 
 	if (!plan_usable(o->plan, t->dst.port) || !(place = find(o, &t->src, &t->dst.addr)))
 		return OWN_NO_ANSWER;
-	if (!place->session[t->dst.port])
-		return OWN_UNKNOWN;
+	o->n.answers++;
 	*session = place->session[t->dst.port] - 1;
-	return OWN_SESSION;
+	if (place->session[t->dst.port]) {
+		o->n.given++;
+		return OWN_SESSION;
+	}
+	if (host_has(o, place->at, t->dst.port)) {
+		o->n.host++;
+		return OWN_HOST;
+	}
+	o->n.unknown++;
+	return OWN_UNKNOWN;
+}
+
+const struct own_counters *own_counters(const struct own *o)
+{
+	return &o->n;
 }
 
 void own_ports(const struct own *o, uint64_t *used, uint64_t *all)
 {
-	for (unsigned i = 0; i < o->n; i++) {
+	for (unsigned i = 0; i < o->n_places; i++) {
 		*used += o->place[i].size - o->place[i].free;
 		*all += o->place[i].size;
 	}
