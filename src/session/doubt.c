@@ -415,16 +415,6 @@ void doubt_answered(struct engine *e, struct session *s, const struct online_ans
 	settle(e, s, a, asked, now);
 }
 
-/* So that a flood of claims costs a bounded time; they wait then. */
-static bool may_ask(struct engine *e, uint64_t now)
-{
-	e->doubts_asked_until = MAX(e->doubts_asked_until, now - ASK_BURST * ASK_APART);
-	if (e->doubts_asked_until > now)
-		return false;
-	e->doubts_asked_until += ASK_APART;
-	return true;
-}
-
 void doubt_check(struct engine *e, struct session *s, uint64_t now)
 {
 	if (!s->doubts || question_is_open(s, ASKER_DOUBT))
@@ -437,7 +427,8 @@ void doubt_check(struct engine *e, struct session *s, uint64_t now)
 			timer_set(e, s, TIMER_DOUBT, s->doubts->until - DOUBT_LIFE + SYNACK_FOLLOWS);
 		return;
 	}
-	if (!may_ask(e, now))
+	/* a flood of claims costs a bounded time; they wait then */
+	if (!budget_spend(&e->doubt_questions, now, ASK_APART, ASK_BURST))
 		settle(e, s, NULL, now, now);
 	else if (question_ask(e, s, ASKER_DOUBT, now))
 		timer_set(e, s, TIMER_DOUBT, MAX(s->doubts->until, now + DOUBT_ASK_AGAIN));

@@ -2,6 +2,7 @@
 #define SESSION_ENGINE_IMPL_H
 
 /* What the engine remembers beside its sessions: targets, open questions, early SYN-ACKs. See impl.h. */
+#include "base/budget.h"
 #include "base/share.h"
 #include "base/slots.h"
 #include "base/util.h"
@@ -74,10 +75,10 @@ struct engine {
 	unsigned by_state[STATE_COUNT]; /* the live ones */
 	unsigned turns_waiting, holes_open;
 	uint64_t started_at, live_bytes;
-	struct early_reply *early;   /* EARLY_REPLIES of them; NULL: without prove */
-	uint64_t doubts_asked_until; /* ns; doubt.c: the rate of its questions */
-	uint64_t doubt_bytes;        /* payload in doubts */
-	uint64_t captured_until;     /* ns, all that was captured before has been processed */
+	struct early_reply *early; /* EARLY_REPLIES of them; NULL: without prove */
+	struct budget doubt_questions;
+	uint64_t doubt_bytes;    /* payload in doubts */
+	uint64_t captured_until; /* ns, all that was captured before has been processed */
 	bool channel;
 	bool announcing;         /* not all sessions are announced */
 	uint32_t announce_from;  /* the next one's place */

@@ -436,6 +436,7 @@ static void test_other_bad_values(void **state)
 		{ "-i", "nosuchdevice0", "there is no such interface; accepted: lo" },
 		{ "-i", "anamethatistoolong0", "is not the name of an interface" },
 		{ "-i", "", "is not the name of an interface" },
+		{ "-i", "lo,lo", "interface lo is named twice" },
 		{ "-l", "", "not a file name" },
 		{ "-P", "/tmp/", "not a file name" },
 	};

@@ -26,6 +26,7 @@
 
 #include "program/clock.h"
 #include "program/sandbox.h"
+#include "base/budget.h"
 #include "base/util.h"
 #include "intercept/hole/blackhole.h"
 #include "intercept/check/check.h"
@@ -54,7 +55,9 @@ struct findings {
 	const struct client *client; /* who asks; NULL: nobody */
 	struct tuple tuple;
 	struct msg_findings found;
-	uint64_t probed_until; /* ns: the budget of all clients is spent up to then */
+	struct budget probes; /* of all clients */
+	bool leaks;           /* the kernel forwards, as it was read last, ... */
+	uint64_t leaks_at;    /* ... at this time (ns) */
 };
 
 static bool listen_to(struct findings *p, unsigned short protocol)
@@ -147,6 +150,24 @@ static void find_address(struct msg_findings *f, const struct addr *a)
 	freeifaddrs(list);
 }
 
+/*
+ * Does the kernel forward? That is in files, several for each interface, and this is the thread of the
+ * packets: once a second is often enough.
+ */
+static bool leaks(struct findings *p)
+{
+	const uint64_t now = clock_now();
+	char why[512];
+
+	if (guard_holds(p->announce->guard))
+		return false;
+	if (!p->leaks_at || now - p->leaks_at >= NS_PER_SEC) {
+		p->leaks = blackhole_leaks(p->config, why, sizeof(why));
+		p->leaks_at = now;
+	}
+	return p->leaks;
+}
+
 /* What is so without waiting for any packet. */
 static void learn(struct findings *p)
 {
@@ -154,7 +175,6 @@ static void learn(struct findings *p)
 	struct msg_findings *f = &p->found;
 	const struct addr *source = &p->tuple.src.addr, *client = &p->tuple.dst.addr;
 	struct route_info route;
-	char text[512];
 
 	if (!route_lookup(&route, source) && !route.unreachable) {
 		snprintf(f->interface, sizeof(f->interface), "%.15s", route.interface);
@@ -169,7 +189,7 @@ static void learn(struct findings *p)
 		f->facts |= FINDING_CLIENT_HERE;
 		find_address(f, client);
 	}
-	if (!guard_holds(p->announce->guard) && blackhole_leaks(c, text, sizeof(text)))
+	if (leaks(p))
 		f->facts |= FINDING_FORWARDS;
 	if (!check_filter_passes(c->filter, &p->tuple.src, &p->tuple.dst) ||
 	    (!c->filter && !targets_has(&p->announce->targets, &p->tuple.src)))
@@ -196,23 +216,13 @@ static bool narrow(struct findings *p)
 	return done;
 }
 
-/* One more costs @apart ns of a budget of @burst times that, which time fills up. */
-static bool spend(uint64_t *until, uint64_t now, uint64_t apart, unsigned burst)
-{
-	*until = MAX(*until, now - MIN(now, burst * apart));
-	if (*until + apart > now)
-		return false;
-	*until += apart;
-	return true;
-}
-
 /* To look anew costs a quarter of a millisecond, in the thread that captures. */
 static bool may_look(struct findings *p, struct client *client)
 {
 	const uint64_t now = clock_now();
 
-	return spend(&client->probed_until, now, CLIENT_APART_NS, CLIENT_BURST) &&
-	       spend(&p->probed_until, now, ALL_APART_NS, ALL_BURST);
+	return budget_spend(&client->probes, now, CLIENT_APART_NS, CLIENT_BURST) &&
+	       budget_spend(&p->probes, now, ALL_APART_NS, ALL_BURST);
 }
 
 bool findings_ask(struct findings *p, struct client *client, const struct msg_watch *m)

@@ -5,6 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/budget.h"
 #include "channel/conn.h"
 #include "intercept/clients/admission.h"
 #include "intercept/config.h"
@@ -24,11 +25,11 @@ struct client {
 	struct addr from;
 	char name[80]; /* "tcpcopy 10.90.111.142:51234" */
 	bool up;
-	bool spreads;          /* its WATCHes are for this worker's responses only */
-	uint32_t process;      /* the number of its process; 0: not known */
-	unsigned n_watches;    /* of the list below */
-	uint64_t up_at;        /* ns, CLOCK_MONOTONIC */
-	uint64_t probed_until; /* managed by findings.c */
+	bool spreads;         /* its WATCHes are for this worker's responses only */
+	uint32_t process;     /* the number of its process; 0: not known */
+	unsigned n_watches;   /* of the list below */
+	uint64_t up_at;       /* ns, CLOCK_MONOTONIC */
+	struct budget probes; /* managed by findings.c */
 
 	struct msg_watch expected; /* the last EXPECT, for the WATCH with its id */
 	bool expects;

@@ -19,6 +19,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/budget.h"
 #include "base/util.h"
 #include "io/host/netlink.h"
 
@@ -36,8 +37,8 @@ struct local {
 	int changes; /* a socket that hears of them */
 	int ask;     /* the one for questions */
 	uint32_t seq;
-	uint64_t credit_at; /* ns; when the newest of the questions that may be asked now became due */
-	struct addr *list;  /* of interfaces */
+	struct budget questions;
+	struct addr *list; /* of interfaces */
 	unsigned count, room;
 	struct known known[KNOWN];
 };
@@ -170,16 +171,6 @@ static bool ask(struct local *l, const struct addr *a)
 	return !netlink_exchange(l->ask, &q.h, take_type, &local) && local;
 }
 
-static bool may_ask(struct local *l, uint64_t now)
-{
-	if (l->credit_at + ASK_BURST * ASK_APART < now)
-		l->credit_at = now - ASK_BURST * ASK_APART;
-	if (l->credit_at + ASK_APART > now)
-		return false;
-	l->credit_at += ASK_APART;
-	return true;
-}
-
 bool local_has(struct local *l, const struct addr *a, uint64_t now)
 {
 	struct known *k;
@@ -194,7 +185,7 @@ bool local_has(struct local *l, const struct addr *a, uint64_t now)
 			*k = (struct known){ .addr = *a, .valid = true, .local = true };
 			return true;
 		}
-	if (!may_ask(l, now))
+	if (!budget_spend(&l->questions, now, ASK_APART, ASK_BURST))
 		return false;
 	*k = (struct known){ .addr = *a, .valid = true, .local = ask(l, a) };
 	return k->local;

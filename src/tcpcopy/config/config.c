@@ -59,11 +59,10 @@ static const char *set_interfaces(void *into, const char *value)
 			return args_wrong("\"%.*s\" is not the name of an interface", (int)len, p);
 		for (i = 0; i < c->n_interfaces; i++)
 			if (strlen(c->interfaces[i]) == len && memcmp(c->interfaces[i], p, len) == 0)
-				break;
+				return args_wrong("interface %s is named twice", c->interfaces[i]);
 		if (i == CONFIG_MAX_INTERFACES)
 			return args_wrong("more than %d interfaces", CONFIG_MAX_INTERFACES);
-		if (i == c->n_interfaces)
-			memcpy(c->interfaces[c->n_interfaces++], p, len);
+		memcpy(c->interfaces[c->n_interfaces++], p, len);
 		p += len;
 		if (*p == '\0')
 			return NULL;
