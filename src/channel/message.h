@@ -90,6 +90,7 @@ struct msg_loss {
 #define FINDING_CLIENT_HERE 0x08u /* the destination (the client) is one */
 #define FINDING_FILTERED 0x10u    /* its capture filter does not let the tuple pass */
 #define FINDING_UNCAPTURED 0x20u  /* it does not capture on the interface of its route to the source */
+#define FINDING_HOLE 0x40u        /* SOURCE_HERE, and responses end in a device that leads nowhere */
 struct msg_findings {
 	uint64_t id;
 	uint32_t facts;      /* FINDING_ */

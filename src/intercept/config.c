@@ -109,6 +109,32 @@ static const char *set_allow(void *into, const char *value)
 	}
 }
 
+static const char *set_on_target(void *into, const char *value)
+{
+	struct config *c = into;
+	char text[64];
+
+	for (;;) {
+		const size_t len = strcspn(value, ",");
+		struct addr a;
+
+		snprintf(text, sizeof(text), "%.*s", (int)len, value);
+		if (c->n_on_target == CONFIG_MAX_ON_TARGET)
+			return args_wrong("more than %d addresses", CONFIG_MAX_ON_TARGET);
+		if (len >= sizeof(text) || !addr_parse(&a, text))
+			return args_wrong("\"%.*s\" is not an address", (int)len, value);
+		if (addr_is_multicast(&a) || addr_is_any(&a) || addr_is_loopback(&a))
+			return args_wrong("%s can be no host's", text);
+		for (unsigned i = 0; i < c->n_on_target; i++)
+			if (addr_eq(&c->on_target[i], &a))
+				return "the address is given twice";
+		c->on_target[c->n_on_target++] = a;
+		if (!value[len])
+			return NULL;
+		value += len + 1;
+	}
+}
+
 #define AT(kind, field) ARGS_AT(struct config, kind, field)
 
 static const struct args_option options[] = {
@@ -140,6 +166,12 @@ static const struct args_option options[] = {
 	  "drop the responses that this host's kernel would forward (nftables); for hosts that have to "
 	  "forward; needs --secret or --allow",
 	  NULL, args_set_true, AT(bool, guard) },
+	{ 0, "on-target", "ADDRESS[,ADDRESS...]", ARGS_REPEAT,
+	  "run on the target itself: give it these further addresses, and let what it sends from them end here; "
+	  "tcpcopy's rules name them as targets [run on a host of its own]",
+	  "IPv4 and IPv6 addresses that no host has, separated by commas", set_on_target, ARGS_WHOLE },
+	{ 0, "clean", NULL, 0, "remove what a killed intercept --on-target has left on this host, and exit",
+	  NULL, args_set_true, AT(bool, clean) },
 	OPTION_CHECK("do nothing but check"),
 	OPTION_USER,
 	OPTION_NO_SANDBOX,
@@ -179,5 +211,10 @@ int config_parse(struct config *c, int argc, char **argv)
 			&program, "guard", NULL,
 			"needs --secret FILE or --allow PREFIX[,PREFIX...], which say whose targets "
 			"this host may drop the packets of");
+	if (status < 0 && c->n_on_target && (c->guard || c->n_interfaces))
+		return args_error_named(
+			&program, "on-target", NULL,
+			c->guard ? "cannot be given with --guard: nothing is forwarded"
+				 : "cannot be given with -i: it captures on a device of its own");
 	return status < 0 ? options_check(&program, &c->run) : status;
 }

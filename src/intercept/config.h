@@ -12,6 +12,7 @@
 #define CONFIG_MAX_INTERFACES 32
 #define CONFIG_MAX_BINDS 16
 #define CONFIG_MAX_ALLOW 256
+#define CONFIG_MAX_ON_TARGET 16
 
 struct config {
 	struct run_config run; /* the options that both programs share */
@@ -25,7 +26,10 @@ struct config {
 	unsigned n_allow;
 	struct channel_secret *secret; /* NULL: plain */
 	bool guard;                    /* --guard */
-	run_path state_path;           /* --state; "" none */
+	struct addr on_target[CONFIG_MAX_ON_TARGET];
+	unsigned n_on_target;
+	bool clean;          /* --clean */
+	run_path state_path; /* --state; "" none */
 };
 
 /*

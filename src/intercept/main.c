@@ -21,6 +21,7 @@
 #include "program/log.h"
 #include "build/config.h"
 #include "intercept/check/check.h"
+#include "intercept/hole/on_target.h"
 #include "intercept/pipeline.h"
 #include "intercept/pipelines.h"
 #include "intercept/report/report.h"
@@ -73,6 +74,8 @@ int main(int argc, char **argv)
 	log_init(NAME, LOGL_INFO);
 	if (c->run.status)
 		return control_ask(NAME, c->run.control_path, c->run.status_json);
+	if (c->clean)
+		return on_target_clean();
 	if (c->run.check)
 		return check_main(c, argv);
 

@@ -31,6 +31,7 @@
 #include "program/clock.h"
 #include "program/log.h"
 #include "intercept/hole/blackhole.h"
+#include "intercept/hole/on_target.h"
 #include "intercept/pipeline.h"
 
 _Static_assert(RUN_MAX_WORKERS == FANOUT_MAX_WORKERS, "each worker has a pipeline");
@@ -47,6 +48,7 @@ struct pipelines {
 	struct fanout spread;
 	struct admission *admission;
 	struct guard *guard;
+	struct on_target *on_target;
 	unsigned plain; /* atomic: connections that do not spread their WATCHes */
 	unsigned count;
 	struct pipeline *pipeline[FANOUT_MAX_WORKERS];
@@ -113,9 +115,11 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
 		blackhole_watch(all->config, &all->leaks);
 }
 
-/* Without the table the clients would get the target's responses. Without an intercept there are none,
- * because tcpcopy copies nothing. */
-static void on_guard_lost(void *arg)
+/*
+ * Without the table, or the rule, the clients would get the target's responses. Without an intercept there
+ * are none, because tcpcopy copies nothing.
+ */
+static void on_hole_lost(void *arg)
 {
 	struct pipelines *all = arg;
 
@@ -157,10 +161,13 @@ static int open_all(struct pipelines *all, struct config *c, char *where, size_t
 		clients_spread(all->pipeline[i]->clients, &all->spread, i);
 	if (c->state_path[0] && open_state(all, c->state_path, err, err_size))
 		return -1;
+	if (c->n_on_target &&
+	    !(all->on_target = on_target_open(all->base, c, on_hole_lost, all, err, err_size)))
+		return -1;
 	if (captures_choose(c, err, err_size))
 		return -1;
 	/* Its helper process must not have the captures' sockets. */
-	if (c->guard && !(all->guard = guard_open(all->base, c, on_guard_lost, all, err, err_size)))
+	if (c->guard && !(all->guard = guard_open(all->base, c, on_hole_lost, all, err, err_size)))
 		return -1;
 	if (open_captures(all, c, err, err_size) || (!c->guard && blackhole_leaks(c, err, err_size)) ||
 	    clients_listen(all->pipeline[0]->clients, c, where, where_size, err, err_size))
@@ -203,6 +210,7 @@ void pipelines_close(struct pipelines *all)
 	for (unsigned i = 0; i < all->count; i++)
 		pipeline_close(all->pipeline[i]);
 	guard_close(all->guard);
+	on_target_close(all->on_target);
 	admission_free(all->admission);
 	free(all);
 }

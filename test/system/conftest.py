@@ -180,8 +180,9 @@ class Replay:
         server = server or (assistant.ip6 if v6 else assistant.ip4)
         server = f"[{server}]" if v6 else server
         self.intercept_report_path, self.report_path = lab.new_path("intercept.json"), lab.new_path("tcpcopy.json")
-        self.intercept = Program(assistant, "intercept", "-i", interface, "-F", "tcp", "and", "src", "port", port,
-                                 "--report", self.intercept_report_path, *intercept, prefix=prefix).wait_ready()
+        on = ["-i", interface] if interface else []
+        self.intercept = Program(assistant, "intercept", *on, "-F", "tcp", "and", "src", "port", port, "--report",
+                                 self.intercept_report_path, *intercept, prefix=prefix).wait_ready()
         self.tcpcopy = Program(lab.host("online"), "tcpcopy", "-x", rule, "-s", server, "--report", self.report_path,
                                *tcpcopy, prefix=prefix).wait_ready()
 

@@ -57,6 +57,7 @@ def hosts():
         for program in HOSTS:
             shutil.copy(BIN / program, lab.directory / program)
         lab.directory.chmod(0o755)
+        lab.host("assistant").ip_batch(["link add tcb0 type veth peer name tcb1"])  # on the target, in fact
         yield lab
 
 

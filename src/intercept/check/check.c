@@ -24,6 +24,7 @@
 #include "intercept/clients/admission.h"
 #include "intercept/hole/blackhole.h"
 #include "intercept/hole/guard.h"
+#include "intercept/hole/on_target.h"
 #include "io/capture/filter.h"
 #include "io/host/checks.h"
 #include "io/host/offloads.h"
@@ -136,7 +137,10 @@ static void check_forwarding(struct check_report *report, void *arg)
 	struct check_result r = { 0 };
 	char switches[512], why[256];
 
-	if (!blackhole_switches(k->config, switches, sizeof(switches))) {
+	if (k->config->n_on_target)
+		check_note(report, CHECK_OK,
+			   "it does not matter: what --on-target captures does not come in");
+	else if (!blackhole_switches(k->config, switches, sizeof(switches))) {
 		check_note(report, CHECK_OK, "off: packets that are not for this host end here");
 	} else if (!k->config->guard) {
 		check_text(
@@ -150,6 +154,26 @@ static void check_forwarding(struct check_report *report, void *arg)
 	} else {
 		check_note(report, CHECK_OK, "on, but --guard drops the target's responses first");
 	}
+}
+
+static void check_on_target(struct check_report *report, void *arg)
+{
+	const struct config *c = ((const struct checking *)arg)->config;
+	char text[ADDR_TEXT_LEN], list[CONFIG_MAX_ON_TARGET * (ADDR_TEXT_LEN + 2)] = "";
+	struct check_result r;
+	size_t n = 0;
+
+	if (!c->n_on_target)
+		return;
+	for (unsigned i = 0; i < c->n_on_target; i++)
+		n += (size_t)snprintf(list + n, sizeof(list) - n, "%s%s", n ? ", " : "",
+				      addr_format(text, sizeof(text), &c->on_target[i]));
+	if (on_target_running())
+		check_note(report, CHECK_OK, "an intercept with --on-target runs already");
+	else if (on_target_possible(c, &r))
+		check_note(report, CHECK_OK, "no host has %s", list);
+	else
+		check_say(report, &r);
 }
 
 /* The services of IPVS come after the header, and begin with TCP or FWM. */
@@ -301,6 +325,7 @@ static const struct check checks[] = {
 	{ "kernel", check_kernel },           { "filter", check_filter },
 	{ "forwarding", check_forwarding },   { "balancer", check_balancer },
 	{ "limits", check_limits },           { "channel", check_channel },
+	{ "on-target", check_on_target },
 };
 
 int check_main(struct config *c, char *const *argv)

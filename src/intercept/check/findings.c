@@ -168,6 +168,23 @@ static bool leaks(struct findings *p)
 	return p->leaks;
 }
 
+/*
+ * Do the responses of this very host end here? They leave into a veth whose other end is here as well, or
+ * into a device without one that is captured on, because a TUN may also be a tunnel.
+ */
+static bool ends_here(const struct config *c, const struct addr *from, const struct addr *to)
+{
+	struct route_info route;
+	char kind[16];
+	int peer;
+
+	if (route_lookup_from(&route, from, to) || route.unreachable || route.local)
+		return false;
+	route_interface_kind(route.ifindex, kind, &peer);
+	return peer || ((!strcmp(kind, "tun") || !strcmp(kind, "dummy")) &&
+			host_interface_among(c->interfaces, c->n_interfaces, route.interface));
+}
+
 /* What is so without waiting for any packet. */
 static void learn(struct findings *p)
 {
@@ -183,8 +200,11 @@ static void learn(struct findings *p)
 		if (!route.local && !host_interface_among(c->interfaces, c->n_interfaces, route.interface))
 			f->facts |= FINDING_UNCAPTURED;
 	}
-	if (route_is_local(source))
+	if (route_is_local(source)) {
 		f->facts |= FINDING_SOURCE_HERE;
+		if (ends_here(c, source, client))
+			f->facts |= FINDING_HOLE;
+	}
 	if (route_is_local(client)) {
 		f->facts |= FINDING_CLIENT_HERE;
 		find_address(f, client);

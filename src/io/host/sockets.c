@@ -26,9 +26,12 @@
 #include "io/host/netlink.h"
 
 #define MAX_NAMESPACES 256u
+#define SENDING                                                                                              \
+	(1u << TCP_ESTABLISHED | 1u << TCP_SYN_RECV | 1u << TCP_FIN_WAIT1 | 1u << TCP_FIN_WAIT2 |            \
+	 1u << TCP_CLOSE_WAIT | 1u << TCP_LAST_ACK | 1u << TCP_CLOSING)
 
 struct listing {
-	uint16_t port;
+	uint16_t port; /* 0: any */
 	sockets_fn fn;
 	void *arg;
 };
@@ -92,10 +95,12 @@ int sockets_listening(uint16_t port, sockets_fn fn, void *arg)
 
 int sockets_connected(uint16_t port, sockets_fn fn, void *arg)
 {
-	return list(1u << TCP_ESTABLISHED | 1u << TCP_SYN_RECV | 1u << TCP_FIN_WAIT1 | 1u << TCP_FIN_WAIT2 |
-			    1u << TCP_CLOSE_WAIT | 1u << TCP_LAST_ACK | 1u << TCP_CLOSING |
-			    1u << TCP_TIME_WAIT,
-		    &(struct listing){ port, fn, arg });
+	return list(SENDING | 1u << TCP_TIME_WAIT, &(struct listing){ port, fn, arg });
+}
+
+int sockets_sending(sockets_fn fn, void *arg)
+{
+	return list(SENDING, &(struct listing){ 0, fn, arg });
 }
 
 /* Columns 2 and 4 of /proc/net/tcp are the local address:port and the state, in hexadecimal. */

@@ -21,6 +21,9 @@ int sockets_listening(uint16_t port, sockets_fn fn, void *arg);
 /* The same for each connected socket with this local port. */
 int sockets_connected(uint16_t port, sockets_fn fn, void *arg);
 
+/* The same for each that may send by itself, with whatever port: connected, and not in TIME-WAIT. */
+int sockets_sending(sockets_fn fn, void *arg);
+
 /*
  * The process ID of a process in another network namespace that a virtual cable joins to ours, as is usual
  * for containers, if something in that namespace listens on @port. 0 if there is none, or none that can be

@@ -1,10 +1,10 @@
 /*
  * What this host's routing says about an address.
  *
- * In: an address. Out: where the kernel would send to it, and how large a packet may be there. The
- * question carries no source address, because the packets that we send carry the client's, which
- * is not ours: a look-up with it would be refused or would follow the wrong rule, and the raw
- * socket's own look-up carries none either.
+ * In: an address. Out: where the kernel would send to it, and how large a packet may be there. For injection
+ * the question carries no source address, because the packets that we send carry the client's, which is not
+ * ours: a look-up with it would be refused or would follow the wrong rule, and the raw socket's own look-up
+ * carries none either.
  *
  * Nothing is kept: routes change while we run, and who needs the answer often asks again at the
  * pace that suits it.
@@ -13,6 +13,7 @@
 
 #include <errno.h>
 #include <ifaddrs.h>
+#include <linux/if_link.h>
 #include <net/if.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -82,6 +83,11 @@ static void add_interface(struct route_info *r)
 
 int route_lookup(struct route_info *r, const struct addr *to)
 {
+	return route_lookup_from(r, NULL, to);
+}
+
+int route_lookup_from(struct route_info *r, const struct addr *from, const struct addr *to)
+{
 	bool v4 = addr_is_v4(to);
 	struct {
 		struct nlmsghdr h;
@@ -96,6 +102,10 @@ int route_lookup(struct route_info *r, const struct addr *to)
 
 	memset(r, 0, sizeof(*r));
 	mnl_attr_put(&q.h, RTA_DST, v4 ? 4 : 16, v4 ? addr_v4_bytes(to) : to->b);
+	if (from) {
+		q.m.rtm_src_len = q.m.rtm_dst_len;
+		mnl_attr_put(&q.h, RTA_SRC, v4 ? 4 : 16, v4 ? addr_v4_bytes(from) : from->b);
+	}
 	if (netlink_ask(&q.h, read_route, r) < 0) {
 		/* What the routing says, by errno: no route, prohibit, and EINVAL for a blackhole.
 		 */
@@ -106,6 +116,48 @@ int route_lookup(struct route_info *r, const struct addr *to)
 	}
 	add_interface(r);
 	return 0;
+}
+
+struct kind {
+	char *kind;
+	int *peer;
+};
+
+static int read_kind(const struct nlmsghdr *h, void *arg)
+{
+	const struct nlattr *a[IFLA_LINK_NETNSID + 1], *info[IFLA_INFO_MAX + 1];
+	const struct kind *k = arg;
+
+	if (h->nlmsg_type != RTM_NEWLINK || h->nlmsg_len < NLMSG_LENGTH(sizeof(struct ifinfomsg)))
+		return 0;
+	netlink_attributes(a, IFLA_LINK_NETNSID, h, sizeof(struct ifinfomsg));
+	if (!a[IFLA_LINKINFO])
+		return 0;
+	netlink_nested(info, IFLA_INFO_MAX, a[IFLA_LINKINFO]);
+	if (info[IFLA_INFO_KIND])
+		memcpy(k->kind, mnl_attr_get_payload(info[IFLA_INFO_KIND]),
+		       MIN(mnl_attr_get_payload_len(info[IFLA_INFO_KIND]), 15));
+	if (!a[IFLA_LINK_NETNSID]) /* else it counts in another namespace */
+		*k->peer = (int)netlink_u32(a[IFLA_LINK]);
+	return 0;
+}
+
+void route_interface_kind(int ifindex, char kind[16], int *peer)
+{
+	struct {
+		struct nlmsghdr h;
+		struct ifinfomsg m;
+	} q = {
+		.h = { .nlmsg_len = sizeof(q), .nlmsg_type = RTM_GETLINK, .nlmsg_flags = NLM_F_REQUEST },
+		.m = { .ifi_index = ifindex },
+	};
+	struct kind k = { kind, peer };
+
+	memset(kind, 0, 16);
+	*peer = 0;
+	netlink_ask(&q.h, read_kind, &k);
+	if (strcmp(kind, "veth"))
+		*peer = 0;
 }
 
 /*

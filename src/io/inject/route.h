@@ -27,6 +27,18 @@ struct route_info {
  */
 int route_lookup(struct route_info *r, const struct addr *to);
 
+/*
+ * The same for what this host itself sends from its address @from: that of rules for a source as well. -1
+ * with EADDRNOTAVAIL or the like if @from is none of this host.
+ */
+int route_lookup_from(struct route_info *r, const struct addr *from, const struct addr *to);
+
+/*
+ * The kind of the interface @ifindex, as "ip -d link" has it: "veth", "tun"; empty: it has none, as a network
+ * card, or there is no such interface. *@peer becomes the index of a veth's other end; 0: not on this host.
+ */
+void route_interface_kind(int ifindex, char kind[16], int *peer);
+
 /* Is *a an address of this host, on any interface? Asks the kernel. */
 bool route_is_local(const struct addr *a);
 

@@ -98,7 +98,9 @@ static void tell(struct probe *p, enum message_type type, const struct attempt *
 {
 	struct message m = {
 		.type = type,
-		.watch = { .id = t->id, .response = { .src = *p->way.target, .dst = t->source } },
+		.watch = { .id = t->id,
+			   .response = { .src = *p->way.target, .dst = t->source },
+			   .number = t->iss },
 	};
 
 	p->way.send(p->way.arg, &m);
@@ -107,6 +109,8 @@ static void tell(struct probe *p, enum message_type type, const struct attempt *
 static void watch(struct probe *p, struct attempt *t)
 {
 	t->watched = true;
+	if (t->iss) /* of our own SYN; without it a SYN-ACK would be reported half a second late */
+		tell(p, MSG_EXPECT, t);
 	tell(p, MSG_WATCH, t);
 }
 

@@ -139,17 +139,28 @@ static bool assistant_is_wrong(struct check_result *out, const struct names *n)
 	return false;
 }
 
+/*
+ * An intercept on the target itself, whose responses leave for the clients. What would hold them back is a
+ * device that leads nowhere, and an address of the target of which all that it sends goes there.
+ */
+static bool leaves_the_target(struct check_result *out, const struct names *n)
+{
+	if (!(n->f->facts & FINDING_SOURCE_HERE) || (n->f->facts & FINDING_HOLE))
+		return false;
+	check_text(
+		out, CHECK_BROKEN,
+		"intercept runs on the target itself, and its responses go on to the clients, which reset them; "
+		"give the target a second address that no host has, name it in -x instead of %s, and let intercept "
+		"take what is sent from there (or run intercept on a host of its own)",
+		n->target);
+	check_cure(out, "the target", "intercept --on-target SECOND-ADDRESS -d");
+	return true;
+}
+
 static void torn(struct check_result *out, const struct names *n)
 {
-	if (n->f->facts & FINDING_SOURCE_HERE) {
-		check_text(
-			out, CHECK_BROKEN,
-			"intercept runs on the target itself, so the responses go on to the clients, which "
-			"reset them; run it on a host of its own in the target's network, and name that host "
-			"with -s");
-		check_cure(out, "that host", "intercept -d");
+	if (leaves_the_target(out, n))
 		return;
-	}
 	check_text(
 		out, CHECK_BROKEN,
 		"the target answered, but then another host reset the connection: the responses also reach %s",
@@ -161,6 +172,8 @@ static void came_back(struct check_result *out, const struct names *n)
 {
 	if (n->r->torn) {
 		torn(out, n);
+	} else if (!n->c->n_pool && leaves_the_target(out, n)) {
+		return; /* this client has not reset, which it may not do for long */
 	} else if (n->r->ack_refused) {
 		check_text(
 			out, CHECK_BROKEN,

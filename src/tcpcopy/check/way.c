@@ -119,7 +119,6 @@ static void say_unreachable(struct check_report *report, const struct check_assi
 	check_say(report, &r);
 }
 
-/* A host cannot route to itself: responses that an intercept on the target sees go on to the clients. */
 static bool is_a_target(const struct config *c, const struct addr *a)
 {
 	for (unsigned i = 0; i < c->n_rules; i++)
@@ -142,18 +141,12 @@ void check_assistants(struct check_report *report, void *arg)
 	event_base_dispatch(k->base);
 	for (unsigned i = 0; i < c->n_assistants; i++) {
 		struct check_assistant *p = &k->assistant[i];
-		struct check_result r = { 0 };
 
-		if (is_a_target(c, &p->address->at.addr) && !c->n_pool) {
-			check_text(
-				&r, CHECK_BROKEN,
-				"%s is the target itself, which cannot route its responses to itself, so they go "
-				"on to the clients, which reset them; run intercept on a host of its own in the "
-				"target's network, and name that host with -s",
+		if (is_a_target(c, &p->address->at.addr))
+			check_note(
+				report, CHECK_OK,
+				"%s is the target itself; whether its responses end there is seen by the probe",
 				p->address->text);
-			check_cure(&r, "that host", "intercept -d");
-			check_say(report, &r);
-		}
 		if (p->up)
 			check_note(report, CHECK_OK, "%s: %s %s, protocol %u", p->address->text,
 				   p->hello.program, p->hello.release, p->version);
