@@ -8,7 +8,7 @@ import socket
 import time
 
 import pytest
-from conftest import Account, Program, run_all, wait_until
+from conftest import BIN, Account, Program, run_all, wait_until
 from workload import Trouble, all_complete, appends, ask, connect, equal
 
 
@@ -334,3 +334,64 @@ def test_two_of_them(lab, alone, servers):
     connection.close()
     assert equal(*servers) and a.closed() and a.silent()
     a.stop()
+
+
+def check(host, *args):
+    """The exit status and the lines of --check that are about the way back."""
+    done = host.run([BIN / "tcpcopy", *args, "--check"])
+    assert done.stderr == ""
+    return done.returncode, [line.split(None, 2) for line in done.stdout.splitlines()[:-1]
+                             if line.split()[1] in ("answers", "probe", "assistant")]
+
+
+def test_check(lab, alone, servers):
+    online, target = lab.host("online"), lab.host("target")
+    before = online.check_output(["nft", "list", "ruleset"])
+    trouble = Trouble(target)
+    status, lines = check(online, "-x", f"6379-{target.ip4}:6379,6379-[{target.ip6}]:6379")
+    assert status == 0 and [line[:2] for line in lines] == [["ok", "answers"]] * 3 + [["ok", "probe"]] * 2
+    assert "10.90.109.143:6379 answers to this host's 10.90.111.142: " in lines[0][2]
+    assert "from ports 1024-32767 and 61000-65535" in lines[0][2]
+    assert "answered this host's port 1024 after" in lines[3][2]
+    assert trouble() == {} and online.check_output(["nft", "list", "ruleset"]) == before
+
+    # beside one that replicates, whose ports and answers are its own
+    a = alone()
+    connection = connect(lab)
+    ask(connection, "append key 1.")
+    status, lines = check(online, "-x", f"6379-{target.ip4}:6379")
+    assert status == 0 and "a tcpcopy that runs has these ports" in lines[1][2]
+    assert "answered this host's port " in lines[3][2] and "port 1024 " not in lines[3][2]
+    ask(connection, "append key 2.")
+    connection.close()
+    assert equal(*servers) and a.closed() and a.silent()
+    assert all_complete(a.stop())
+
+
+def test_check_finds(lab, servers):
+    online, target = lab.host("online"), lab.host("target")
+    status, lines = check(online, "-x", f"6379-{target.ip4}:6380")
+    assert status == 1 and [line[2] for line in lines if line[0] == "broken"][0].startswith("nothing listens on")
+
+    # what this host rewrites for its own connections, it does not for packets that are injected
+    online.ip_batch([f"route add 10.99.0.9 via {target.ip4}"])
+    online.check_output(["nft", "-f", "-"], input=f"""table ip service {{ chain output {{
+        type nat hook output priority -100; ip daddr 10.99.0.9 dnat to {target.ip4}; }}; }}""")
+    status, lines = check(online, "-x", "6379-10.99.0.9:6379")
+    (wrong,) = [line[2] for line in lines if line[0] == "broken"]
+    assert status == 1 and "answers an ordinary connection of this host, but not a packet from its port 1024" in wrong
+    online.check_output(["nft", "delete", "table", "ip", "service"])
+
+    # a firewall of the target that knows the ports of ordinary clients only
+    target.check_output(["nft", "-f", "-"], input="""table ip wall { chain input {
+        type filter hook input priority 0; tcp dport 6379 tcp sport < 32768 drop; }; }""")
+    status, lines = check(online, "-x", f"6379-{target.ip4}:6379")
+    (wrong,) = [line[2] for line in lines if line[0] == "broken"]
+    assert status == 1 and "--own-ports" in wrong
+    status, lines = check(online, "-x", f"6379-{target.ip4}:6379", "--own-ports", "61000-65535")
+    assert status == 0
+
+    # without the capability nothing can be kept from this host's TCP
+    done = online.run(["setpriv", "--bounding-set=-net_admin", "--inh-caps=-net_admin", "--ambient-caps=-net_admin",
+                       BIN / "tcpcopy", "-x", f"6379-{target.ip4}:6379", "--check"])
+    assert done.returncode == 1 and "nf_tables needs CAP_NET_ADMIN: run as root" in done.stdout

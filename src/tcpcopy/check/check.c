@@ -13,7 +13,7 @@
 #include <stdio.h>
 
 #include "io/capture/source.h"
-#include "tcpcopy/check/parts.h"
+#include "tcpcopy/check/own.h"
 
 static const struct check checks[] = {
 	{ "permissions", check_permissions },
@@ -26,6 +26,7 @@ static const struct check checks[] = {
 	{ "clients", check_pool },
 	{ "route", check_route },
 	{ "assistant", check_assistants },
+	{ "answers", check_own },
 	{ "probe", check_probe },
 };
 
@@ -50,6 +51,7 @@ int check_main(const struct config *c, char *const *argv)
 		k.n_interfaces = capture_interfaces(k.interfaces, CONFIG_MAX_INTERFACES, true);
 	status = check_run(&report, checks, ARRAY_SIZE(checks), &k);
 	check_live_close(&k);
+	check_own_close(k.own);
 	event_base_free(k.base);
 	return status;
 }

@@ -15,7 +15,7 @@
 #include "build/config.h"
 #include "io/inject/sink.h"
 #include "io/host/sockets.h"
-#include "tcpcopy/check/parts.h"
+#include "tcpcopy/check/own.h"
 #include "tcpcopy/mapping.h"
 #include "tcpcopy/check/probe.h"
 
@@ -132,6 +132,13 @@ static void send_to_all(void *arg, const struct message *m)
 			channel_conn_send(k->assistant[i].conn, m);
 }
 
+static void send_to_own(void *arg, const struct message *m)
+{
+	const struct checking *k = arg;
+
+	check_own_send(k->own, m);
+}
+
 static void on_done(void *arg)
 {
 	struct checking *k = arg;
@@ -233,6 +240,10 @@ bool check_live_probe(struct checking *k, unsigned rule, void (*probed)(struct c
 		event_add(k->routing, NULL);
 	if (check_live_any_up(k))
 		way.source = source_for(k, rule);
+	if (k->own) {
+		way.send = send_to_own;
+		way.source = check_own_source(k->own, rule, k->last_port);
+	}
 	probe_free(k->probe);
 	k->probed = probed;
 	k->probe = probe_start(&way);

@@ -7,6 +7,7 @@
 
 /* The parts of check_main(), for this folder alone. The self-diagnosis (diagnosis.c) uses some of them. */
 
+struct check_own;
 struct event;
 struct event_base;
 struct probe;
@@ -36,6 +37,8 @@ struct checking {
 	struct sink *sink;
 	struct event *routing; /* routing has changed, for the sink */
 	struct probe *probe;   /* the latest */
+	struct check_own *own; /* own.c; NULL: there are assistants, or it does not work */
+	bool last_port;        /* the probe goes from the last port of the plan */
 	void (*connected)(struct checking *k);
 	void (*probed)(struct checking *k);
 };
@@ -74,6 +77,9 @@ void check_route(struct check_report *r, void *arg);
 
 /* way.c: does each assistant answer? Leaves the connections open for the probe. */
 void check_assistants(struct check_report *r, void *arg);
+
+/* own.c: can the answers come back to this host? Leaves k->own open for the probe. */
+void check_own(struct check_report *r, void *arg);
 
 /* run_probe.c: does a live probe of each target come back? */
 void check_probe(struct check_report *r, void *arg);

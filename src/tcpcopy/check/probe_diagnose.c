@@ -168,8 +168,40 @@ static void torn(struct check_result *out, const struct names *n)
 	check_cure(out, "the target", "ip route get %s", n->source);
 }
 
+/* Without an assistant: what somebody on the way, or this host, has done to the answer. */
+static bool own_came_back(struct check_result *out, const struct names *n)
+{
+	if (n->c->way_back != RETURN_OWN)
+		return false;
+	if (n->r->torn) {
+		check_text(
+			out, CHECK_BROKEN,
+			"%s answered this host's port %u, but then the connection was reset: by this host, or "
+			"by something on the way that keeps track of connections",
+			n->at, n->r->source.port);
+		check_cure(out, "this host", "nft list ruleset");
+	} else {
+		check_text(out, CHECK_OK, "%s answered this host's port %u after %.1f ms", n->at,
+			   n->r->source.port, (double)n->r->round_trip / 1e6);
+	}
+	return true;
+}
+
+static void own_astray(struct check_result *out, const struct names *n)
+{
+	check_text(
+		out, CHECK_BROKEN,
+		"%s answers an ordinary connection of this host, but not a packet from its port %u: this host "
+		"rewrites that address for its own connections (a service address, a published port: name the "
+		"real address and port with -x), or a firewall lets only some ports pass (--own-ports)",
+		n->at, n->r->source.port);
+	check_cure(out, "this host", "nft list ruleset; ip route get %s", n->target);
+}
+
 static void came_back(struct check_result *out, const struct names *n)
 {
+	if (own_came_back(out, n))
+		return;
 	if (n->r->torn) {
 		torn(out, n);
 	} else if (!n->c->n_pool && leaves_the_target(out, n)) {
@@ -254,7 +286,10 @@ static void nothing_back(struct check_result *out, const struct names *n)
 
 	switch (r->plain) {
 	case REACH_CONNECTED:
-		astray(out, n);
+		if (n->c->way_back == RETURN_OWN)
+			own_astray(out, n);
+		else
+			astray(out, n);
 		break;
 	case REACH_RESET:
 		not_listening(out, n);

@@ -329,8 +329,11 @@ void check_pool(struct check_report *report, void *arg)
 	for (unsigned i = 0; i < c->n_rules; i++)
 		sockets_connected(c->rules[i].online_port, on_client, &all);
 	n = distinct(&all);
-	if (!c->n_pool) {
-		check_note(report, CHECK_OK, "%zu connected; copies keep their addresses", n);
+	if (!c->n_pool || c->way_back == RETURN_OWN) {
+		check_note(report, CHECK_OK,
+			   c->way_back == RETURN_OWN ? "%zu connected; the target sees this host's address"
+						     : "%zu connected; copies keep their addresses",
+			   n);
 		free(all.list);
 		return;
 	}

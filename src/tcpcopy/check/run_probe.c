@@ -13,7 +13,8 @@ static void on_done(struct checking *k)
 	event_base_loopbreak(k->base);
 }
 
-static void probe_one(struct check_report *report, struct checking *k, unsigned rule)
+/* Returns whether all is well. */
+static bool probe_one(struct check_report *report, struct checking *k, unsigned rule)
 {
 	const struct rule *to = &k->config->rules[rule];
 	struct check_result r = { 0 };
@@ -22,14 +23,16 @@ static void probe_one(struct check_report *report, struct checking *k, unsigned 
 
 	if (!check_live_probe(k, rule, on_done)) {
 		check_note(report, CHECK_BROKEN, "out of memory");
-		return;
+		return false;
 	}
 	event_base_dispatch(k->base);
 	probe_diagnose(&r, probe_result(k->probe), k->config);
 	whole = probe_result(k->probe)->source.port;
+	if (k->last_port && r.state == CHECK_OK)
+		return true; /* as from the first one */
 	check_say(report, &r);
 	if (whole || !check_live_any_up(k))
-		return;
+		return r.state == CHECK_OK;
 	check_text(
 		&r, CHECK_WARNING,
 		"no client is known, so the way back from %s was not tried; to try it with a client's address",
@@ -37,6 +40,7 @@ static void probe_one(struct check_report *report, struct checking *k, unsigned 
 	check_cure(&r, "this host", "%s",
 		   check_command(command, sizeof(command), k->argv, NULL, "--probe-from ADDRESS"));
 	check_say(report, &r);
+	return false;
 }
 
 void check_probe(struct check_report *report, void *arg)
@@ -52,7 +56,10 @@ void check_probe(struct check_report *report, void *arg)
 
 		while (j < i && !endpoint_eq(&c->rules[j].target, &c->rules[i].target))
 			j++;
-		if (j == i)
-			probe_one(report, k, i);
+		if (j < i || !probe_one(report, k, i) || !k->own)
+			continue;
+		k->last_port = true; /* a firewall may let some ports pass */
+		probe_one(report, k, i);
+		k->last_port = false;
 	}
 }

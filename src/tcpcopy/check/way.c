@@ -137,6 +137,8 @@ void check_assistants(struct check_report *report, void *arg)
 	struct checking *k = arg;
 	const struct config *c = k->config;
 
+	if (!c->n_assistants)
+		return;
 	check_live_connect(k, on_decided);
 	event_base_dispatch(k->base);
 	for (unsigned i = 0; i < c->n_assistants; i++) {

@@ -202,6 +202,13 @@ int plan_make(struct plan *p, const struct config *c, char *err, size_t err_size
 	return choose_ports(p, err, err_size);
 }
 
+void plan_only(struct plan *p, uint16_t port)
+{
+	memset(p->usable, 0, sizeof(p->usable));
+	p->n_ports = p->n_ranges = 0;
+	add_range(p, port, port);
+}
+
 /* --- words --- */
 
 int plan_filter(const struct plan *p, char *out, size_t size)

@@ -34,6 +34,9 @@ struct plan {
  */
 int plan_make(struct plan *p, const struct config *c, char *err, size_t err_size);
 
+/* Keep no port but @port, which need not have been among them. */
+void plan_only(struct plan *p, uint16_t port);
+
 static inline bool plan_usable(const struct plan *p, uint16_t port)
 {
 	return p->usable[port / 8] >> port % 8 & 1;

@@ -1,0 +1,25 @@
+#ifndef TCPCOPY_CHECK_OWN_H
+#define TCPCOPY_CHECK_OWN_H
+
+#include "channel/message.h"
+#include "tcpcopy/check/parts.h"
+
+/*
+ * The way back by own addresses, as --check tries it: with a table and captures of its own, which last until
+ * check_own_close().
+ */
+struct check_own;
+
+/*
+ * Which port a probe of the target of rule @rule goes from: @last, the last of the plan, else the first. Port
+ * 0: there is none.
+ */
+struct endpoint check_own_source(const struct check_own *o, unsigned rule, bool last);
+
+/* Take a message that a probe has for the assistants: it says whose answers are to be watched. */
+void check_own_send(struct check_own *o, const struct message *m);
+
+/* End it. @o may be NULL. */
+void check_own_close(struct check_own *o);
+
+#endif
