@@ -319,6 +319,54 @@ def test_a_target_on_this_host(lab, alone, rule):
     assert all_complete(a.stop())
 
 
+@pytest.mark.parametrize("rule", ["6379-127.0.0.1:7379", "6379-10.90.111.142:7379", "6379-[::1]:7379"])
+def test_large_values_to_this_host(lab, alone, rule):
+    """On loopback a packet may have 64 KB: what the client sent in pieces of its MSS is not cut again."""
+    servers = [lab.redis("online"), lab.redis("online", port=7379)]
+    a = alone("-B", "256M", rule=rule, port=7379)
+    if "[" in rule:
+        with lab.host("client").inside():
+            connection = socket.create_connection((lab.host("online").ip6, 6379), 20)
+        for i in range(40):
+            ask(connection, f"append big {i}.{'x' * 60_000}")
+        connection.close()
+    else:
+        appends(lab, connections=5, commands=20, size=100_000)
+    assert equal(*servers)
+    assert a.closed()
+    assert a.silent()
+    account = a.stop()
+    assert all_complete(account)
+    assert account["engine.captured_bytes"] > 2_000_000
+    assert account["sent.packets"] - account["engine.emitted_acks"] < account["engine.captured_bytes"] / 5000, account.log
+
+
+BRIDGE = """
+link add br9 type bridge
+link set br9 up
+addr add 172.30.0.1/24 dev br9
+link set br9p master br9 up
+"""
+
+
+@pytest.mark.parametrize("filtered", [0, 1])
+def test_a_container_on_a_bridge(lab, alone, filtered):
+    """With br_netfilter the bridge's packets pass the hooks at its port, before they can be captured at the bridge."""
+    online, target = lab.host("online"), lab.host("target")
+    servers = [lab.redis("online"), lab.redis("target")]
+    online.ip_batch([f"link add br9p type veth peer name eth9 netns {target.netns}", *BRIDGE.strip().split("\n")])
+    target.ip_batch(["addr add 172.30.0.2/24 dev eth9", "link set eth9 up"])
+    if online.run(["sysctl", "-qw", f"net.bridge.bridge-nf-call-iptables={filtered}"]).returncode:
+        pytest.skip("this kernel has no br_netfilter")
+    a = alone(rule="6379-172.30.0.2:6379")
+    appends(lab, connections=5, commands=100, size=1000)
+    assert equal(*servers)
+    assert wait_until(lambda: not target.check_output(["ss", "-Htn", "state", "connected", "exclude", "time-wait",
+                                                       "dst", "172.30.0.1"]).strip(), 20)
+    assert a.silent()
+    assert all_complete(a.stop())
+
+
 def test_two_of_them(lab, alone, servers):
     """One for a pair of address and target; another address of the host is another pair."""
     a = alone()

@@ -21,8 +21,8 @@
  * little, fails for super-packets where the device cannot segment, hides what is sent from tcpdump
  * and from the operator's traffic control, and drops where a queue would hold.
  *
- * What the link layer cannot reach goes by a raw socket (raw.c): a next hop that is not
- * Ethernet (tun, ppp, loopback), has no route, or is a neighbour whose address is not known yet,
+ * What the link layer cannot reach goes by a raw socket (raw.c): this host itself, a next hop that is not
+ * Ethernet (tun, ppp), has no route, or is a neighbour whose address is not known yet,
  * which makes the kernel ask for it. Frames of AF_PACKET do not count as use of a neighbour, so
  * the kernel would let its address grow stale for ever, even where the neighbour has moved. So, as
  * long as the entry is stale, one segment every few seconds takes the raw socket and the kernel
@@ -47,6 +47,7 @@
 
 /* A frame of 64 KB would exceed most devices' gso_max_size, and be segmented in software. */
 #define FRAME_MAX 65535u
+#define IP_MOST 65535u /* bytes of a packet */
 #define TCP_CHECK_OFFSET 16u
 #define REFRESH_INTERVAL (3 * NS_PER_SEC)
 
@@ -154,6 +155,21 @@ static bool refreshed(struct sink_link *l, const struct tx_segment *t)
 	return false;
 }
 
+/*
+ * To this host itself. A frame on loopback would have no route with it and be dropped as a martian, so the
+ * raw socket sends it; but there a packet may be as long as IP allows, and need not be cut to the pieces that
+ * the client's was made of. The target's MSS is of the same MTU.
+ */
+static void send_local(struct sink_link *l, const struct next_hop *hop, const struct tx_segment *t)
+{
+	const uint32_t header_len = (uint32_t)build_headers_len(t), most = MIN(hop->mtu, IP_MOST);
+	struct tx_segment whole = *t;
+
+	if (t->gso_size && t->gso_size + header_len < most && !(t->flags & (TCPF_SYN | TCPF_URG)))
+		whole.gso_size = (uint16_t)(most - header_len);
+	sink_send(l->raw, &whole);
+}
+
 static void sink_link_send(struct sink *s, const struct tx_segment *t)
 {
 	struct sink_link *l = link_of(s);
@@ -164,6 +180,10 @@ static void sink_link_send(struct sink *s, const struct tx_segment *t)
 	hop = next_hops_find(&l->hops, &t->tuple.dst.addr, l->now);
 	s->mtu_changes = l->hops.mtu_changes;
 	s->counters.segments++;
+	if (hop && hop->local) {
+		send_local(l, hop, t);
+		return;
+	}
 	if (!hop || !hop->usable || hop->mtu <= build_headers_len(t)) {
 		sink_send(l->raw, t);
 		return;

@@ -148,11 +148,12 @@ static void resolve(struct next_hops *t, struct next_hop *hop, uint64_t now)
 
 	hop->outdated = false;
 	hop->resolved_at = now;
-	hop->ethernet = hop->usable = hop->stale = false;
+	hop->ethernet = hop->usable = hop->stale = hop->local = false;
 	hop->ifindex = 0;
 	if (route_lookup(&r, &hop->to) < 0 || r.unreachable)
 		return;
 	hop->ifindex = r.ifindex;
+	hop->local = r.local;
 	hop->via = r.has_gateway ? r.gateway : hop->to;
 	hop->mtu = r.mtu;
 	memcpy(hop->header + 2 * ETH_ALEN, &type, sizeof(type));

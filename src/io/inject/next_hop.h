@@ -16,6 +16,7 @@ struct next_hop {
 	uint32_t mtu;  /* IP bytes: the smaller of the route's and the interface's; 0: not known */
 	bool ethernet; /* the interface is up, takes Ethernet frames and resolves neighbours */
 	bool usable;   /* ethernet, and the neighbour's address is known, so header is valid */
+	bool local;    /* an address of this host: packets never leave it */
 	bool stale;    /* usable, but the kernel has to see a packet to refresh the neighbour's address */
 	uint8_t header[ETH_HLEN];
 
