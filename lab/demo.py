@@ -4,6 +4,9 @@ Every command stands here as its operator would type it and goes to a shell on
 its host. What the hosts print appears as it comes. tcpdump runs on all four;
 from its files comes the table of one request as the online server received it
 and as the target received the copy, and the verdict on each field.
+
+With --one there is neither assistant nor route, and the copy comes from the
+online server's own address.
 """
 
 import decimal
@@ -17,6 +20,7 @@ import time
 from labnet import Lab, LabError
 
 TOP = pathlib.Path(__file__).resolve().parent.parent
+BIN = pathlib.Path(os.environ.get("TCPCOPY_BIN_DIR", TOP))
 PORT = 6379
 PATIENCE = 5        # seconds for the target to execute what the online server has executed
 FIELDS = ("frame.time_epoch", "ip.src", "tcp.srcport", "ip.dst", "tcp.dstport", "ip.id", "ip.ttl",
@@ -56,7 +60,7 @@ class Screen:
 class Terminal:
     """A shell on one host, in a directory, and what comes out of it."""
 
-    def __init__(self, host, screen, directory=TOP):
+    def __init__(self, host, screen, directory=BIN):
         self.host = host
         self.screen = screen
         self.directory = directory
@@ -99,15 +103,35 @@ def wait_for(condition, timeout=PATIENCE):
     return True
 
 
+def is_one(lab):
+    """Whether there is one command on one host, and no assistant."""
+    return "assistant" not in lab.hosts
+
+
+def type_both_ends(terminals, screen):
+    """The route, intercept and tcpcopy."""
+    screen.title("The target routes its responses to the client to the assistant.")
+    terminals["target"].type("sudo route add -host 10.90.114.82 gw 10.90.110.143")
+    screen.title("The assistant reports their headers and is a black hole for the rest.")
+    terminals["assistant"].type("./intercept -i eth0 -F tcp and src port 6379 -d")
+    screen.title("The online server copies what arrives at its port 6379 to the target.")
+    terminals["online"].type("./tcpcopy -x 6379-10.90.109.143:6379 -s 10.90.110.143 -d")
+
+
+def type_one(terminals, screen):
+    screen.title("One command. The online server copies what arrives at its port 6379 to the target, from its own "
+                 "address;\nthe responses come back to it and end there.")
+    terminals["online"].type("./tcpcopy -x 6379-10.90.109.143:6379 -d")
+
+
 def walk_through(lab, screen):
     """Type the commands; return the captures by host, and the monitors' two lines."""
     client_directory = lab.directory / "client-home"
     client_directory.mkdir()
     (client_directory / "redis-cli").symlink_to("/usr/bin/redis-cli")
-    terminals = {name: Terminal(host, screen, client_directory if name == "client" else TOP)
+    terminals = {name: Terminal(host, screen, client_directory if name == "client" else BIN)
                  for name, host in lab.hosts.items()}
-    client, online, target, assistant = (terminals[name] for name in
-                                         ("client", "online", "target", "assistant"))
+    client, online, target = (terminals[name] for name in ("client", "online", "target"))
 
     screen.title("Redis runs on the online server and on the target; monitor shows what each does.")
     for name in "online", "target":
@@ -119,12 +143,7 @@ def walk_through(lab, screen):
     if not wait_for(lambda: all("OK" in lines for lines in monitors.values())):
         raise Failure("redis-cli monitor does not start")
 
-    screen.title("The target routes its responses to the client to the assistant.")
-    target.type("sudo route add -host 10.90.114.82 gw 10.90.110.143")
-    screen.title("The assistant reports their headers and is a black hole for the rest.")
-    assistant.type("./intercept -i eth0 -F tcp and src port 6379 -d")
-    screen.title("The online server copies what arrives at its port 6379 to the target.")
-    online.type("./tcpcopy -x 6379-10.90.109.143:6379 -s 10.90.110.143 -d")
+    (type_one if is_one(lab) else type_both_ends)(terminals, screen)
 
     screen.title("A client sets a key on the online server and notices nothing else.")
     captures = {name: host.capture(f"tcp port {PORT}") for name, host in lab.hosts.items()}
@@ -183,14 +202,21 @@ def readable(payload):
     return bytes.fromhex(payload).decode(errors="replace").replace("\r\n", " ").strip()
 
 
+def tcpcopy_ports(host):
+    """Those that the host's own connections never have."""
+    first, last = map(int, host.check_output(["sysctl", "-n", "net.ipv4.ip_local_port_range"]).split())
+    return set(range(1024, 65536)) - set(range(first, last + 1))
+
+
 def compare(lab, packets):
     """The table's rows (field, online's copy, target's copy, verdict, whether it is right),
     the request and its copies.
     """
     client, online, target = (lab.host(name) for name in ("client", "online", "target"))
+    sender = online if is_one(lab) else client
 
     def is_request(packet):
-        return (packet["ip.src"] == client.ip4 and number(packet, "tcp.dstport") == PORT
+        return (packet["ip.dst"] in (online.ip4, target.ip4) and number(packet, "tcp.dstport") == PORT
                 and b"\r\ndate\r\n" in bytes.fromhex(packet["tcp.payload"]))
 
     original = find(packets["online"], "online", lambda packet: is_request(packet) and
@@ -198,7 +224,7 @@ def compare(lab, packets):
     replicas = find(packets["target"], "target", is_request)
     replica = replicas[0]
     before = [packet for packet in packets["target"]
-              if packet["ip.src"] == target.ip4 and packet["ip.dst"] == client.ip4 and
+              if packet["ip.src"] == target.ip4 and packet["ip.dst"] == sender.ip4 and
               packet["tcp.dstport"] == replica["tcp.srcport"] and
               seconds(packet) <= seconds(replica)]
     target_edge = latest(end_of(packet) for packet in before)
@@ -214,6 +240,17 @@ def compare(lab, packets):
         verdict = meaning if right else f"WRONG, expected {expected}"
         return name, value(original), value(replica), verdict, right
 
+    def at(side):
+        return lambda packet: f"{packet[f'ip.{side}']}:{packet[f'tcp.{side}port']}"
+
+    def source():
+        if sender is client:
+            return kept("source address:port", at("src"))
+        expected = f"{online.ip4}:{replica['tcp.srcport']}"
+        row = rewritten("source address:port", at("src"), expected, "rewritten: the online server, a port of tcpcopy")
+        free = int(replica["tcp.srcport"]) in tcpcopy_ports(online)
+        return row if free else (*row[:3], "WRONG, a port of the host's own connections", False)
+
     def hexadecimal(field, digits):
         def show(packet):
             return f"0x{number(packet, field):0{digits}x}" if packet[field] else "none"
@@ -224,7 +261,7 @@ def compare(lab, packets):
 
     good = [replica[f"{layer}.checksum.status"] == CHECKSUM_GOOD for layer in ("ip", "tcp")]
     rows = [
-        kept("source address:port", lambda p: f"{p['ip.src']}:{p['tcp.srcport']}"),
+        source(),
         rewritten("destination", lambda p: f"{p['ip.dst']}:{p['tcp.dstport']}",
                   f"{target.ip4}:{PORT}", "rewritten: the target"),
         kept("IP id", hexadecimal("ip.id", 4)),
@@ -264,10 +301,16 @@ def judge_answers(lab, packets, replicas):
 
     strays = sum(packet["ip.src"] == target.ip4 for packet in packets["client"])
     edge = f"0x{end_of(replica):08x}"
+    if is_one(lab):
+        resets = lab.host("online").nstat()["TcpOutRsts"]
+        ended = [("that response comes back to the online server", bool(answers("online"))),
+                 (f"and ends there: resets that the online server's kernel sent: {resets}", resets == 0)]
+    else:
+        ended = [("that response arrives at the assistant", bool(answers("assistant")))]
     return [(f"copies of the request that arrived at the target: {len(replicas)}",
              len(replicas) == 1),
             (f"the target responds +OK to the copy (ack {edge})", bool(answers("target"))),
-            ("that response arrives at the assistant", bool(answers("assistant"))),
+            *ended,
             (f"packets from the target that arrive at the client: {strays}", strays == 0),
             (f"bad checksums counted by the target's kernel: {target.nstat()['TcpInCsumErrors']}",
              target.nstat()["TcpInCsumErrors"] == 0),
@@ -277,8 +320,9 @@ def judge_answers(lab, packets, replicas):
 
 
 def judge_monitors(lab, executed):
-    """Both servers executed one same command of one same client."""
-    said = {name: [line.split(" ", 1)[1] for line in lines] for name, lines in executed.items()}
+    """Both servers executed one same command, and where its address is kept, of one same client."""
+    said = {name: [line.split("] " if is_one(lab) else " ", 1)[1] for line in lines]
+            for name, lines in executed.items()}
     delay = (decimal.Decimal(executed["target"][0].split(" ")[0]) -
              decimal.Decimal(executed["online"][0].split(" ")[0]))
     return [(f"both executed {said['online'][0]}, the target {delay * 1000:.3f} ms after the "
@@ -286,7 +330,8 @@ def judge_monitors(lab, executed):
 
 
 def run(lab, screen):
-    screen.title("Four hosts, each a network namespace:")
+    screen.title("A client, an online server and a target, each a network namespace; no assistant, no route:"
+                 if is_one(lab) else "Four hosts, each a network namespace:")
     for host in lab.hosts.values():
         screen.host(host.name, f"{host.ip4:15} {host.ip6}")
     captures, executed = walk_through(lab, screen)
@@ -324,17 +369,18 @@ Take them down with:
 
 def main():
     keep = "--keep" in sys.argv[1:]
+    without = ["assistant"] if "--one" in sys.argv[1:] else []
     screen = Screen()
     started = time.monotonic()
     try:
         if keep:
-            lab = Lab("lab").up()
+            lab = Lab("lab", without).up()
             try:
                 run(lab, screen)
             finally:
                 screen.say(KEPT.format(top=TOP))
         else:
-            with Lab() as lab:
+            with Lab(without=without) as lab:
                 run(lab, screen)
     except (Failure, LabError) as error:
         screen.say(f"\ndemo: failed: {error}")

@@ -45,14 +45,16 @@ class Lab:
 
     `prefix` names it (lower-case letters and digits); by default a free name
     made from the process id. up() and down() are for a lab that is to outlive
-    the process; it is then reached with Lab.attach(prefix).
+    the process; it is then reached with Lab.attach(prefix). `without` names
+    hosts that are not made.
     """
 
-    def __init__(self, prefix=None):
+    def __init__(self, prefix=None, without=()):
         if prefix is not None and not netns.PREFIX_PATTERN.fullmatch(prefix):
             raise LabError(f"prefix {prefix!r}: lower-case letters and digits, a letter first, "
                            "32 at most")
         self.prefix = prefix
+        self.without = without
         self.directory = None
         self.hosts = {}
         self.children = []          # every Popen of the hosts, to be reaped at the end
@@ -148,7 +150,8 @@ class Lab:
         self._switch.ip_batch([f"link add {BRIDGE} type bridge forward_delay 0 stp_state 0 "
                                "mcast_snooping 0", f"link set {BRIDGE} up", "link set lo up"])
         for name, ip4 in HOSTS.items():
-            self.add_host(name, ip4)
+            if name not in self.without:
+                self.add_host(name, ip4)
 
     def _add_namespace(self, host):
         tool(["ip", "netns", "add", host.netns], pass_fds=self.plumbing_fds())

@@ -1,10 +1,12 @@
 #!/usr/bin/python3
 """The walk-through with real redis servers: every request once, as the client sent it, and nothing comes back."""
 
+import os
+import re
 import subprocess
 
 import pytest
-from conftest import run_all, wait_until
+from conftest import BIN, TOP, run_all, wait_until
 from workload import Trouble
 
 def three_clients(lab, v6):
@@ -71,7 +73,6 @@ def test_daemons_as_typed(lab):
     """The post's own command lines, with -d, unquoted filter and all."""
     lab.route_to_assistant("client")
     online, target = lab.redis("online"), lab.redis("target")
-    from conftest import BIN
     intercept = lab.host("assistant").sh("./intercept -i eth0 -F tcp and src port 6379 -d", cwd=BIN)
     assert intercept.returncode == 0, intercept.stderr
     tcpcopy = lab.host("online").sh("./tcpcopy -x 6379-10.90.109.143:6379 -s 10.90.110.143 -d", cwd=BIN)
@@ -89,6 +90,42 @@ def test_daemons_as_typed(lab):
     assert '10.90.114.82:' in first and '"date" "04-22-2015"' in first
     here.terminate()
     there.terminate()
+
+
+@pytest.mark.parametrize("one", [False, True], ids=["four-hosts", "one-command"])
+def test_demo(one):
+    """The demonstration, which judges by itself: the README's first, and that of the walk-through."""
+    done = subprocess.run(["/usr/bin/python3", "-B", TOP / "lab/demo.py", *["--one"] * one], timeout=120, capture_output=True,
+                          text=True, env={**os.environ, "TCPCOPY_BIN_DIR": str(BIN), "NO_COLOR": "1"})
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Everything is as it should be" in done.stdout and "  NO " not in done.stdout
+    typed = {line.split()[0] for line in done.stdout.splitlines() if re.match(r" *\w+ #", line)}
+    assert typed == {"client", "online", "target"} | ({"assistant"} if not one else set())
+    assert (" route add " in done.stdout) != one and ("intercept" in done.stdout) != one
+    sources = set(re.findall(r'\[0 ([\d.]+):\d+\] "set"', done.stdout))
+    assert sources == {"10.90.114.82", "10.90.111.142"} if one else {"10.90.114.82"}
+
+
+def test_on_a_machine_of_your_own(lab):
+    """The three lines of the README, as typed on a host that has a redis."""
+    text = (TOP / "README.md").read_text(encoding="utf-8")
+    lines = re.findall(r"^    (.*)", text.split("### On a machine of your own, now\n")[1].split("\n## ")[0], re.MULTILINE)
+    assert len(lines) == 3
+    online = lab.host("online")
+    lab.redis("online")
+    second, copying, asking = (line.replace("sudo ", "") for line in lines)
+    home = lab.new_path("home")
+    home.mkdir()
+    try:
+        assert online.sh(second, cwd=home).returncode == 0
+        assert wait_until(lambda: online.sh("redis-cli -p 7379 ping").stdout == "PONG\n")
+        done = online.sh(copying, cwd=BIN)
+        assert done.returncode == 0, done.stderr
+        # the copy is behind by less than a redis-cli needs to start, but not on every machine
+        assert wait_until(lambda: online.sh(asking).stdout == "OK\nworld\n", 5)
+        assert online.sh("redis-cli -p 7379 info commandstats | grep cmdstat_set").stdout
+    finally:
+        online.sh("redis-cli -p 7379 shutdown nosave")
 
 
 def test_five_megabytes(lab, replay):
