@@ -20,10 +20,11 @@ namespaces of each carry its prefix, and no interface is ever created outside.
         print(lab.loss_counters(), lab.relay("target").counters())
 
 Lab       add_host, host, route_to_assistant, loss, loss_off, loss_counters,
-          delay, faults, relay, delay_off, offload, redis, nginx, postgresql, memcached, directory
+          delay, faults, relay, delay_off, offload, redis, nginx, postgresql, memcached, mosquitto,
+          directory
 Host      run, check_output, sh, popen, argv, inside, nstat, listening, capture
 Redis     cli, monitor, digest, calls        Nginx   status, requests, root
-PostgreSQL  sql, bench_tables             Memcached  ask, stats
+PostgreSQL  sql, bench_tables             Memcached  ask, stats        Mosquitto  lines
 Capture   stop, fields, path
 
 On leaving the `with` block, by whatever way, everything is gone again; a
@@ -35,7 +36,7 @@ from .host import Host
 from .lab import Lab
 from .links import LossCount, Relay
 from .netns import LabError
-from .servers import Memcached, Nginx, PostgreSQL, Redis, Server
+from .servers import Memcached, Mosquitto, Nginx, PostgreSQL, Redis, Server
 
-__all__ = ["Capture", "Host", "Lab", "LabError", "LossCount", "Memcached", "Nginx", "PostgreSQL",
+__all__ = ["Capture", "Host", "Lab", "LabError", "LossCount", "Memcached", "Mosquitto", "Nginx", "PostgreSQL",
            "Redis", "Relay", "Server"]

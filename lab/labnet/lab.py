@@ -9,7 +9,7 @@ import tempfile
 from . import links, netns
 from .host import Host
 from .netns import LabError, namespaces, sweep, tool
-from .servers import Memcached, Nginx, PostgreSQL, Redis
+from .servers import Memcached, Mosquitto, Nginx, PostgreSQL, Redis
 from .watched import PACKAGE_ROOT, Watchdog
 
 HOSTS = {
@@ -300,6 +300,10 @@ class Lab:
     def memcached(self, name, port=11211):
         """A running Memcached server on this host."""
         return Memcached(self.host(name), port).start()
+
+    def mosquitto(self, name, port=1883):
+        """A running Mosquitto server on this host."""
+        return Mosquitto(self.host(name), port).start()
 
     def new_path(self, name):
         """A path of this name in the lab's directory, numbered if it is taken."""

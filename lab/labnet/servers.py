@@ -286,3 +286,34 @@ class Memcached(Server):
     def stats(self):
         return {words[1]: words[2] for line in self.ask("stats").decode().splitlines()
                 if (words := line.split(" "))[0] == "STAT"}
+
+
+MOSQUITTO_CONF = """
+user root
+listener {port}
+allow_anonymous true
+persistence false
+set_tcp_nodelay true
+log_dest file {log}
+log_type all
+"""
+
+
+class Mosquitto(Server):
+    """mosquitto, an MQTT broker, for everybody; its log has a line for each packet."""
+
+    kind = "mosquitto"
+
+    def __init__(self, host, port=1883):
+        super().__init__(host, port)
+
+    def prepare(self):
+        (self.directory / "mosquitto.conf").write_text(MOSQUITTO_CONF.format(port=self.port, log=self.log))
+
+    def command(self):
+        return ["mosquitto", "-c", self.directory / "mosquitto.conf"]
+
+    def lines(self, words):
+        """The lines of the log so far that begin with these words, without their time."""
+        return [line for line in (entry.partition(": ")[2] for entry in self.log.read_text().splitlines())
+                if line.startswith(words)]

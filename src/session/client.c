@@ -339,6 +339,8 @@ static void take_header(struct engine *e, struct session *s, const struct segmen
 		s->client_ack = g->ack;
 	}
 	if (seq_ge(g->ack, s->client_ack)) {
+		if (g->ack != s->client_ack)
+			turn_client_reads(s, g->time);
 		s->client_read += g->ack - s->client_ack;
 		s->client_ack = g->ack;
 		s->client_window = g->window;

@@ -18,6 +18,7 @@ struct qseg {
 	uint64_t captured_at; /* ns */
 	uint64_t sent_at;     /* ns, first transmission of its last byte; 0: not sent */
 	uint64_t expect;      /* with turn: bytes of answer to wait for */
+	uint64_t part;        /* with turn: so many of them came well before the last */
 	uint32_t ack;         /* the client's, in the online server's space */
 	uint32_t tsval;       /* 0 if the client uses no timestamps */
 	uint32_t urgent_end;  /* sequence number behind the urgent data; valid with urg */
@@ -127,6 +128,8 @@ struct session {
 	uint64_t rst_expect;
 	/* all that it has acknowledged, and how much of that when the newest turn opened */
 	uint64_t client_read, turn_read;
+	uint64_t part;    /* as in qseg, of the turn that is still to come */
+	uint64_t read_at; /* ns, capture of the segment with which client_read grew last; 0: it did not */
 	/* ns, capture of the RST, or the cut; both valid with EV_CLIENT_RST or EV_CUT */
 	uint64_t rst_at;
 	uint64_t server_reset_at; /* ns, capture of the server's RST, which is to be told later; 0: none */
@@ -203,7 +206,7 @@ struct session {
 		has_turn_ack : 1, watched : 1, has_source : 1, has_server_irs : 1, waits_for_proof : 1,
 		joinable : 1, syn_data_taken : 1, found_gone : 1, found_there : 1, unasked : 1, fin_late : 1,
 		lasting : 1, alike : 1, judged : 1, from_start : 1, greeted : 1, reset_bare : 1,
-		closes_each : 1;
+		closes_each : 1, by_pause : 1, in_parts : 1, by_short : 1, ends_short : 1;
 	struct syn_options *syn; /* of the replicated SYN, until it is answered */
 };
 

@@ -24,7 +24,13 @@
  * they are the rest of the answer before, which was longer than the online server's: so they are not the
  * answer that has begun, and only a long silence says that they were what the client had read. But a server
  * that speaks unasked sends them as well. There the target has then sent, in all, exactly as much as the
- * client had read, and a short pause will do.
+ * client had read, and a short pause will do, even if all of it had come before the turn was released.
+ *
+ * A pause is not always the end. Three things say that it may not be one, and then it takes a long silence.
+ * The client's acks, pure ones as well, show that the online answer came in parts, far apart, and the target
+ * has sent no more than the parts before the last. Or the pause that released an earlier turn was none: more
+ * of that answer came after it, and no long silence has been the end since. Or not half of the answer has
+ * come, and of no such answer it is known yet that it was the whole one.
  *
  * s->hold is the first qseg of the turn that waits (NULL: none); what precedes it may be sent. The released
  * turn lies between s->turn_start and s->turn_end, as far as captured: it grows while the turn is still
@@ -42,6 +48,8 @@ void turn_linked(struct engine *e, struct session *s, struct qseg *q)
 	if (session_read(s, q->ack) > 0) {
 		q->turn = true;
 		q->expect = (uint64_t)session_read(s, q->ack);
+		q->part = s->part;
+		s->part = 0;
 		s->turn_ack = q->ack;
 		s->turn_read += q->expect;
 		e->n.turns++;
@@ -68,6 +76,10 @@ static void answer_begins(struct session *s, uint64_t now)
 
 	if (p->released_at)
 		p->usual = MAX(now - p->released_at, p->usual - p->usual / 8);
+	if (s->by_pause && !s->unasked) {
+		s->in_parts = false;
+		s->ends_short |= s->by_short;
+	}
 	p->misses = MIN(p->misses, 1);
 	if (p->misses && ++p->answers == HOLD_RECOVERED)
 		p->misses = 0;
@@ -86,10 +98,12 @@ void turn_response(struct engine *e, struct session *s, const struct response *r
 	if (!new_bytes)
 		return;
 	s->answer_last = now;
-	if (seq_gt(r->ack, s->turn_start))
+	if (seq_gt(r->ack, s->turn_start)) {
 		s->answered_any += new_bytes;
-	else
+	} else {
 		s->unasked = true;
+		s->in_parts |= s->by_pause;
+	}
 	s->psh_seen = r->flags & TCPF_PSH;
 	if (s->events & EV_JOINED && r->len && r->ack == s->iss + 1)
 		s->greeted = true;
@@ -113,18 +127,36 @@ static bool sums_are_equal(const struct session *s, uint32_t ack)
 	return s->judge.acked && (sum == ack - first || sum == s->client_ack - first);
 }
 
+/* Is what the target has answered less than half of @expect bytes? */
+static bool much_shorter(const struct session *s, uint64_t expect)
+{
+	return 2 * s->answered < expect;
+}
+
+void turn_client_reads(struct session *s, uint64_t at)
+{
+	if (s->client_read != s->turn_read && at >= s->read_at + PARTS_APART)
+		s->part = s->client_read - s->turn_read;
+	s->read_at = at;
+}
+
 /*
  * When the silence is long enough, ns, that lets go what was captured at @at and sent because of @ack;
- * UINT64_MAX: no silence is.
+ * UINT64_MAX: no silence is. @part: bytes of the online answer that were not its last part.
  */
-static uint64_t pause_over(const struct session *s, uint32_t ack, uint64_t at)
+static uint64_t pause_over(const struct session *s, uint32_t ack, uint64_t expect, uint64_t part, uint64_t at)
 {
 	uint64_t quiet = MAX(2 * s->srtt, PAUSE_FLOOR);
 
-	if (!s->psh_seen || s->snd_una != s->turn_end || (!s->answered_any && !s->unasked))
+	if (s->snd_una != s->turn_end)
 		return UINT64_MAX;
-	if (!s->answered_any && !sums_are_equal(s, ack))
-		quiet = MAX(quiet, REST_PAUSE);
+	if (!sums_are_equal(s, ack)) {
+		if (!s->psh_seen || (!s->answered_any && !s->unasked))
+			return UINT64_MAX;
+		if (!s->answered_any || s->in_parts || s->answered <= part ||
+		    (!s->ends_short && much_shorter(s, expect)))
+			quiet = MAX(quiet, REST_PAUSE);
+	}
 	return MAX(s->answer_last, at) + quiet;
 }
 
@@ -154,12 +186,16 @@ static bool may_go(struct engine *e, struct session *s, const struct qseg *q, ui
 	} else if (now >= deadline(e, s, q)) {
 		answer_missed(s);
 		e->n.released_on_deadline++;
-	} else if (now >= pause_over(s, q->ack, q->captured_at)) {
+	} else if (now >= pause_over(s, q->ack, q->expect, q->part, q->captured_at)) {
 		rejoin_released(s, q->expect);
 		e->n.released_on_pause++;
+		s->by_pause = true;
+		s->by_short = much_shorter(s, q->expect);
+		return true;
 	} else {
 		return false;
 	}
+	s->by_pause = false;
 	return true;
 }
 
@@ -201,7 +237,7 @@ static uint64_t rst_deadline(const struct engine *e, const struct session *s)
 /* As pause_over(), of the RST. */
 static uint64_t rst_pause(const struct session *s)
 {
-	return pause_over(s, s->turn_ack + (uint32_t)s->rst_expect, s->rst_at);
+	return pause_over(s, s->turn_ack + (uint32_t)s->rst_expect, s->rst_expect, s->part, s->rst_at);
 }
 
 /* Release every turn that may go. The connection is established. */
@@ -217,7 +253,8 @@ void turn_check(struct engine *e, struct session *s, uint64_t now)
 			return;
 		}
 		if (!may_go(e, s, q, now)) {
-			arm(e, s, deadline(e, s, q), pause_over(s, q->ack, q->captured_at));
+			arm(e, s, deadline(e, s, q),
+			    pause_over(s, q->ack, q->expect, q->part, q->captured_at));
 			return;
 		}
 		/* one that nothing has answered: the others have waited long enough */

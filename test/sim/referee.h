@@ -29,8 +29,9 @@ struct told {
 /* A turn that has not been sent yet. */
 struct turn {
 	uint32_t seq, expect, ack;
-	bool data;   /* not only a FIN */
-	uint64_t at; /* ns, of its capture */
+	bool data;     /* not only a FIN */
+	uint64_t at;   /* ns, of its capture */
+	uint32_t part; /* bytes of the online answer that came well before the last */
 };
 
 /* What was sent and not acknowledged, as far as it ended where the client's segment did. */
@@ -77,7 +78,12 @@ struct turns {
 	bool unasked;    /* the target sent something before it had any of the released turn */
 	unsigned unsure; /* so many turns, from the one that waits on, are not judged */
 	bool missed;     /* one may have gone by its deadline */
-	uint64_t gone;   /* ns, when the newest one went, or earlier */
+	bool vague;      /* or gone for a reason that is not known here */
+	/* went by a pause; of an answer not half as long; a pause was none; such an answer was whole once */
+	bool by_pause, by_short, in_parts, ends_short;
+	uint32_t part;    /* as in struct turn, of the one to come */
+	uint64_t read_at; /* ns, when client_ack grew last */
+	uint64_t gone;    /* ns, when the newest one went, or earlier */
 	uint32_t answered, answered_any;
 	uint64_t answer_last; /* ns */
 };

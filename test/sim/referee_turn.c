@@ -25,6 +25,7 @@
 #define ACK_DELAY (40 * NS_PER_MS)
 #define ACK_SOON (4 * NS_PER_MS)
 #define REST_PAUSE (200 * NS_PER_MS)
+#define PARTS_APART (300 * NS_PER_MS)
 #define FAR (1u << 30)
 
 static const struct turn *held(const struct replica *r)
@@ -41,7 +42,8 @@ static void add_turn(struct turns *t, const struct told *g)
 			abort();
 	}
 	assert(t->turn);
-	t->turn[t->n++] = (struct turn){ g->seq, g->ack - t->turn_ack, g->ack, g->len > 0, g->time };
+	t->turn[t->n++] = (struct turn){ g->seq, g->ack - t->turn_ack, g->ack, g->len > 0, g->time, t->part };
+	t->part = 0;
 	t->turn_ack = g->ack;
 }
 
@@ -58,7 +60,12 @@ void turns_told(struct replica *r, const struct told *g, bool fresh)
 		t->turn_ack = t->client_ack = t->first_ack = g->ack;
 		t->has_turn_ack = true;
 	}
-	t->client_ack = seq_max(t->client_ack, g->ack);
+	if (seq_gt(g->ack, t->client_ack)) {
+		if (t->client_ack != t->turn_ack && g->time >= t->read_at + PARTS_APART)
+			t->part = t->client_ack - t->turn_ack;
+		t->read_at = g->time;
+		t->client_ack = g->ack;
+	}
 	if (!fresh)
 		return;
 	if (seq_gt(g->ack, t->turn_ack)) {
@@ -100,22 +107,28 @@ static bool as_much(const struct replica *r, const struct turn *h)
 	return sum == h->ack - r->t.first_ack || sum == r->t.client_ack - r->t.first_ack;
 }
 
-static uint64_t pause_end(const struct replica *r, const struct turn *h)
+/* @must: not when the pause may be over but when it is, where that is not known. */
+static uint64_t pause_end(const struct replica *r, const struct turn *h, bool must)
 {
 	const struct turns *t = &r->t;
+	bool in_part = t->in_parts || (!t->ends_short && 2 * t->answered < h->expect);
 	uint64_t quiet = MAX(2 * r->s.srtt, NS_PER_MS);
 
-	if (!(t->answered_any || t->unasked) || !t->psh || r->s.una != t->end)
+	if (r->s.una != t->end)
 		return UINT64_MAX;
-	if (!t->answered_any && !as_much(r, h))
-		quiet = MAX(quiet, REST_PAUSE);
+	if (!as_much(r, h)) {
+		if (!(t->answered_any || t->unasked) || !t->psh)
+			return UINT64_MAX;
+		if (!t->answered_any || t->answered <= h->part || (t->vague ? must : in_part))
+			quiet = MAX(quiet, REST_PAUSE);
+	}
 	return MAX(t->answer_last, h->at) + quiet;
 }
 
 /* When turn @h, which waits, has to go by the time alone, ns. */
 static uint64_t time_of(const struct world *w, const struct replica *r, const struct turn *h)
 {
-	return MIN(h->at + w->copy.cfg.hold, pause_end(r, h));
+	return MIN(h->at + w->copy.cfg.hold, pause_end(r, h, true));
 }
 
 /* When it may. */
@@ -123,8 +136,8 @@ static uint64_t earliest(const struct world *w, const struct replica *r, const s
 {
 	uint64_t least = MAX(h->at, r->t.gone) + MAX(2 * r->s.srtt, NS_PER_MS);
 
-	return r->t.missed && h->data && r->s.una == r->t.end ? MIN(least, time_of(w, r, h))
-							      : time_of(w, r, h);
+	return MIN(r->t.missed && h->data && r->s.una == r->t.end ? least : h->at + w->copy.cfg.hold,
+		   pause_end(r, h, false));
 }
 
 /* The target has closed, and turn @h is for its next connection. */
@@ -168,13 +181,20 @@ static void answer(struct world *w, struct replica *r, const struct response *g)
 		if (h && w->now >= earliest(w, r, h))
 			t->unsure = 2;
 		t->answer_last = w->now;
-		if (seq_gt(g->ack, t->start))
+		if (seq_gt(g->ack, t->start)) {
 			t->answered_any += fresh;
-		else
+		} else {
 			t->unasked = true;
+			t->in_parts |= t->by_pause;
+		}
 		t->psh = g->flags & TCPF_PSH;
-		if (seq_ge(g->ack, t->end))
+		if (seq_ge(g->ack, t->end)) {
+			if (!t->answered && g->len && t->by_pause && !t->unasked) {
+				t->in_parts = false;
+				t->ends_short |= t->by_short;
+			}
 			t->answered += fresh;
+		}
 	}
 	expect = held(r)                              ? held(r)->expect
 		 : seq_gt(t->client_ack, t->turn_ack) ? t->client_ack - t->turn_ack
@@ -215,7 +235,12 @@ static void release(const struct world *w, struct replica *r)
 {
 	struct turns *t = &r->t;
 
-	t->missed = t->missed || t->unsure || w->now >= t->turn[t->first].at + w->copy.cfg.hold;
+	const struct turn *h = held(r);
+
+	t->by_pause = t->answered < h->expect && !r->a.fin && w->now < h->at + w->copy.cfg.hold;
+	t->by_short = t->by_pause && 2 * t->answered < h->expect;
+	t->missed = t->missed || t->unsure || w->now >= h->at + w->copy.cfg.hold;
+	t->vague = t->vague || t->missed;
 	t->gone = w->now - LATE_TICKS;
 	t->first++;
 	t->start = t->end;
