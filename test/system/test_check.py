@@ -7,6 +7,7 @@ A cure is executed as it was printed, on the host that it names.
 import re
 import socket
 import subprocess
+import time
 
 import pytest
 from conftest import BIN, Program, wait_until
@@ -110,6 +111,7 @@ def test_trap_3_forwarding_begins_later(ready):
     """As container run-times do. The probe asks the assistant."""
     ready.host("assistant").sysctl(net__ipv4__ip_forward=1)
     type_it(ready, Check(ready).only("broken", "probe", "the assistant 10.90.110.143 forwards"))
+    time.sleep(1)       # as long as intercept believes what it has read
     Check(ready).fine()
 
 

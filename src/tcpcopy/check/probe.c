@@ -40,6 +40,7 @@
 #define ASK_MS 300
 #define ANSWER_MS REACH_PATIENCE_MS
 #define TORN_MS 300
+#define PLAIN_MS 2200 /* the kernel does not tell the number of its SYN, so the record comes late */
 #define CONFIRM_MS 500
 #define LOWEST_PORT 5001u
 #define HIGHEST_PORT 9999u
@@ -299,7 +300,7 @@ static void begin_plain(struct probe *p)
 		if (p->connected)
 			event_add(p->connected, NULL);
 	}
-	next(p, STEP_PLAIN, ANSWER_MS);
+	next(p, STEP_PLAIN, PLAIN_MS);
 }
 
 static void end_report(struct probe *p)
