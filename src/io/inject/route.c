@@ -121,12 +121,14 @@ int route_lookup_from(struct route_info *r, const struct addr *from, const struc
 struct kind {
 	char *kind;
 	int *peer;
+	struct addr remote;
+	bool has_remote;
 };
 
 static int read_kind(const struct nlmsghdr *h, void *arg)
 {
-	const struct nlattr *a[IFLA_LINK_NETNSID + 1], *info[IFLA_INFO_MAX + 1];
-	const struct kind *k = arg;
+	const struct nlattr *a[IFLA_LINK_NETNSID + 1], *info[IFLA_INFO_MAX + 1], *data[IFLA_VXLAN_MAX + 1];
+	struct kind *k = arg;
 
 	if (h->nlmsg_type != RTM_NEWLINK || h->nlmsg_len < NLMSG_LENGTH(sizeof(struct ifinfomsg)))
 		return 0;
@@ -137,12 +139,17 @@ static int read_kind(const struct nlmsghdr *h, void *arg)
 	if (info[IFLA_INFO_KIND])
 		memcpy(k->kind, mnl_attr_get_payload(info[IFLA_INFO_KIND]),
 		       MIN(mnl_attr_get_payload_len(info[IFLA_INFO_KIND]), 15));
+	if (!strcmp(k->kind, "vxlan") && info[IFLA_INFO_DATA]) {
+		netlink_nested(data, IFLA_VXLAN_MAX, info[IFLA_INFO_DATA]);
+		k->has_remote = attribute_addr(&k->remote, AF_INET, data[IFLA_VXLAN_GROUP]) ||
+				attribute_addr(&k->remote, AF_INET6, data[IFLA_VXLAN_GROUP6]);
+	}
 	if (!a[IFLA_LINK_NETNSID]) /* else it counts in another namespace */
 		*k->peer = (int)netlink_u32(a[IFLA_LINK]);
 	return 0;
 }
 
-void route_interface_kind(int ifindex, char kind[16], int *peer)
+static void ask_kind(int ifindex, struct kind *k)
 {
 	struct {
 		struct nlmsghdr h;
@@ -151,13 +158,32 @@ void route_interface_kind(int ifindex, char kind[16], int *peer)
 		.h = { .nlmsg_len = sizeof(q), .nlmsg_type = RTM_GETLINK, .nlmsg_flags = NLM_F_REQUEST },
 		.m = { .ifi_index = ifindex },
 	};
-	struct kind k = { kind, peer };
+
+	netlink_ask(&q.h, read_kind, k);
+}
+
+void route_interface_kind(int ifindex, char kind[16], int *peer)
+{
+	struct kind k = { .kind = kind, .peer = peer };
 
 	memset(kind, 0, 16);
 	*peer = 0;
-	netlink_ask(&q.h, read_kind, &k);
+	ask_kind(ifindex, &k);
 	if (strcmp(kind, "veth"))
 		*peer = 0;
+}
+
+bool route_interface_vxlan(int ifindex, struct addr *remote, uint32_t *overhead)
+{
+	char kind[16] = "";
+	int peer = 0;
+	struct kind k = { .kind = kind, .peer = &peer };
+
+	ask_kind(ifindex, &k);
+	*remote = k.remote;
+	/* Ethernet, VXLAN (RFC 7348), UDP and IP */
+	*overhead = 14 + 8 + 8 + (addr_is_v4(remote) ? 20 : 40);
+	return k.has_remote && !addr_is_multicast(remote);
 }
 
 /*

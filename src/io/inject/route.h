@@ -39,6 +39,12 @@ int route_lookup_from(struct route_info *r, const struct addr *from, const struc
  */
 void route_interface_kind(int ifindex, char kind[16], int *peer);
 
+/*
+ * Is the interface @ifindex a VXLAN with one other end? Then *@remote is that end, and *@overhead how many
+ * bytes the tunnel adds to an IP packet.
+ */
+bool route_interface_vxlan(int ifindex, struct addr *remote, uint32_t *overhead);
+
 /* Is *a an address of this host, on any interface? Asks the kernel. */
 bool route_is_local(const struct addr *a);
 

@@ -256,7 +256,8 @@ static void astray(struct check_result *out, const struct names *n)
 			"the target answers this host, but not packets with another host's address (%s, %s): "
 			"something on the way drops packets whose source is not their sender (in a cloud, "
 			"disable the source/destination check of this instance; elsewhere, look for "
-			"anti-spoofing at the switch port or in the container network). To see whether such "
+			"anti-spoofing at the switch port or in the container network; or lead the copies "
+			"through a VXLAN to the target). To see whether such "
 			"a packet arrives",
 			n->source, n->assistant);
 		check_cure(out, "the target", "timeout 10 tcpdump -ni any -c 1 host %s", n->source);

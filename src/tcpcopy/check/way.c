@@ -14,6 +14,27 @@
 #include "io/inject/route.h"
 #include "tcpcopy/check/parts.h"
 
+/* A tunnel whose packets do not fit what carries them works, as long as fragments arrive. */
+static bool say_tunnel(struct check_report *report, const struct route_info *route)
+{
+	struct check_result r = { 0 };
+	struct route_info below;
+	struct addr remote;
+	uint32_t overhead;
+
+	if (!route_interface_vxlan(route->ifindex, &remote, &overhead) || route_lookup(&below, &remote) ||
+	    !below.mtu || route->mtu + overhead <= below.mtu)
+		return false;
+	check_text(
+		&r, CHECK_WARNING,
+		"%s is a tunnel whose packets of up to %u bytes do not fit the MTU of %s, %u: each large copy becomes "
+		"fragments, which many networks drop",
+		route->interface, route->mtu + overhead, below.interface, below.mtu);
+	check_cure(&r, "this host", "ip link set %s mtu %u", route->interface, below.mtu - overhead);
+	check_say(report, &r);
+	return true;
+}
+
 static void say_route(struct check_report *report, const struct config *c, const struct rule *rule)
 {
 	static struct next_hops hops;
@@ -38,7 +59,7 @@ static void say_route(struct check_report *report, const struct config *c, const
 		check_note(report, CHECK_BROKEN,
 			   "%s is not reached over Ethernet, which --inject=link requires: omit that option",
 			   to);
-	else
+	else if (!say_tunnel(report, &route))
 		check_note(report, CHECK_OK, "%s through %s%s%s, %s, MTU %u", to, route.interface,
 			   route.has_gateway ? " via " : "",
 			   route.has_gateway ? addr_format(via, sizeof(via), &route.gateway) : "",
