@@ -25,12 +25,15 @@
 
 #define TICK_S 1
 
-/* Until a target is known, any segment may be a response; after that, only the segments of targets. */
+/*
+ * Until a target is known, any segment may be a response; after that, only the segments of targets, unless
+ * there were so many that some are not known.
+ */
 static void without_owner(struct pipeline *p, const struct segment *s)
 {
 	const struct targets *t = &p->announce.targets;
 
-	if (!t->count || targets_has(t, &s->tuple.src))
+	if (!t->count || t->count == TARGETS_MAX || targets_has(t, &s->tuple.src))
 		early_hold(p->early, s, s->time);
 	else
 		p->stats.foreign++;

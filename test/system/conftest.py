@@ -168,11 +168,11 @@ class Account(Report):
 
 class Replay:
     """intercept on the assistant, or the host `at`, and tcpcopy on the online server. `target` and `server` are other
-    addresses of the target and of intercept's host.
+    addresses of the target and of intercept's host; without `filters` intercept captures what is announced.
     """
 
     def __init__(self, lab, port=6379, v6=False, tcpcopy=(), intercept=(), prefix=(), at="assistant", interface="eth0",
-                 target=None, server=None):
+                 target=None, server=None, filters=True):
         self.lab = lab
         assistant = lab.host(at)
         target = target or (lab.host("target").ip6 if v6 else lab.host("target").ip4)
@@ -180,8 +180,9 @@ class Replay:
         server = server or (assistant.ip6 if v6 else assistant.ip4)
         server = f"[{server}]" if v6 else server
         self.intercept_report_path, self.report_path = lab.new_path("intercept.json"), lab.new_path("tcpcopy.json")
-        on = ["-i", interface] if interface else []
-        self.intercept = Program(assistant, "intercept", *on, "-F", "tcp", "and", "src", "port", port, "--report",
+        words = ["-i", interface] if interface else []
+        words += ["-F", "tcp", "and", "src", "port", port] if filters else []
+        self.intercept = Program(assistant, "intercept", *words, "--report",
                                  self.intercept_report_path, *intercept, prefix=prefix).wait_ready()
         self.tcpcopy = Program(lab.host("online"), "tcpcopy", "-x", rule, "-s", server, "--report", self.report_path,
                                *tcpcopy, prefix=prefix).wait_ready()

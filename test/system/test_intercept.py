@@ -288,6 +288,18 @@ def test_early_also_without_any_target_known(net):
     assert watched_late(net, FakeTcpcopy(net), intercept)
 
 
+def test_early_also_with_more_targets_than_there_is_room_for(net):
+    """Somebody has announced thousands: a target that is not among them is not known, but may be one."""
+    intercept = start(net, *FILTER)
+    many = [FakeTcpcopy(net) for _ in range(17)]
+    for number, one in enumerate(many):
+        for n in range(256):
+            one.send(TARGET, endpoint(f"10.1.{number}.{n}", 1000))
+        one.settle()
+    assert "more than 4096 targets were announced" in intercept.log
+    assert watched_late(net, FakeTcpcopy(net), intercept)
+
+
 def test_a_watch_is_announced_before_its_syn_without_target_message(net):
     """The WATCH alone brings the target into the filter."""
     start(net)

@@ -13,6 +13,7 @@
 #include <cmocka.h>
 
 #include "intercept/hole/announce.h"
+#include "still_clock.h"
 
 static bool refuses;
 static unsigned calls;
@@ -65,10 +66,31 @@ static void refused_filter(void **state)
 	assert_int_equal(calls, 4);
 }
 
+/* Ever new targets cost a bounded time of the thread that captures; none is forgotten. */
+static void very_many_targets(void **state)
+{
+	static struct announce a = { .own_filter = true, .silent = true };
+
+	(void)state;
+	calls = 0;
+	for (uint16_t n = 1; n <= 60; n++) {
+		const struct endpoint e = target(n);
+
+		announce_use(&a, &e);
+		announce_apply(&a);
+	}
+	assert_in_range(calls, 2, 40);
+	assert_null(strstr(in_force, "port 60)"));
+	clock_move(1000);
+	announce_expire(&a, 0);
+	assert_non_null(strstr(in_force, "port 60)"));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(refused_filter),
+		cmocka_unit_test(very_many_targets),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

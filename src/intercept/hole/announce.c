@@ -3,14 +3,20 @@
  *
  * In: uses and releases of endpoints by watches and connections. Out: the filter of the captures and the
  * elements of the guard's sets. To change a filter costs milliseconds, so new endpoints are gathered and put
- * into force once, at the end of the batch of messages that brought them. The guard takes endpoints without
+ * into force once, at the end of the batch of messages that brought them. Whoever announces ever new ones
+ * makes those of others wait, for a second at most, but not the packets. The guard takes endpoints without
  * waiting and repeats what fails; an endpoint that it does not take is offered again every second, and so is
  * a filter that the kernel does not take.
  */
 #include "intercept/hole/announce.h"
 
+#include "base/budget.h"
 #include "program/clock.h"
 #include "program/log.h"
+
+/* To compile and attach a filter takes milliseconds of the thread that captures. */
+#define CHANGES_APART (100 * NS_PER_MS)
+#define CHANGES_BURST 32
 
 static void offer_to_guard(struct announce *a)
 {
@@ -48,6 +54,8 @@ void announce_apply(struct announce *a)
 
 	offer_to_guard(a);
 	if (!a->stale)
+		return;
+	if (a->own_filter && !budget_spend(&a->changes, clock_now(), CHANGES_APART, CHANGES_BURST))
 		return;
 	a->stale = false;
 	if (!a->own_filter)

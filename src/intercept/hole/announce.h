@@ -1,6 +1,7 @@
 #ifndef INTERCEPT_HOLE_ANNOUNCE_H
 #define INTERCEPT_HOLE_ANNOUNCE_H
 
+#include "base/budget.h"
 #include "intercept/captures.h"
 #include "intercept/hole/guard.h"
 #include "intercept/hole/targets.h"
@@ -16,6 +17,7 @@ struct announce {
 	struct guard *guard;       /* NULL: none; not owned */
 	bool silent;               /* another worker logs the change */
 	bool stale;                /* the filter lags behind the targets */
+	struct budget changes;     /* of the filter */
 	bool refused;              /* the newest filter was: it is tried again every second */
 	bool unguarded;            /* the guard lags behind the targets */
 };
@@ -28,7 +30,8 @@ void announce_use(struct announce *a, const struct endpoint *e);
 void announce_release(struct announce *a, const struct endpoint *e, uint64_t now);
 /*
  * Puts new targets into force: offers them to the guard and replaces the capture filter. Call this after a
- * batch of announcements, before packets are read again. A failure is logged.
+ * batch of announcements, before packets are read again. A failure is logged. The filter is replaced 10 times
+ * a second at most, after a burst of 32; what waits is put into force by a later call.
  */
 void announce_apply(struct announce *a);
 /*
