@@ -17,10 +17,12 @@
  * with SANDBOX_CALLS (program/sandbox.h), in a constructor that runs before main().
  */
 #include <event2/event.h>
+#include <unistd.h>
 
 #include "program/control.h"
 #include "program/daemon.h"
 #include "program/frame.h"
+#include "program/helper/nft.h"
 #include "program/log.h"
 #include "tcpcopy/check/check.h"
 #include "tcpcopy/check/diagnosis.h"
@@ -80,6 +82,21 @@ static const struct plan *open_own(struct program *p)
 	return &p->plan;
 }
 
+static void log_own(const struct program *p)
+{
+	const char *no_table = swallow_no_table(p->swallow);
+
+	plan_log(&p->plan);
+	if (no_table)
+		log_warn(
+			"no nft table (%s): %u listening sockets keep the answers from this host's TCP instead; "
+			"\"ss -ltn\" shows them, and they accept nothing. --own-ports N makes more or fewer",
+			no_table, p->plan.n_ports);
+	else
+		log_info("nft table inet " NFT_OWN_NAME " keeps the answers from this host's TCP",
+			 (long)getpid());
+}
+
 int main(int argc, char **argv)
 {
 	static struct program p;
@@ -106,7 +123,7 @@ int main(int argc, char **argv)
 	p.diagnosis = plan ? NULL : diagnosis_open(c, p.workers, p.frame.base);
 	config_log_facts(c);
 	if (plan)
-		plan_log(plan);
+		log_own(&p);
 	frame_report(&p.frame, report_new(c, p.workers, p.swallow));
 	sandbox_keep_readable("/proc/net");
 	sandbox_keep_readable("/proc/sys/net");

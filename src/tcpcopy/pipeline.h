@@ -52,6 +52,7 @@ struct pipeline {
 	bool said_mptcp[CONFIG_MAX_RULES];
 	bool said_taken[CONFIG_MAX_RULES];
 	bool said_given_up[CONFIG_MAX_RULES], said_stopped[CONFIG_MAX_RULES];
+	bool said_heard;
 	struct event *second;    /* once a second */
 	uint64_t drops_known;    /* packets dropped by the kernel that the engine has been told of */
 	unsigned mtu_changes;    /* the value of the sink's counter that the engine has been told of */

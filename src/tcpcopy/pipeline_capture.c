@@ -10,7 +10,10 @@
 #include "base/util.h"
 #include "program/clock.h"
 #include "tcpcopy/pipeline.h"
+#include "program/log.h"
 #include "tcpcopy/replies.h"
+
+#define TTL_HEARD 255 /* by deaf listeners */
 
 /* What is in the batch was captured before this, so the SYN-ACKs that it answers are there to be read. */
 static void run_batch(struct pipeline *p)
@@ -35,6 +38,19 @@ static void stranger(struct pipeline *p, const struct segment *s)
 		stray_answer(p->config, &p->strays, p->sink, &stray, p->now);
 }
 
+/* Deaf listeners hear this target, and reset the copies. */
+static void heard(struct pipeline *p, const struct segment *s)
+{
+	char target[ENDPOINT_TEXT_LEN];
+
+	if (p->said_heard)
+		return;
+	p->said_heard = true;
+	log_err("%s sends with a TTL of 255, so listening sockets do not keep its answers from this host's TCP, "
+		"which resets them; an nft table would (run as root), or an assistant (-s)",
+		endpoint_format(target, sizeof(target), &s->tuple.src));
+}
+
 /* What a target answers to a copy of ours. False: it is something else. */
 static bool answer_taken(struct pipeline *p, const struct segment *s)
 {
@@ -52,6 +68,8 @@ static bool answer_taken(struct pipeline *p, const struct segment *s)
 	case OWN_SESSION:
 		break;
 	}
+	if (p->plan->deaf && s->ttl == TTL_HEARD)
+		heard(p, s);
 	r = response_from_segment(session, s);
 	if (batch_add_response(&p->batch, &r))
 		run_batch(p);

@@ -106,12 +106,14 @@ static int open_sources(struct check_own *o, char *err, size_t err_size)
 /* A port that the kernel gives: the only one of the plan from now on. */
 static int hold_port(struct check_own *o)
 {
+	static const int on = 1;
 	struct sockaddr_in6 in6 = { .sin6_family = AF_INET6 };
 	struct sockaddr_in in = { .sin_family = AF_INET };
 	socklen_t len = sizeof(in6);
 	uint16_t port;
 
 	o->held = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	setsockopt(o->held, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)); /* a deaf listener may have it, too */
 	if (o->held >= 0 && !bind(o->held, (struct sockaddr *)&in6, sizeof(in6)) &&
 	    !getsockname(o->held, (struct sockaddr *)&in6, &len)) {
 		port = ntohs(in6.sin6_port);
@@ -120,6 +122,7 @@ static int hold_port(struct check_own *o)
 			close(o->held);
 		len = sizeof(in);
 		o->held = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+		setsockopt(o->held, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
 		if (o->held < 0 || bind(o->held, (struct sockaddr *)&in, sizeof(in)) ||
 		    getsockname(o->held, (struct sockaddr *)&in, &len))
 			return -1;
@@ -146,6 +149,7 @@ static void say_plan(struct check_report *report, const struct plan *p)
 void check_own(struct check_report *report, void *arg)
 {
 	struct checking *k = arg;
+	const char *no_table;
 	struct check_own *o;
 	char err[512];
 
@@ -175,7 +179,15 @@ void check_own(struct check_report *report, void *arg)
 		check_own_close(o);
 		return;
 	}
-	check_note(report, CHECK_OK, "an nft table can keep the answers from this host's TCP");
+	no_table = swallow_no_table(o->swallow);
+	if (no_table)
+		check_note(
+			report, CHECK_WARNING,
+			"no nft table (%s): %u listening sockets can keep the answers from this host's TCP "
+			"instead, for as many sessions at once",
+			no_table, o->plan.n_ports);
+	else
+		check_note(report, CHECK_OK, "an nft table can keep the answers from this host's TCP");
 	k->own = o;
 }
 

@@ -57,7 +57,7 @@
 	  "stray responses left unanswered: not from a target, sessions not announced yet, or too many")
 
 #define ACCOUNT_OWN(X)                                                                                       \
-	X(swallowed, "answers that were kept from this host's TCP by the nft table")                         \
+	X(swallowed, "answers that were kept from this host's TCP, as the kernel counts them")               \
 	X(accepted, "answers without a session that this host's TCP got, because a socket has the port")     \
 	X(uncaptured, "of these, not captured: on their way, or dropped by the kernel")                      \
 	X(ports, "ports of this host to copy from, over all targets")                                        \

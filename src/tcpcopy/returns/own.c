@@ -199,7 +199,7 @@ static bool host_has(struct own *o, const struct plan_place *at, uint16_t port)
 	if (!o->sockets)
 		return false;
 	answer = online_look(o->sockets, &at->target, &own);
-	return answer.listener || answer.word == ONLINE_THERE;
+	return (answer.listener && !o->plan->deaf) || answer.word == ONLINE_THERE;
 }
 
 static bool take(struct own *o, struct place *place, uint16_t *port)

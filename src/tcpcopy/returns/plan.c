@@ -153,8 +153,12 @@ static bool on_connection(const struct endpoint *local, const struct endpoint *r
 	return true;
 }
 
-/* With --own-ports N the last N of the ranges: those are the least usual for services. */
-static void keep_only(struct plan *p, unsigned most)
+void plan_without(struct plan *p, uint16_t port)
+{
+	set_usable(p, port, false);
+}
+
+void plan_most(struct plan *p, unsigned most)
 {
 	unsigned left = p->n_ports > most ? p->n_ports - most : 0;
 
@@ -186,7 +190,7 @@ static int choose_ports(struct plan *p, char *err, size_t err_size)
 	for (unsigned i = 0; i < c->n_rules; i++)
 		set_usable(p, c->rules[i].online_port, false);
 	if (c->own_ports && !c->n_own_ranges)
-		keep_only(p, c->own_ports);
+		plan_most(p, c->own_ports);
 	if (p->n_ports >= c->run.workers)
 		return 0;
 	return fail(err, err_size,

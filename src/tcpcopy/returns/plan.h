@@ -25,6 +25,7 @@ struct plan {
 	unsigned n_ranges;
 	struct port_range range[CONFIG_OWN_RANGES];
 	unsigned n_ports;
+	bool deaf;                 /* each has a socket of ours that listens and hears nothing (deaf.h) */
 	uint8_t usable[65536 / 8]; /* a bit for each port */
 };
 
@@ -33,6 +34,12 @@ struct plan {
  * 0, or -1 with words in @err that say what to do.
  */
 int plan_make(struct plan *p, const struct config *c, char *err, size_t err_size);
+
+/* Leave out the port @port. */
+void plan_without(struct plan *p, uint16_t port);
+
+/* Keep @most ports at most, the last of them: those are the least usual for services. */
+void plan_most(struct plan *p, unsigned most);
 
 /* Keep no port but @port, which need not have been among them. */
 void plan_only(struct plan *p, uint16_t port);

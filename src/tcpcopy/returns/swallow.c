@@ -8,6 +8,8 @@
  * helper, and the helper with this program, however that ends; nobody else can change or flush it. So nothing
  * has to be cleaned up after a crash, and this host's TCP then resets what the target still believes to be
  * open. A helper that ends first takes the table along, and this program must stop sending: it ends.
+ *
+ * Without nf_tables, or the capability for it, deaf listeners do the same for fewer ports (deaf.c).
  */
 #include "tcpcopy/returns/swallow.h"
 
@@ -17,14 +19,18 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "io/host/host.h"
 #include "program/helper/helper.h"
 #include "program/log.h"
+#include "tcpcopy/returns/deaf.h"
 
 struct swallow {
 	struct helper *helper;
 	struct event *answer;
 	void (*lost)(void *arg);
 	void *arg;
+	struct deaf *deaf;  /* instead of the helper */
+	char no_table[256]; /* why */
 };
 
 static struct nft_element element_of(const struct plan_place *at)
@@ -80,11 +86,37 @@ static void on_answer(evutil_socket_t fd, short what, void *arg)
 	s->lost(s->arg);
 }
 
-struct swallow *swallow_open(struct event_base *base, const struct plan *plan, bool no_sandbox,
+/* Returns 0; or -1, and s->no_table says why. */
+static int open_table(struct swallow *s, struct event_base *base, const struct plan *plan, bool no_sandbox)
+{
+	struct helper_answer a = { .error = -ENOMEM, .refused = NFT_NO_MESSAGE };
+
+	if (!host_has_capability(HOST_CAP_NET_ADMIN)) {
+		nft_words(-EPERM, NFT_NO_MESSAGE, s->no_table, sizeof(s->no_table));
+		return -1;
+	}
+	s->helper = helper_open("tcpcopy-own", NULL, no_sandbox);
+	if (!s->helper) {
+		snprintf(s->no_table, sizeof(s->no_table), "cannot start a helper process: %s",
+			 strerror(errno));
+		return -1;
+	}
+	s->answer = event_new(base, helper_fd(s->helper), EV_READ | EV_PERSIST, on_answer, s);
+	if (s->answer && !event_add(s->answer, NULL) && !create(s->helper, plan, &a))
+		return 0;
+	nft_words(a.error, a.refused, s->no_table, sizeof(s->no_table));
+	if (s->answer)
+		event_free(s->answer);
+	helper_close(s->helper);
+	s->answer = NULL;
+	s->helper = NULL;
+	return -1;
+}
+
+struct swallow *swallow_open(struct event_base *base, struct plan *plan, bool no_sandbox,
 			     void (*lost)(void *arg), void *arg, char *err, size_t err_size)
 {
 	struct swallow *s = calloc(1, sizeof(*s));
-	struct helper_answer a = { .error = 0 };
 	char why[256];
 
 	snprintf(err, err_size, "out of memory or file descriptors");
@@ -92,23 +124,24 @@ struct swallow *swallow_open(struct event_base *base, const struct plan *plan, b
 		return NULL;
 	s->lost = lost;
 	s->arg = arg;
-	s->helper = helper_open("tcpcopy-own", NULL, no_sandbox);
-	if (!s->helper) {
-		snprintf(err, err_size, "cannot start a helper process: %s", strerror(errno));
-		free(s);
-		return NULL;
-	}
-	s->answer = event_new(base, helper_fd(s->helper), EV_READ | EV_PERSIST, on_answer, s);
-	if (s->answer && !event_add(s->answer, NULL) && !create(s->helper, plan, &a))
+	if (!open_table(s, base, plan, no_sandbox))
 		return s;
-	if (a.error)
-		snprintf(
-			err, err_size,
-			"the targets' answers cannot be kept from this host's own TCP, which would reset them: "
-			"%s; or run intercept on another host, and name that with -s",
-			nft_words(a.error, a.refused, why, sizeof(why)));
+	s->deaf = deaf_open(plan, why, sizeof(why));
+	plan->deaf = s->deaf;
+	if (s->deaf)
+		return s;
+	snprintf(
+		err, err_size,
+		"the targets' answers cannot be kept from this host's own TCP, which would reset them: %s; and %s; "
+		"or run intercept on another host, and name that with -s",
+		s->no_table, why);
 	swallow_close(s);
 	return NULL;
+}
+
+const char *swallow_no_table(const struct swallow *s)
+{
+	return s->deaf ? s->no_table : NULL;
 }
 
 int swallow_count(struct swallow *s, uint64_t *packets)
@@ -116,6 +149,8 @@ int swallow_count(struct swallow *s, uint64_t *packets)
 	struct helper_request r = { .kind = HELPER_COUNT, .table = NFT_OWN };
 	struct helper_answer a;
 
+	if (s->deaf)
+		return deaf_count(s->deaf, packets);
 	if (helper_ask(s->helper, &r, &a))
 		return -1;
 	*packets = a.count.packets;
@@ -129,5 +164,6 @@ void swallow_close(struct swallow *s)
 	if (s->answer)
 		event_free(s->answer);
 	helper_close(s->helper);
+	deaf_close(s->deaf);
 	free(s);
 }

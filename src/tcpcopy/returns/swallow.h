@@ -16,12 +16,16 @@ struct event_base;
 struct swallow;
 
 /*
- * Begin to drop what the plan says are answers, behind the captures. Call it before the program starts
+ * Begin to drop what the plan says are answers, behind the captures. Where no nft table can be had, *plan is
+ * left with the ports of deaf listeners. Call it before the program starts
  * threads or opens captures: it forks. @lost is called from @base's loop, once, if answers are not dropped
  * any more. Returns NULL with words in @err that say what to do.
  */
-struct swallow *swallow_open(struct event_base *base, const struct plan *plan, bool no_sandbox,
+struct swallow *swallow_open(struct event_base *base, struct plan *plan, bool no_sandbox,
 			     void (*lost)(void *arg), void *arg, char *err, size_t err_size);
+
+/* Why there are deaf listeners (deaf.h) instead of an nft table; NULL: there is a table. */
+const char *swallow_no_table(const struct swallow *s);
 
 /* How many packets were dropped. Returns 0, or -1 if that is not known. Waits for the kernel. */
 int swallow_count(struct swallow *s, uint64_t *packets);
