@@ -17,7 +17,13 @@
 static void op_emit(void *arg, const struct tx_segment *t)
 {
 	struct pipeline *p = arg;
+	struct tx_segment stamped;
 
+	if (p->own) {
+		stamped = *t;
+		own_stamp(p->own, &stamped);
+		t = &stamped;
+	}
 	sink_send(p->sink, t);
 }
 

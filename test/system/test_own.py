@@ -99,12 +99,13 @@ def test_connection_for_every_command(lab, alone, servers, workers):
     assert account["own.ports"] == 5000
 
 
-@pytest.mark.parametrize("timestamps", [1, 0])
-def test_ports_in_time_wait(lab, alone, timestamps):
-    """The target closes first, and so has each port in TIME-WAIT when it is used again."""
+@pytest.mark.parametrize("timestamps, rfc1337", [(1, 0), (1, 1), (0, 0)])
+def test_ports_in_time_wait(lab, alone, timestamps, rfc1337):
+    """The target closes first, and so has each port in TIME-WAIT when it is used again. With timestamps it takes the new
+    connection at once; without, the old one is reset first, which it may be set to ignore."""
     servers = [lab.nginx(name) for name in ("online", "target")]
     for name in "client", "target":
-        lab.host(name).sysctl(net__ipv4__tcp_timestamps=timestamps)
+        lab.host(name).sysctl(net__ipv4__tcp_timestamps=timestamps, net__ipv4__tcp_rfc1337=rfc1337)
     a = alone("--own-ports", "20000-20399", port=80)
     for _ in range(3):
         for n in range(380):
@@ -122,6 +123,7 @@ def test_ports_in_time_wait(lab, alone, timestamps):
     assert a.silent()
     account = a.stop()
     assert account["engine.sessions_opened"] == 1140 and account["engine.lost_bytes"] == 0, account.log
+    assert not timestamps or account["engine.leftovers_reset"] == 0, account.log
 
 
 def test_fifty_megabytes_come_back(lab, alone, servers):

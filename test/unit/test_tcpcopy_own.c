@@ -18,6 +18,7 @@
 
 #include "base/util.h"
 #include "io/host/online.h"
+#include "packet/options.h"
 #include "tcpcopy/pipeline.h"
 
 static struct config c;
@@ -289,6 +290,58 @@ static void whose_an_answer_is(void **state)
 	event_base_free(base);
 }
 
+/* The timestamp of what leaves, when the client's is @value; a SYN also has other options before it. */
+static uint32_t sent(struct own *o, const struct tuple *answer, uint8_t flags, uint32_t value)
+{
+	struct tx_segment t = { .tuple = { .src = answer->dst, .dst = answer->src }, .flags = flags };
+	struct tcp_options opt = { 0 };
+
+	t.options_len = flags & TCPF_SYN ? tcp_options_syn_build(t.options, 1460, 7, true, true, value)
+					 : tcp_options_ts_build(t.options, value, 77);
+	own_stamp(o, &t);
+	assert_true(tcp_options_parse(&opt, t.options, t.options_len));
+	assert_true(opt.has_ts);
+	assert_int_equal(opt.tsecr, flags & TCPF_SYN ? 0 : 77);
+	return opt.tsval;
+}
+
+static void each_session_of_a_port_has_a_newer_timestamp(void **state)
+{
+	struct event_base *base = event_base_new();
+	struct tx_segment plain = { .flags = TCPF_ACK };
+	struct tuple answer;
+	struct own *o;
+
+	(void)state;
+	rules(1);
+	only_ports(3000, 3001);
+	o = open_own(base, NULL);
+	answer = (struct tuple){ .src = c.rules[0].target, .dst = { loopback(1), 3000 } };
+	returns_watch(own_returns(o), 1, &answer, 0);
+	assert_int_equal(sent(o, &answer, TCPF_SYN, 1000), 1000);
+	assert_int_equal(sent(o, &answer, TCPF_ACK, 5000), 5000);
+	assert_int_equal(sent(o, &answer, TCPF_ACK, 4990), 4990); /* older, such as a retransmission */
+	returns_unwatch(own_returns(o), 1, &answer);
+	returns_watch(own_returns(o), 2, &answer, 0); /* a client whose clock is behind */
+	assert_int_equal(sent(o, &answer, TCPF_SYN, 100), 5001);
+	assert_int_equal(sent(o, &answer, TCPF_SYN, 100), 5001); /* the same again */
+	assert_int_equal(sent(o, &answer, TCPF_ACK, 150), 5051);
+	returns_watch(own_returns(o), 3, &answer, 0); /* and one whose clock is ahead */
+	assert_int_equal(sent(o, &answer, TCPF_SYN, 0x80001500u), 5052);
+	returns_watch(own_returns(o), 4, &answer, 0);
+	assert_int_equal(sent(o, &answer, TCPF_SYN, 9000), 9000);
+	answer.dst.port = 3001;
+	returns_watch(own_returns(o), 5, &answer, 0);
+	assert_int_equal(sent(o, &answer, TCPF_SYN, 0xffffffffu), 0xffffffffu);
+	returns_watch(own_returns(o), 6, &answer, 0); /* across its end */
+	assert_int_equal(sent(o, &answer, TCPF_SYN, 0xfffffff0u), 0);
+	plain.tuple = (struct tuple){ .src = answer.dst, .dst = answer.src };
+	own_stamp(o, &plain);
+	assert_int_equal(plain.options_len, 0);
+	returns_close(own_returns(o));
+	event_base_free(base);
+}
+
 /* Each port is some worker's, and the one to which the kernel gives its answers. */
 static void workers_share_the_ports(void **state)
 {
@@ -332,6 +385,7 @@ int main(void)
 		cmocka_unit_test(addresses_and_targets_have_ports_of_their_own),
 		cmocka_unit_test(a_port_that_a_socket_of_this_host_gets_meanwhile),
 		cmocka_unit_test(whose_an_answer_is),
+		cmocka_unit_test(each_session_of_a_port_has_a_newer_timestamp),
 		cmocka_unit_test(workers_share_the_ports),
 	};
 

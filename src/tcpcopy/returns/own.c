@@ -7,7 +7,9 @@
  *
  * Ports are taken in the order in which they were given back. A target that has closed first keeps the
  * connection for a minute or more (TIME-WAIT), and takes a new one of the same port sooner only if it looks
- * newer; so a port rests as long as there are others.
+ * newer; so a port rests as long as there are others. Timestamps make it look so: clients have clocks that
+ * differ, so each session's are shifted by what its port needs (own_stamp()). The echo of a timestamp is
+ * nothing that the engine looks at.
  *
  * A program of this host may begin to use a port of the range at any time, so the kernel is asked for a
  * socket there before a port is taken, and when an answer comes to a port that no session has.
@@ -23,14 +25,24 @@
 
 #include "base/util.h"
 #include "io/host/online.h"
+#include "packet/bytes.h"
+#include "packet/options.h"
 #include "tcpcopy/pipeline.h"
 
 #define PORT_TRIES 64u /* if sockets of this host have them */
 
+/* One port. */
+struct port {
+	uint64_t session;       /* its number plus one; 0: none */
+	uint32_t newest, shift; /* the timestamp that left it last; what is added to those of the session */
+	bool stamped;           /* one has left it */
+	bool begins;            /* the next SYN is the first of its session */
+};
+
 /* The ports of one own address towards one target. */
 struct place {
 	const struct plan_place *at;
-	uint64_t *session;         /* by port, its number plus one; 0: none */
+	struct port *of;           /* by number */
 	uint16_t *port;            /* a ring of those that are free */
 	uint32_t size, head, free; /* of that ring */
 };
@@ -66,8 +78,10 @@ static void watch(struct returns *r, uint64_t id, const struct tuple *response, 
 	struct place *place = find(own_of(r), &response->src, &response->dst.addr);
 
 	(void)number; /* the port is ours, and so is what comes to it */
-	if (place)
-		place->session[response->dst.port] = id + 1;
+	if (!place)
+		return;
+	place->of[response->dst.port].session = id + 1;
+	place->of[response->dst.port].begins = true;
 }
 
 static bool announce(struct returns *r, uint64_t id, const struct tuple *response, uint32_t number)
@@ -85,8 +99,8 @@ static void unwatch(struct returns *r, uint64_t id, const struct tuple *response
 {
 	struct place *place = find(own_of(r), &response->src, &response->dst.addr);
 
-	if (place && place->session[response->dst.port] == id + 1)
-		place->session[response->dst.port] = 0;
+	if (place && place->of[response->dst.port].session == id + 1)
+		place->of[response->dst.port].session = 0;
 }
 
 static unsigned room(struct returns *r)
@@ -108,7 +122,7 @@ static void close_own(struct returns *r)
 	if (o->begin)
 		event_free(o->begin);
 	for (unsigned i = 0; i < o->n_places; i++) {
-		free(o->place[i].session);
+		free(o->place[i].of);
 		free(o->place[i].port);
 	}
 	free(o);
@@ -141,9 +155,9 @@ static bool add_place(struct own *o, const struct plan_place *at)
 	struct tuple answer = { .src = at->target, .dst = { .addr = at->own } };
 
 	place->at = at;
-	place->session = calloc(65536, sizeof(place->session[0]));
+	place->of = calloc(65536, sizeof(place->of[0]));
 	place->port = malloc((o->plan->n_ports + 1) * sizeof(place->port[0]));
-	if (!place->session || !place->port)
+	if (!place->of || !place->port)
 		return false;
 	for (unsigned port = 0; port < 65536; port++) {
 		answer.dst.port = (uint16_t)port;
@@ -246,8 +260,8 @@ enum own_answer own_answer(struct own *o, const struct tuple *t, uint64_t *sessi
 	if (!plan_usable(o->plan, t->dst.port) || !(place = find(o, &t->src, &t->dst.addr)))
 		return OWN_NO_ANSWER;
 	o->n.answers++;
-	*session = place->session[t->dst.port] - 1;
-	if (place->session[t->dst.port]) {
+	*session = place->of[t->dst.port].session - 1;
+	if (place->of[t->dst.port].session) {
 		o->n.given++;
 		return OWN_SESSION;
 	}
@@ -257,6 +271,41 @@ enum own_answer own_answer(struct own *o, const struct tuple *t, uint64_t *sessi
 	}
 	o->n.unknown++;
 	return OWN_UNKNOWN;
+}
+
+/* Where in the options of *t the timestamp's value is; NULL: it has none. */
+static uint8_t *find_stamp(struct tx_segment *t)
+{
+	struct tcp_option_iter it;
+
+	tcp_option_begin(&it, t->options, t->options_len);
+	while (tcp_option_next(&it))
+		if (it.kind == TCPOPT_TS && it.len == 8)
+			return t->options + (it.body - t->options);
+	return NULL;
+}
+
+void own_stamp(struct own *o, struct tx_segment *t)
+{
+	uint8_t *stamp = t->options_len ? find_stamp(t) : NULL;
+	struct place *place = stamp ? find(o, &t->tuple.dst, &t->tuple.src.addr) : NULL;
+	struct port *port = place ? &place->of[t->tuple.src.port] : NULL;
+	uint32_t value;
+
+	if (!port)
+		return;
+	value = get_be32(stamp);
+	if (t->flags & TCPF_SYN && port->begins) {
+		port->begins = false;
+		port->shift = 0;
+		if (port->stamped && (int32_t)(port->newest - value) >= 0)
+			port->shift = port->newest + 1 - value;
+	}
+	value += port->shift;
+	if (!port->stamped || (int32_t)(value - port->newest) > 0)
+		port->newest = value;
+	port->stamped = true;
+	put_be32(stamp, value);
 }
 
 const struct own_counters *own_counters(const struct own *o)

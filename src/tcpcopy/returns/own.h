@@ -60,6 +60,13 @@ enum own_answer {
 /* Whose is the segment with the tuple *t? OWN_SESSION sets *@session to its number. Counts it. */
 enum own_answer own_answer(struct own *o, const struct tuple *t, uint64_t *session);
 
+/*
+ * The segment *t is about to be sent, from a source that own_take() has returned. Its timestamp, if it has
+ * one, is shifted so that a new connection's is newer than all that have left its port before: then a target
+ * that still has the previous one in TIME-WAIT takes the SYN at once (RFC 6191).
+ */
+void own_stamp(struct own *o, struct tx_segment *t);
+
 /* What was counted. Lasts as long as @o. */
 const struct own_counters *own_counters(const struct own *o);
 
