@@ -97,6 +97,11 @@ struct session *session_observe_again(struct engine *e, struct session *s, bool 
 void session_announce(struct engine *e, uint64_t now);
 void session_free(struct engine *e, struct session *s);             /* nobody may hold it */
 struct session *session_by_id(const struct engine *e, uint64_t id); /* NULL: it is gone */
+/* Pause @p between what a target gets of all the engines: each of them makes its share of it. */
+static inline uint64_t pause_of_all(const struct engine *e, uint64_t p)
+{
+	return p * MAX(e->cfg.engines, 1u);
+}
 static inline bool session_observing(const struct session *s)
 {
 	return s->events == 0;

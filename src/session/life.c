@@ -238,7 +238,7 @@ bool session_open(struct engine *e, struct session *s, bool half_open, enum decl
 	}
 	s->has_source = true;
 	if (t->refusals >= REFUSALS_FEW)
-		t->ask_after = now + REFUSED_PAUSE;
+		t->ask_after = now + pause_of_all(e, REFUSED_PAUSE);
 	session_event(e, s, EV_OPENED);
 	return true;
 }

@@ -27,6 +27,9 @@
  * itself lets the joins begin again. Until one has had a second answer, a target with DOUBTED_AFTER failures
  * in a row gets a join each JOIN_APART, and so does a connection that has failed.
  *
+ * Where several engines send to a target, one for each worker of the program, each knows its own joins. So
+ * that the target gets no more, the pauses of each are as many times as long as there are engines.
+ *
  * What is not a failure of these (refused, silent, no memory, a hole) has the growing pause alone.
  */
 #include "session/impl.h"
@@ -60,7 +63,7 @@ static void remember(struct engine *e, struct joins *t, bool failed, uint64_t no
 		t->report.stopped = true;
 		t->report.stops++;
 		e->n.joins_stopped++;
-		t->try_at = now + JOIN_TRY;
+		t->try_at = now + pause_of_all(e, JOIN_TRY);
 	}
 }
 
@@ -100,8 +103,8 @@ void rejoin_begun(struct engine *e, struct session *s, uint64_t now)
 	s->answers = 0;
 	s->lasting = s->alike = s->judged = s->greeted = false;
 	s->expected = 0;
-	t->next_at = now + JOIN_APART;
-	t->try_at = now + JOIN_TRY;
+	t->next_at = now + pause_of_all(e, JOIN_APART);
+	t->try_at = now + pause_of_all(e, JOIN_TRY);
 }
 
 /* Has @s proved itself by now? */

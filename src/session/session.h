@@ -234,6 +234,7 @@ struct engine_config {
 	unsigned max_sessions;   /* the most sessions, observed connections included; 0: no limit */
 	size_t max_memory;       /* bytes that all sessions and their data may hold; 0: no limit */
 	uint32_t server_window;  /* bytes: the online server's largest possible receive window; 0: any */
+	unsigned engines;        /* that send to the same targets, this one included; 0: one */
 	bool prove;              /* replicate only what the online server is known to have, see proof.c */
 	bool unproved;           /* with prove: believe what cannot be known */
 	bool no_join;            /* decline connections older than the engine */

@@ -57,7 +57,7 @@ static void handshake(struct engine *e, struct session *s, const struct response
 		}
 		believe(e);
 		session_target(e, s)->refusals++;
-		session_target(e, s)->ask_after = now + REFUSED_PAUSE;
+		session_target(e, s)->ask_after = now + pause_of_all(e, REFUSED_PAUSE);
 		session_end(e, s, OUTCOME_REFUSED, now);
 		return;
 	}

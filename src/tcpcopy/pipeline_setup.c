@@ -85,6 +85,7 @@ int pipeline_open(struct pipeline *p, const struct config *c, const struct fanou
 		.max_half_open = MAX_HALF_OPEN / c->run.workers,
 		.max_observed = MAX_OBSERVED / c->run.workers,
 		.max_sessions = MAX_SESSIONS / c->run.workers,
+		.engines = c->run.workers,
 		.prove = true,
 		.unproved = c->unproved,
 		.server_window = host_receive_window(),

@@ -113,6 +113,40 @@ def test_logins_that_were_not_captured(lab, replay, target):
         s.close()
 
 
+def test_the_workers_share_the_rate(lab, replay):
+    """With two workers the target is not asked twice as often."""
+    lab.route_to_assistant("client")
+    online, server = Server(lab.host("online")), Server(lab.host("target"))
+    older = []
+    for n in range(50):
+        older.append(connect(lab, PORT))
+        ask(older[-1], f"login older {n}")
+    r = replay(port=PORT, tcpcopy=["--workers", "2"])
+    turns = 0
+
+    def asks(connections):
+        nonlocal turns
+        for connection in connections:
+            ask(connection, f"older asks {turns}")
+            turns += 1
+
+    for connection in older[:16]:       # one after the other, so that both workers know how the first have failed
+        asks([connection])
+        time.sleep(0.1)
+    begun = time.monotonic()
+    while time.monotonic() < begun + 3:
+        asks(older)
+        time.sleep(0.02)
+    joins = sum(at > begun for at in server.accepted)
+    assert 5 < joins <= 5 * 3 + 2, joins
+    for connection in older:
+        connection.close()
+    account = r.stop()
+    assert account["engine.joins_failed"] >= joins, account.log
+    for s in online, server:
+        s.close()
+
+
 @pytest.mark.parametrize("target", REFUSALS)
 def test_connections_that_are_given_up(lab, replay, target):
     """Few connections are too few to judge the target by; each of them is joined three times."""

@@ -180,6 +180,8 @@ static bool do_config(struct script *s, char *text)
 		c->max_half_open = (unsigned)n;
 	else if (!strcmp(key, "max-observed"))
 		c->max_observed = (unsigned)n;
+	else if (!strcmp(key, "engines"))
+		c->engines = (unsigned)n;
 	else if (!strcmp(key, "max-sessions"))
 		c->max_sessions = (unsigned)n;
 	else if (!strcmp(key, "mtu"))
