@@ -26,6 +26,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -40,7 +41,8 @@
 /* The last steps of becoming a daemon, and the end of a pid file. */
 SANDBOX_CALLS("openat", "chdir", "sendto", "unlink", "ftruncate");
 
-#define FEW_DESCRIPTORS 12 /* more than what a failed step gives back before it is reported */
+#define FEW_DESCRIPTORS 12           /* more than what a failed step gives back before it is reported */
+#define LITTLE_MEMORY (128ull << 20) /* more than the buffers of a capture, or the stack of a thread */
 
 struct report {
 	int status;
@@ -160,10 +162,23 @@ static bool lacks_descriptors(void)
 	return lacks;
 }
 
+/* Is the limit of memory the reason of a failure that has to do with memory? *@most: what it is. */
+static bool lacks_memory(const char *text, struct rlimit *most)
+{
+	void *p;
+
+	if (!strstr(text, "memory") || getrlimit(RLIMIT_AS, most) || most->rlim_cur == RLIM_INFINITY)
+		return false;
+	p = mmap(NULL, LITTLE_MEMORY, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (p != MAP_FAILED)
+		munmap(p, LITTLE_MEMORY);
+	return p == MAP_FAILED;
+}
+
 void daemon_fail(int status, const char *fmt, ...)
 {
 	struct report r = { .status = status };
-	struct rlimit files;
+	struct rlimit files, memory;
 	va_list args;
 	int len;
 
@@ -178,6 +193,12 @@ void daemon_fail(int status, const char *fmt, ...)
 			" (this process may open only %llu files, and has nearly used them up: raise the "
 			"limit with ulimit -n or LimitNOFILE=)",
 			(unsigned long long)files.rlim_cur);
+	if (len < (int)sizeof(r.text) && lacks_memory(r.text, &memory))
+		len += snprintf(
+			r.text + len, sizeof(r.text) - (size_t)len,
+			" (this process may have only %llu MB of memory, and needs more: raise the limit with "
+			"ulimit -v or LimitAS=)",
+			(unsigned long long)memory.rlim_cur >> 20);
 	if (len >= (int)sizeof(r.text))
 		len = (int)sizeof(r.text) - 1;
 	if (channel < 0 || tell(&r, (size_t)len) < 0)

@@ -139,7 +139,9 @@ int workers_start(struct workers *w, char *err, size_t err_size)
 
 		if (!rc)
 			continue;
-		snprintf(err, err_size, "cannot start the thread of worker %u: %s", i, strerror(rc));
+		snprintf(err, err_size, "cannot start the thread of worker %u: %s", i,
+			 rc == EAGAIN ? "no memory for its stack, or more threads than ulimit -u allows"
+				      : strerror(rc));
 		return -1;
 	}
 	return 0;

@@ -4,13 +4,18 @@
 import json
 import os
 import pathlib
+import re
+import resource
 import signal
 import socket
 import stat
+import struct
 import subprocess
 
 import pytest
-from conftest import BIN, PATIENCE, Program, wait_until
+from conftest import BIN, PATIENCE, SANITIZED, Program, wait_until
+from test_intercept import WATCH, FakeTcpcopy, endpoint
+from workload import all_complete, appends, ask, closed, connect, equal, pair
 
 PROGRAMS = {"tcpcopy": ("online", ["-x", "6379-10.90.109.250:6379", "-s", "127.0.0.1", "-L"]),
             "intercept": ("assistant", ["-i", "eth0"])}
@@ -209,3 +214,66 @@ def test_few_descriptors(lab, name, more):
             assert end in done.stderr, (limit, done.stderr)
             enough = enough or limit
     assert 5 < enough <= 256
+
+
+# What the dynamic linker says of less than what the libraries need is not ours.
+LINKER = "error while loading shared libraries"
+
+
+@pytest.mark.skipif(SANITIZED, reason="the sanitizer reserves terabytes of addresses")
+@pytest.mark.parametrize("more", [[], ["--workers", "2"], ["-d"]], ids=["one", "workers", "daemon"])
+@pytest.mark.parametrize("name", sorted(ENDS))
+def test_little_memory(lab, name, more):
+    """Whichever step of the start finds no memory, the words say so, name the limit, and leave nothing half done."""
+    args, end = ENDS[name]
+    host, pid_file, report = lab.host(PROGRAMS[name][0]), lab.new_path("pid"), lab.new_path("report")
+    enough, lacking = 0, 0
+    for limit in [*range(15, 28), *range(28, 72, 4), 90, 110, 130, 150, 180, 220, 1000]:
+        done = None
+        while not done or "another tcpcopy" in done.stderr:
+            done = host.run(["prlimit", f"--as={limit << 20}:{limit << 20}", BIN / name, *args, *more, "-P", pid_file,
+                             "--report", report], timeout=PATIENCE)
+        if LINKER in done.stderr:
+            assert limit < 40
+            continue
+        assert done.returncode == 1 and not pid_file.exists(), (limit, done)
+        assert [words for words in FALSE if words in done.stderr] == [], (limit, done.stderr)
+        if end not in done.stderr:
+            assert f"(this process may have only {limit} MB of memory" in done.stderr, (limit, done.stderr)
+            assert not enough or limit < enough + 100, (limit, done.stderr)
+            lacking += 1
+        enough = enough or limit * (end in done.stderr)
+    assert lacking >= 3 and 15 < enough < 1000
+
+
+@pytest.mark.skipif(SANITIZED, reason="the sanitizer reserves terabytes of addresses")
+def test_no_memory_left_for_watches(lab, replay):
+    """intercept refuses more of them, counts that and says so; the sessions that it has go on. tcpcopy without memory is
+    tested with the faults of programs.
+    """
+    online, target = pair(lab)
+    copy = replay()
+    older = connect(lab)
+    ask(older, "append older 0.")
+    assert equal(online, target)
+    pid = copy.intercept.process.pid
+    size = int(pathlib.Path(f"/proc/{pid}/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.prlimit(pid, resource.RLIMIT_AS, (size, resource.RLIM_INFINITY))
+    crowd = FakeTcpcopy(lab)
+    for block in range(100):
+        crowd.socket.sendall(b"".join(struct.pack(">BBHQ", WATCH, 0, 44, block << 10 | n) + endpoint("10.9.9.9", 9) +
+                                      endpoint(f"10.1.{block}.{n >> 5}", 1000 + n) for n in range(1 << 10)))
+    crowd.settle()
+    account = copy.intercept.status()["account"]["watches"]
+    assert account["refused"] > 0 and account["watches"] > 100
+    assert re.search("cannot watch a session for .*: out of memory", copy.intercept.log)
+    for n in range(10):
+        ask(older, f"append older {n}.")
+    assert equal(online, target)
+    resource.prlimit(pid, resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    crowd.socket.close()
+    appends(lab, connections=4, commands=50)
+    assert equal(online, target)
+    older.close()
+    assert closed(lab)
+    assert all_complete(copy.stop())

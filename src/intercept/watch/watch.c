@@ -231,11 +231,16 @@ static void on_watch(struct client *client, const struct msg_watch *m, void *arg
 	crowded = route_crowded(replace(p, client, &m->response, &was_proved));
 	if (crowded)
 		refuse_and_forget(p, crowded);
-	w = has_share(p, client) ? route_add(p->route, client, m->id, &m->response) : NULL;
-	if (!w) {
+	if (!has_share(p, client)) {
 		p->stats.refused++;
 		log_limited(LOGL_ERROR, "cannot watch a session for %s: its address has %u of %u watches",
 			    client->name, clients_watches(p->clients, &client->from), route_count(p->route));
+		return;
+	}
+	w = route_add(p->route, client, m->id, &m->response);
+	if (!w) {
+		p->stats.refused++;
+		log_limited(LOGL_ERROR, "cannot watch a session for %s: out of memory", client->name);
 		return;
 	}
 	w->number = m->number;
