@@ -120,7 +120,7 @@ int main(int argc, char **argv)
 	p.workers = workers_new(&c->run, pipeline_idle, err, sizeof(err));
 	if (!p.workers || pipelines_open(&p.pipelines, c, plan, p.workers, err, sizeof(err)))
 		daemon_fail(1, "%s", err);
-	p.diagnosis = plan ? NULL : diagnosis_open(c, p.workers, p.frame.base);
+	p.diagnosis = diagnosis_open(c, p.workers, p.frame.base);
 	config_log_facts(c);
 	if (plan)
 		log_own(&p);

@@ -418,6 +418,39 @@ def test_a_target_that_the_deaf_hear(lab, alone, servers):
     connection.close()
 
 
+def test_nothing_comes_back(lab, alone):
+    """A target that drops what comes from here: the log says so once, without being asked."""
+    lab.redis("online")
+    target = lab.host("target")
+    target.check_output(["nft", "-f", "-"], input="""table ip wall { chain input {
+        type filter hook input priority 0; tcp dport 6379 drop; }; }""")
+    a = alone()
+    connection = connect(lab)
+    ask(connection, "append key 1.")
+    said = "no session has received a response: nothing comes back from 10.90.109.143:6379 to this host"
+    assert wait_until(lambda: said in a.tcpcopy.log)
+    time.sleep(2)
+    assert a.tcpcopy.log.count("no session has received a response") == 1
+    connection.close()
+    a.tcpcopy.stop()
+
+
+def test_what_the_processes_hold(lab, alone, servers):
+    """tcpcopy has no capability left, and its helper one."""
+    a = alone()
+
+    def capabilities(pid):
+        status = dict(line.split(":\t", 1) for line in open(f"/proc/{pid}/status", encoding="ascii"))
+        return [int(status[name], 16) for name in ("CapEff", "CapPrm", "CapInh", "CapAmb")]
+
+    (helper,) = a.online.check_output(["pgrep", "-P", a.tcpcopy.process.pid, "tcpcopy-own"]).split()
+    assert capabilities(a.tcpcopy.process.pid) == [0, 0, 0, 0]
+    assert capabilities(helper) == [1 << 12, 1 << 12, 0, 0]
+    appends(lab, connections=2, commands=10)
+    assert equal(*servers) and a.closed() and a.silent()
+    a.stop()
+
+
 def test_two_of_them(lab, alone, servers):
     """One for a pair of address and target; another address of the host is another pair."""
     a = alone()

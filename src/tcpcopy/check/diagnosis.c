@@ -6,6 +6,9 @@
  * for some seconds and no response at all, a probe (probe.c) is made as --check makes it, with connections of
  * its own to the assistants and the address of the client that was captured last. Its finding is logged once.
  * After that, or after the first response, all of this is gone.
+ *
+ * With own addresses a probe would need what the sandbox no longer gives, a table and captures of its own; so
+ * the log only says that nothing comes back, and who can tell more.
  */
 #include "tcpcopy/check/diagnosis.h"
 
@@ -86,6 +89,15 @@ static void on_connected(struct checking *k)
 	end(d);
 }
 
+static void say_own(const struct diagnosis *d, const struct flow_key *last)
+{
+	const struct rule *r = &d->k.config->rules[last->target];
+	char target[ENDPOINT_TEXT_LEN];
+
+	log_err("no session has received a response: nothing comes back from %s to this host; --check tells more",
+		endpoint_format(target, sizeof(target), &r->target));
+}
+
 static void on_timer(evutil_socket_t fd, short what, void *arg)
 {
 	struct diagnosis *d = arg;
@@ -107,6 +119,11 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 		d->since = 0;
 	else if (!d->since)
 		d->since = now;
+	if (d->since && now - d->since >= PATIENCE && d->k.config->way_back == RETURN_OWN) {
+		say_own(d, &s.last);
+		end(d);
+		return;
+	}
 	/* The responses to a client on this very host take another way. */
 	if (!d->since || now - d->since < PATIENCE || !s.has_client ||
 	    (!d->k.config->n_pool && route_is_local(&s.last.client.addr)))
@@ -130,7 +147,8 @@ struct diagnosis *diagnosis_open(const struct config *c, struct workers *w, stru
 	d->k.base = base;
 	d->workers = w;
 	d->timer = event_new(base, -1, EV_PERSIST, on_timer, d);
-	if (!d->timer || check_live_open(&d->k, err, sizeof(err)) || event_add(d->timer, &each)) {
+	if (!d->timer || (c->way_back != RETURN_OWN && check_live_open(&d->k, err, sizeof(err))) ||
+	    event_add(d->timer, &each)) {
 		diagnosis_close(d);
 		return NULL;
 	}
