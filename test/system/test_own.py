@@ -80,6 +80,21 @@ def test_values(lab, alone, servers, size, commands):
     assert account["engine.sessions_opened"] >= 10    # and those by which the test asks the online server
 
 
+def test_ways_to_capture(lab, alone, servers, mode):
+    """Answers are cut to their headers and requests are whole, from a ring as well."""
+    a = alone("--capture", mode)
+    appends(lab, connections=10, commands=40, size=16384)
+    lab.host("client").sh(f"redis-cli -h {lab.host('online').ip4} get commands0 > /dev/null")
+    assert equal(*servers)
+    assert wait_until(lambda: servers[1].calls().get("get") == 1)
+    assert a.closed()
+    assert a.silent()
+    account = a.stop()
+    assert all_complete(account)
+    assert account["capture.truncated"] == account["engine.truncated_bytes"] == 0
+    assert account["engine.response_bytes"] > 600_000
+
+
 @pytest.mark.parametrize("workers", [1, 2])
 def test_connection_for_every_command(lab, alone, servers, workers):
     """More of them than there are ports; a worker has those whose answers come to it."""

@@ -354,11 +354,15 @@ static void with_interfaces_there_are_two_tables(void **state)
 			assert_int_equal(((const struct nfgenmsg *)mnl_nlmsg_get_payload(h))->nfgen_family,
 					 families[i]);
 			hook = attribute(h, NFTA_CHAIN_HOOK);
-			if (whole_table[k] == NFT_MSG_NEWCHAIN && !i)
-				mnl_attr_for_each_nested(list, hook)
-					if (mnl_attr_get_type(list) == NFTA_HOOK_DEVS)
-						mnl_attr_for_each_nested(a, list)
-							strcat(strcat(names, mnl_attr_get_str(a)), " ");
+			if (whole_table[k] == NFT_MSG_NEWCHAIN && !i) {
+				mnl_attr_for_each_nested(list, hook) {
+					if (mnl_attr_get_type(list) != NFTA_HOOK_DEVS)
+						continue;
+					mnl_attr_for_each_nested(a, list) {
+						strcat(strcat(names, mnl_attr_get_str(a)), " ");
+					}
+				}
+			}
 			h = next(h);
 		}
 	assert_string_equal(names, "eth0 br0 ");
