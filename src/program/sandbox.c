@@ -200,7 +200,7 @@ int sandbox_enter(const struct sandbox_user *u, bool off, char *err, size_t err_
 		return -1;
 	}
 	error = sandbox_restrict_sockets();
-	files = sandbox_restrict_landlock(kept, n_kept, ports, signals);
+	files = sandbox_restrict_landlock(sandbox_landlock_version(), kept, n_kept, ports, signals);
 	empty_bounding_set();
 	if (change_user(u, err, err_size) || drop_capabilities(err, err_size))
 		return -1;
@@ -232,6 +232,6 @@ int sandbox_enter_helper(int capability, const char *const *calls, bool off)
 	if (off || INSTRUMENTED)
 		return 0;
 	sandbox_hide_memory(false);
-	sandbox_restrict_landlock(NULL, 0, NULL, false);
+	sandbox_restrict_landlock(sandbox_landlock_version(), NULL, 0, NULL, false);
 	return sandbox_restrict_calls(calls);
 }

@@ -21,13 +21,17 @@ struct sandbox_path {
 /* Accesses of Landlock: what a file that is only read needs, and one that is made anew and removed. */
 extern const uint64_t sandbox_access_read, sandbox_access_write;
 
+/* The version of this kernel's Landlock; less than 1: it has none. */
+long sandbox_landlock_version(void);
+
 /*
  * Confine this thread, and those that it starts, to @n paths, to connections to the TCP ports whose bits are
  * set in @ports (65536 bits; NULL: none), and to signals and abstract sockets of its own process; each as
- * far as the kernel can. With @signals they may leave it. Returns false where it has no Landlock.
+ * far as Landlock of @version can, which the kernel must have. With @signals they may leave it. Returns false
+ * where there is none.
  */
-bool sandbox_restrict_landlock(const struct sandbox_path *kept, unsigned n, const uint8_t *ports,
-			       bool signals);
+bool sandbox_restrict_landlock(long version, const struct sandbox_path *kept, unsigned n,
+			       const uint8_t *ports, bool signals);
 
 /* --- sandbox_calls.c --- */
 

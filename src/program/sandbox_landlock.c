@@ -87,11 +87,15 @@ static void keep_ports(int ruleset, const uint8_t *ports)
 			syscall(SYS_landlock_add_rule, ruleset, RULE_NET_PORT, &rule, 0);
 }
 
-bool sandbox_restrict_landlock(const struct sandbox_path *kept, unsigned n, const uint8_t *ports,
-			       bool signals)
+long sandbox_landlock_version(void)
+{
+	return syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION);
+}
+
+bool sandbox_restrict_landlock(long version, const struct sandbox_path *kept, unsigned n,
+			       const uint8_t *ports, bool signals)
 {
 	struct ruleset_attr attr = { .handled_fs = ALL_V1 };
-	long version = syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION);
 	bool done;
 	int ruleset;
 

@@ -250,6 +250,41 @@ def test_protocol_numbers():
     assert (value(most), value(patience)) == (early["EARLY_MAX"], early["EARLY_NS"])
 
 
+# --- doc/THREATS.md -------------------------------------------------------------------------------------------------
+
+THREATS = (TOP / "doc/THREATS.md").read_text(encoding="utf-8")
+
+
+def proofs():
+    """What can be named as a test: files, patterns of scripts, fuzzers, and functions of the system tests."""
+    files = {path.name for folder in ("unit", "system") for path in (TOP / "test" / folder).iterdir()}
+    files |= {path.stem for path in (TOP / "fuzz").glob("fuzz_*.c")} | {"make oracle"}
+    for path in (TOP / "test/system").glob("test_*.py"):
+        files |= set(re.findall(r"^def (\w+)\(", path.read_text(encoding="utf-8"), re.MULTILINE))
+    return files
+
+
+def test_threats_name_their_tests():
+    """Each row of each table says what shows it, and that is there; and so is each file of the sources that it names."""
+    there, rows = proofs(), 0
+    sources = {path.name for path in (TOP / "src").rglob("*.[ch]")}
+    head = None
+    for line in THREATS.splitlines():
+        cells = [cell.strip() for cell in line[1:-1].split("|")] if line.startswith("|") else None
+        if not cells or not head:
+            head = cells
+            assert not head or head[-1] == "shown by", head
+            continue
+        named = [name for name in re.findall(r"`([^`]+)`", cells[-1]) if not name.startswith("/")]
+        missing = [name for name in named if name not in there and
+                   not (name.endswith(".script") and list((TOP / "test/script").glob(name)))]
+        assert (named or set(cells[-1]) == {"-"}) and not missing, (cells[0], missing)
+        rows += bool(named)
+        by = [file for file in re.findall(r"([\w/]+\.[ch])`", cells[-2]) if head[-2] == "by"]
+        assert not [file for file in by if file.rpartition("/")[2] not in sources], (cells[0], by)
+    assert rows > 50
+
+
 # --- doc/ARCHITECTURE.md --------------------------------------------------------------------------------------------
 
 ARCHITECTURE = (TOP / "doc/ARCHITECTURE.md").read_text(encoding="utf-8")

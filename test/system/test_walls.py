@@ -68,6 +68,16 @@ def user(request):
     return request.param
 
 
+@pytest.fixture
+def elsewhere(lab):
+    """A directory that anyone may write, beside that of the lab."""
+    path = lab.directory.parent / f"{lab.directory.name}.elsewhere"
+    path.mkdir()
+    path.chmod(0o777)
+    yield path
+    shutil.rmtree(path)
+
+
 def unix_address(path):
     return struct.pack("H", socket.AF_UNIX) + str(path).encode() + b"\0"
 
@@ -262,6 +272,12 @@ def test_captures_that_follow_the_targets(lab, user):
             cannot_send(call, fd)
             stays_as_it_is(call, fd, but=[(1, 26)])
             assert call("setsockopt", fd, 1, 26, accept_all(call), 16) == 0 and not locked(call, fd)
+    # what is none of its business arrives: of protocols that no filter of ours lets in
+    before = own.status()["account"]["capture"]["packets"]
+    with lab.host("target").inside(), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
+        for _ in range(50):
+            stranger.sendto(b"private", (lab.host("assistant").ip4, 9))
+    assert conftest.wait_until(lambda: own.status()["account"]["capture"]["packets"] >= before + 50)
     own.stop()
     both.still_work()
 
@@ -343,9 +359,9 @@ def test_files(lab, user):
         shutil.rmtree(other)
 
 
-def test_what_remains(lab, user):
-    """tcpcopy injects what it likes, intercept nothing; datagrams go to any host."""
-    both = Both(lab, user)
+def test_what_remains(lab, elsewhere, user):
+    """tcpcopy injects what it likes, intercept nothing; datagrams go to any host; questions to the kernel, its own files."""
+    both = Both(lab, user, intercept=["--state", elsewhere / "state"])
     with lab.host("target").inside():
         wire = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(0x88b5))
         datagrams = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -366,6 +382,18 @@ def test_what_remains(lab, user):
         assert call("sendto", fd, name.encode(), len(name), 0, to, len(to)) == len(name)
         assert datagrams.recv(100) == name.encode()
         assert call("close", fd) == 0
+        for path in ("/proc/net/tcp", "/proc/sys/net/ipv4/ip_forward"):
+            fd = call("openat", -100, f"{path}\0".encode(), 0, 0)
+            assert fd > 0 and call("read", fd, bytes(64), 64) > 0 and call("close", fd) == 0
+            refused(call, "openat", -100, f"{path}\0".encode(), 1, 0, error=errno.EACCES)
+        for protocol in (0, 4):                                     # NETLINK_ROUTE, NETLINK_SOCK_DIAG
+            fd = call("socket", socket.AF_NETLINK, 3, protocol)
+            assert fd > 0 and call("close", fd) == 0
+        fd = call("openat", -100, f"{elsewhere / 'mine'}\0".encode(), 0o102, 0o600)
+        if name == "tcpcopy":
+            assert fd == -errno.EACCES
+        else:
+            assert fd > 0 and call("write", fd, b"mine", 4) == 4 and call("close", fd) == 0
     wire.setblocking(False)
     with pytest.raises(BlockingIOError):
         while True:

@@ -162,13 +162,14 @@ static void files(void)
 	REFUSED(unlink("/tmp/test_program_sandbox.none"), EPERM);
 }
 
-/* Landlock alone, as far as this kernel has it. */
+/* Landlock alone, as the kernels of this version have it. */
+static long version;
+
 static void outside(void)
 {
 	struct sockaddr_un at = { .sun_family = AF_UNIX };
 	struct sockaddr_in to = { .sin_family = AF_INET, .sin_addr = { htonl(INADDR_LOOPBACK) } };
 	const int server = socket(AF_UNIX, SOCK_STREAM, 0), tcp = socket(AF_INET, SOCK_STREAM, 0);
-	const long version = syscall(SYS_landlock_create_ruleset, NULL, 0, 1);
 	uint8_t ports[8192] = { 0 };
 	socklen_t len;
 
@@ -177,8 +178,22 @@ static void outside(void)
 	CHECK(bind(server, (struct sockaddr *)&at, len) == 0 && listen(server, 1) == 0);
 	CHECK(kill(getppid(), 0) == 0);
 	ports[9 / 8] = 1 << 9 % 8;
-	if (!sandbox_restrict_landlock(NULL, 0, ports, false))
+	if (!sandbox_restrict_landlock(version, NULL, 0, ports, false))
 		_exit(version > 0);
+	REFUSED(open("/etc/passwd", O_RDONLY), EACCES);
+	REFUSED(open("/tmp/test_program_sandbox.new", O_WRONLY | O_CREAT, 0600), EACCES);
+	if (version < 3)
+		CHECK(truncate(in_dir("long"), 1) == 0);
+	else
+		REFUSED(truncate(in_dir("long"), 1), EACCES);
+	if (version < 4) {
+		to.sin_port = htons(10);
+		REFUSED(connect(tcp, (struct sockaddr *)&to, sizeof(to)), ECONNREFUSED);
+	}
+	if (version < 6) {
+		CHECK(kill(getppid(), 0) == 0);
+		CHECK(connect(socket(AF_UNIX, SOCK_STREAM, 0), (struct sockaddr *)&at, len) == 0);
+	}
 	if (version >= 4) {
 		to.sin_port = htons(10);
 		REFUSED(connect(tcp, (struct sockaddr *)&to, sizeof(to)), EACCES);
@@ -195,8 +210,32 @@ static void outside(void)
 
 static void what_is_outside_is_refused(void **state)
 {
+	const long newest = sandbox_landlock_version();
+
 	(void)state;
-	in_child(outside);
+	close(open(in_dir("long"), O_WRONLY | O_CREAT, 0600));
+	for (version = 0; version <= MIN(newest, 6); version++)
+		in_child(outside);
+}
+
+/* What newer versions of Landlock refuse besides is refused by seccomp alone, too. */
+static void without_landlock(void)
+{
+	struct sockaddr_in to = { .sin_family = AF_INET, .sin_addr = { htonl(INADDR_LOOPBACK) } };
+
+	CHECK(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 && sandbox_restrict_sockets() == 0);
+	CHECK(sandbox_restrict_calls(NULL) == 0);
+	REFUSED(socket(AF_UNIX, SOCK_STREAM, 0), EPERM);
+	REFUSED(kill(getppid(), 0), EPERM);
+	REFUSED((int)syscall(SYS_tgkill, getppid(), getppid(), 0), EPERM);
+	REFUSED(listen(socket(AF_INET, SOCK_STREAM, 0), 1), EPERM);
+	REFUSED(bind(socket(AF_INET, SOCK_STREAM, 0), (struct sockaddr *)&to, sizeof(to)), EPERM);
+}
+
+static void seccomp_stands_alone(void **state)
+{
+	(void)state;
+	in_child(without_landlock);
 }
 
 static void other_files_are_refused(void **state)
@@ -385,6 +424,7 @@ static int tear_down(void **state)
 	(void)state;
 	unlink(in_dir("log"));
 	unlink(in_dir("new"));
+	unlink(in_dir("long"));
 	return rmdir(dir);
 }
 
@@ -397,6 +437,7 @@ int main(void)
 		cmocka_unit_test(calls_that_nobody_named_are_refused),
 		cmocka_unit_test(other_files_are_refused),
 		cmocka_unit_test(what_is_outside_is_refused),
+		cmocka_unit_test(seccomp_stands_alone),
 		cmocka_unit_test(the_user_changes),
 		cmocka_unit_test(packet_sockets_are_for_one_thing),
 		cmocka_unit_test(nothing_is_held),
