@@ -1,6 +1,8 @@
 #!/usr/bin/python3
 """The copy lives and dies with its original."""
 
+import errno
+import select
 import socket
 import struct
 import threading
@@ -120,6 +122,60 @@ def test_a_client_that_connects_and_resets_at_once(lab, replay):
     assert wait_until(lambda: online.accepted == 30)
     assert wait_until(lambda: target.ends == ["ConnectionResetError"] * 30), target.ends
     assert closed(lab, PORT) and r.stop().outcomes() == {"client-reset": 30}
+
+
+def test_connections_that_the_server_never_accepts(lab, replay):
+    """Its accept queue is full: it drops the ACK that completes the handshake as its clients see it, and what they say
+    then. It has no socket for them, or none for long, so their copies are asked about when they are quiet, and end; those
+    of the accepted ones live on.
+    """
+    def echo(connection):
+        while word := connection.recv(100):
+            connection.sendall(word)
+        return "closed"
+
+    clients, backlog, known = 20, 2, 20
+    lab.route_to_assistant("client")
+    lab.host("online").check_output(["sysctl", "-qw", "net.ipv4.tcp_synack_retries=1"])
+    target = Server(lab, "target", echo)
+    with lab.host("online").inside():
+        listener = socket.create_server(("0.0.0.0", PORT), backlog=backlog)
+
+    def accept(n):
+        for _ in range(n):
+            threading.Thread(target=echo, args=(listener.accept()[0],), daemon=True).start()
+
+    r = replay(port=PORT)
+    for _ in range(known):              # an endpoint whose sockets can be asked about
+        with connect(lab, PORT) as connection:
+            accept(1)
+            connection.sendall(b"a request\n")
+            assert connection.recv(100)
+    assert wait_until(lambda: target.ends == ["closed"] * known)
+    lab.delay("client", 20_000)         # all SYNs are there before the first handshake is complete
+    connections = []
+    for _ in range(clients):
+        with lab.host("client").inside():
+            connections.append(socket.socket())
+        connections[-1].setblocking(False)
+        assert connections[-1].connect_ex((lab.host("online").ip4, PORT)) in (0, errno.EINPROGRESS)
+    for connection in connections:
+        assert select.select([], [connection], [], 10)[1]
+        assert connection.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == 0
+    for connection in connections[::2]:
+        connection.sendall(b"a request\n")
+    assert wait_until(lambda: target.accepted == known + clients)
+    assert lab.host("online").nstat()["TcpExtListenOverflows"] > 0
+    forgotten = clients - backlog - 1
+    assert wait_until(lambda: target.ends[known:] == ["ConnectionResetError"] * forgotten, 60), target.ends
+    assert r.tcpcopy.status()["account"]["live"]["sessions"] == backlog + 1
+    accept(backlog + 1)
+    for connection in connections:
+        connection.close()
+    assert wait_until(lambda: target.ends.count("closed") == known + backlog + 1) and closed(lab, PORT)
+    outcomes = r.stop().outcomes()
+    assert outcomes.pop("complete") == known + backlog + 1
+    assert set(outcomes) <= {"server-reset", "capture-hole"} and sum(outcomes.values()) == forgotten
 
 
 def test_a_target_without_an_answer(lab, replay):
