@@ -464,7 +464,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		.max_memory = how & 16  ? 8 << 20
 			      : how & 8 ? 400000
 					: 6000,
-		.no_join = (how & 0xe0) == 0xe0,
+		.join = (enum engine_join)((how & 0xe0) == 0xe0 ? ENGINE_JOIN_NONE : how >> 5 & 1),
 		.key = { 1, 2 },
 	};
 

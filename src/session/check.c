@@ -129,7 +129,8 @@ void engine_check(const struct engine *e)
 	const struct engine_questions *asked = &e->questions;
 	const struct session *s;
 	unsigned live = 0, lingering = 0, observed = 0, half_open = 0, by_state[STATE_COUNT] = { 0 };
-	uint64_t bytes = 0, ended = 0, lost = 0, unjoined = 0, turns_waiting = 0, holes_open = 0, open = 0;
+	uint64_t spoken = 0, joined = 0, bytes = 0, ended = 0, lost = 0, unjoined = 0, turns_waiting = 0,
+		 holes_open = 0, open = 0;
 
 	for (uint32_t i = 0; (s = slots_from(e->sessions, &i)); i++) {
 		assert((uint32_t)s->id == i);
@@ -158,6 +159,11 @@ void engine_check(const struct engine *e)
 	}
 	for (int d = 0; d < DECLINE_COUNT; d++)
 		unjoined += n->unjoined[d];
+	for (unsigned t = 0; t < e->n_targets; t++)
+		for (int p = 0; p < PROTOCOL_COUNT; p++) {
+			spoken += e->target[t].spoken.sessions[p];
+			joined += e->target[t].spoken.joined[p];
+		}
 	assert(live == e->live && lingering == e->lingering && observed == e->observed &&
 	       half_open == e->half_open);
 	/* the account: every byte and every session in exactly one row */
@@ -167,6 +173,8 @@ void engine_check(const struct engine *e)
 					    n->queued_bytes);
 	assert(n->queued_bytes == n->acked_bytes + n->lost_bytes + e->live_bytes);
 	assert(n->sessions_opened + n->sessions_joined == ended + live);
+	assert(n->sessions_opened + n->sessions_joined == spoken);
+	assert(n->sessions_joined == joined);
 	assert(n->lost_bytes == lost);
 	assert(n->unjoined_bytes == unjoined);
 	assert(n->turns == n->released_on_answer + n->released_on_pause + n->released_on_close +

@@ -192,6 +192,7 @@ static bool join(struct engine *e, struct session *s, const struct segment *g, e
 	session_event(e, s, EV_JOINED);
 	session_event(e, s, EV_PROVED);
 	e->n.sessions_joined++;
+	session_target(e, s)->spoken.joined[s->spoken.protocol]++;
 	rejoin_begun(e, s, now);
 	s->proved_at = g->time;
 	begin_at(e, s, g->seq - 1);
@@ -218,6 +219,17 @@ static bool join(struct engine *e, struct session *s, const struct segment *g, e
 		return true;
 	hole_watch(e, s, old, now);
 	session_start(e, s, now);
+	return true;
+}
+
+/* Is @s not joined for what its client speaks? At the @turn at which it would be, that is settled. */
+static bool not_joined(struct engine *e, struct session *s, const struct segment *g, bool turn, uint64_t now)
+{
+	if (s->not_joined || !turn || rejoin_makes_sense(e, s, g->payload, g->captured))
+		return s->not_joined;
+	s->not_joined = true;
+	session_target(e, s)->spoken.not_joined[s->spoken.protocol]++;
+	session_declined(e, &s->key, DECLINE_PROTOCOL, now);
 	return true;
 }
 
@@ -259,10 +271,12 @@ void client_observe(struct engine *e, struct session *s, const struct segment *g
 	probe = g->len == 1 && !(g->flags & (TCPF_PSH | TCPF_FIN));
 	turn = next && !probe &&
 	       ((s->has_turn_ack && seq_gt(g->ack, s->turn_ack)) || g->time >= quiet_since + JOIN_SILENCE);
-	if (e->cfg.no_join && !s->rejoins) {
+	if (session_target(e, s)->join == ENGINE_JOIN_NONE && !s->rejoins) {
 		why = DECLINE_OLD;
 		if (!s->has_turn_ack)
 			session_declined(e, &s->key, why, now);
+	} else if (not_joined(e, s, g, turn, now)) {
+		why = DECLINE_PROTOCOL;
 	} else if (turn && now >= s->rejoin_after && g->captured == g->len && rejoin_may(e, s, &why, now)) {
 		if (e->cfg.prove && !s->joinable) {
 			doubt_put(e, s, g, REFUSAL_UNPROVED, now);

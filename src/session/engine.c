@@ -125,10 +125,15 @@ int engine_add_target(struct engine *e, const struct endpoint *at, uint32_t mtu)
 	if (!t)
 		return -1;
 	e->target = t;
-	t[e->n_targets] = (struct target){ .at = *at, .mtu = mtu };
+	t[e->n_targets] = (struct target){ .at = *at, .mtu = mtu, .join = e->cfg.join };
 	if (!memory_add_rule(e, &t[e->n_targets]))
 		return -1;
 	return (int)e->n_targets++;
+}
+
+void engine_set_target_join(struct engine *e, unsigned target, enum engine_join join)
+{
+	e->target[target].join = join;
 }
 
 void engine_set_target_mtu(struct engine *e, unsigned target, uint32_t mtu)

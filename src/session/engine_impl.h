@@ -45,6 +45,8 @@ struct target {
 	struct session *backed_off; /* sessions whose RTO is backed off beyond RTO_CAP_ALIVE */
 	bool reviving;              /* it was silent, and not all of these have been helped yet */
 	struct rule_memory *memory;
+	enum engine_join join;
+	struct protocol_tally spoken;
 };
 
 /* A SYN-ACK of the online server whose SYN has not been captured yet. */

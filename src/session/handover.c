@@ -57,7 +57,9 @@ static void hand_over(struct engine *e, struct session *s, const struct qseg *he
 	const uint16_t mss = addr_is_v4(&s->key.client.addr) ? 1460 : 1440;
 	uint64_t lost = e->n.lost_bytes;
 
-	if (!rejoin_ended(e, s, o, true, now) || !session_again(e, s, o, now)) {
+	if (!rejoin_ended(e, s, o, true, now) ||
+	    !rejoin_makes_sense(e, s, piece_bytes(&head->piece), head->piece.len) ||
+	    !session_again(e, s, o, now)) {
 		session_end(e, s, o, now);
 		return;
 	}

@@ -240,6 +240,7 @@ bool session_open(struct engine *e, struct session *s, bool half_open, enum decl
 	if (t->refusals >= REFUSALS_FEW)
 		t->ask_after = now + pause_of_all(e, REFUSED_PAUSE);
 	session_event(e, s, EV_OPENED);
+	t->spoken.sessions[s->spoken.protocol]++;
 	return true;
 }
 
@@ -285,6 +286,8 @@ struct session *session_observe_again(struct engine *e, struct session *s, bool 
 	o->has_turn_ack = s->has_turn_ack;
 	o->stream.nxt = s->stream.nxt;
 	o->captured_last = s->captured_last;
+	o->spoken = s->spoken;
+	o->spoken.over = true;
 	o->failures = s->failures;
 	o->closes_each = s->closes_each;
 	o->here_before = s->here_before;
@@ -333,6 +336,8 @@ bool session_again(struct engine *e, struct session *s, enum session_outcome o, 
 			session_event(e, s, (enum session_event)ev);
 	e->n.sessions_joined++;
 	e->n.sessions_continued++;
+	session_target(e, s)->spoken.sessions[s->spoken.protocol]++;
+	session_target(e, s)->spoken.joined[s->spoken.protocol]++;
 	rejoin_begun(e, s, now);
 	timer_set(e, s, TIMER_LIFE, now + IDLE_LIFE);
 	return true;

@@ -220,8 +220,12 @@ static enum queue_result put_piece(struct engine *e, struct session *s, const st
 	q = qseg_of(tail ? tail->next : s->stream.head);
 	if (!s->next)
 		s->next = q;
-	for (; q; q = qseg_next(q))
+	for (; q; q = qseg_next(q)) {
 		turn_linked(e, s, q);
+		if (!s->spoken.over)
+			protocol_tally_read(&session_target(e, s)->spoken, &s->spoken, piece_bytes(&q->piece),
+					    q->piece.len, q->turn || !s->spoken.turns);
+	}
 	if (s->stream.fin)
 		session_event(e, s, EV_CLIENT_FIN);
 	return QUEUE_NEW;

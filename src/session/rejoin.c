@@ -30,6 +30,11 @@
  * Where several engines send to a target, one for each worker of the program, each knows its own joins. So
  * that the target gets no more, the pauses of each are as many times as long as there are engines.
  *
+ * And with --join=auto none is joined whose protocol does not allow it: what came before in the connection (a
+ * login, a preface, a database that was selected) would be missing, and the rest fail or, worse, be executed
+ * all the same. What a session has spoken since its beginning tells that, or the turn at which it would be
+ * joined; see protocol_may_join().
+ *
  * What is not a failure of these (refused, silent, no memory, a hole) has the growing pause alone.
  */
 #include "session/impl.h"
@@ -89,6 +94,13 @@ bool rejoin_may(const struct engine *e, const struct session *s, enum decline *w
 	return (!failed && t->failed_in_row < DOUBTED_AFTER) || now >= t->next_at;
 }
 
+bool rejoin_makes_sense(const struct engine *e, struct session *s, const uint8_t *bytes, uint32_t len)
+{
+	const struct target *t = session_target(e, s);
+
+	return protocol_may_join(&t->spoken, &s->spoken, bytes, len) || t->join != ENGINE_JOIN_AUTO;
+}
+
 uint64_t rejoin_memory(const struct session *s)
 {
 	return s->failures ? FAILED_LIFE : OBSERVE_LIFE;
@@ -136,6 +148,7 @@ static void fail(struct engine *e, struct session *s, uint64_t now)
 
 void rejoin_answered(struct engine *e, struct session *s, uint64_t now)
 {
+	protocol_answered(&s->spoken);
 	if (s->answers < 2 && ++s->answers == 2 && s->events & EV_JOINED)
 		session_target(e, s)->joins.failed_in_row = 0;
 	check_proof(e, s, now);
@@ -220,6 +233,7 @@ bool rejoin_ended(struct engine *e, struct session *s, enum session_outcome o, b
 			remember(e, t, false, now);
 		return true;
 	}
+	protocol_tally_closed(&session_target(e, s)->spoken, &s->spoken);
 	if (s->answers < 2) {
 		const bool same = sent_alike(s, &here, &there) || s->alike;
 
@@ -240,6 +254,11 @@ bool rejoin_ended(struct engine *e, struct session *s, enum session_outcome o, b
 	if (o == OUTCOME_TARGET_CLOSED)
 		s->rejoins = 0;
 	return true;
+}
+
+const struct protocol_tally *engine_spoken(const struct engine *e, unsigned target)
+{
+	return &e->target[target].spoken;
 }
 
 const struct engine_joins *engine_joins(const struct engine *e, unsigned target)

@@ -30,6 +30,11 @@ struct joins {
 
 /* False: @s, which is observed, may not be joined now for the reason in *@why. */
 bool rejoin_may(const struct engine *e, const struct session *s, enum decline *why, uint64_t now);
+/*
+ * Can the target understand @s, which is observed or begins anew, if its connection begins with the turn of
+ * the @len bytes at @bytes? By its protocol, which this may settle.
+ */
+bool rejoin_makes_sense(const struct engine *e, struct session *s, const uint8_t *bytes, uint32_t len);
 void rejoin_begun(struct engine *e, struct session *s, uint64_t now); /* it is joined */
 uint64_t rejoin_memory(const struct session *s); /* ns, for which @s is observed while nothing comes */
 /* The first bytes came that answer the released turn. */

@@ -11,6 +11,7 @@
 #include "packet/online.h"
 #include "packet/response.h"
 #include "packet/segment.h"
+#include "protocol/protocol.h"
 
 /*
  * The session engine: events go in, actions come out. The events are the engine_*() calls that have a @now: a
@@ -157,7 +158,8 @@ enum session_event {
 	X(NOT_THERE, not_there, "the online server has no such connection")                                  \
 	X(UNPROVED, unproved, "the online server cannot be shown to have the connection (see --unproved)")   \
 	X(MPTCP, mptcp, "Multipath TCP: a stream spread over several connections is not replicated")         \
-	X(OLD, old, "older than tcpcopy, with --no-join")                                                    \
+	X(OLD, old, "older than tcpcopy, with --join=none")                                                  \
+	X(PROTOCOL, protocol, "its protocol cannot be joined in the middle of a connection (see --join)")    \
 	X(GIVEN_UP, given_up, "the target closed or reset it without a second response, three times")        \
 	X(JOINS_STOPPED, joins_stopped,                                                                      \
 	  "the target takes hardly any connection in its middle, and is tried every 30 s")                   \
@@ -226,6 +228,19 @@ struct engine_counters {
 	struct hist capture_to_emit;             /* ns from capture to first emission of each data segment */
 };
 
+/* Which connections are joined in their middle. One table: enum, name as typed. */
+#define ENGINE_JOINS(X)                                                                                      \
+	X(AUTO, "auto") /* where the protocol allows it, or is not known */                                  \
+	X(ALL, "all")                                                                                        \
+	X(NONE, "none") /* none that is older than the engine */
+
+enum engine_join {
+#define X(id, name) ENGINE_JOIN_##id,
+	ENGINE_JOINS(X)
+#undef X
+		ENGINE_JOIN_COUNT
+};
+
 struct engine_config {
 	uint64_t hold;           /* ns since capture, after which a turn no longer waits; 0: never wait */
 	uint64_t session_buffer; /* the most bytes of memory that one session may hold */
@@ -237,7 +252,7 @@ struct engine_config {
 	unsigned engines;        /* that send to the same targets, this one included; 0: one */
 	bool prove;              /* replicate only what the online server is known to have, see proof.c */
 	bool unproved;           /* with prove: believe what cannot be known */
-	bool no_join;            /* decline connections older than the engine */
+	enum engine_join join;   /* of targets that are not told otherwise */
 	struct siphash_key key;  /* random, for the flow table */
 };
 
@@ -334,6 +349,8 @@ void engine_free(struct engine *e);
  * or there are 65535 targets.
  */
 int engine_add_target(struct engine *e, const struct endpoint *at, uint32_t mtu);
+/* Connections to the target with the index @target are joined in their middle as @join says. */
+void engine_set_target_join(struct engine *e, unsigned target, enum engine_join join);
 /* The path to the target with the index @target now has the MTU @mtu, in bytes. */
 void engine_set_target_mtu(struct engine *e, unsigned target, uint32_t mtu);
 
@@ -358,6 +375,8 @@ struct engine_joins {
 };
 /* Returns them for the target with the index @target. */
 const struct engine_joins *engine_joins(const struct engine *e, unsigned target);
+/* What the sessions of the target with the index @target speak. */
+const struct protocol_tally *engine_spoken(const struct engine *e, unsigned target);
 /* Are there sessions whose clients wait for a proof? */
 bool engine_waits_for_proof(const struct engine *e);
 

@@ -6,6 +6,7 @@
 #include "base/table.h"
 #include "base/util.h"
 #include "base/wheel.h"
+#include "protocol/protocol.h"
 #include "session/session.h"
 #include "session/turn.h"
 #include "stream/stream.h"
@@ -107,11 +108,12 @@ struct session {
 	 * the client's stream: in order from SND.UNA on (its head may be partly acknowledged) to stream.nxt
 	 */
 	struct stream stream;
-	struct qseg *next;   /* holds SND.NXT: the next to send; NULL: all sent */
-	struct qseg *sent;   /* the last one that was sent whole; NULL: it is acknowledged */
-	struct qseg *hold;   /* first of the turn that waits; NULL: none waits */
-	uint32_t behind_ack; /* the client's highest ack behind the hole; valid while there is one */
-	uint32_t server_irs; /* the online server's ISN; valid with has_server_irs */
+	struct protocol_state spoken; /* what the client speaks */
+	struct qseg *next;            /* holds SND.NXT: the next to send; NULL: all sent */
+	struct qseg *sent;            /* the last one that was sent whole; NULL: it is acknowledged */
+	struct qseg *hold;            /* first of the turn that waits; NULL: none waits */
+	uint32_t behind_ack;          /* the client's highest ack behind the hole; valid while there is one */
+	uint32_t server_irs;          /* the online server's ISN; valid with has_server_irs */
 	/* TSvals of its first and its newest SYN-ACK; valid with has_server_irs and judge.has_ts */
 	uint32_t server_ts[2];
 	uint32_t iss;         /* of the replicated SYN = the client's */
@@ -206,7 +208,7 @@ struct session {
 		has_turn_ack : 1, watched : 1, has_source : 1, has_server_irs : 1, waits_for_proof : 1,
 		joinable : 1, syn_data_taken : 1, found_gone : 1, found_there : 1, unasked : 1, fin_late : 1,
 		lasting : 1, alike : 1, judged : 1, from_start : 1, greeted : 1, reset_bare : 1,
-		closes_each : 1, by_pause : 1, in_parts : 1, by_short : 1, ends_short : 1;
+		closes_each : 1, by_pause : 1, in_parts : 1, by_short : 1, ends_short : 1, not_joined : 1;
 	struct syn_options *syn; /* of the replicated SYN, until it is answered */
 };
 

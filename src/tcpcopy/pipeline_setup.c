@@ -51,6 +51,7 @@ static int add_targets(struct pipeline *p, char *err, size_t err_size)
 			snprintf(err, err_size, "out of memory or file descriptors");
 			return -1;
 		}
+		engine_set_target_join(p->engine, i, r->join);
 	}
 	return 0;
 }
@@ -89,7 +90,6 @@ int pipeline_open(struct pipeline *p, const struct config *c, const struct fanou
 		.prove = true,
 		.unproved = c->unproved,
 		.server_window = host_receive_window(),
-		.no_join = c->no_join,
 	};
 
 	memset(p, 0, sizeof(*p));

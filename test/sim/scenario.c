@@ -235,7 +235,7 @@ static void make_copy(struct world *w, uint32_t odd)
 		k->cfg.max_memory = rng_range(w, 1 << 17, 4 << 20);
 	if (rng_chance(w, odd / 12))
 		k->cfg.max_half_open = k->cfg.max_observed = (unsigned)rng_range(w, 1, 3);
-	k->cfg.no_join = rng_chance(w, odd / 12);
+	k->cfg.join = rng_chance(w, odd / 12) ? ENGINE_JOIN_NONE : ENGINE_JOIN_AUTO;
 	k->channel_delay = rng_range(w, 1000, 2 * NS_PER_MS);
 	k->hold_early = 200 * NS_PER_MS;
 	k->cfg.prove = odd && rng_below(w, 4) == 0;
@@ -284,7 +284,7 @@ static void decide_fairness(struct world *w)
 	f->complete = lives && !c->loss && !c->cut && w->up.loss <= 10000 && !w->up.rate &&
 		      w->subject != SUBJECT_SOURCES;
 	/* one that ended idle is unknown when it speaks again: older, as far as anybody can tell */
-	if (w->day && (k->cfg.no_join || (k->cfg.prove && k->blind)))
+	if (w->day && (k->cfg.join == ENGINE_JOIN_NONE || (k->cfg.prove && k->blind)))
 		f->complete = false;
 	/* where the proof may be lost or late, what waits for it is refused */
 	if (k->cfg.prove && !(f->client_clean && f->capture_whole && !c->from))
@@ -390,9 +390,9 @@ void scenario_print(const struct world *w)
 	printf("  copy: hold %llu ms buffer %llu memory %zu half-open %u no-join %d merging %d batch %.3f ms mtu %u"
 	       " blind %d channel %.3f ms cut at %.1f for %.1f ms\n",
 	       (unsigned long long)(k->cfg.hold / NS_PER_MS), (unsigned long long)k->cfg.session_buffer,
-	       k->cfg.max_memory, k->cfg.max_half_open, k->cfg.no_join, k->merging, (double)k->batch / 1e6,
-	       k->mtu, k->blind, (double)k->channel_delay / 1e6, (double)w->cut_at / 1e6,
-	       (double)w->cut_for / 1e6);
+	       k->cfg.max_memory, k->cfg.max_half_open, k->cfg.join == ENGINE_JOIN_NONE, k->merging,
+	       (double)k->batch / 1e6, k->mtu, k->blind, (double)k->channel_delay / 1e6,
+	       (double)w->cut_at / 1e6, (double)w->cut_for / 1e6);
 	for (unsigned i = 0; i < k->n_targets; i++) {
 		const struct target_host *h = &k->target[i];
 

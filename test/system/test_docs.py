@@ -181,7 +181,7 @@ def test_session_account():
     """The equations are those that engine_check() asserts."""
     checked = set()
     for body in re.findall(r"assert\(([^;]*?==[^;]*?)\);", source("session/check.c")):
-        if re.search(r"n->\w+(_bytes|_opened)", body):
+        if re.search(r"n->\w+(_bytes|_opened|_joined)", body):
             checked.add(re.sub(r"\s+", " ", re.sub(r"\b[en]->", "", body)))
     checked.discard("bytes == live_bytes")
     section = SESSION.split("## The account")[1].split("\n## ")[0]

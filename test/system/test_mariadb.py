@@ -61,7 +61,7 @@ def test_connections_older_than_tcpcopy(lab, replay):
             client.stdin.flush()
             assert client.stdout.readline() == f"{number}\n"
     ask(1)
-    r = replay(port=PORT)
+    r = replay(port=PORT, tcpcopy=["--join=all"])
     begun = time.monotonic()
     number = 2
     while time.monotonic() < begun + 10:

@@ -155,7 +155,9 @@ static bool do_config(struct script *s, char *text)
 	if (!strcmp(key, "hold"))
 		fault = value ? script_time(value, &c->hold) : "time?";
 	else if (!strcmp(key, "no-join"))
-		c->no_join = true;
+		c->join = ENGINE_JOIN_NONE;
+	else if (!strcmp(key, "join-all"))
+		c->join = ENGINE_JOIN_ALL;
 	else if (!strcmp(key, "prove"))
 		c->prove = true;
 	else if (!strcmp(key, "unproved"))
@@ -239,6 +241,25 @@ static bool number_of(const struct script *s, const char *name, uint64_t *n)
 		if (!strncmp(name, "declined_", 9) && !strcmp(name + 9, decline_name((enum decline)d))) {
 			*n = c->declined[d];
 			return true;
+		}
+	}
+	for (unsigned p = 0; p < PROTOCOL_COUNT; p++) {
+		const struct protocol_tally *t = engine_spoken(s->h.engine, 0);
+		const char *called = protocol_name((enum protocol)p);
+		const struct {
+			const char *before;
+			const uint64_t *n;
+		} tallies[] = { { "spoken_", t->sessions },
+				{ "joined_", t->joined },
+				{ "not_joined_", t->not_joined } };
+
+		for (unsigned i = 0; i < ARRAY_SIZE(tallies); i++) {
+			const size_t len = strlen(tallies[i].before);
+
+			if (!strncmp(name, tallies[i].before, len) && !strcmp(name + len, called)) {
+				*n = tallies[i].n[p];
+				return true;
+			}
 		}
 	}
 	for (int r = 0; r < REFUSAL_COUNT; r++) {

@@ -49,7 +49,7 @@ bool script_captured(struct script *s, const char *name, char *text)
 			 1u); /* exactly as much as was captured: reading on is found by the sanitizer */
 	assert(payload);
 	for (uint32_t i = 0; i < w.captured; i++)
-		payload[i] = script_byte(w.seq + (w.flags & TCPF_SYN ? 1 : 0) + i, w.other);
+		payload[i] = script_payload(&w, w.seq + (w.flags & TCPF_SYN ? 1 : 0), i);
 	g.payload = payload;
 	script_note(s, "%10.3f captured  %s\n", script_ms(s->h.now), segment_format(line, sizeof(line), &g));
 	harness_captured(&s->h, &k, &g);
@@ -161,7 +161,7 @@ static const char *difference(const struct script_segment *w, const struct harne
 	    (t->options_len != w->options_len || memcmp(t->options, w->options, w->options_len)))
 		return "options";
 	for (uint32_t i = 0; i < t->len; i++)
-		if (m->payload[i] != script_byte(t->seq + i, w->other))
+		if (m->payload[i] != script_payload(w, t->seq, i))
 			return "payload";
 	return NULL;
 }

@@ -180,6 +180,45 @@ static uint32_t *field(struct script_segment *s, const char *key)
 	return NULL;
 }
 
+/* What a client can say, by name. */
+static const struct {
+	const char *name, *bytes;
+	uint32_t len;
+} sayings[] = {
+#define SAYS(name, literal)                                                                                  \
+	{                                                                                                    \
+		name, literal, sizeof(literal) - 1                                                           \
+	}
+	SAYS("http", "GET / HTTP/1.1\r\n\r\n"),
+	SAYS("websocket", "GET / HTTP/1.1\r\nUpgrade: websocket\r\n\r\n"),
+	SAYS("hello", "\x16\3\1\2\0\1\0\1\xfc\3\3"),
+	SAYS("tls", "\x17\3\3\0\x5f"),
+	SAYS("redis", "*2\r\n$4\r\nINCR\r\n$1\r\nx\r\n"),
+	SAYS("select", "*2\r\n$6\r\nSELECT\r\n$1\r\n5\r\n"),
+	SAYS("startup", "\0\0\0\x64\0\3\0\0user\0app\0"),
+	SAYS("md5", "p\0\0\0\x28md5"),
+	SAYS("preface", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"),
+#undef SAYS
+};
+
+static const char *says(struct script_segment *s, char **rest)
+{
+	const char *name = strtok_r(NULL, " \t", rest);
+
+	for (size_t i = 0; name && i < ARRAY_SIZE(sayings); i++)
+		if (!strcmp(name, sayings[i].name)) {
+			s->says = sayings[i].bytes;
+			s->says_len = sayings[i].len;
+			return NULL;
+		}
+	return "says WHAT?";
+}
+
+uint8_t script_payload(const struct script_segment *s, uint32_t seq, uint32_t i)
+{
+	return i < s->says_len ? (uint8_t)s->says[i] : script_byte(seq + i, s->other);
+}
+
 static const char *one_word(struct script_segment *s, const char *word, char **rest)
 {
 	uint32_t *value = field(s, word);
@@ -190,6 +229,8 @@ static const char *one_word(struct script_segment *s, const char *word, char **r
 		s->other = true;
 		return NULL;
 	}
+	if (!strcmp(word, "says"))
+		return says(s, rest);
 	if (!strcmp(word, "stale")) {
 		s->age++;
 		return NULL;

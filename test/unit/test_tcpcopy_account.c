@@ -48,6 +48,8 @@ static void fill(struct account *a)
 	a->row[ROW_LOST_CAPTURE_HOLE] = 10;
 	a->row[ROW_ENDED_CAPTURE_HOLE] = 1;
 	a->row[ROW_ENGINE_sessions_opened] = 1;
+	a->row[ROW_SPOKEN_HTTP1] = 1;
+	a->spoken[0].sessions[PROTOCOL_HTTP1] = 1;
 	a->row[ROW_ENGINE_missing_bytes] = 35;
 	a->row[ROW_ENGINE_holes] = a->row[ROW_ENGINE_holes_given_up] = 1;
 	hist_add(&a->lag, 1000);
@@ -89,6 +91,7 @@ static void sums(void **state)
 	assert_int_equal(sum.row[ROW_ENGINE_captured_bytes], 60);
 	assert_int_equal(sum.lag.count, 2);
 	assert_int_equal(sum.workers, 2);
+	assert_int_equal(sum.spoken[0].sessions[PROTOCOL_HTTP1], 2);
 	assert_int_equal(sum.assistants_up, 1);
 	assert_int_equal(sum.examples.ended[OUTCOME_CAPTURE_HOLE].time, 5);
 	assert_int_equal(balanced(&sum), account_table.n_equations);

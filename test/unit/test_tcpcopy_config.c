@@ -153,6 +153,27 @@ static void test_every_option(void **state)
 	assert_int_equal(PARSE("-x", RULE, "-s", ASSISTANT, "-W", "--hold", "0"), -1);
 }
 
+static void test_joins(void **state)
+{
+	(void)state;
+	assert_int_equal(PARSE("-x", RULE, "-s", ASSISTANT), -1);
+	assert_int_equal(c.rules[0].join, ENGINE_JOIN_AUTO);
+	assert_int_equal(PARSE("-x", RULE, "-s", ASSISTANT, "-O"), -1);
+	assert_int_equal(c.rules[0].join, ENGINE_JOIN_NONE);
+	assert_int_equal(PARSE("-x", "80-10.0.0.1:80,81-10.0.0.1:81", "-s", ASSISTANT, "--join=all, 81=none"),
+			 -1);
+	assert_int_equal(c.rules[0].join, ENGINE_JOIN_ALL);
+	assert_int_equal(c.rules[1].join, ENGINE_JOIN_NONE);
+	assert_int_equal(PARSE("-x", RULE, "-s", ASSISTANT, "-O", "--join=6379=all"), -1);
+	assert_int_equal(c.rules[0].join, ENGINE_JOIN_ALL);
+	assert_refused(PARSE("-x", RULE, "-s", ASSISTANT, "--join=some"), "--join", "some",
+		       "is no such mode");
+	assert_refused(PARSE("-x", RULE, "-s", ASSISTANT, "--join=x=all"), "--join", "x=all", "port");
+	assert_refused(PARSE("-x", RULE, "-s", ASSISTANT, "--join=80=all"), "--join", NULL,
+		       "no rule of -x has the online port 80");
+	assert_refused(PARSE("-x", RULE, "-s", ASSISTANT, "-O", "--join=all"), "-O", NULL, "--join says");
+}
+
 static void test_rules(void **state)
 {
 	(void)state;
@@ -536,6 +557,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_the_post),
 		cmocka_unit_test(test_every_option),
+		cmocka_unit_test(test_joins),
 		cmocka_unit_test(test_rules),
 		cmocka_unit_test(test_bad_rules),
 		cmocka_unit_test(test_target_on_this_host),

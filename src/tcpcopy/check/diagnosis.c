@@ -5,15 +5,19 @@
  * once a second until the first response, the workers are asked for their counters. If they have had sessions
  * for some seconds and no response at all, a probe (probe.c) is made as --check makes it, with connections of
  * its own to the assistants and the address of the client that was captured last. Its finding is logged once.
- * After that, or after the first response, all of this is gone.
+ * After that, or after the first response, the probe is gone.
  *
  * With own addresses a probe would need what the sandbox no longer gives, a table and captures of its own; so
  * the log only says that nothing comes back, and who can tell more.
+ *
+ * What the clients speak is looked at once a second for as long as the program runs, since a client that
+ * speaks something else may come at any time; each line is logged once.
  */
 #include "tcpcopy/check/diagnosis.h"
 
 #include <event2/event.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "program/clock.h"
 #include "program/log.h"
@@ -21,6 +25,7 @@
 #include "tcpcopy/check/parts.h"
 #include "tcpcopy/check/probe.h"
 #include "tcpcopy/pipeline.h"
+#include "tcpcopy/spoken.h"
 
 #define LOOK_S 1
 #define PATIENCE (5 * NS_PER_SEC) /* with sessions, and without a response */
@@ -31,7 +36,9 @@ struct diagnosis {
 	struct event *timer;
 	uint64_t since; /* ns, when the first session was seen; 0: none yet */
 	unsigned rule;
-	bool over;
+	bool probing, over; /* a probe is made; none is made any more */
+	struct spoken_said said;
+	struct protocol_tally spoken[CONFIG_MAX_RULES]; /* of each rule, over all workers */
 };
 
 /* Sums over the workers. */
@@ -57,12 +64,28 @@ static void look(void *pipeline, void *arg)
 	s->last = p->last;
 }
 
-/* What is open is closed in the next turn of the loop, because one of them may be calling us now. */
+static void look_at_spoken(void *pipeline, void *arg)
+{
+	const struct pipeline *p = pipeline;
+	struct protocol_tally *sum = arg;
+
+	for (unsigned i = 0; i < p->config->n_rules; i++)
+		protocol_tally_add(&sum[i], engine_spoken(p->engine, i));
+}
+
+static void say_spoken(struct diagnosis *d)
+{
+	memset(d->spoken, 0, sizeof(d->spoken));
+	workers_collect(d->workers, look_at_spoken, d->spoken);
+	for (unsigned i = 0; i < d->k.config->n_rules; i++)
+		spoken_say(&d->said, d->k.config, i, &d->spoken[i]);
+}
+
+/* What is open is closed at the next look, because one of them may be calling us now. */
 static void end(struct diagnosis *d)
 {
 	d->over = true;
-	event_del(d->timer);
-	event_active(d->timer, 0, 0);
+	d->probing = false;
 }
 
 static void on_probed(struct checking *k)
@@ -106,10 +129,13 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
+	say_spoken(d);
 	if (d->over) {
 		check_live_close(&d->k);
 		return;
 	}
+	if (d->probing)
+		return;
 	workers_collect(d->workers, look, &s);
 	if (s.responses) {
 		end(d);
@@ -128,7 +154,7 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 	if (!d->since || now - d->since < PATIENCE || !s.has_client ||
 	    (!d->k.config->n_pool && route_is_local(&s.last.client.addr)))
 		return;
-	event_del(d->timer);
+	d->probing = true;
 	d->k.has_client = true;
 	d->k.client = s.last.client;
 	d->rule = s.last.target;
@@ -147,8 +173,8 @@ struct diagnosis *diagnosis_open(const struct config *c, struct workers *w, stru
 	d->k.base = base;
 	d->workers = w;
 	d->timer = event_new(base, -1, EV_PERSIST, on_timer, d);
-	if (!d->timer || (c->way_back != RETURN_OWN && check_live_open(&d->k, err, sizeof(err))) ||
-	    event_add(d->timer, &each)) {
+	d->over = c->way_back != RETURN_OWN && check_live_open(&d->k, err, sizeof(err));
+	if (!d->timer || event_add(d->timer, &each)) {
 		diagnosis_close(d);
 		return NULL;
 	}

@@ -5,14 +5,14 @@
 #include "tcpcopy/config/config.h"
 
 /*
- * A tcpcopy that replicates but never receives a response logs once which hop is broken. All of it belongs to
- * the main thread.
+ * A tcpcopy that replicates but never receives a response logs once which hop is broken, and what the clients
+ * speak where a copy of it does not work. All of it belongs to the main thread.
  */
 struct diagnosis;
 
 /*
  * Open what needs privilege. Nothing happens before @base's loop runs. *c, @w and @base must outlive it.
- * Returns NULL if it cannot be opened; then there is no diagnosis.
+ * Returns NULL if memory ran out; then there is no diagnosis.
  */
 struct diagnosis *diagnosis_open(const struct config *c, struct workers *w, struct event_base *base);
 

@@ -4,8 +4,8 @@
  * The capture sees what is addressed to this host. Requests of a container are not, so for each
  * rule somebody of this network namespace has to listen, or requests have to be seen. To see them,
  * all interfaces are captured for a moment, those of -i and the others, until the first request
- * comes by one that will be captured. Its sender is known then as a client, whose address the probe
- * may use.
+ * comes by one that will be captured, and tells what its client speaks (listen.c). Its sender is known then
+ * as a client, whose address the probe may use.
  */
 #include <errno.h>
 #include <ifaddrs.h>
@@ -19,6 +19,7 @@
 #include "io/host/host.h"
 #include "io/host/sockets.h"
 #include "io/capture/source.h"
+#include "tcpcopy/check/listen.h"
 #include "tcpcopy/check/parts.h"
 #include "tcpcopy/classify.h"
 
@@ -42,6 +43,8 @@ struct looking {
 	bool captured;         /* it is one of those to be captured on */
 	bool client_captured;  /* the client that is known came by such a one */
 	struct seen seen[CONFIG_MAX_RULES];
+	struct listening heard;
+	bool told; /* it is known of some client what it speaks */
 };
 
 static bool serves(const struct rule *rule, const struct addr *local)
@@ -80,6 +83,7 @@ static void on_packet(const struct raw_packet *packet, void *arg)
 
 		snprintf(l->captured ? seen->interface : seen->uncaptured, sizeof(seen->interface), "%s",
 			 l->interface);
+		l->told |= listen_segment(&l->heard, &l->k->config->rules[rule[i]], rule[i], &s);
 		/* The target would answer an address of this host by a route of its own. */
 		if (l->client_captured || (l->k->has_client && !l->captured) ||
 		    route_is_local(&s.tuple.src.addr))
@@ -90,7 +94,7 @@ static void on_packet(const struct raw_packet *packet, void *arg)
 	}
 }
 
-/* Capture on @n interfaces until a client is known. */
+/* Capture on @n interfaces until a client is known, and what it speaks. */
 static void look(struct looking *l, char names[][16], unsigned n)
 {
 	char filter[CONFIG_FILTER_SIZE], err[512];
@@ -110,7 +114,7 @@ static void look(struct looking *l, char names[][16], unsigned n)
 	}
 	for (unsigned i = 0; i < opened; i++)
 		fds[i] = (struct pollfd){ .fd = source[i]->fd, .events = POLLIN };
-	while (opened && !l->client_captured && now < end) {
+	while (opened && !(l->client_captured && l->told) && now < end) {
 		poll(fds, opened, (int)((end - now) / NS_PER_MS + 1));
 		for (unsigned i = 0; i < opened; i++) {
 			l->interface = source[i]->name;
@@ -152,7 +156,7 @@ static void say_no_listener(struct check_report *report, const struct checking *
 	check_say(report, &r);
 }
 
-static void say_rule(struct check_report *report, const struct checking *k, const struct seen *s, bool looked)
+static void say_rule(struct check_report *report, const struct checking *k, const struct seen *s)
 {
 	struct check_result r = { 0 };
 	char command[700], at[ENDPOINT_TEXT_LEN], more[32];
@@ -171,9 +175,8 @@ static void say_rule(struct check_report *report, const struct checking *k, cons
 	} else if (!s->listens) {
 		say_no_listener(report, k, s);
 	} else {
-		check_note(report, CHECK_OK, "port %u: %s listens%s", s->rule->online_port,
-			   endpoint_format(at, sizeof(at), &s->at),
-			   looked ? "; none arrived within 2 s" : "");
+		check_note(report, CHECK_OK, "port %u: %s listens; none arrived within 2 s",
+			   s->rule->online_port, endpoint_format(at, sizeof(at), &s->at));
 	}
 }
 
@@ -184,13 +187,11 @@ void check_requests(struct check_report *report, void *arg)
 	const struct config *c = k->config;
 	char names[2 * CONFIG_MAX_INTERFACES][16];
 	unsigned n = capture_interfaces(names, CONFIG_MAX_INTERFACES, true);
-	bool wanted = c->n_interfaces || (!c->n_pool && !c->has_probe_from);
 
 	l = (struct looking){ .k = k, .local = local_open() };
 	for (unsigned i = 0; i < c->n_rules; i++) {
 		l.seen[i].rule = &c->rules[i];
 		sockets_listening(c->rules[i].online_port, on_listener, &l.seen[i]);
-		wanted |= !l.seen[i].listens;
 	}
 	for (unsigned i = 0; i < k->n_interfaces; i++) {
 		unsigned j = 0;
@@ -200,10 +201,11 @@ void check_requests(struct check_report *report, void *arg)
 		if (j == n)
 			memcpy(names[n++], k->interfaces[i], sizeof(names[0]));
 	}
-	if (wanted)
-		look(&l, names, n);
-	for (unsigned i = 0; i < c->n_rules; i++)
-		say_rule(report, k, &l.seen[i], wanted);
+	look(&l, names, n);
+	for (unsigned i = 0; i < c->n_rules; i++) {
+		say_rule(report, k, &l.seen[i]);
+		listen_say(report, &l.heard, &c->rules[i], i);
+	}
 	local_close(l.local);
 }
 

@@ -171,6 +171,11 @@ static const char *set_probe_from(void *into, const char *value)
 	return config_parse_endpoint(&c->probe_from, value);
 }
 
+static const char *set_joins(void *into, const char *value)
+{
+	return config_add_joins(into, value);
+}
+
 #define AT(kind, field) ARGS_AT(struct config, kind, field)
 
 static const struct args_option options[] = {
@@ -224,8 +229,12 @@ static const struct args_option options[] = {
 	OPTION_WORKERS("connections"),
 	OPTION_CPUS,
 	OPTION_BUSY_POLL,
-	{ 'O', "no-join", NULL, 0, "do not replicate connections older than tcpcopy", NULL, args_set_true,
-	  AT(bool, no_join) },
+	{ 0, "join", "MODE,...", ARGS_REPEAT,
+	  "join connections in their middle: where the protocol allows it (auto), all of them, or none older "
+	  "than tcpcopy; PORT=MODE for the rules with that online port [auto]",
+	  "auto, all or none, or PORT=MODE, such as auto,6379=none", set_joins, ARGS_WHOLE },
+	{ 'O', "no-join", NULL, 0, "do not replicate connections older than tcpcopy; the same as --join=none",
+	  "one of the two, or --join=none", args_set_true, AT(bool, no_join) },
 	{ 0, "unproved", NULL, 0, "replicate also connections that the online server is not known to have",
 	  NULL, args_set_true, AT(bool, unproved) },
 	{ 0, "hold", "DURATION", 0, "longest wait for the target's response to the previous request [3s]",
@@ -270,6 +279,7 @@ static const struct args_program program = {
 
 int config_parse(struct config *c, int argc, char **argv)
 {
+	const char *wrong;
 	int status;
 
 	*c = (struct config){
@@ -301,6 +311,11 @@ int config_parse(struct config *c, int argc, char **argv)
 		c->hold = 0;
 	else if (c->hold == HOLD_NOT_GIVEN)
 		c->hold = DEFAULT_HOLD;
+	if (c->no_join && c->has_join && c->join != ENGINE_JOIN_NONE)
+		return args_error(&program, 'O', NULL, "joins nothing older, but --join says otherwise");
+	wrong = config_set_joins(c);
+	if (wrong)
+		return args_error_named(&program, "join", NULL, wrong);
 	for (unsigned i = 0; i < c->n_assistants; i++)
 		if (c->assistants[i].at.port == 0)
 			c->assistants[i].at.port = c->assistant_port;

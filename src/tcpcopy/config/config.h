@@ -9,6 +9,7 @@
 #include "channel/secret.h"
 #include "io/capture/source.h"
 #include "packet/addr.h"
+#include "session/session.h"
 
 /*
  * What the command line says, checked and resolved: names have become addresses, durations ns, and nothing is
@@ -31,6 +32,7 @@ struct rule {
 	uint16_t online_port;
 	struct endpoint target;
 	char text[160]; /* as typed */
+	enum engine_join join;
 };
 
 /* --inject: how packets are sent. */
@@ -98,10 +100,17 @@ struct config {
 	uint64_t memory;         /* -m, bytes all sessions may hold together */
 	enum config_inject inject;
 	enum capture_mode capture;
-	uint64_t ring; /* -B, bytes of all capture rings together */
-	uint32_t mtu;  /* -M, bytes; 0: the route's */
-	bool unproved; /* --unproved: replicate also what the online server is not known to have */
-	bool no_join;  /* -O: connections older than tcpcopy are not joined */
+	uint64_t ring;         /* -B, bytes of all capture rings together */
+	uint32_t mtu;          /* -M, bytes; 0: the route's */
+	bool unproved;         /* --unproved: replicate also what the online server is not known to have */
+	bool no_join;          /* -O, by which join is none */
+	enum engine_join join; /* --join, of rules that are not named there */
+	bool has_join;
+	struct {
+		uint16_t online_port;
+		enum engine_join join;
+	} join_of[CONFIG_MAX_RULES]; /* --join PORT=MODE */
+	unsigned n_join_of;
 	bool has_probe_from;
 	struct endpoint probe_from;  /* --probe-from: source of the probe; port 0: any */
 	const char *probe_from_text; /* as typed, in argv */

@@ -25,6 +25,14 @@ const char *config_add_pool(struct config *c, const char *list);
 /* Set the ports of --own-ports: A-B or A-B,C-D in order, or a number. */
 const char *config_add_own_ports(struct config *c, const char *list);
 
+/* Take the value of --join: MODE, or PORT=MODE for the rules with that online port, in a list. */
+const char *config_add_joins(struct config *c, const char *list);
+
+/*
+ * Once all options are known: give each rule its --join. Returns NULL, or what is wrong.
+ */
+const char *config_set_joins(struct config *c);
+
 /* Parse HOST or HOST:PORT, as an element of -s, into *e. Without a port it is 0. Names are resolved. */
 const char *config_parse_endpoint(struct endpoint *e, const char *text);
 

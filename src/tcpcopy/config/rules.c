@@ -237,6 +237,63 @@ const char *config_add_rules(struct config *c, const char *list)
 	return each_element(c, list, add_rule);
 }
 
+static const char *add_join(struct config *c, const char *element)
+{
+	static const char *const names[ENGINE_JOIN_COUNT] = {
+#define X(id, name) [ENGINE_JOIN_##id] = name,
+		ENGINE_JOINS(X)
+#undef X
+	};
+	const char *mode = strchr(element, '=');
+	char port[8] = "";
+	unsigned join = 0;
+
+	if (mode && mode - element < (int)sizeof(port))
+		memcpy(port, element, (size_t)(mode - element));
+	mode = mode ? mode + 1 : element;
+	while (join < ENGINE_JOIN_COUNT && strcmp(mode, names[join]) != 0)
+		join++;
+	if (join == ENGINE_JOIN_COUNT)
+		return args_wrong("\"%s\" is no such mode", mode);
+	if (mode == element) {
+		c->join = (enum engine_join)join;
+		c->has_join = true;
+		return NULL;
+	}
+	if (parse_port(port, &c->join_of[c->n_join_of].online_port) < 0)
+		return wrong_port("", port, strlen(port));
+	c->join_of[c->n_join_of].join = (enum engine_join)join;
+	if (c->n_join_of + 1 == CONFIG_MAX_RULES)
+		return args_wrong("more than %d ports", CONFIG_MAX_RULES - 1);
+	c->n_join_of++;
+	return NULL;
+}
+
+const char *config_add_joins(struct config *c, const char *list)
+{
+	return each_element(c, list, add_join);
+}
+
+const char *config_set_joins(struct config *c)
+{
+	for (unsigned r = 0; r < c->n_rules; r++)
+		c->rules[r].join = c->no_join ? ENGINE_JOIN_NONE : c->join;
+	for (unsigned i = 0; i < c->n_join_of; i++) {
+		bool found = false;
+
+		for (unsigned r = 0; r < c->n_rules; r++) {
+			if (c->rules[r].online_port != c->join_of[i].online_port)
+				continue;
+			c->rules[r].join = c->join_of[i].join;
+			found = true;
+		}
+		if (!found)
+			return args_wrong("no rule of -x has the online port %u; accepted: that of a rule",
+					  c->join_of[i].online_port);
+	}
+	return NULL;
+}
+
 const char *config_parse_endpoint(struct endpoint *e, const char *text)
 {
 	struct host_port h;

@@ -182,6 +182,11 @@ static void log_limits(const struct config *c)
 		CAPTURE_MODES(X)
 #undef X
 	};
+	static const char *const joins[ENGINE_JOIN_COUNT] = {
+		[ENGINE_JOIN_AUTO] = "joined where their protocol allows it",
+		[ENGINE_JOIN_ALL] = "joined",
+		[ENGINE_JOIN_NONE] = "not joined",
+	};
 	char mtu[48] = "the route's";
 
 	if (c->hold)
@@ -198,7 +203,7 @@ static void log_limits(const struct config *c)
 	log_info("session buffer: at most %llu KiB each, %llu MiB in total; MTU towards targets: %s; older "
 		 "connections: %s",
 		 (unsigned long long)c->session_buffer >> 10, (unsigned long long)c->memory >> 20, mtu,
-		 c->no_join ? "not joined" : "joined");
+		 joins[c->no_join ? ENGINE_JOIN_NONE : c->join]);
 }
 
 static void log_channel(const struct config *c)

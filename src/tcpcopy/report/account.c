@@ -36,6 +36,19 @@ static const struct account_row rows[ACCOUNT_ROWS] = {
 #define X(id, name, text) [ROW_REFUSED_##id] = { "refused", #name, "segments refused: " text },
 	REFUSALS(X)
 #undef X
+#define X(id, name, text, join) [ROW_SPOKEN_##id] = { "spoken", #name, "sessions that speak " text },
+	PROTOCOLS(X)
+#undef X
+#define X(id, name, weight, text, remedy) [ROW_DETAIL_##id] = { "detail", #name, "sessions: " text },
+	PROTOCOL_DETAILS(X)
+#undef X
+#define X(id, name, text, join) [ROW_JOINED_##id] = { "joined", #name, "joined sessions that speak " text },
+	PROTOCOLS(X)
+#undef X
+#define X(id, name, text, join)                                                                              \
+	[ROW_NOT_JOINED_##id] = { "not_joined", #name, "connections not joined that speak " text },
+	PROTOCOLS(X)
+#undef X
 #define X(key, text) [ROW_ENGINE_##key] = { "engine", #key, text },
 	ENGINE_COUNTERS(X)
 #undef X
@@ -80,6 +93,10 @@ static const struct account_section sections[] = {
 	{ "declined", "times that a connection was declined, by reason" },
 	{ "unjoined", "payload bytes of connections not replicated, by reason" },
 	{ "refused", "captured segments that the online server did not take, by reason" },
+	{ "spoken", "sessions, by the protocol of the client" },
+	{ "detail", "sessions with something that matters to their copy" },
+	{ "joined", "sessions joined in the middle of a connection, by protocol" },
+	{ "not_joined", "connections not joined because of their protocol (see --join)" },
 	{ "engine", "the session engine" },
 	{ "live", "live state at the time of the report" },
 	{ "state", "live sessions, by state" },
@@ -103,6 +120,8 @@ static const struct account_equation equations[] = {
 	  "engine.truncated_bytes + engine.refused_bytes + live.doubtful + unjoined.*" },
 	{ "sessions = ended + live", "engine.sessions_opened + engine.sessions_joined",
 	  "ended.* + live.sessions" },
+	{ "sessions = all protocols", "engine.sessions_opened + engine.sessions_joined", "spoken.*" },
+	{ "sessions joined = all protocols", "engine.sessions_joined", "joined.*" },
 	{ "live sessions = all states", "live.sessions", "state.*" },
 	{ "turns = released + given up + waiting", "engine.turns",
 	  "engine.released_on_answer + engine.released_on_pause + engine.released_on_close + "
@@ -179,6 +198,22 @@ static void collect_capture(struct account *a, struct pipeline *p)
 #define X(key, text) row[ROW_CLASSIFY_##key] += p->classified.key;
 	CLASSIFY_COUNTERS(X)
 #undef X
+}
+
+static void collect_spoken(struct account *a, const struct pipeline *p)
+{
+	for (unsigned i = 0; i < p->config->n_rules; i++) {
+		const struct protocol_tally *t = engine_spoken(p->engine, i);
+
+		protocol_tally_add(&a->spoken[i], t);
+		for (unsigned j = 0; j < PROTOCOL_COUNT; j++) {
+			a->row[ROW_SPOKEN_NONE + j] += t->sessions[j];
+			a->row[ROW_JOINED_NONE + j] += t->joined[j];
+			a->row[ROW_NOT_JOINED_NONE + j] += t->not_joined[j];
+		}
+		for (unsigned j = 0; j < DETAIL_COUNT; j++)
+			a->row[ROW_DETAIL_PROXY + j] += t->details[j];
+	}
 }
 
 static void collect_engine(struct account *a, const struct engine *e)
@@ -262,6 +297,7 @@ void account_collect(void *pipeline, void *sum)
 
 	collect_capture(a, p);
 	collect_engine(a, p->engine);
+	collect_spoken(a, p);
 	collect_way_out(a, p);
 	add_examples(&a->examples, engine_examples(p->engine));
 	a->assistants_up = MIN(a->assistants_up, p->returns ? returns_parts_up(p->returns) : 0);
@@ -290,6 +326,8 @@ void account_add(struct account *sum, const struct account *one)
 		sum->row[i] += one->row[i];
 	hist_merge(&sum->lag, &one->lag);
 	add_examples(&sum->examples, &one->examples);
+	for (unsigned i = 0; i < CONFIG_MAX_RULES; i++)
+		protocol_tally_add(&sum->spoken[i], &one->spoken[i]);
 	for (unsigned i = 0; i < one->n_sources; i++)
 		add_source(sum, one->source[i].name, &one->source[i].n);
 	sum->assistants_up = MIN(sum->assistants_up, one->assistants_up);

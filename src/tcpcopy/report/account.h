@@ -89,6 +89,18 @@ enum account_row_id {
 #define X(id, name, text) ROW_REFUSED_##id,
 	REFUSALS(X)
 #undef X
+#define X(id, name, text, join) ROW_SPOKEN_##id,
+	PROTOCOLS(X)
+#undef X
+#define X(id, name, weight, text, remedy) ROW_DETAIL_##id,
+	PROTOCOL_DETAILS(X)
+#undef X
+#define X(id, name, text, join) ROW_JOINED_##id,
+	PROTOCOLS(X)
+#undef X
+#define X(id, name, text, join) ROW_NOT_JOINED_##id,
+	PROTOCOLS(X)
+#undef X
 #define X(key, text) ROW_ENGINE_##key,
 	ENGINE_COUNTERS(X)
 #undef X
@@ -136,6 +148,7 @@ struct account {
 	uint64_t row[ACCOUNT_ROWS];
 	struct hist lag; /* ns from the capture of a segment to its first sending */
 	struct engine_examples examples;
+	struct protocol_tally spoken[CONFIG_MAX_RULES];      /* for each rule */
 	struct account_source source[CONFIG_MAX_INTERFACES]; /* by name */
 	unsigned n_sources;
 	unsigned assistants_up;             /* of the worker with the fewest */

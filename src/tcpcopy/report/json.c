@@ -53,6 +53,45 @@ static json_t *reasons(const struct report *r)
 	return list;
 }
 
+static void add_counts(json_t *to, const char *key, const uint64_t *n, unsigned count,
+		       const char *(*name)(unsigned))
+{
+	json_t *list = json_object();
+
+	for (unsigned i = 0; i < count; i++)
+		if (n[i])
+			json_object_set_new(list, name(i), json_integer((json_int_t)n[i]));
+	json_object_set_new(to, key, list);
+}
+
+static const char *protocol_called(unsigned p)
+{
+	return protocol_name((enum protocol)p);
+}
+
+static const char *detail_called(unsigned d)
+{
+	return detail_name((enum protocol_detail)d);
+}
+
+static json_t *rules(const struct report *r)
+{
+	json_t *list = json_array();
+
+	for (unsigned i = 0; i < r->config->n_rules; i++) {
+		const struct protocol_tally *t = &r->now.spoken[i];
+		json_t *rule = json_pack("{s:s, s:s, s:s}", "rule", r->config->rules[i].text, "server_name",
+					 t->sni, "alpn", t->alpn);
+
+		add_counts(rule, "spoken", t->sessions, PROTOCOL_COUNT, protocol_called);
+		add_counts(rule, "detail", t->details, DETAIL_COUNT, detail_called);
+		add_counts(rule, "joined", t->joined, PROTOCOL_COUNT, protocol_called);
+		add_counts(rule, "not_joined", t->not_joined, PROTOCOL_COUNT, protocol_called);
+		json_array_append_new(list, rule);
+	}
+	return list;
+}
+
 static json_t *interfaces(const struct account *a)
 {
 	json_t *list = json_array();
@@ -86,6 +125,7 @@ int report_json(struct reporter *reporter, json_t *all)
 		!json_object_set_new(all, "rates", rates(r)) &&
 		!json_object_set_new(all, "lag", lag(&r->now.lag)) &&
 		!json_object_set_new(all, "reasons", reasons(r)) &&
+		!json_object_set_new(all, "rules", rules(r)) &&
 		!json_object_set_new(all, "interfaces", interfaces(&r->now)) &&
 		!json_object_set_new(all, "never_captured",
 				     json_pack("{s:I, s:I, s:I, s:I}", "bytes", (json_int_t)loss.bytes,

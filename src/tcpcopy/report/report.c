@@ -12,6 +12,7 @@
 
 #include "program/log.h"
 #include "tcpcopy/report/impl.h"
+#include "tcpcopy/spoken.h"
 
 typedef unsigned long long ull;
 
@@ -195,6 +196,54 @@ static void print_reasons(const struct report *r, unsigned most, FILE *to)
 	}
 }
 
+static void print_counts(FILE *to, const char *what, const uint64_t *n, unsigned count,
+			 const char *(*name)(unsigned))
+{
+	const char *before = what;
+
+	for (unsigned i = 0; i < count; i++) {
+		if (!n[i])
+			continue;
+		fprintf(to, "%s%s %llu", before, name(i), (ull)n[i]);
+		before = ", ";
+	}
+}
+
+static const char *protocol_called(unsigned p)
+{
+	return protocol_name((enum protocol)p);
+}
+
+static const char *detail_called(unsigned d)
+{
+	return detail_name((enum protocol_detail)d);
+}
+
+/* What the clients of each rule speak, and what follows from it. */
+static void print_spoken(const struct report *r, FILE *to)
+{
+	for (unsigned i = 0; i < r->config->n_rules; i++) {
+		const struct protocol_tally *t = &r->now.spoken[i];
+
+		fprintf(to, "spoken         %s:", r->config->rules[i].text);
+		print_counts(to, " ", t->sessions, PROTOCOL_COUNT, protocol_called);
+		print_counts(to, "; of these ", t->details, DETAIL_COUNT, detail_called);
+		print_counts(to, "; joined ", t->joined, PROTOCOL_COUNT, protocol_called);
+		print_counts(to, "; not joined ", t->not_joined, PROTOCOL_COUNT, protocol_called);
+		if (t->sni[0] || t->alpn[0])
+			fprintf(to, "; server name \"%s\", ALPN \"%s\"", t->sni, t->alpn);
+		fputc('\n', to);
+		for (unsigned d = 0; d < DETAIL_COUNT; d++)
+			if (spoken_matters(t, (enum protocol_detail)d)) {
+				char text[SPOKEN_TEXT];
+
+				fprintf(to, "  %s\n",
+					spoken_text(text, sizeof(text), &r->config->rules[i],
+						    (enum protocol_detail)d, t));
+			}
+	}
+}
+
 static void print_workers(const struct account *a, FILE *to)
 {
 	for (unsigned i = 0; i < a->workers && a->workers > 1; i++)
@@ -219,6 +268,7 @@ static void print_account(struct reporter *reporter, FILE *to)
 		fprintf(to, "assistants: %u connected, %llu connections lost, %llu attempts failed\n",
 			r->now.assistants_up, (ull)r->now.row[ROW_CHANNEL_losses_of_connection],
 			(ull)r->now.row[ROW_CHANNEL_attempts_failed]);
+	print_spoken(r, to);
 	print_reasons(r, UINT32_MAX, to);
 }
 
@@ -284,6 +334,7 @@ static void print_screen(struct reporter *reporter, FILE *to)
 	}
 	if (!wrong)
 		fprintf(to, "account        balanced\n");
+	print_spoken(r, to);
 	print_reasons(r, 8, to);
 }
 

@@ -1,0 +1,111 @@
+/*
+ * What the clients speak, in words - theory of operation
+ *
+ * In: the tallies of the engine (protocol/protocol.h). Out: lines for people. Each says the port, what the
+ * clients do, what follows and what to type, and is logged once a rule and kind: who runs into it has to read
+ * it within seconds of the first such session, and not a thousand times. What a target can be set up to take
+ * is said when the target has refused it.
+ */
+#include "tcpcopy/spoken.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "program/log.h"
+
+bool spoken_matters(const struct protocol_tally *t, enum protocol_detail d)
+{
+	switch (detail_weight(d)) {
+	case PROTOCOL_COUNTED:
+		return false;
+	case PROTOCOL_DOUBTED:
+		return t->failed[d];
+	default:
+		return t->details[d];
+	}
+}
+
+char *spoken_remedy(char *buf, size_t size, const struct rule *rule, enum protocol_detail d)
+{
+	char target[ADDR_TEXT_LEN], *to = buf;
+
+	addr_format(target, sizeof(target), &rule->target.addr);
+	for (const char *p = detail_remedy(d); *p && (size_t)(to - buf) + 1 < size; p++) {
+		const size_t left = size - (size_t)(to - buf);
+		int n = 1;
+
+		if (p[0] != '@' || !strchr("TPO", p[1]) || !p[1])
+			*to = *p;
+		else if (*++p == 'T')
+			n = snprintf(to, left, addr_is_v4(&rule->target.addr) ? "%s" : "[%s]", target);
+		else
+			n = snprintf(to, left, "%u", *p == 'P' ? rule->target.port : rule->online_port);
+		to += (size_t)n < left ? (size_t)n : left - 1;
+	}
+	*to = '\0';
+	return buf;
+}
+
+char *spoken_text(char *buf, size_t size, const struct rule *rule, enum protocol_detail d,
+		  const struct protocol_tally *t)
+{
+	char remedy[SPOKEN_TEXT], names[120] = "";
+
+	if (d == DETAIL_ENCRYPTED && (t->sni[0] || t->alpn[0]))
+		snprintf(names, sizeof(names), " (server name \"%s\", ALPN \"%s\")", t->sni, t->alpn);
+	snprintf(buf, size, "port %u: %s%s: %llu session%s so far, %llu refused by the target; %s",
+		 rule->online_port, detail_text(d), names, (unsigned long long)t->details[d],
+		 t->details[d] == 1 ? "" : "s", (unsigned long long)t->failed[d],
+		 spoken_remedy(remedy, sizeof(remedy), rule, d));
+	return buf;
+}
+
+char *spoken_join_text(char *buf, size_t size, const struct rule *rule, enum protocol p, bool joined)
+{
+	if (joined)
+		snprintf(
+			buf, size,
+			"port %u: a %s connection older than tcpcopy is joined: if its client has sent AUTH or "
+			"SELECT, the target has not seen them and refuses the commands or uses database 0; let "
+			"the clients reconnect, or start tcpcopy with --join=%u=none",
+			rule->online_port, protocol_text(p), rule->online_port);
+	else
+		snprintf(
+			buf, size,
+			"port %u: %s connections that are open already are not joined in their middle, where "
+			"the target would not understand them: let the clients reconnect, or start tcpcopy with "
+			"--join=%u=all",
+			rule->online_port, protocol_text(p), rule->online_port);
+	return buf;
+}
+
+void spoken_say(struct spoken_said *said, const struct config *c, unsigned rule,
+		const struct protocol_tally *t)
+{
+	const struct rule *r = &c->rules[rule];
+	char text[SPOKEN_TEXT];
+
+	for (unsigned d = 0; d < DETAIL_COUNT; d++) {
+		const enum protocol_weight weight = detail_weight((enum protocol_detail)d);
+
+		if (!spoken_matters(t, (enum protocol_detail)d) || said->details[rule] & 1u << d)
+			continue;
+		said->details[rule] |= 1u << d;
+		spoken_text(text, sizeof(text), r, (enum protocol_detail)d, t);
+		if (weight == PROTOCOL_NOTED)
+			log_info("%s", text);
+		else
+			log_warn("%s", text);
+	}
+	for (unsigned p = 0; p < PROTOCOL_COUNT; p++) {
+		if (t->not_joined[p] && !(said->not_joined[rule] & 1u << p)) {
+			said->not_joined[rule] |= 1u << p;
+			log_warn("%s", spoken_join_text(text, sizeof(text), r, (enum protocol)p, false));
+		}
+		if (t->joined[p] && protocol_join((enum protocol)p) == PROTOCOL_JOIN_PLAIN &&
+		    !(said->joined[rule] & 1u << p)) {
+			said->joined[rule] |= 1u << p;
+			log_warn("%s", spoken_join_text(text, sizeof(text), r, (enum protocol)p, true));
+		}
+	}
+}
