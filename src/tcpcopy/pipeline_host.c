@@ -117,6 +117,8 @@ static void on_second(evutil_socket_t fd, short what, void *arg)
 	replies_say(p);
 	say_joins(p);
 	say_mptcp(p);
+	if (p->own && !p->worker)
+		own_say(p->own);
 }
 
 int pipeline_watch_host(struct pipeline *p)

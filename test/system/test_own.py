@@ -466,6 +466,41 @@ def test_what_the_processes_hold(lab, alone, servers):
     a.stop()
 
 
+def test_a_temporary_address_is_not_taken(lab, alone, servers):
+    """As a host with privacy extensions has: it prefers one that is gone in some days."""
+    online = lab.host("online")
+    online.sysctl(net__ipv6__conf__eth0__use_tempaddr=2)
+    online.ip_batch(["addr add fd90::77:0:0:1/64 dev eth0 mngtmpaddr nodad"])
+
+    def source():
+        return online.check_output(["ip", "-6", "route", "get", lab.host("target").ip6]).split(" src ")[1].split()[0]
+    if not wait_until(lambda: "temporary" in online.check_output(["ip", "-6", "addr", "show", "to", source()]), 10):
+        pytest.skip("this kernel makes no temporary address here")
+    a = alone(v6=True)
+    assert "come back to this host, to fd90::111:142" in a.tcpcopy.log or "to fd90::77:0:0:1" in a.tcpcopy.log
+    with lab.host("client").inside():
+        connection = socket.create_connection((online.ip6, 6379), 20)
+    ask(connection, "append key 1.")
+    connection.close()
+    assert equal(*servers) and a.closed() and a.silent()
+    a.stop()
+
+
+def test_its_address_goes(lab, alone, servers):
+    online = lab.host("online")
+    online.ip_batch(["addr add 10.90.111.200/32 dev eth0"])
+    a = alone("-c", "10.90.111.200")
+    online.ip_batch(["addr del 10.90.111.200/32 dev eth0"])
+    assert wait_until(lambda: "10.90.111.200 is no address of this host any more" in a.tcpcopy.log)
+    online.ip_batch(["addr add 10.90.111.200/32 dev eth0"])
+    time.sleep(1.5)
+    connection = connect(lab)
+    ask(connection, "append key 1.")
+    connection.close()
+    assert equal(*servers)
+    assert a.stop().log.count("is no address of this host any more") == 1
+
+
 def test_two_of_them(lab, alone, servers):
     """One for a pair of address and target; another address of the host is another pair."""
     a = alone()

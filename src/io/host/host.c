@@ -117,3 +117,56 @@ uint32_t host_receive_window(void)
 	/* an application may ask for rmem_max, and the kernel doubles that (socket(7), SO_RCVBUF) */
 	return n == 3 ? (uint32_t)MIN(MAX(most, 2 * asked), 1 << 30) : 0;
 }
+
+#define IF_INET6 "/proc/net/if_inet6"
+#define GLOBAL 0x00u    /* its scope */
+#define TEMPORARY 0x01u /* flags: linux/if_addr.h */
+#define UNUSABLE 0x68u  /* deprecated, tentative, or a duplicate */
+
+struct inet6_line {
+	struct addr addr;
+	unsigned index, scope, flags;
+};
+
+static bool read_inet6(FILE *f, struct inet6_line *l)
+{
+	char hex[33], line[128];
+	unsigned byte, prefix;
+
+	if (!fgets(line, sizeof(line), f) ||
+	    sscanf(line, "%32s %x %x %x %x", hex, &l->index, &prefix, &l->scope, &l->flags) != 5)
+		return false;
+	for (unsigned i = 0; i < 16; i++) {
+		if (sscanf(hex + 2 * i, "%2x", &byte) != 1)
+			return false;
+		l->addr.b[i] = (uint8_t)byte;
+	}
+	return true;
+}
+
+bool host_lasting_address(struct addr *a)
+{
+	struct inet6_line l, own = { .index = 0 };
+	struct addr best = *a;
+	bool found = false, near = false;
+	FILE *f = addr_is_v4(a) ? NULL : fopen(IF_INET6, "re");
+
+	if (!f)
+		return true;
+	while (read_inet6(f, &l))
+		if (addr_eq(&l.addr, a))
+			own = l;
+	rewind(f);
+	while (own.flags & TEMPORARY && read_inet6(f, &l)) {
+		if (l.index != own.index || l.scope != GLOBAL || l.flags & (TEMPORARY | UNUSABLE))
+			continue;
+		if (found && (near || memcmp(l.addr.b, a->b, 8) != 0))
+			continue;
+		near = !memcmp(l.addr.b, a->b, 8);
+		found = true;
+		best = l.addr;
+	}
+	fclose(f);
+	*a = best;
+	return found || !(own.flags & TEMPORARY);
+}

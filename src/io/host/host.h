@@ -4,10 +4,19 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "packet/addr.h"
+
 /* Small questions about this host, which files of its kernel answer. None needs privilege. */
 
 #define HOST_CAP_NET_ADMIN 12u /* capabilities(7) */
 #define HOST_CAP_NET_RAW 13u
+
+/*
+ * A temporary address (RFC 8981) of an IPv6 interface lasts for days only. If *a is one of this host, replace
+ * it by one of the same interface that lasts, of the same prefix of 64 bits if possible. Returns false if it
+ * is temporary and there is none.
+ */
+bool host_lasting_address(struct addr *a);
 
 /* Is the capability @number (HOST_CAP_) in the effective set of this process? */
 bool host_has_capability(unsigned number);

@@ -312,6 +312,8 @@ void account_answers(void *pipeline, void *sum)
 	uint64_t *most = sum;
 
 	*most += p->own ? own_counters(p->own)->answers : 0;
+	for (int i = PARSE_OK + 1; i < PARSE_REASON_COUNT; i++)
+		*most += p->classified.parse[i];
 	for (unsigned i = 0; i < p->n_sources; i++) {
 		struct source_counters n;
 

@@ -59,7 +59,7 @@
 #define ACCOUNT_OWN(X)                                                                                       \
 	X(swallowed, "answers that were kept from this host's TCP, as the kernel counts them")               \
 	X(accepted, "answers without a session that this host's TCP got, because a socket has the port")     \
-	X(uncaptured, "of these, not captured: on their way, or dropped by the kernel")                      \
+	X(uncaptured, "of these, not captured: on their way, dropped by the kernel, or not parsed")          \
 	X(ports, "ports of this host to copy from, over all targets")                                        \
 	X(ports_used, "of these, in use")
 
@@ -166,8 +166,8 @@ void account_init(struct account *a);
 void account_collect(void *pipeline, void *sum);
 
 /*
- * Add to *@sum, a uint64_t, the most answers that @pipeline can have captured: also what it has not read and
- * what the kernel has dropped. As account_collect().
+ * Add to *@sum, a uint64_t, the most answers that @pipeline can have captured: also what it has not read,
+ * what the kernel has dropped, and what could not be parsed. As account_collect().
  */
 void account_answers(void *pipeline, void *sum);
 

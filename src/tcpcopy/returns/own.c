@@ -25,8 +25,10 @@
 
 #include "base/util.h"
 #include "io/host/online.h"
+#include "io/inject/route.h"
 #include "packet/bytes.h"
 #include "packet/options.h"
+#include "program/log.h"
 #include "tcpcopy/pipeline.h"
 
 #define PORT_TRIES 64u /* if sockets of this host have them */
@@ -42,6 +44,7 @@ struct port {
 /* The ports of one own address towards one target. */
 struct place {
 	const struct plan_place *at;
+	bool gone;                 /* the own address */
 	struct port *of;           /* by number */
 	uint16_t *port;            /* a ring of those that are free */
 	uint32_t size, head, free; /* of that ring */
@@ -306,6 +309,26 @@ void own_stamp(struct own *o, struct tx_segment *t)
 		port->newest = value;
 	port->stamped = true;
 	put_be32(stamp, value);
+}
+
+void own_say(struct own *o)
+{
+	char own[ADDR_TEXT_LEN];
+
+	for (unsigned i = 0; i < o->n_places; i++) {
+		struct place *place = &o->place[i];
+		struct route_info route;
+		bool gone;
+
+		if (route_lookup(&route, &place->at->own))
+			continue;
+		gone = !route.local;
+		if (gone && !place->gone)
+			log_err("%s is no address of this host any more, so nothing comes back to it: give it back, "
+				"or restart tcpcopy",
+				addr_format(own, sizeof(own), &place->at->own));
+		place->gone = gone;
+	}
 }
 
 const struct own_counters *own_counters(const struct own *o)

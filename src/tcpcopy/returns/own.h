@@ -67,6 +67,9 @@ enum own_answer own_answer(struct own *o, const struct tuple *t, uint64_t *sessi
  */
 void own_stamp(struct own *o, struct tx_segment *t);
 
+/* Log it, once, when an own address is none of this host any more. Asks the kernel. */
+void own_say(struct own *o);
+
 /* What was counted. Lasts as long as @o. */
 const struct own_counters *own_counters(const struct own *o);
 

@@ -4,7 +4,8 @@
  * In: the rules, -c and --own-ports, and what the kernel says. Out: for each target the addresses of this
  * host that copies to it have, and a set of ports.
  *
- * The address is that from which this host itself would connect to the target, unless -c names others. The
+ * The address is that from which this host itself would connect to the target, unless -c names others; but
+ * none of IPv6 that is temporary, since nobody would notice in a few days why nothing comes back. The
  * ports are those that nobody else is likely to have: not the well-known ones, not those that the kernel
  * gives to connections of this host (ip_local_port_range), not one that a program listens on, nor one that a
  * connection of this host to that target has. A program that begins to listen later loses nothing either:
@@ -18,6 +19,7 @@
 #include <string.h>
 
 #include "base/util.h"
+#include "io/host/host.h"
 #include "io/host/sockets.h"
 #include "io/inject/route.h"
 #include "program/log.h"
@@ -76,6 +78,12 @@ static int add_source(struct plan *p, unsigned rule, char *err, size_t err_size)
 			    "option -x \"%s\": no address of this host is known from which it reaches %s; "
 			    "name one with -c",
 			    r->text, host);
+	if (!host_lasting_address(&route.source))
+		return fail(
+			err, err_size,
+			"option -x \"%s\": this host reaches %s from a temporary address only, which is gone "
+			"in a few days; give it one that lasts, or name one with -c",
+			r->text, host);
 	return add_place(p, rule, &route.source, err, err_size);
 }
 
