@@ -47,6 +47,8 @@ void check_say(struct check_report *report, const struct check_result *r)
 
 	report->warnings += r->state == CHECK_WARNING;
 	report->broken += r->state == CHECK_BROKEN;
+	if (report->quiet)
+		return;
 	printf("%-8s %-12s %s\n", word[r->state], report->topic, check_format(line, sizeof(line), r));
 	fflush(stdout);
 }

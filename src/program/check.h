@@ -36,6 +36,7 @@ char *check_format(char *buf, size_t size, const struct check_result *r);
 /* What was said so far. */
 struct check_report {
 	const char *topic; /* of the check that runs */
+	bool quiet;        /* count what is said, but print nothing */
 	unsigned warnings, broken;
 };
 

@@ -89,6 +89,32 @@ def test_all_is_well(ready):
     assert "tx-tcp-segmentation" in Check(ready).fine().find("ok", "offloads", "nothing depends")[2]
 
 
+def ways(check):
+    """How each of the ways begins, in order: whether it works, and its command."""
+    return [line[2].split(": ")[:2] if line[2].startswith(("works", "may")) else line[2].split(", ")[0]
+            for line in check.lines if line[1] == "ways"]
+
+
+def test_the_ways_from_here(ready):
+    """Best first, each tried: with a client whose address is kept, and without an assistant."""
+    program = BIN / "tcpcopy"
+    assistant = ["works", f"{program} -x {RULE} -s {ASSISTANT}"]
+    own = ["works", f"{program} -x {RULE}"]
+    on_target = "not tried: intercept --on-target ADDRESS on the target"
+    assert ways(Check(ready)) == [assistant, own, on_target]
+    assert ways(Check(ready, "--probe-from", "10.90.114.82")) == [assistant, own, on_target]
+
+    # only the way without an assistant, where the target does not lead its responses there
+    ready.host("target").ip_batch(["route del 10.90.114.82"])
+    assert ways(Check(ready)) == [own, on_target]
+
+    # and none where a firewall of the target lets only the ports of ordinary clients pass
+    ready.host("target").check_output(["nft", "-f", "-"], input="""table ip wall { chain input {
+        type filter hook input priority 0; tcp dport 6379 tcp sport < 32768 drop; }; }""")
+    assert ways(Check(ready)) == [on_target]
+    assert ready.host("online").check_output(["nft", "list", "ruleset"]) == ""
+
+
 def test_no_permission(ready):
     for program, host in (("tcpcopy", "online"), ("intercept", "assistant")):
         args = ["-x", RULE, "-s", ASSISTANT] if program == "tcpcopy" else ["-F", "tcp and src port 6379"]

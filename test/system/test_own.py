@@ -537,6 +537,12 @@ def test_check(lab, alone, servers):
     assert "answered this host's port 1024 after" in lines[3][2]
     assert trouble() == {} and online.check_output(["nft", "list", "ruleset"]) == before
 
+    # the way that works comes first, and what was not tried is named
+    done = online.run([BIN / "tcpcopy", "-x", f"6379-{target.ip4}:6379", "--check"])
+    found = [line.split(None, 2)[2] for line in done.stdout.splitlines() if line.split()[1] == "ways"]
+    assert found[0].startswith(f"works: {BIN / 'tcpcopy'} -x 6379-10.90.109.143:6379: no other host is needed")
+    assert [line.split(": ")[0] for line in found[1:]] == ["not tried", "not tried"]
+
     # beside one that replicates, whose ports and answers are its own
     a = alone()
     connection = connect(lab)

@@ -28,6 +28,7 @@ static const struct check checks[] = {
 	{ "assistant", check_assistants },
 	{ "answers", check_own },
 	{ "probe", check_probe },
+	{ "ways", check_ways },
 };
 
 int check_main(const struct config *c, char *const *argv)

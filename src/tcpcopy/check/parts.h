@@ -39,6 +39,8 @@ struct checking {
 	struct probe *probe;   /* the latest */
 	struct check_own *own; /* own.c; NULL: there are assistants, or it does not work */
 	bool last_port;        /* the probe goes from the last port of the plan */
+	bool probed_all;       /* and each target's answer came back */
+	bool probe_broken;     /* not each, and it is known why */
 	void (*connected)(struct checking *k);
 	void (*probed)(struct checking *k);
 };
@@ -83,6 +85,9 @@ void check_own(struct check_report *r, void *arg);
 
 /* run_probe.c: does a live probe of each target come back? */
 void check_probe(struct check_report *r, void *arg);
+
+/* ways.c: which ways back work, and with which command is each had? */
+void check_ways(struct check_report *r, void *arg);
 
 /* What a probe needs (live.c). */
 

@@ -47,19 +47,26 @@ void check_probe(struct check_report *report, void *arg)
 {
 	struct checking *k = arg;
 	const struct config *c = k->config;
+	const unsigned broken = report->broken;
 	char err[512];
 
 	if (check_live_open(k, err, sizeof(err)))
 		return; /* said before */
+	k->probed_all = true;
 	for (unsigned i = 0; i < c->n_rules; i++) {
 		unsigned j = 0;
 
 		while (j < i && !endpoint_eq(&c->rules[j].target, &c->rules[i].target))
 			j++;
-		if (j < i || !probe_one(report, k, i) || !k->own)
+		if (j < i)
 			continue;
-		k->last_port = true; /* a firewall may let some ports pass */
-		probe_one(report, k, i);
-		k->last_port = false;
+		if (!probe_one(report, k, i))
+			k->probed_all = false;
+		else if (k->own) {
+			k->last_port = true; /* a firewall may let some ports pass */
+			k->probed_all &= probe_one(report, k, i);
+			k->last_port = false;
+		}
 	}
+	k->probe_broken = report->broken > broken;
 }
