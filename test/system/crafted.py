@@ -456,6 +456,21 @@ def hop_option_second(x):
     x.good(b"GGGG")
 
 
+def parked(talk):
+    """Memory: what lies behind a byte that never comes, as far as the largest window reaches."""
+    for n in range(2200):
+        talk.send(b"." * 1400, at=1 + 1400 * n)
+        if n % 20 == 19:
+            talk.pause(0.005)
+    talk.pause(60)
+
+
+def crumbs(talk):
+    """Work: every other byte, and none at the front."""
+    for n in range(60_000):
+        talk.send(b".", at=1 + 2 * n, timestamps=False)
+
+
 def _cases(name):
     return [f for f in list(globals().values()) if getattr(f, "__code__", None) and
             f.__code__.co_varnames[:1] == (name,)]

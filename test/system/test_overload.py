@@ -2,6 +2,7 @@
 """More than can be carried: what is held is bounded, what is left out is counted, and it ends with the pressure."""
 
 import os
+import pathlib
 import re
 import signal
 import subprocess
@@ -13,6 +14,7 @@ from conftest import SANITIZED, wait_until
 from faults import World, forget_peak, peak, resident
 from workload import connect, writes
 
+HERE = pathlib.Path(__file__).parent
 MB = 1 << 20
 MANY = 300      # seconds for a hundred thousand requests on a busy machine
 
@@ -77,6 +79,68 @@ def test_a_target_that_is_never_heard(lab):
     account = world.replay.stop()
     assert account.outcomes()["no-memory"] > 0 and account["declined.memory"] == 0, account.log
     assert set(account.outcomes()) <= {"complete", "no-memory", "shutdown"}, account.log
+
+
+def crafters(lab, number):
+    """Hosts of clients that make their segments themselves, of which their kernels know nothing."""
+    names = [f"crafter{n}" for n in range(number)]
+    for n, name in enumerate(names):
+        lab.add_host(name, f"10.90.115.{20 + n}")
+        lab.host(name).check_output(["nft", "add table inet crafted; add chain inet crafted out { type filter hook output "
+                                     "priority 0; }; add rule inet crafted out tcp sport 50000 tcp flags rst ip id 0 drop"])
+    lab.route_to_assistant(*names)
+    return names
+
+
+def craft(lab, name, case):
+    """What one of them does, as a process: a function of crafted.py."""
+    host = lab.host(name)
+    return host.popen(["/usr/bin/python3", HERE / "crafted.py", host.ip4, lab.host("online").ip4, 6379, 50000, case])
+
+
+def test_a_client_that_makes_work(lab):
+    """Tens of thousands of single bytes, each behind a hole of its own: nobody else's copies fall behind for it."""
+    name, = crafters(lab, 1)
+    world = World(lab)
+    process, most = craft(lab, name, "crumbs"), 0
+    while process.poll() is None:
+        most = max(most, world.behind())
+        time.sleep(0.05)
+    answered = world.load.answered
+    world.load.stop()
+    assert wait_until(lambda: world.behind() == 0, 10), world.logs()
+    account = world.replay.stop()
+    assert account["engine.captured_data"] > answered + 60_000
+    assert account["capture.kernel_drops"] == 0
+    assert most < answered / 4, (most, answered)
+    assert set(account.outcomes()) <= {"complete", "capture-hole", "shutdown", "server-reset"}, account.log
+
+
+def test_clients_that_park_memory(lab):
+    """Three clients fill the memory with what lies behind holes in their streams. Three hundred others, whose connections
+    begin and end all the time, lose nothing and are never declined.
+    """
+    parkers = crafters(lab, 3)
+    world = World(lab, tcpcopy=["-m", "8M"], load={"connections": 300, "think": 0.5, "per_connection": 4})
+    tcpcopy = world.replay.tcpcopy
+    running = [craft(lab, name, "parked") for name in parkers]
+    try:
+        assert wait_until(lambda: tcpcopy.status()["account"]["ended"]["no-memory"] > 0), world.logs()
+        answered = world.load.answered
+        assert wait_until(lambda: world.load.answered > answered + 3000, 60)
+        held = tcpcopy.status()["account"]["live"]["memory"]
+    finally:
+        for process in running:
+            process.terminate()
+            process.wait()
+    world.load.stop()
+    assert wait_until(lambda: world.behind() == 0, 10), world.logs()
+    account = world.replay.stop()
+    assert held > 2 * MB
+    assert account["declined.memory"] == 0, account.log
+    outcomes = account.outcomes()
+    ended = {name: outcomes.pop(name, 0) for name in ("no-memory", "capture-hole", "shutdown")}
+    assert set(outcomes) == {"complete"} and 0 < ended["no-memory"] and sum(ended.values()) <= 2 * len(parkers), account.log
 
 
 def test_ring_full(lab):
