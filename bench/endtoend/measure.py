@@ -104,7 +104,7 @@ def missing(account):
 
 def histogram(account):
     """What tcpcopy itself says about capture to first send: (p50, p99, max) us, or Nones."""
-    found = re.search(r"capture to first send: p50 (\d+) us, p99 (\d+) us, max (\d+) us", account.log)
+    found = re.search(r"capture to first send(?:ing)?: p50 (\d+) us, p99 (\d+) us, (?:most|max) (\d+) us", account.log)
     return tuple(map(int, found.groups())) if found else (None, None, None)
 
 
