@@ -57,13 +57,13 @@ struct size_class {
 	struct slab *partial;
 	struct slab *empty;
 	unsigned n_empty, spare; /* spare: the fewest that were empty since the last trim */
+	uint32_t block, most;    /* bytes of a block; blocks of a slab */
+	size_t slab;             /* bytes of a slab, a power of two */
 };
 
 struct pool {
+	struct pool_bytes n; /* first, see pool.h */
 	struct size_class class[CLASSES];
-	size_t limit, held, used;
-	size_t touched; /* of what is held: headers, and blocks that were ever handed out */
-	size_t idle;    /* of what is touched: in empty slabs */
 };
 
 _Static_assert(POOL_MIN == 1u << MIN_SHIFT && POOL_MAX == 1u << MAX_SHIFT, "classes");
@@ -129,10 +129,10 @@ static void slab_release(struct pool *p, unsigned class, struct slab *s)
 	if (s->all_next)
 		s->all_next->all_pprev = s->all_pprev;
 	unpoison(s, slab_size(class));
-	p->touched -= slab_touched(class, s);
+	p->n.touched -= slab_touched(class, s);
 	unreachable(s, slab_size(class));
 	munmap(s, slab_size(class));
-	p->held -= slab_size(class);
+	p->n.held -= slab_size(class);
 }
 
 /* The slab that became empty last: its pages are the likeliest to be in a cache. */
@@ -146,13 +146,13 @@ static struct slab *empty_pop(struct pool *p, unsigned class)
 	c->empty = s->next;
 	c->n_empty--;
 	c->spare = MIN(c->spare, c->n_empty);
-	p->idle -= slab_touched(class, s);
+	p->n.idle -= slab_touched(class, s);
 	return s;
 }
 
 static bool fits(const struct pool *p, size_t touched, size_t size)
 {
-	return !p->limit || (size <= p->limit && touched <= p->limit - size);
+	return !p->n.limit || (size <= p->n.limit && touched <= p->n.limit - size);
 }
 
 /* Gives up empty slabs until @size more bytes fit under the limit. */
@@ -160,10 +160,12 @@ static bool make_room(struct pool *p, size_t size)
 {
 	struct slab *s;
 
-	if (!fits(p, p->touched - p->idle, size))
+	if (fits(p, p->n.touched, size))
+		return true;
+	if (!fits(p, p->n.touched - p->n.idle, size))
 		return false;
 	for (unsigned i = 0; i < CLASSES; i++)
-		while (!fits(p, p->touched, size) && (s = empty_pop(p, i)))
+		while (!fits(p, p->n.touched, size) && (s = empty_pop(p, i)))
 			slab_release(p, i, s);
 	return true;
 }
@@ -222,8 +224,8 @@ static struct slab *slab_new(struct pool *p, unsigned class)
 	s->all_pprev = &p->class[class].all;
 	p->class[class].all = s;
 	poison((char *)s + block_size(class), size - block_size(class));
-	p->held += size;
-	p->touched += slab_touched(class, s);
+	p->n.held += size;
+	p->n.touched += slab_touched(class, s);
 	return s;
 }
 
@@ -231,8 +233,14 @@ struct pool *pool_new(size_t limit)
 {
 	struct pool *p = calloc(1, sizeof(*p));
 
-	if (p)
-		p->limit = limit;
+	if (!p)
+		return NULL;
+	p->n.limit = limit;
+	for (unsigned i = 0; i < CLASSES; i++) {
+		p->class[i].block = (uint32_t)block_size(i);
+		p->class[i].most = slab_places(i) - 1;
+		p->class[i].slab = slab_size(i);
+	}
 	return p;
 }
 
@@ -266,7 +274,7 @@ void *pool_get(struct pool *p, size_t size)
 			return NULL;
 		slab_link(c, s);
 	}
-	if (!s->free && !make_room(p, block_size(class)))
+	if (!s->free && !make_room(p, c->block))
 		return NULL;
 	if (s->free) {
 		block = s->free;
@@ -274,12 +282,12 @@ void *pool_get(struct pool *p, size_t size)
 		s->free = *(void **)block;
 		poison(block, sizeof(void *));
 	} else {
-		block = (char *)s + block_size(class) * s->carved++;
-		p->touched += block_size(class);
+		block = (char *)s + (size_t)c->block * s->carved++;
+		p->n.touched += c->block;
 	}
-	if (++s->used == slab_places(class) - 1)
+	if (++s->used == c->most)
 		slab_unlink(s);
-	p->used += block_size(class);
+	p->n.used += c->block;
 	unpoison(block, size);
 	return block;
 }
@@ -292,13 +300,13 @@ void pool_put(struct pool *p, void *block, size_t size)
 
 	if (!block)
 		return;
-	s = (struct slab *)((uintptr_t)block & ~(uintptr_t)(slab_size(class) - 1));
-	assert(s->used > 0 && p->used >= block_size(class));
+	s = (struct slab *)((uintptr_t)block & ~(uintptr_t)(c->slab - 1));
+	assert(s->used > 0 && p->n.used >= c->block);
 	unpoison(block, sizeof(void *));
 	*(void **)block = s->free;
 	s->free = block;
-	poison(block, block_size(class));
-	p->used -= block_size(class);
+	poison(block, c->block);
+	p->n.used -= c->block;
 	if (!s->pprev)
 		slab_link(c, s);
 	if (--s->used)
@@ -307,7 +315,7 @@ void pool_put(struct pool *p, void *block, size_t size)
 	s->next = c->empty;
 	c->empty = s;
 	c->n_empty++;
-	p->idle += slab_touched(class, s);
+	p->n.idle += slab_touched(class, s);
 }
 
 bool pool_trim(struct pool *p)
@@ -339,32 +347,5 @@ bool pool_has_room(const struct pool *p, size_t size)
 		return false;
 	if (c->partial ? c->partial->free != NULL : c->empty != NULL)
 		return true;
-	return fits(p, p->touched - p->idle, c->partial ? block_size(class) : slab_cost(class));
-}
-
-size_t pool_spare(const struct pool *p)
-{
-	const size_t busy = p->touched - p->idle;
-
-	return !p->limit ? SIZE_MAX : p->limit - MIN(busy, p->limit);
-}
-
-size_t pool_bytes_touched(const struct pool *p)
-{
-	return p->touched;
-}
-
-size_t pool_class_size(size_t size)
-{
-	return block_size(class_of(size));
-}
-
-size_t pool_bytes_used(const struct pool *p)
-{
-	return p->used;
-}
-
-size_t pool_bytes_held(const struct pool *p)
-{
-	return p->held;
+	return fits(p, p->n.touched - p->n.idle, c->partial ? block_size(class) : slab_cost(class));
 }

@@ -15,6 +15,20 @@
 
 struct pool;
 
+/* Bytes of a pool, for the functions below; they stand first in it. */
+struct pool_bytes {
+	size_t limit; /* 0: none */
+	size_t held;
+	size_t used;
+	size_t touched; /* of what is held: headers, and blocks that were ever handed out */
+	size_t idle;    /* of what is touched: in empty slabs */
+};
+
+static inline const struct pool_bytes *pool_bytes(const struct pool *p)
+{
+	return (const struct pool_bytes *)(const void *)p;
+}
+
 /*
  * A new pool, which may touch at most @limit bytes of memory, what is lost between blocks of different sizes
  * included; 0 means no limit. NULL if out of memory.
@@ -43,18 +57,42 @@ bool pool_trim(struct pool *p);
 bool pool_has_room(const struct pool *p, size_t size);
 
 /* The bytes that can be touched before the limit is reached; SIZE_MAX without a limit. */
-size_t pool_spare(const struct pool *p);
+static inline size_t pool_spare(const struct pool *p)
+{
+	const struct pool_bytes *n = pool_bytes(p);
+	const size_t busy = n->touched - n->idle;
+
+	return !n->limit ? SIZE_MAX : busy < n->limit ? n->limit - busy : 0;
+}
 
 /* The bytes of memory that were touched, which the limit is about. */
-size_t pool_bytes_touched(const struct pool *p);
+static inline size_t pool_bytes_touched(const struct pool *p)
+{
+	return pool_bytes(p)->touched;
+}
 
 /* The bytes that a block of @size bytes really occupies: those of its size class. */
-size_t pool_class_size(size_t size);
+static inline size_t pool_class_size(size_t size)
+{
+	unsigned shift;
+
+	if (size <= POOL_MIN)
+		return POOL_MIN;
+	/* the classes above 2^(shift + 2) are multiples of 2^shift */
+	shift = 61 - (unsigned)__builtin_clzll((unsigned long long)(size - 1));
+	return (((size - 1) >> shift) + 1) << shift;
+}
 
 /* The bytes in blocks that are handed out, counted by their size classes. */
-size_t pool_bytes_used(const struct pool *p);
+static inline size_t pool_bytes_used(const struct pool *p)
+{
+	return pool_bytes(p)->used;
+}
 
 /* The bytes of all slabs that the pool has from the kernel, used or not, touched or not. */
-size_t pool_bytes_held(const struct pool *p);
+static inline size_t pool_bytes_held(const struct pool *p)
+{
+	return pool_bytes(p)->held;
+}
 
 #endif

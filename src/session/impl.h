@@ -130,7 +130,10 @@ static inline struct target *session_target(const struct engine *e, const struct
 
 /* queue.c */
 enum queue_result { QUEUE_OLD, QUEUE_NEW, QUEUE_BEHIND_HOLE, QUEUE_NO_MEMORY, QUEUE_FULL };
-uint32_t qseg_cost(const struct qseg *q); /* What it takes of -m, bytes. */
+static inline uint32_t qseg_cost(const struct qseg *q) /* What it takes of -m, bytes. */
+{
+	return (uint32_t)pool_class_size(sizeof(*q)) + q->piece.chunk->cost;
+}
 /* Takes what is new of captured @g, and its FIN where the capture is whole: linked in order (QUEUE_NEW), */
 /* kept, nothing; QUEUE_FULL, QUEUE_NO_MEMORY: not all could be kept. */
 enum queue_result queue_put(struct engine *e, struct session *s, const struct segment *g);

@@ -271,11 +271,18 @@ static void flush(struct engine *e)
 	engine_flushed(e);
 }
 
+/* The usual case, which all that follows would find out, too, in more steps. */
+static bool plenty(const struct engine *e, uint32_t payload)
+{
+	return engine_memory(e) <= e->cfg.max_memory / 8 * SHED_ABOVE &&
+	       pool_spare(e->pool) >= 3 * (sizeof(struct chunk) + payload) + ROOM_FOR_ONE * 1024;
+}
+
 void memory_make_room(struct engine *e, uint32_t payload, uint64_t now)
 {
 	struct session *s;
 
-	if (!e->cfg.max_memory)
+	if (!e->cfg.max_memory || plenty(e, payload))
 		return;
 	if (engine_memory(e) - e->limbo_bytes > e->cfg.max_memory && e->lingering)
 		hurry(e);

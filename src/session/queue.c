@@ -24,15 +24,12 @@
 #define COLLAPSE_TINY 256u   /* ... pieces of so many are put together ... */
 #define COLLAPSE_INTO 4096u  /* ... into one of so many */
 
-uint32_t qseg_cost(const struct qseg *q)
-{
-	return (uint32_t)(pool_class_size(sizeof(*q)) + pool_class_size(q->piece.chunk->cost));
-}
-
 /* A sink may still hold pointers to the payload, so the blocks wait in limbo for engine_flushed(). */
 static void qseg_free(struct engine *e, struct session *s, struct qseg *q)
 {
-	s->held -= qseg_cost(q);
+	const uint32_t cost = qseg_cost(q);
+
+	s->held -= cost;
 	s->payload -= q->piece.len;
 	if (!s->held)
 		s->collapse_at = 0;
@@ -41,7 +38,7 @@ static void qseg_free(struct engine *e, struct session *s, struct qseg *q)
 		s->sent = NULL;
 	if (s->rec && s->rec->again == q)
 		s->rec->again = NULL;
-	e->limbo_bytes += qseg_cost(q);
+	e->limbo_bytes += cost;
 	q->piece.next = e->limbo;
 	e->limbo = &q->piece;
 }
@@ -69,16 +66,15 @@ static void not_new(struct engine *e, uint64_t *row, uint64_t bytes)
 
 static struct qseg *qseg_new(struct engine *e, const struct segment *g, uint32_t seq, uint32_t len, bool fin)
 {
-	uint32_t cost = (uint32_t)sizeof(struct chunk) + len;
 	struct qseg *q = pool_get(e->pool, sizeof(*q));
-	struct chunk *c = q ? pool_get(e->pool, cost) : NULL;
+	struct chunk *c = q ? pool_get(e->pool, sizeof(*c) + len) : NULL;
 
 	if (!c) {
 		pool_put(e->pool, q, sizeof(*q));
 		return NULL;
 	}
 	c->refs = 1;
-	c->cost = cost;
+	c->cost = (uint32_t)pool_class_size(sizeof(*c) + len);
 	memcpy(c->data, g->payload + (seq - g->seq), len);
 	*q = (struct qseg){
 		.piece.chunk = c,
@@ -107,14 +103,14 @@ static bool tiny(const struct qseg *q)
 static bool put_together(struct engine *e, struct session *s, struct piece *run, struct qseg *q, unsigned n,
 			 uint32_t len)
 {
-	uint32_t cost = (uint32_t)sizeof(struct chunk) + len, at = q->piece.len;
-	struct chunk *old = q->piece.chunk, *c = pool_get(e->pool, cost);
+	uint32_t at = q->piece.len;
+	struct chunk *old = q->piece.chunk, *c = pool_get(e->pool, sizeof(*c) + len);
 
 	if (!c)
 		return false;
 	s->held -= qseg_cost(q);
 	c->refs = 1;
-	c->cost = cost;
+	c->cost = (uint32_t)pool_class_size(sizeof(*c) + len);
 	memcpy(c->data, piece_bytes(&q->piece), at);
 	q->piece.chunk = c;
 	q->piece.off = 0;
@@ -182,7 +178,8 @@ static void collapse(struct engine *e, struct session *s)
 static enum queue_result put_piece(struct engine *e, struct session *s, const struct segment *g, uint32_t seq,
 				   uint32_t len, bool fin)
 {
-	size_t cost = pool_class_size(sizeof(struct qseg)) + pool_class_size(sizeof(struct chunk) + len);
+	const uint32_t cost =
+		(uint32_t)(pool_class_size(sizeof(struct qseg)) + pool_class_size(sizeof(struct chunk) + len));
 	struct piece *back = NULL, *tail;
 	const bool hole = session_has_hole(s);
 	enum stream_result result;
@@ -192,12 +189,12 @@ static enum queue_result put_piece(struct engine *e, struct session *s, const st
 	if (s->held >= MAX(s->collapse_at, COLLAPSE_FROM) && s->held / COLLAPSE_WASTE >= s->payload)
 		collapse(e, s);
 	tail = s->stream.tail;
-	if (s->held + cost > e->cfg.session_buffer)
+	if ((size_t)s->held + cost > e->cfg.session_buffer)
 		return QUEUE_FULL;
 	q = qseg_new(e, g, seq, len, fin);
 	if (!q)
 		return QUEUE_NO_MEMORY;
-	s->held += (uint32_t)cost;
+	s->held += cost;
 	s->payload += len;
 	memory_changed(s);
 	e->n.queued_bytes += len;

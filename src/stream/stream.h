@@ -15,7 +15,7 @@
 /* Payload, stored once for all pieces that use it. */
 struct chunk {
 	uint32_t refs; /* pieces that use it */
-	uint32_t cost; /* bytes that were allocated for it, needed to free it */
+	uint32_t cost; /* bytes that it occupies, needed to free it */
 	uint8_t data[];
 };
 
