@@ -365,9 +365,9 @@ static void take_header(struct engine *e, struct session *s, const struct segmen
 void client_taken(struct engine *e, struct session *s, const struct segment *g, uint64_t now)
 {
 	uint32_t old = s->stream.nxt;
-	struct flow_key key = s->key; /* the session may go */
 
 	if (g->flags & TCPF_SYN) {
+		const struct flow_key key = s->key; /* the session may go */
 		/* if another SYN came first, this one is inside that one's connection */
 		struct session *newest = flow_table_find(e->flows, &key);
 

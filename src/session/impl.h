@@ -224,7 +224,12 @@ void output_window_probe(struct engine *e, struct session *s, uint64_t now);
 uint32_t output_resend(struct engine *e, struct session *s, uint32_t seq, uint32_t max, uint64_t now);
 void output_negotiated(struct engine *e, struct session *s); /* MSS from options, MTU and SYN-ACK */
 /* The way to the target may have become narrower: to be called before anything is sent. */
-void output_mtu(const struct engine *e, struct session *s);
+void output_narrower(const struct engine *e, struct session *s);
+static inline void output_mtu(const struct engine *e, struct session *s)
+{
+	if (session_target(e, s)->mtu < (uint32_t)s->mss + s->headers)
+		output_narrower(e, s);
+}
 
 /* loss.c */
 void loss_rtt_sample(struct session *s, uint64_t rtt); /* ns, RFC 6298 2 */
@@ -259,7 +264,10 @@ void client_syn_data(struct engine *e, struct session *s, const struct segment *
 /* proof.c */
 enum proof { PROOF_UNKNOWN, PROOF_GIVEN, PROOF_FALSE };
 /* What the client of @s sends has to wait: the online server is not known to have the connection. */
-bool proof_needed(const struct engine *e, const struct session *s);
+static inline bool proof_needed(const struct engine *e, const struct session *s)
+{
+	return e->cfg.prove && !(s->events & (EV_PROVED | EV_ENDED));
+}
 /* Did @g, which acknowledges more than the server's ISN, come before what was the proof of @s? */
 bool proof_is_undone(const struct session *s, const struct segment *g);
 void proof_look_back(struct engine *e, struct session *s,

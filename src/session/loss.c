@@ -120,7 +120,8 @@ void loss_rearm(struct engine *e, struct session *s, uint64_t now)
 	s->tlp_armed = false;
 	if (s->snd_una == s->snd_nxt) {
 		timer_off(s, TIMER_RTX);
-		loss_backoff_unlink(e, s);
+		if (session_target(e, s)->backed_off)
+			loss_backoff_unlink(e, s);
 		return;
 	}
 	time_out = rto(e, s, now);

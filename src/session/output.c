@@ -43,6 +43,7 @@ void output_negotiated(struct engine *e, struct session *s)
 	uint32_t theirs = s->peer_mss ? s->peer_mss : v4 ? DEFAULT_MSS_V4 : DEFAULT_MSS_V6;
 	uint32_t ours = s->client_mss ? s->client_mss : v4 ? DEFAULT_MSS_V4 : DEFAULT_MSS_V6;
 
+	s->headers = (uint8_t)(fixed + ts);
 	s->mss = (uint16_t)(MAX(88u, MIN(theirs, session_target(e, s)->mtu - fixed)) - ts);
 	s->rcv_mss = (uint16_t)(MAX(88u, MIN(ours, session_target(e, s)->mtu - fixed)) - ts);
 	/* what its SYN showed is not "reopened" */
@@ -299,13 +300,9 @@ static void acknowledge(struct engine *e, struct session *s, uint64_t now)
 		timer_set(e, s, TIMER_ACK, now + ACK_DELAY);
 }
 
-void output_mtu(const struct engine *e, struct session *s)
+void output_narrower(const struct engine *e, struct session *s)
 {
-	uint32_t fixed = (addr_is_v4(&s->source.addr) ? 40 : 60) + (s->ts_ok ? 12 : 0);
-	uint32_t mtu = session_target(e, s)->mtu;
-
-	if (mtu < s->mss + fixed)
-		s->mss = (uint16_t)(MAX(88u + fixed, mtu) - fixed);
+	s->mss = (uint16_t)(MAX(88u + s->headers, session_target(e, s)->mtu) - s->headers);
 }
 
 /*
@@ -335,7 +332,7 @@ void session_step(struct engine *e, struct session *s, uint64_t now)
 		return;
 	output_mtu(e, s);
 	turn_check(e, s, now);
-	if (handover(e, s, now))
+	if (s->events & EV_TARGET_FIN && handover(e, s, now))
 		return;
 	loss_send(e, s, now);
 	send_new(e, s, false, now);

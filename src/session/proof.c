@@ -34,11 +34,6 @@
 #define EARLY_LIFE (10 * NS_PER_SEC)
 #define EAGER_MOST 64 /* unproved handshakes with one target; a flood of SYNs has more */
 
-bool proof_needed(const struct engine *e, const struct session *s)
-{
-	return e->cfg.prove && !(s->events & (EV_PROVED | EV_ENDED));
-}
-
 /* The target's SYN-ACK may be acknowledged: by what the client sends next, or soon. */
 static void acknowledge_handshake(struct engine *e, struct session *s, uint64_t now)
 {

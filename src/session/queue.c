@@ -178,8 +178,8 @@ static void collapse(struct engine *e, struct session *s)
 static enum queue_result put_piece(struct engine *e, struct session *s, const struct segment *g, uint32_t seq,
 				   uint32_t len, bool fin)
 {
-	const uint32_t cost =
-		(uint32_t)(pool_class_size(sizeof(struct qseg)) + pool_class_size(sizeof(struct chunk) + len));
+	const uint32_t cost = (uint32_t)(pool_class_size(sizeof(struct qseg)) +
+					 pool_class_size(sizeof(struct chunk) + len));
 	struct piece *back = NULL, *tail;
 	const bool hole = session_has_hole(s);
 	enum stream_result result;

@@ -160,10 +160,11 @@ void rejoin_answered(struct engine *e, struct session *s, uint64_t now)
  */
 static bool alike(const struct session *s, uint64_t here, uint64_t there)
 {
-	const uint64_t more = s->from_start ? UINT64_C(16) : 0, share = s->from_start ? 1 : 4;
+	const uint64_t more = s->from_start ? UINT64_C(16) : 0;
+	const unsigned share = s->from_start ? 0 : 2; /* all of it, or a quarter */
 
-	return here && !s->greeted && here <= there + there / share + more &&
-	       there <= here + here / share + more;
+	return here && !s->greeted && here <= there + (there >> share) + more &&
+	       there <= here + (here >> share) + more;
 }
 
 void rejoin_released(struct session *s, uint64_t expect)

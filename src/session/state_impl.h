@@ -189,6 +189,7 @@ struct session {
 	uint16_t ip_id;    /* last one emitted */
 	uint16_t question
 		[ASKERS]; /* place of each one's open question in engine.question[], plus 1; 0: none */
+	uint8_t headers;  /* bytes of the IP and TCP header of each segment with data; 0: not known yet */
 	uint8_t ttl, tos, client_wscale, target_wscale;
 	uint8_t backoff; /* doublings of the RTO */
 	uint8_t dup_acks;

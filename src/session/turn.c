@@ -199,6 +199,23 @@ static bool may_go(struct engine *e, struct session *s, const struct qseg *q, ui
 	return true;
 }
 
+/*
+ * Where the target is behind, a turn has waited for so long that it is in no cache any more. @q, which
+ * waits now, and what is behind it are looked at when the turn on its way is answered: they can be fetched
+ * meanwhile.
+ */
+static void fetch_ahead(const struct qseg *q)
+{
+	const char *next = (const char *)q->piece.next;
+
+	__builtin_prefetch(q->piece.chunk);
+	__builtin_prefetch(q->piece.chunk->data + 64);
+	if (!next)
+		return;
+	__builtin_prefetch(next);
+	__builtin_prefetch(next + 64);
+}
+
 static void release(struct session *s, uint64_t now)
 {
 	struct qseg *q = qseg_next(s->hold);
@@ -206,6 +223,8 @@ static void release(struct session *s, uint64_t now)
 	while (q && !q->turn)
 		q = qseg_next(q);
 	s->hold = q;
+	if (q)
+		fetch_ahead(q);
 	s->patience.released_at = now;
 	s->turn_start = s->turn_end;
 	s->turn_end = q ? q->piece.seq : s->stream.nxt;
@@ -248,7 +267,7 @@ void turn_check(struct engine *e, struct session *s, uint64_t now)
 	while ((q = s->hold)) {
 		const uint64_t late = e->n.released_on_deadline;
 
-		if (handover_waits(s)) {
+		if (s->events & EV_TARGET_FIN && handover_waits(s)) {
 			arm(e, s, handover_deadline(e, s), UINT64_MAX);
 			return;
 		}
