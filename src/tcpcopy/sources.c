@@ -5,6 +5,12 @@
  * opened together and then handed out. Answers to own addresses come by the same sockets, cut to their
  * headers, so that the order on the wire is kept and one wake-up serves both. The memory of the options is
  * shared out: among the interfaces first, then among the workers.
+ *
+ * How long memory for packets lasts depends on the link, so one size is too much here and too little there.
+ * A ring is memory at rest. Without -B it is what it needs to outlast a busy processor, less on a host with
+ * little memory. A socket's buffer is used only while packets wait in it. It holds what its link brings in
+ * OUTLAST_MS, as far as the host has that much; so super-packets, which would fill a ring at once, are left
+ * to it (auto.c).
  */
 #include "tcpcopy/sources.h"
 
@@ -13,10 +19,18 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "io/host/host.h"
+#include "io/host/offloads.h"
 #include "tcpcopy/pipeline.h"
 
-#define PACKET_BUFFER                                                                                        \
-	(64u << 20) /* of kernel memory, used only while packets wait: a burst comes before the ring does */
+#define BUFFER_LEAST (64u << 20)
+#define BUFFER_MOST (1u << 30)
+#define RING_MOST (64ull << 20) /* without -B, of all together */
+#define RING_LEAST (16ull << 20)
+#define RING_OF_MEMORY 32u /* one part in so many of what is available */
+#define OUTLAST_MS 200u
+#define BUFFER_OF_MEMORY 16u
+#define FAST 10000u /* Mbit/s, where the link's speed is not known */
 
 #define ANSWER_BYTES 192u /* Ethernet, IPv6 with some extension headers, TCP with all options */
 
@@ -24,11 +38,32 @@
  * Little comes by loopback, and its ring would lie idle: it has a sixteenth at most, the others share what
  * is left.
  */
-static size_t ring_share(const struct config *c, const char *interface, unsigned n, bool with_loopback)
+static size_t ring_share(uint64_t ring, const char *interface, unsigned n, bool with_loopback)
 {
 	if (n == 1 || !with_loopback)
-		return (size_t)(c->ring / n);
-	return (size_t)(strcmp(interface, "lo") ? c->ring / 16 * 15 / (n - 1) : c->ring / 16);
+		return (size_t)(ring / n);
+	return (size_t)(strcmp(interface, "lo") ? ring / 16 * 15 / (n - 1) : ring / 16);
+}
+
+uint64_t sources_ring(const struct config *c)
+{
+	const uint64_t memory = host_memory_available();
+
+	if (c->ring)
+		return c->ring;
+	return memory ? MIN(MAX(memory / RING_OF_MEMORY, RING_LEAST), RING_MOST) : RING_MOST;
+}
+
+/* Bytes of the receive buffer of @interface, one of @n. */
+static size_t buffer_for(const struct config *c, const char *interface, unsigned n)
+{
+	const unsigned speed = link_speed(interface);
+	const uint64_t bytes = (uint64_t)(speed ? speed : FAST) * 1000000 / 8 * OUTLAST_MS / 1000;
+	const uint64_t memory = host_memory_available() / BUFFER_OF_MEMORY / n;
+
+	if (c->ring)
+		return (size_t)MIN(MAX(c->ring, BUFFER_LEAST), BUFFER_MOST);
+	return (size_t)MIN(MAX(memory ? MIN(bytes, memory) : bytes, BUFFER_LEAST), BUFFER_MOST);
 }
 
 static int open_one(struct pipeline *const p[], const struct capture_options *o, char *err, size_t err_size)
@@ -90,8 +125,8 @@ int sources_open(struct pipeline *const p[], char *err, size_t err_size)
 			.cut_to = ANSWER_BYTES,
 			.incoming_only = true,
 			.mode = c->capture,
-			.ring_bytes = ring_share(c, name, n, with_loopback) / c->run.workers,
-			.buffer_bytes = PACKET_BUFFER / c->run.workers,
+			.ring_bytes = ring_share(sources_ring(c), name, n, with_loopback) / c->run.workers,
+			.buffer_bytes = buffer_for(c, name, n) / c->run.workers,
 		};
 
 		rc = open_one(p, &o, err, err_size);

@@ -2,8 +2,14 @@
 #define TCPCOPY_SOURCES_H
 
 #include <stddef.h>
+#include <stdint.h>
+
+#include "tcpcopy/config/config.h"
 
 struct pipeline;
+
+/* Bytes of all capture rings together, with -B or without it. */
+uint64_t sources_ring(const struct config *c);
 
 /*
  * Open the capture sources of all workers and give each pipeline its own. @p has as many pipelines as

@@ -2,10 +2,13 @@
 """The ways to capture under load: every request is replicated once, whichever socket it came by."""
 
 import re
+import signal
+import threading
 
 import pytest
-from conftest import run_all
+from conftest import run_all, wait_until
 from test_walkthrough import drain
+from workload import appends, equal, writes
 
 
 @pytest.mark.parametrize("way", ["auto", "ring", "packet", "alternate"])
@@ -69,3 +72,23 @@ def test_big_tcp(lab, replay):
     assert drain(online, target)
     assert online.digest() == target.digest()
     r.stop()
+
+
+def test_super_packets_outlast_a_stop(lab, replay):
+    """More of them than the rings could hold: they are with the socket, whose buffer takes memory only then."""
+    lab.route_to_assistant("client")
+    online, target = lab.redis("online"), lab.redis("target")
+    r = replay(tcpcopy=["-m", "1G", "-i", "eth0"])
+    load = threading.Thread(target=appends, args=(lab, 10, 120), kwargs={"size": 100_000}, daemon=True)
+    load.start()
+    assert wait_until(lambda: writes(target).get("append", 0) > 100, step=0.01)
+    r.tcpcopy.process.send_signal(signal.SIGSTOP)
+    load.join(60)
+    behind = writes(online)["append"] - writes(target)["append"]
+    r.tcpcopy.process.send_signal(signal.SIGCONT)
+    assert equal(online, target, timeout=60)
+    account = r.stop()
+    assert behind * 100_000 > 64 << 20, "or the rings would have been enough"
+    assert account["capture.kernel_drops"] == 0
+    assert account["engine.lost_bytes"] == 0, account.log
+    assert sum(i["ring_bytes"] for i in account.report["interfaces"]) <= 64 << 20     # all that is there at rest

@@ -114,7 +114,7 @@ static void test_the_post(void **state)
 	assert_true(c.hold == 3 * NS_PER_SEC && c.run.stats_interval == 10 * NS_PER_SEC);
 	assert_int_equal(c.session_buffer, 64 << 20);
 	assert_int_equal(c.memory, 160 << 20);
-	assert_true(c.capture == CAPTURE_AUTO && c.ring == 64 << 20);
+	assert_true(c.capture == CAPTURE_AUTO && c.ring == 0);
 	assert_int_equal(c.mtu, 0);
 	assert_string_equal(c.filter, "");
 	assert_string_equal(c.run.log_path, "");

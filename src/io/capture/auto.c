@@ -17,10 +17,15 @@
  * sum; the ring saves most of these from 1000 packets/s on, but lets packets wait for their block.
  * So the rate from which the ring is worth it grows with the retire time. That time is measured,
  * because it may be longer than asked for. The stream turns back at half that rate, which is above
- * the rates at which a quick delivery is promised. Bytes also count: large packets fill a socket's
- * buffer at few packets a second, and the ring spares them a copy. And the count has only the
- * packets that we had time for. So packets that are old when they are read go by the ring, however
- * few they are: it is the cheaper way, and holds more of them.
+ * the rates at which a quick delivery is promised. The count has only the packets that we had time for. So
+ * packets that are old when they are read go by the ring, however few they are: it is the cheaper way.
+ *
+ * Super-packets are the exception. One wake-up and one system call for 64 KB is little, and a ring
+ * costs a copy, too, within the kernel's work for the application. A ring of tens of MB lasts tens of
+ * milliseconds of them, and all of it is memory at rest. A socket only keeps what waits, so its buffer can
+ * be many times larger. So they stay with the socket, unless its buffer is no larger than the ring, as it is
+ * without the right to set it. There bytes count as packets, because large packets fill the buffer at few
+ * packets a second.
  *
  * When an interface was down its sockets join the group anew, on some kernels in the other order.
  * Packets that come by the idle socket show that; this source tells the group, and so all its workers.
@@ -35,6 +40,7 @@
 
 #define UP_RATE 12000u        /* packets/s at a retire time of 1 ms */
 #define BYTES_AS_PACKET 8192u /* so many bytes weigh as much as one more packet */
+#define BULK 8192u            /* bytes captured of a packet, in the mean, that make it a super-packet */
 #define LATE (10 * NS_PER_MS) /* older than a packet should be when it is delivered */
 #define WINDOW (50 * NS_PER_MS)
 #define ALTERNATE_WINDOW (5 * NS_PER_MS) /* CAPTURE_ALTERNATE */
@@ -54,9 +60,11 @@ struct pair {
 	uint64_t turned; /* when that began, ns */
 	bool fixed;      /* turning failed once: not again */
 	bool alternate;
+	bool roomy;        /* the socket's buffer is larger than the ring */
 	uint64_t up, down; /* packets/s */
 	uint64_t window_start, window_packets;
 	uint64_t window_bytes; /* delivered by both when the window began */
+	uint64_t window_held;  /* and captured of them */
 	uint64_t turns;
 };
 
@@ -85,8 +93,14 @@ static uint64_t delivered(const struct pair *p)
 	return p->half[PACKET]->counters.bytes + p->half[RING]->counters.bytes;
 }
 
+static uint64_t held(const struct pair *p)
+{
+	return p->half[PACKET]->held + p->half[RING]->held;
+}
+
 static void window_begins(struct pair *p)
 {
+	p->window_held = held(p);
 	p->window_packets = 0;
 	p->window_bytes = delivered(p);
 	p->half[PACKET]->oldest = p->half[RING]->oldest = 0;
@@ -114,27 +128,30 @@ static void turn_is_over(struct pair *p)
 /* Count @n more, and turn where the rate says so. */
 static void adapt(struct pair *p, unsigned n)
 {
-	uint64_t now, passed, weight, rate;
-	bool late, burst;
+	uint64_t now, passed, bytes, weight, rate;
+	bool late, burst, bulk, to_ring;
 
 	p->window_packets += n;
 	if (p->turning || p->fixed)
 		return;
 	now = clock_now();
 	passed = MAX(now - p->window_start, 1u);
-	weight = p->window_packets + (delivered(p) - p->window_bytes) / BYTES_AS_PACKET;
+	bytes = delivered(p) - p->window_bytes;
+	weight = p->window_packets + bytes / BYTES_AS_PACKET;
+	bulk = p->roomy && p->window_packets && (held(p) - p->window_held) / p->window_packets >= BULK;
 	/*
 	 * as much as it takes to turn has come before the window is over: a socket's buffer may not last so
 	 * long
 	 */
-	burst = p->on == PACKET && weight > p->up * WINDOW / NS_PER_SEC;
+	burst = p->on == PACKET && !bulk && weight > p->up * WINDOW / NS_PER_SEC;
 	if (passed < (p->alternate ? ALTERNATE_WINDOW : WINDOW) && !burst)
 		return;
 	rate = weight * NS_PER_SEC / passed;
 	late = is_late(p);
 	p->window_start = now;
 	window_begins(p);
-	if (p->alternate || (p->on == PACKET ? rate > p->up || late : rate < p->down && !late))
+	to_ring = !bulk && (late || rate > (p->on == PACKET ? p->up : p->down));
+	if (p->alternate || to_ring != (p->on == RING))
 		turn(p, !p->on, now);
 }
 
@@ -268,6 +285,7 @@ struct source *capture_auto_new(struct capture *packet, struct capture *ring, co
 	p->worker = worker;
 	p->on = PACKET;
 	p->alternate = o->mode == CAPTURE_ALTERNATE;
+	p->roomy = packet->buffer_bytes > ring->buffer_bytes;
 	p->up = UP_RATE * capture_ring_retire_time() / NS_PER_MS;
 	p->down = p->up / 2;
 	p->window_start = clock_now();

@@ -25,6 +25,8 @@ struct capture {
 	unsigned cut_to;  /* bytes of what cut_filter matches; 0: there is none */
 	struct bpf_program program;
 	uint64_t filter_since; /* ns; packets stamped before this passed the previous filter */
+	uint64_t held;         /* bytes of the delivered packets as they were captured */
+	size_t buffer_bytes;   /* that packets may wait in, used only while they do; of a ring: its size */
 	bool drained;          /* the last poll left nothing in the kernel, not even an unfinished block */
 	uint64_t oldest;       /* ns, greatest age of a packet when delivered; the reader resets it */
 };

@@ -113,6 +113,7 @@ static bool deliver(struct packet_source *c, unsigned i, const struct capture_cl
 	}
 	count->packets++;
 	count->bytes += p.len;
+	c->capture.held += p.captured;
 	count->truncated += !!(h->msg_flags & MSG_TRUNC);
 	capture_note_age(&c->capture, clock, &p);
 	fn(&p, arg);
@@ -214,11 +215,13 @@ static void size_buffer(struct capture *c, size_t bytes)
 	int want = (int)MIN(bytes ? bytes : BUFFER_DEFAULT, (size_t)1 << 30), got = 0;
 	socklen_t len = sizeof(got);
 
+	c->buffer_bytes = (size_t)want;
 	if (!setsockopt(c->source.fd, SOL_SOCKET, SO_RCVBUFFORCE, &want, sizeof(want)))
 		return;
 	setsockopt(c->source.fd, SOL_SOCKET, SO_RCVBUF, &want, sizeof(want));
 	getsockopt(c->source.fd, SOL_SOCKET, SO_RCVBUF, &got, &len);
 	got /= 2; /* the kernel reports twice what was set */
+	c->buffer_bytes = (size_t)got;
 	if (got < want)
 		snprintf(c->source.error, sizeof(c->source.error),
 			 "the receive buffer of %s is %d KiB instead of %d KiB: grant CAP_NET_ADMIN or raise "

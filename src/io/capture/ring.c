@@ -15,9 +15,11 @@
  *
  * A block that the timer retires counts as full, whatever is in it, so a ring that we are kept from
  * reading for some hundred milliseconds is full of nearly empty blocks. Hence, when the blocks that
- * wait are more than a part of all, their packets are copied aside (aside.c), close together, and
- * the blocks given back at once; copying takes a fraction of what is done with a packet afterwards.
- * The newest block stays, or the socket would not be readable while there are packets aside.
+ * wait are more than a part of all and nearly empty, their packets are copied aside (aside.c), close
+ * together, and the blocks given back at once. Small packets cost a fraction to copy of what is done with
+ * them afterwards. Blocks that are full of large ones stay: a copy would save no room, and cost as much as
+ * the rest of the work. The newest block stays, or the socket would not be readable while there are
+ * packets aside.
  *
  * Memory: header, sockaddr_ll, virtio_net_hdr, packet. The status of a block says whose it is; it
  * is read before everything else in it (acquire), and written last (release).
@@ -44,7 +46,9 @@
 #define BLOCK_CUT (64u << 10)    /* for packets cut to at most CUT_MOST bytes */
 #define CUT_MOST 2048u
 #define BLOCKS_LEAST 4u
-#define FILLING(blocks) ((blocks) / 4) /* so many wait: their packets are copied aside */
+#define FILLING(blocks) ((blocks) / 4) /* so many wait: their packets are copied aside if they are few */
+#define SPARSE 4u                      /* less than one in so many bytes of a block: nearly empty */
+#define SAMPLES 8u                     /* blocks that are looked at for that */
 #define ASIDE_AT_ONCE 4096u            /* packets that one poll copies */
 #define ASIDE_SHARE 4u                 /* of the ring's bytes, room for them */
 #define FRAME_EXTRA 256u               /* more than what the kernel puts before a packet, and block header */
@@ -188,6 +192,7 @@ static bool deliver(struct ring *r, const struct capture_clock *clock, const str
 	}
 	count->packets++;
 	count->bytes += p->len;
+	r->capture.held += p->captured;
 	count->truncated += p->captured < p->len && p->captured != r->capture.cut_to &&
 			    (!r->capture.snaplen || p->captured < r->capture.snaplen);
 	capture_note_age(&r->capture, clock, p);
@@ -195,19 +200,29 @@ static bool deliver(struct ring *r, const struct capture_clock *clock, const str
 	return true;
 }
 
-/* With @n blocks that wait. What is aside is first in line, so more of it joins the queue there. */
-static bool is_filling(const struct ring *r, unsigned n)
+/* Of @n blocks that wait, some that lie apart: are they nearly empty? */
+static bool is_sparse(const struct ring *r, unsigned n)
 {
-	return n > FILLING(r->blocks) || (n > 1 && !aside_empty(r->aside));
+	size_t used = 0;
+
+	for (unsigned i = 0; i < SAMPLES; i++)
+		used += block(r, r->at + n * i / SAMPLES)->hdr.bh1.blk_len;
+	return used < SAMPLES * r->block_bytes / SPARSE;
+}
+
+/* Of @n blocks that wait, the packets of how many are to be copied aside? Never those of the newest. */
+static unsigned to_copy(const struct ring *r, unsigned n)
+{
+	return n > FILLING(r->blocks) && is_sparse(r, n) ? n - 1 : 0;
 }
 
 /*
- * Copy packets aside, of all blocks but the newest of the @n that wait, as far as there is room.
- * The caller has given back what it was delivered.
+ * Copy packets aside, of the first @n blocks that wait, as far as there is room. The caller has given back
+ * what it was delivered.
  */
 static void copy_aside(struct ring *r, unsigned n, const struct capture_clock *clock)
 {
-	unsigned last = (r->at + n - 1) % r->blocks;
+	const unsigned last = (r->at + n) % r->blocks;
 
 	for (unsigned copied = 0; r->at != last && copied < ASIDE_AT_ONCE; copied++) {
 		struct raw_packet p;
@@ -226,10 +241,10 @@ static void copy_aside(struct ring *r, unsigned n, const struct capture_clock *c
 void capture_ring_relieve(struct capture *c)
 {
 	struct ring *r = CONTAINER_OF(c, struct ring, capture);
-	unsigned n = waiting(r);
+	const unsigned n = to_copy(r, waiting(r));
 	struct capture_clock clock;
 
-	if (!is_filling(r, n))
+	if (!n)
 		return;
 	clock = capture_clock();
 	copy_aside(r, n, &clock);
@@ -248,7 +263,7 @@ static void take_error(struct capture *c)
 static unsigned ring_poll(struct source *s, unsigned budget, source_fn fn, void *arg)
 {
 	struct ring *r = CONTAINER_OF(s, struct ring, capture.source);
-	unsigned taken = 0, delivered = 0, n;
+	unsigned taken = 0, delivered = 0, n, copy;
 	struct capture_clock clock;
 	struct raw_packet p;
 
@@ -261,8 +276,9 @@ static unsigned ring_poll(struct source *s, unsigned budget, source_fn fn, void 
 	}
 	r->most = MAX(r->most, n);
 	clock = capture_clock();
-	if (is_filling(r, n))
-		copy_aside(r, n, &clock);
+	copy = to_copy(r, n);
+	if (copy)
+		copy_aside(r, copy, &clock);
 	for (; taken < budget && aside_take(r->aside, &p); taken++)
 		delivered += deliver(r, &clock, &p, fn, arg);
 	for (; taken < budget && r->kept < r->blocks && ours(r, r->at); taken++) {
@@ -383,6 +399,7 @@ static int make_ring(struct ring *r, size_t wanted)
 		return -1;
 	}
 	r->blocks = n;
+	r->capture.buffer_bytes = n * r->block_bytes;
 	if (n * r->block_bytes + r->block_bytes <= wanted)
 		snprintf(r->capture.source.error, sizeof(r->capture.source.error),
 			 "the ring of %s has %zu MiB instead of %zu MiB: out of memory", r->capture.interface,

@@ -10,6 +10,7 @@
 #include <linux/ethtool.h>
 #include <linux/sockios.h>
 #include <net/if.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,6 +28,18 @@ static int ask(int fd, const char *interface, void *what)
 
 	snprintf(ifr.ifr_name, sizeof(ifr.ifr_name), "%s", interface);
 	return ioctl(fd, SIOCETHTOOL, &ifr);
+}
+
+unsigned link_speed(const char *interface)
+{
+	struct ethtool_cmd q = { .cmd = ETHTOOL_GSET };
+	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	const bool known = fd >= 0 && !ask(fd, interface, &q);
+	const unsigned speed = ethtool_cmd_speed(&q);
+
+	if (fd >= 0)
+		close(fd);
+	return known && speed != (unsigned)SPEED_UNKNOWN ? speed : 0;
 }
 
 static unsigned count_features(int fd, const char *interface)

@@ -10,4 +10,7 @@
  */
 char *offloads_text(char *buf, size_t size, const char *interface);
 
+/* The speed of the link of @interface in Mbit/s, as its driver has it; 0: it does not say. */
+unsigned link_speed(const char *interface);
+
 #endif

@@ -14,6 +14,7 @@
 #include "io/inject/sink.h"
 #include "io/capture/source.h"
 #include "tcpcopy/check/parts.h"
+#include "tcpcopy/sources.h"
 
 #define FILES_NEEDED 128u
 #define BUFFER_WANTED (16ll << 20)
@@ -73,7 +74,8 @@ void check_kernel(struct check_report *report, void *arg)
 void check_limits(struct check_report *report, void *arg)
 {
 	const struct checking *k = arg;
-	unsigned long long wanted = k->config->memory + k->config->ring, there = host_memory_available();
+	unsigned long long wanted = k->config->memory + sources_ring(k->config),
+			   there = host_memory_available();
 	struct check_result r = { 0 };
 	struct rlimit files = { 0 };
 	long long buffer = host_number("/proc/sys/net/core/rmem_max");

@@ -20,7 +20,6 @@
 #define HOLD_NOT_GIVEN UINT64_MAX
 #define DEFAULT_SESSION_BUFFER (64ull << 20)
 #define DEFAULT_MEMORY (160ull << 20)
-#define DEFAULT_RING (64ull << 20)
 #define DEFAULT_STATS (10 * NS_PER_SEC)
 
 static const char *set_rules(void *into, const char *value)
@@ -219,8 +218,9 @@ static const struct args_option options[] = {
 	{ 0, "capture", "MODE", 0,
 	  "capture mode: packet (lowest latency), ring (least CPU), or auto, by the rate [auto]",
 	  "auto, ring or packet", set_capture, AT(enum capture_mode, capture) },
-	{ 'B', "ring", "SIZE", 0, "memory for packets captured but not yet read [64M]", "1M to 4G", set_ring,
-	  AT(uint64_t, ring) },
+	{ 'B', "ring", "SIZE", 0,
+	  "memory for packets captured but not yet read [by the links' speed and this host's memory]",
+	  "1M to 4G", set_ring, AT(uint64_t, ring) },
 	{ 'M', "mtu", "BYTES", 0, "send no larger packets to a target [the route's MTU]", "576 to 65535",
 	  set_mtu, AT(uint32_t, mtu) },
 	{ 0, "inject", "METHOD", 0,
@@ -288,7 +288,6 @@ int config_parse(struct config *c, int argc, char **argv)
 		.hold = HOLD_NOT_GIVEN,
 		.session_buffer = DEFAULT_SESSION_BUFFER,
 		.memory = DEFAULT_MEMORY,
-		.ring = DEFAULT_RING,
 	};
 	status = args_parse(&program, argc, argv, c);
 	args_free(); /* the setters have copied what they want */

@@ -100,10 +100,10 @@ struct config {
 	uint64_t memory;         /* -m, bytes all sessions may hold together */
 	enum config_inject inject;
 	enum capture_mode capture;
-	uint64_t ring;         /* -B, bytes of all capture rings together */
-	uint32_t mtu;          /* -M, bytes; 0: the route's */
-	bool unproved;         /* --unproved: replicate also what the online server is not known to have */
-	bool no_join;          /* -O, by which join is none */
+	uint64_t ring; /* -B, bytes of all capture rings together; 0: by link and memory (sources.h) */
+	uint32_t mtu;  /* -M, bytes; 0: the route's */
+	bool unproved; /* --unproved: replicate also what the online server is not known to have */
+	bool no_join;  /* -O, by which join is none */
 	enum engine_join join; /* --join, of rules that are not named there */
 	bool has_join;
 	struct {

@@ -17,6 +17,7 @@
 #include "io/inject/route.h"
 #include "io/capture/source.h"
 #include "tcpcopy/config/parts.h"
+#include "tcpcopy/sources.h"
 
 struct writer {
 	char *at;
@@ -198,7 +199,8 @@ static void log_limits(const struct config *c)
 		snprintf(mtu, sizeof(mtu), "%u bytes", c->mtu);
 	log_info("capture mode: %s", capture[c->capture]);
 	if (c->capture != CAPTURE_PACKET)
-		log_info("capture rings: %llu MiB in total", (unsigned long long)c->ring >> 20);
+		log_info("capture rings: %llu MiB in total%s", (unsigned long long)sources_ring(c) >> 20,
+			 c->ring ? "" : "; super-packets wait in buffers by the speed of their link (-B)");
 	log_info("injection: %s", inject[c->inject]);
 	log_info("session buffer: at most %llu KiB each, %llu MiB in total; MTU towards targets: %s; older "
 		 "connections: %s",
