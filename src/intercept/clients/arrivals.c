@@ -91,7 +91,9 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
 
 	if (what & EV_TIMEOUT)
 		leave(x, "no HELLO in time");
-	else if (n <= 0)
+	else if (!n)
+		leave(x, NULL); /* who looks whether the port is open: nc -z, or a monitor */
+	else if (n < 0)
 		leave(x, "peer closed before HELLO");
 	else if (frame[0] != MSG_PLACE)
 		arrive(x, 0);

@@ -13,7 +13,10 @@ struct arrivals_handler {
 	 * The connection @fd from @from is for @worker (0 if it named none). @fd now belongs to the callee.
 	 */
 	void (*arrived)(int fd, const struct endpoint *from, unsigned worker, void *arg);
-	/* The connection ended, or said nothing in time, and was closed. @why says which. */
+	/*
+	 * The connection ended, or said nothing in time, and was closed. @why says which; NULL: its peer
+	 * ended it and had said nothing.
+	 */
 	void (*left)(const struct endpoint *from, const char *why, void *arg);
 };
 

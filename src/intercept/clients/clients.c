@@ -237,8 +237,13 @@ static void on_left(const struct endpoint *from, const char *why, void *arg)
 	struct clients *all = arg;
 	char at[ENDPOINT_TEXT_LEN];
 
-	log_limited(LOGL_WARN, "connection from %s refused: %s", endpoint_format(at, sizeof(at), from), why);
+	endpoint_format(at, sizeof(at), from);
 	admission_leave(all->admission, &from->addr);
+	if (!why) {
+		log_limited(LOGL_INFO, "connection from %s ended: it said nothing, as a port check does", at);
+		return;
+	}
+	log_limited(LOGL_WARN, "connection from %s refused: %s", at, why);
 	all->handler->refused(false, all->arg);
 }
 

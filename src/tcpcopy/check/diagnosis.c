@@ -10,6 +10,10 @@
  * With own addresses a probe would need what the sandbox no longer gives, a table and captures of its own; so
  * the log only says that nothing comes back, and who can tell more.
  *
+ * Where there are responses, but nothing is acknowledged for PATIENCE of what was captured, the counters tell
+ * why: one line, each time that it begins. So does one line for each rule where nothing is captured at all,
+ * from the sockets of this host (unheard.c).
+ *
  * What the clients speak is looked at once a second for as long as the program runs, since a client that
  * speaks something else may come at any time; each line is logged once.
  */
@@ -24,29 +28,35 @@
 #include "io/inject/route.h"
 #include "tcpcopy/check/parts.h"
 #include "tcpcopy/check/probe.h"
+#include "tcpcopy/check/unheard.h"
 #include "tcpcopy/pipeline.h"
 #include "tcpcopy/spoken.h"
 
 #define LOOK_S 1
 #define PATIENCE (5 * NS_PER_SEC) /* with sessions, and without a response */
 
+/* Sums over the workers. */
+struct state {
+	uint64_t responses, sessions, data, acked, refused, reset, offered, sent, errors[SINK_ERROR_COUNT];
+	uint64_t captured;
+	bool connected; /* every worker with some assistant */
+	bool has_client;
+	struct flow_key last; /* of what was captured */
+};
+
 struct diagnosis {
 	struct checking k;
 	struct workers *workers;
 	struct event *timer;
-	uint64_t since; /* ns, when the first session was seen; 0: none yet */
+	uint64_t since;      /* ns, when the first session was seen; 0: none yet */
+	uint64_t connected;  /* ns, when all assistants were; 0: they are not */
+	uint64_t unacked;    /* ns, since when nothing is acknowledged that was captured; 0: it is */
+	struct state before; /* as it was then */
+	bool said_unacked, said_unheard[CONFIG_MAX_RULES];
 	unsigned rule;
 	bool probing, over; /* a probe is made; none is made any more */
 	struct spoken_said said;
 	struct protocol_tally spoken[CONFIG_MAX_RULES]; /* of each rule, over all workers */
-};
-
-/* Sums over the workers. */
-struct state {
-	uint64_t responses, sessions;
-	bool connected; /* every worker with some assistant */
-	bool has_client;
-	struct flow_key last; /* of what was captured */
 };
 
 static void look(void *pipeline, void *arg)
@@ -57,11 +67,138 @@ static void look(void *pipeline, void *arg)
 
 	s->responses += n->responses;
 	s->sessions += n->sessions_opened + n->sessions_joined;
+	s->captured += n->captured_segments;
+	s->data += n->queued_bytes;
+	s->acked += n->acked_bytes;
+	s->refused += n->ended[OUTCOME_REFUSED];
+	s->reset += n->ended[OUTCOME_TARGET_RESET];
+	s->offered += p->sink->counters.offered;
+	s->sent += p->sink->counters.packets;
+	for (unsigned i = 0; i < SINK_ERROR_COUNT; i++)
+		s->errors[i] += p->sink->counters.errors[i];
 	s->connected &= p->returns && returns_parts_up(p->returns);
 	if (!p->last.client.port)
 		return;
 	s->has_client = true;
 	s->last = p->last;
+}
+
+/* The error that most packets were refused with, since *before. */
+static enum sink_error most_errors(const struct state *before, const struct state *s)
+{
+	enum sink_error most = (enum sink_error)0;
+
+	for (unsigned i = 1; i < SINK_ERROR_COUNT; i++)
+		if (s->errors[i] - before->errors[i] > s->errors[most] - before->errors[most])
+			most = (enum sink_error)i;
+	return most;
+}
+
+static const char *cure_of_sending(enum sink_error e)
+{
+	switch (e) {
+	case SINK_PERM:
+		return "on this host type: nft list ruleset; a rule drops them, or conntrack takes them for invalid, "
+		       "which --inject link avoids";
+	case SINK_MSGSIZE:
+		return "start tcpcopy with a smaller -M";
+	case SINK_UNREACH:
+		return "on this host type: ip route get";
+	default:
+		return "--check tells more";
+	}
+}
+
+/*
+ * Nothing of what was captured is acknowledged. What the counters say without a probe: the kernel refuses to
+ * send, the target refuses, somebody else hears the responses, or they go to this host itself. False: they do
+ * not say it.
+ */
+static bool say_unacked(struct diagnosis *d, const struct state *s)
+{
+	const struct state *b = &d->before;
+	const struct rule *rule = &d->k.config->rules[s->last.target];
+	const uint64_t refused_sends = (s->offered - b->offered) - (s->sent - b->sent);
+	const uint64_t sessions = s->sessions - b->sessions, refused = s->refused - b->refused,
+		       reset = s->reset - b->reset;
+	char at[ENDPOINT_TEXT_LEN], target[ADDR_TEXT_LEN], client[ADDR_TEXT_LEN], own[640];
+
+	endpoint_format(at, sizeof(at), &rule->target);
+	addr_format(target, sizeof(target), &rule->target.addr);
+	addr_format(client, sizeof(client), &s->last.client.addr);
+	if (2 * refused_sends > s->offered - b->offered) {
+		const enum sink_error e = most_errors(b, s);
+
+		log_err("nothing is acknowledged: the kernel refused %llu of %llu packets to the target: %s: %s%s%s",
+			(unsigned long long)refused_sends, (unsigned long long)(s->offered - b->offered),
+			sink_error_text(e), cure_of_sending(e), e == SINK_UNREACH ? " " : "",
+			e == SINK_UNREACH ? target : "");
+		return true;
+	}
+	if (refused && sessions && 2 * refused >= sessions) {
+		log_err("nothing is acknowledged: the target refused %llu of %llu connections: nothing listens on %s "
+			"(a service bound to 127.0.0.1 cannot be reached; it has to listen on %s or on all "
+			"addresses): on the target type: ss -ltnp sport = :%u",
+			(unsigned long long)refused, (unsigned long long)sessions, at, target,
+			rule->target.port);
+		return true;
+	}
+	if (d->k.config->way_back == RETURN_OWN) /* the responses are this host's, whoever the client is */
+		return false;
+	if (reset && sessions && 2 * reset >= sessions) {
+		log_err("nothing is acknowledged: the target reset %llu of %llu connections: its responses probably "
+			"also reach the clients, who reset what they do not know: on the target type: ip route "
+			"replace %s via ASSISTANT; on the assistant, which must not forward, type: sysctl "
+			"net.ipv4.ip_forward",
+			(unsigned long long)reset, (unsigned long long)sessions, client);
+		return true;
+	}
+	if (!d->k.config->n_pool && s->responses == b->responses && route_is_local(&s->last.client.addr)) {
+		log_err("nothing is acknowledged: %s",
+			unheard_own_client(own, sizeof(own), rule, &s->last.client.addr));
+		return true;
+	}
+	return false;
+}
+
+/* Once for each time that nothing is acknowledged for PATIENCE although something was captured to be. */
+static void watch_unacked(struct diagnosis *d, const struct state *s, uint64_t now)
+{
+	const bool wanted = s->sessions > d->before.sessions || s->data > d->before.data;
+
+	if (s->acked > d->before.acked || !s->connected) {
+		d->said_unacked = false;
+		d->unacked = 0;
+	}
+	if (!d->unacked || !wanted) {
+		d->before = *s;
+		d->unacked = now;
+		return;
+	}
+	if (!d->said_unacked && now - d->unacked >= PATIENCE)
+		d->said_unacked = say_unacked(d, s);
+}
+
+/* Nothing at all is captured: once for each rule, if that is no wonder. */
+static void watch_unheard(struct diagnosis *d, const struct state *s, uint64_t now)
+{
+	const struct config *c = d->k.config;
+	struct check_result r;
+	char line[sizeof(r)];
+
+	if (!s->connected || s->captured)
+		d->connected = 0;
+	else if (!d->connected)
+		d->connected = now;
+	if (!d->connected || now - d->connected < PATIENCE)
+		return;
+	d->connected = now; /* it is looked again: clients may come later */
+	for (unsigned i = 0; i < c->n_rules; i++) {
+		if (d->said_unheard[i] || !unheard_diagnose(&r, c, &c->rules[i], false, NULL))
+			continue;
+		d->said_unheard[i] = true;
+		log_err("nothing is captured: %s", check_format(line, sizeof(line), &r));
+	}
 }
 
 static void look_at_spoken(void *pipeline, void *arg)
@@ -130,14 +267,16 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 	(void)fd;
 	(void)what;
 	say_spoken(d);
+	workers_collect(d->workers, look, &s);
+	watch_unheard(d, &s, now);
+	watch_unacked(d, &s, now);
 	if (d->over) {
 		check_live_close(&d->k);
 		return;
 	}
 	if (d->probing)
 		return;
-	workers_collect(d->workers, look, &s);
-	if (s.responses) {
+	if (s.responses || d->said_unacked) {
 		end(d);
 		return;
 	}

@@ -21,6 +21,7 @@
 #include "io/capture/source.h"
 #include "tcpcopy/check/listen.h"
 #include "tcpcopy/check/parts.h"
+#include "tcpcopy/check/unheard.h"
 #include "tcpcopy/classify.h"
 
 #define LISTEN (2 * NS_PER_SEC) /* for a request to come */
@@ -29,8 +30,9 @@
 /* What is known of one rule. */
 struct seen {
 	const struct rule *rule;
-	bool listens, elsewhere;
-	struct endpoint at;  /* where somebody listens, or elsewhere */
+	struct endpoint at; /* where somebody listens */
+	struct addr own;    /* a client that is this host itself; valid with from_here */
+	bool from_here, from_others;
 	char interface[16];  /* by which a request came that is captured; "" none */
 	char uncaptured[16]; /* by which one came that is not */
 };
@@ -47,26 +49,13 @@ struct looking {
 	bool told; /* it is known of some client what it speaks */
 };
 
-static bool serves(const struct rule *rule, const struct addr *local)
-{
-	bool v4 = addr_is_v4(&rule->target.addr);
-
-	if (addr_is_any(local))
-		return v4 || !addr_is_v4(local);
-	if (rule->has_online_addr)
-		return addr_eq(local, &rule->online_addr);
-	return addr_is_v4(local) == v4 && !addr_is_loopback(local);
-}
-
 static bool on_listener(const struct endpoint *local, const struct endpoint *remote, void *arg)
 {
 	struct seen *s = arg;
 
 	(void)remote;
-	s->elsewhere = true;
 	s->at = *local;
-	s->listens = serves(s->rule, &local->addr);
-	return !s->listens;
+	return !unheard_reached(s->rule, &local->addr);
 }
 
 static void on_packet(const struct raw_packet *packet, void *arg)
@@ -83,6 +72,12 @@ static void on_packet(const struct raw_packet *packet, void *arg)
 
 		snprintf(l->captured ? seen->interface : seen->uncaptured, sizeof(seen->interface), "%s",
 			 l->interface);
+		if (route_is_local(&s.tuple.src.addr)) {
+			seen->from_here = true;
+			seen->own = s.tuple.src.addr;
+		} else {
+			seen->from_others = true;
+		}
 		l->told |= listen_segment(&l->heard, &l->k->config->rules[rule[i]], rule[i], &s);
 		/* The target would answer an address of this host by a route of its own. */
 		if (l->client_captured || (l->k->has_client && !l->captured) ||
@@ -127,40 +122,14 @@ static void look(struct looking *l, char names[][16], unsigned n)
 		source_close(source[i]);
 }
 
-static void say_no_listener(struct check_report *report, const struct checking *k, const struct seen *s)
-{
-	struct check_result r = { 0 };
-	char command[700], at[ENDPOINT_TEXT_LEN];
-	int pid = sockets_listener_in_container(s->rule->online_port);
-
-	if (pid) {
-		check_text(&r, CHECK_BROKEN,
-			   "nothing on this host listens on port %u, but process %d in a container does: its "
-			   "requests are addressed to the container, so tcpcopy has to run there",
-			   s->rule->online_port, pid);
-		check_cure(&r, "this host", "nsenter -t %d -n %s", pid,
-			   check_command(command, sizeof(command), k->argv,
-					 (const char *const[]){ "--check", NULL }, NULL));
-	} else {
-		if (s->elsewhere)
-			check_text(&r, CHECK_BROKEN,
-				   "on port %u only %s listens, which the requests of \"%s\" do not reach",
-				   s->rule->online_port, endpoint_format(at, sizeof(at), &s->at),
-				   s->rule->text);
-		else
-			check_text(&r, CHECK_BROKEN,
-				   "nothing on this host listens on port %u, and no request arrived",
-				   s->rule->online_port);
-		check_cure(&r, "this host", "ss -ltnp sport = :%u", s->rule->online_port);
-	}
-	check_say(report, &r);
-}
-
 static void say_rule(struct check_report *report, const struct checking *k, const struct seen *s)
 {
 	struct check_result r = { 0 };
-	char command[700], at[ENDPOINT_TEXT_LEN], more[32];
+	char command[700], at[ENDPOINT_TEXT_LEN], more[32], text[640];
 
+	if (s->from_here && !s->from_others && !k->config->n_pool && k->config->way_back != RETURN_OWN)
+		check_note(report, CHECK_BROKEN, "%s",
+			   unheard_own_client(text, sizeof(text), s->rule, &s->own));
 	if (s->interface[0]) {
 		check_note(report, CHECK_OK, "port %u: they arrive on %s", s->rule->online_port,
 			   s->interface);
@@ -172,8 +141,8 @@ static void say_rule(struct check_report *report, const struct checking *k, cons
 			   check_command(command, sizeof(command), k->argv,
 					 (const char *const[]){ "--check", NULL }, more));
 		check_say(report, &r);
-	} else if (!s->listens) {
-		say_no_listener(report, k, s);
+	} else if (unheard_diagnose(&r, k->config, s->rule, true, k->argv)) {
+		check_say(report, &r);
 	} else {
 		check_note(report, CHECK_OK, "port %u: %s listens; none arrived within 2 s",
 			   s->rule->online_port, endpoint_format(at, sizeof(at), &s->at));

@@ -156,7 +156,8 @@ static int look_for_overlap(const struct rule *rule, char *err, size_t err_size)
 	int rc = 0;
 
 	if (!f) {
-		snprintf(err, err_size, "cannot read /proc/net/unix: %s", strerror(errno));
+		snprintf(err, err_size, "cannot read /proc/net/unix: %s%s", strerror(errno),
+			 errno == ENOENT ? "; /proc is not mounted" : "");
 		return -1;
 	}
 	name_tail(tail, sizeof(tail), rule);
