@@ -73,7 +73,7 @@ static void add_orphan(const struct orphan *x, void *arg)
 	struct pipelines *all = arg;
 	struct pipeline *p = all->pipeline[fanout_worker(&all->spread, &x->tuple)];
 
-	orphans_add(p->orphans, &x->tuple, &x->owner, x->since);
+	orphans_add(p->orphans, &x->tuple, &x->owner, 0, x->since);
 }
 
 static int open_state(struct pipelines *all, const char *path, char *err, size_t err_size)

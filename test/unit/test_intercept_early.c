@@ -273,7 +273,7 @@ static void a_lost_watch_is_told_after_its_grace(void **state)
 
 	(void)state;
 	assert_false(orphans_due(o, &t, due, &owner));
-	orphans_add(o, &t, &host, at);
+	orphans_add(o, &t, &host, 0, at);
 	assert_false(orphans_due(o, &t, due - 1, &owner));
 	assert_false(orphans_due(o, &other, due, &owner));
 	assert_true(orphans_due(o, &t, due, &owner));
@@ -282,7 +282,7 @@ static void a_lost_watch_is_told_after_its_grace(void **state)
 	assert_true(orphans_due(o, &t, due + ORPHAN_AGAIN_NS, &owner));
 	orphans_forget(o, &t);
 	assert_false(orphans_due(o, &t, due + 9 * ORPHAN_AGAIN_NS, &owner));
-	orphans_add(o, &t, &host, due);
+	orphans_add(o, &t, &host, 0, due);
 	orphans_expire(o, due + ORPHAN_LIFE_NS);
 	assert_false(orphans_due(o, &t, due + ORPHAN_LIFE_NS, &owner));
 	orphans_free(o);
@@ -298,7 +298,7 @@ static void lost_watches_are_bounded(void **state)
 	for (unsigned i = 0; i < n; i++) {
 		struct tuple t = lost_tuple(i);
 
-		orphans_add(o, &t, &host, i);
+		orphans_add(o, &t, &host, 0, i);
 	}
 	for (unsigned i = 0; i < n; i += 3) {
 		struct tuple t = lost_tuple(i);
@@ -323,8 +323,8 @@ static void a_watch_lost_again_counts_from_then(void **state)
 	const uint64_t at = 100 * NS_PER_SEC;
 
 	(void)state;
-	orphans_add(o, &t, &first, at);
-	orphans_add(o, &t, &second, at + NS_PER_SEC);
+	orphans_add(o, &t, &first, 0, at);
+	orphans_add(o, &t, &second, 0, at + NS_PER_SEC);
 	assert_int_equal(orphans_count(o), 1);
 	assert_false(orphans_due(o, &t, at + ORPHAN_GRACE_NS, &owner));
 	assert_true(orphans_due(o, &t, at + NS_PER_SEC + ORPHAN_GRACE_NS, &owner));
@@ -332,7 +332,7 @@ static void a_watch_lost_again_counts_from_then(void **state)
 	/* That it was told is its own affair, not that of whoever has its place. */
 	orphans_forget(o, &t);
 	assert_int_equal(orphans_count(o), 0);
-	orphans_add(o, &other, &first, at);
+	orphans_add(o, &other, &first, 0, at);
 	assert_true(orphans_due(o, &other, at + NS_PER_SEC + ORPHAN_GRACE_NS, &owner));
 	orphans_free(o);
 }

@@ -152,9 +152,14 @@ static void a_syn_ack_of_another_syn_is_another_sessions(void **state)
 /* A SYN-ACK has to be exact; an older connection may have gone on before it is announced again. */
 static void what_was_sent_is_proved_by_its_acknowledgment(void **state)
 {
-	const struct watch w = { .number = UINT32_MAX - 1, .has_number = true }, unknown = { .id = 1 };
+	const struct watch w = { .number = UINT32_MAX - 1, .has_number = true, .was_proved = true },
+			   fresh = { .number = UINT32_MAX - 1, .has_number = true }, unknown = { .id = 1 };
 
 	(void)state;
+	assert_true(route_proves(&fresh, TCPF_SYN | TCPF_ACK, UINT32_MAX));
+	assert_true(route_proves(&fresh, TCPF_RST | TCPF_ACK, UINT32_MAX));
+	assert_false(route_proves(&fresh, TCPF_ACK, UINT32_MAX)); /* others may have heard it */
+	assert_false(route_proves(&w, TCPF_RST | TCPF_ACK, 0));
 	assert_true(route_proves(&w, TCPF_SYN | TCPF_ACK, UINT32_MAX));
 	assert_false(route_proves(&w, TCPF_SYN | TCPF_ACK, 0));
 	assert_false(route_proves(&w, TCPF_SYN | TCPF_ACK, UINT32_MAX - 1));

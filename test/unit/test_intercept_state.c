@@ -59,7 +59,7 @@ static struct orphans *orphans_of(unsigned from, unsigned to, uint64_t now)
 	for (unsigned n = from; n < to; n++) {
 		struct tuple t = tuple_of(n);
 
-		orphans_add(o, &t, &host, now);
+		orphans_add(o, &t, &host, 0, now);
 	}
 	return o;
 }
@@ -76,7 +76,7 @@ static void save(unsigned worker, struct orphans *o, uint64_t now)
 
 static void take(const struct orphan *x, void *arg)
 {
-	orphans_add(arg, &x->tuple, &x->owner, x->since);
+	orphans_add(arg, &x->tuple, &x->owner, 0, x->since);
 }
 
 static struct orphans *loaded(uint64_t now)
@@ -178,7 +178,7 @@ static void taking_touches_no_file(void **state)
 	assert_int_equal(size_of(path), -1);
 	orphans_forget(o, &t);
 	state_take(s, o, 3);
-	orphans_add(o, &t, &(struct addr){ 0 }, 3);
+	orphans_add(o, &t, &(struct addr){ 0 }, 0, 3);
 	state_take(s, o, 3); /* instead of what was not written yet */
 	assert_int_equal(size_of(path), -1);
 	state_write(s);

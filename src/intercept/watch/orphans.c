@@ -20,7 +20,8 @@
 struct entry {
 	struct aged_entry aged;
 	struct addr owner;
-	uint64_t told; /* ns; 0: never */
+	uint32_t process; /* 0: unknown */
+	uint64_t told;    /* ns; 0: never */
 };
 
 struct orphans {
@@ -79,22 +80,23 @@ void orphans_forget(struct orphans *o, const struct tuple *t)
 		forget(o, aged_hash(o->lost, t), t);
 }
 
-bool orphans_claim(struct orphans *o, const struct tuple *t, const struct addr *owner)
+bool orphans_claim(struct orphans *o, const struct tuple *t, uint32_t process)
 {
 	uint32_t hash;
 	const struct entry *x;
 
-	if (!aged_count(o->lost))
+	if (!process || !aged_count(o->lost))
 		return false;
 	hash = aged_hash(o->lost, t);
 	x = entry_of(aged_find(o->lost, hash, t));
-	if (!x || !addr_eq(&x->owner, owner))
+	if (!x || x->process != process)
 		return false;
 	forget(o, hash, t);
 	return true;
 }
 
-void orphans_add(struct orphans *o, const struct tuple *t, const struct addr *owner, uint64_t now)
+void orphans_add(struct orphans *o, const struct tuple *t, const struct addr *owner, uint32_t process,
+		 uint64_t now)
 {
 	const uint32_t hash = aged_hash(o->lost, t);
 	struct entry *x;
@@ -105,6 +107,7 @@ void orphans_add(struct orphans *o, const struct tuple *t, const struct addr *ow
 		aged_remove(o->lost, aged_oldest(o->lost));
 	x = entry_of(aged_add(o->lost, NULL, hash, t, now));
 	x->owner = *owner;
+	x->process = process;
 	x->told = 0;
 	o->changed = true;
 }

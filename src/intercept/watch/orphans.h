@@ -28,15 +28,17 @@ struct orphans *orphans_new(const struct siphash_key *key);
 void orphans_free(struct orphans *o);
 
 /*
- * The watch of @t has ended together with the connection of a tcpcopy at @owner. If ORPHANS_MAX are
+ * The watch of @t has ended together with the connection of a tcpcopy at @owner, whose process has the number
+ * @process (0: unknown). If ORPHANS_MAX are
  * remembered, the oldest one makes room.
  */
-void orphans_add(struct orphans *o, const struct tuple *t, const struct addr *owner, uint64_t now);
+void orphans_add(struct orphans *o, const struct tuple *t, const struct addr *owner, uint32_t process,
+		 uint64_t now);
 
 /* The connection of @t is somebody else's now. */
 void orphans_forget(struct orphans *o, const struct tuple *t);
-/* A tcpcopy at @owner watches @t. If it is remembered for this host, forgets it and returns true. */
-bool orphans_claim(struct orphans *o, const struct tuple *t, const struct addr *owner);
+/* The tcpcopy with the number @process watches @t. If it had it before, forgets @t and returns true. */
+bool orphans_claim(struct orphans *o, const struct tuple *t, uint32_t process);
 
 /*
  * A response of @t was captured and nobody watches it. Is it time to tell a tcpcopy? If so, sets *@owner and

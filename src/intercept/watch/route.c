@@ -205,7 +205,11 @@ bool route_is_of_another(const struct watch *w, uint8_t flags, uint32_t ack)
 
 bool route_proves(const struct watch *w, uint8_t flags, uint32_t ack)
 {
-	return w->has_number && flags & TCPF_ACK && ack - w->number - 1 < (flags & TCPF_SYN ? 1 : ROUTE_NEAR);
+	if (!w->has_number || !(flags & TCPF_ACK))
+		return false;
+	if (flags & (TCPF_SYN | TCPF_RST))
+		return ack == w->number + 1;
+	return w->was_proved && ack - w->number - 1 < ROUTE_NEAR;
 }
 
 struct watch *route_crowded(struct watch *first)

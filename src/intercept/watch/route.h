@@ -39,7 +39,7 @@ struct watch {
 	uint32_t number; /* the target acknowledges one more; its client knew it beforehand */
 	bool has_number;
 	bool proved;     /* the target has acknowledged it, so the tuple is of this watch alone */
-	bool was_proved; /* an earlier one of its process or host, which it follows, was */
+	bool was_proved; /* an earlier one of its process, which it follows, was */
 
 	uint32_t print[WATCH_COPIES]; /* fingerprints */
 	uint16_t side[WATCH_COPIES];  /* where they were captured; 0: the entry is empty */
@@ -77,8 +77,9 @@ struct watch *route_add(struct route *r, struct client *p, uint64_t id, const st
 bool route_is_of_another(const struct watch *w, uint8_t flags, uint32_t ack);
 
 /*
- * Does such a segment show that the tuple is @w's? Only whoever has sent what the target acknowledges can
- * have known the number.
+ * Does such a segment show that the tuple is @w's? Only whoever has sent the SYN that the target acknowledges
+ * can have known its number; what comes later others may have heard, so it counts for those alone who were
+ * proved before.
  */
 bool route_proves(const struct watch *w, uint8_t flags, uint32_t ack);
 

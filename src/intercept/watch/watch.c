@@ -6,10 +6,11 @@
  * and in its connection's list; forget() removes it from all of them, and nothing else does.
  *
  * Whoever reaches the port can ask for any tuple, before or after the tcpcopy whose connection it is. So no
- * asker takes a tuple from another: all get its responses, until one of these acknowledges the number that
- * one of them has named. Only that one can have sent what is acknowledged; the others are told TAKEN, and
- * later ones refused. A watch that was proved so and ends because its connection is lost is remembered for a
- * while (orphans.c).
+ * asker takes a tuple from another: all get its responses, until a SYN-ACK acknowledges the number that one
+ * of them has named. Only that one can have sent the SYN; the others are told TAKEN, and later ones refused.
+ * A watch that was proved so and ends because its connection is lost is remembered for a while (orphans.c).
+ * Where its process comes back, what was acknowledged since may prove it again; from others that proves
+ * nothing, because they may have heard the numbers before.
  */
 #include "intercept/watch/watch.h"
 
@@ -245,7 +246,7 @@ static void on_watch(struct client *client, const struct msg_watch *m, void *arg
 	}
 	w->number = m->number;
 	w->has_number = m->has_number;
-	w->was_proved = orphans_claim(p->orphans, &m->response, &client->from) || was_proved;
+	w->was_proved = orphans_claim(p->orphans, &m->response, client->process) || was_proved;
 	begin(p, w, client);
 	take_early(p, w);
 }
@@ -331,7 +332,7 @@ void watch_release_all(struct pipeline *p, struct client *client)
 		const struct watch *w = client->watches;
 
 		if (w->proved || w->was_proved) /* else whoever asks for a tuple could make it one's own */
-			orphans_add(p->orphans, &w->tuple, owner, clock_now());
+			orphans_add(p->orphans, &w->tuple, owner, client->process, clock_now());
 		forget(p, client->watches);
 	}
 	while (client->n_targets) {
