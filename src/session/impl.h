@@ -132,7 +132,7 @@ static inline struct target *session_target(const struct engine *e, const struct
 enum queue_result { QUEUE_OLD, QUEUE_NEW, QUEUE_BEHIND_HOLE, QUEUE_NO_MEMORY, QUEUE_FULL };
 static inline uint32_t qseg_cost(const struct qseg *q) /* What it takes of -m, bytes. */
 {
-	return (uint32_t)pool_class_size(sizeof(*q)) + q->piece.chunk->cost;
+	return q->cost + (qseg_apart(q) ? q->piece.chunk->cost : 0);
 }
 /* Takes what is new of captured @g, and its FIN where the capture is whole: linked in order (QUEUE_NEW), */
 /* kept, nothing; QUEUE_FULL, QUEUE_NO_MEMORY: not all could be kept. */

@@ -257,10 +257,9 @@ static void hurry(struct engine *e)
 
 static bool room_for(const struct engine *e, uint32_t payload)
 {
-	const size_t most = MIN(sizeof(struct chunk) + payload, POOL_MAX);
+	const size_t most = MIN(QSEG_BYTES + payload, POOL_MAX);
 
-	return pool_spare(e->pool) >= 3 * most + ROOM_FOR_ONE * 1024 ||
-	       (pool_has_room(e->pool, most) && pool_has_room(e->pool, sizeof(struct qseg)));
+	return pool_spare(e->pool) >= 3 * most + ROOM_FOR_ONE * 1024 || pool_has_room(e->pool, most);
 }
 
 static void flush(struct engine *e)
@@ -275,7 +274,7 @@ static void flush(struct engine *e)
 static bool plenty(const struct engine *e, uint32_t payload)
 {
 	return engine_memory(e) <= e->cfg.max_memory / 8 * SHED_ABOVE &&
-	       pool_spare(e->pool) >= 3 * (sizeof(struct chunk) + payload) + ROOM_FOR_ONE * 1024;
+	       pool_spare(e->pool) >= 3 * (QSEG_BYTES + payload) + ROOM_FOR_ONE * 1024;
 }
 
 void memory_make_room(struct engine *e, uint32_t payload, uint64_t now)

@@ -8,8 +8,9 @@
  * Bytes stay until the target acknowledges them (queue_acked) or the session is given up (queue_drop). A
  * capture that was cut short counts as a segment of what is there; the rest is a hole.
  *
- * A piece costs two hundred bytes besides its payload. Where a session holds much, tiny ones are put
- * together; their boundaries are lost, and the target gets them in full segments.
+ * A piece and its payload are one block, so that they are near each other where the target is behind and both
+ * are in no cache any more. It costs two hundred bytes besides its payload. Where a session holds much, tiny
+ * ones are put together; their boundaries are lost, and the target gets them in full segments.
  *
  * The account: a byte that is kept is queued; one that turns out to be another copy, because a segment was
  * replaced or overlaps another one, moves from there to the duplicates.
@@ -49,9 +50,9 @@ void engine_flushed(struct engine *e)
 		struct piece *p = e->limbo;
 
 		e->limbo = p->next;
-		if (--p->chunk->refs == 0)
+		if (qseg_apart(qseg_of(p)))
 			pool_put(e->pool, p->chunk, p->chunk->cost);
-		pool_put(e->pool, p, sizeof(struct qseg));
+		pool_put(e->pool, p, qseg_of(p)->cost);
 	}
 	e->limbo_bytes = 0;
 }
@@ -66,21 +67,20 @@ static void not_new(struct engine *e, uint64_t *row, uint64_t bytes)
 
 static struct qseg *qseg_new(struct engine *e, const struct segment *g, uint32_t seq, uint32_t len, bool fin)
 {
-	struct qseg *q = pool_get(e->pool, sizeof(*q));
-	struct chunk *c = q ? pool_get(e->pool, sizeof(*c) + len) : NULL;
+	struct qseg *q = pool_get(e->pool, QSEG_BYTES + len);
+	struct chunk *c;
 
-	if (!c) {
-		pool_put(e->pool, q, sizeof(*q));
+	if (!q)
 		return NULL;
-	}
-	c->refs = 1;
-	c->cost = (uint32_t)pool_class_size(sizeof(*c) + len);
+	c = qseg_inside(q);
+	c->cost = 0;
 	memcpy(c->data, g->payload + (seq - g->seq), len);
 	*q = (struct qseg){
 		.piece.chunk = c,
 		.piece.seq = seq,
 		.piece.len = len,
 		.piece.fin = fin,
+		.cost = (uint32_t)pool_class_size(QSEG_BYTES + len),
 		.captured_at = g->time,
 		.ack = g->ack,
 		.tsval = g->opt.has_ts ? g->opt.tsval : 0,
@@ -109,16 +109,15 @@ static bool put_together(struct engine *e, struct session *s, struct piece *run,
 	if (!c)
 		return false;
 	s->held -= qseg_cost(q);
-	c->refs = 1;
 	c->cost = (uint32_t)pool_class_size(sizeof(*c) + len);
 	memcpy(c->data, piece_bytes(&q->piece), at);
+	if (qseg_apart(q))
+		pool_put(e->pool, old, old->cost);
 	q->piece.chunk = c;
 	q->piece.off = 0;
 	q->piece.len = len;
 	q->gso_size = 0;
 	s->held += qseg_cost(q);
-	if (--old->refs == 0)
-		pool_put(e->pool, old, old->cost);
 	for (; n; n--) {
 		struct qseg *next = qseg_of(stream_take_next(&s->stream, run, &q->piece));
 
@@ -156,7 +155,9 @@ static void collapse_from(struct engine *e, struct session *s, struct piece *run
 /*
  * A client that sends a byte in each segment must not make it cost two hundred. So when a session holds
  * much, what is unsent, tiny and contiguous is put together, as Linux's receiver does (tcp_collapse()). It
- * is done anew when twice as much is held, so each piece is looked at a bounded number of times.
+ * is done anew when half as much again is held, so each piece is looked at a bounded number of times. Not
+ * where the newest piece is a turn: that cannot be put into another, and mostly they all are, of a target
+ * that is behind.
  */
 static void collapse(struct engine *e, struct session *s)
 {
@@ -171,22 +172,22 @@ static void collapse(struct engine *e, struct session *s)
 			stream_join(&s->stream, run, next);
 		collapse_from(e, s, run, qseg_of(run));
 	}
-	s->collapse_at = MAX(COLLAPSE_FROM, 2 * s->held);
+	s->collapse_at = MAX(COLLAPSE_FROM, s->held + s->held / 2);
 }
 
 /* One piece [seq, seq + len) of @g, with its FIN if @fin. */
 static enum queue_result put_piece(struct engine *e, struct session *s, const struct segment *g, uint32_t seq,
 				   uint32_t len, bool fin)
 {
-	const uint32_t cost = (uint32_t)(pool_class_size(sizeof(struct qseg)) +
-					 pool_class_size(sizeof(struct chunk) + len));
+	const uint32_t cost = (uint32_t)pool_class_size(QSEG_BYTES + len);
 	struct piece *back = NULL, *tail;
 	const bool hole = session_has_hole(s);
 	enum stream_result result;
 	uint64_t trimmed = 0;
 	struct qseg *q;
 
-	if (s->held >= MAX(s->collapse_at, COLLAPSE_FROM) && s->held / COLLAPSE_WASTE >= s->payload)
+	if (s->held >= MAX(s->collapse_at, COLLAPSE_FROM) && s->held / COLLAPSE_WASTE >= s->payload &&
+	    (hole || (s->stream.tail && !qseg_of(s->stream.tail)->turn)))
 		collapse(e, s);
 	tail = s->stream.tail;
 	if ((size_t)s->held + cost > e->cfg.session_buffer)

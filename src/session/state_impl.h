@@ -27,8 +27,10 @@ struct qseg {
 	uint16_t ip_id;
 	uint16_t gso_size; /* the client's segment size inside a super-packet; 0: a single one */
 	bool turn : 1, psh : 1, urg : 1, resent : 1;
+	uint32_t cost; /* bytes of its block, in which its chunk follows it, unless: */
 };
-#define QSEG_MAX_DATA UINT16_MAX /* as long as what an IPv4 packet can carry */
+#define QSEG_BYTES (sizeof(struct qseg) + sizeof(struct chunk)) /* of a block, without the payload */
+#define QSEG_MAX_DATA UINT16_MAX                                /* as long as what an IPv4 packet can carry */
 
 static inline struct qseg *qseg_of(struct piece *p)
 {
@@ -37,6 +39,15 @@ static inline struct qseg *qseg_of(struct piece *p)
 static inline struct qseg *qseg_next(const struct qseg *q)
 {
 	return qseg_of(q->piece.next);
+}
+static inline struct chunk *qseg_inside(struct qseg *q)
+{
+	return (struct chunk *)(void *)(q + 1);
+}
+/* Is its payload in another block? */
+static inline bool qseg_apart(const struct qseg *q)
+{
+	return (const void *)q->piece.chunk != (const void *)(q + 1);
 }
 static inline uint32_t qseg_end(const struct qseg *q)
 {

@@ -208,12 +208,12 @@ static void fetch_ahead(const struct qseg *q)
 {
 	const char *next = (const char *)q->piece.next;
 
-	__builtin_prefetch(q->piece.chunk);
-	__builtin_prefetch(q->piece.chunk->data + 64);
+	__builtin_prefetch((const char *)q + 128);
 	if (!next)
 		return;
 	__builtin_prefetch(next);
 	__builtin_prefetch(next + 64);
+	__builtin_prefetch(next + 128);
 }
 
 static void release(struct session *s, uint64_t now)

@@ -12,9 +12,8 @@
  * Pure: pieces come from the caller and go back to it.
  */
 
-/* Payload, stored once for all pieces that use it. */
+/* Payload of a piece. */
 struct chunk {
-	uint32_t refs; /* pieces that use it */
 	uint32_t cost; /* bytes that it occupies, needed to free it */
 	uint8_t data[];
 };
