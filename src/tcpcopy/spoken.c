@@ -39,7 +39,7 @@ char *spoken_remedy(char *buf, size_t size, const struct rule *rule, enum protoc
 		else if (*++p == 'T')
 			n = snprintf(to, left, addr_is_v4(&rule->target.addr) ? "%s" : "[%s]", target);
 		else
-			n = snprintf(to, left, "%u", *p == 'P' ? rule->target.port : rule->online_port);
+			n = snprintf(to, left, "%d", *p == 'P' ? rule->target.port : rule->online_port);
 		to += (size_t)n < left ? (size_t)n : left - 1;
 	}
 	*to = '\0';

@@ -327,12 +327,21 @@ static void what_was_left_is_replaced_in_one_go(void **state)
 	assert_batch(types, ARRAY_SIZE(types), 2);
 }
 
+static void append_names(char *names, const struct nlattr *list)
+{
+	const struct nlattr *a;
+
+	mnl_attr_for_each_nested(a, list)
+		if (mnl_attr_get_type(a) == NFTA_DEVICE_NAME)
+			strcat(strcat(names, mnl_attr_get_str(a)), " ");
+}
+
 /* With interfaces there are two of the kernel's tables, made and removed as one. */
 static void with_interfaces_there_are_two_tables(void **state)
 {
 	static const uint8_t families[] = { NFPROTO_NETDEV, NFPROTO_INET };
 	static const struct nft_devices devices = { .count = 2, .name = { "eth0", "br0" } };
-	const struct nlattr *hook, *list, *a;
+	const struct nlattr *hook, *list;
 	const struct nlmsghdr *h;
 	bool replaced = false;
 	char names[64] = "";
@@ -355,13 +364,9 @@ static void with_interfaces_there_are_two_tables(void **state)
 					 families[i]);
 			hook = attribute(h, NFTA_CHAIN_HOOK);
 			if (whole_table[k] == NFT_MSG_NEWCHAIN && !i) {
-				mnl_attr_for_each_nested(list, hook) {
-					if (mnl_attr_get_type(list) != NFTA_HOOK_DEVS)
-						continue;
-					mnl_attr_for_each_nested(a, list) {
-						strcat(strcat(names, mnl_attr_get_str(a)), " ");
-					}
-				}
+				mnl_attr_for_each_nested(list, hook)
+					if (mnl_attr_get_type(list) == NFTA_HOOK_DEVS)
+						append_names(names, list);
 			}
 			h = next(h);
 		}
