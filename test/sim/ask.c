@@ -10,7 +10,7 @@
 #include <stdlib.h>
 
 /* The newest connection of @client. */
-static const struct conn *conn_of(const struct world *w, const struct endpoint *client)
+static struct conn *conn_of(struct world *w, const struct endpoint *client)
 {
 	for (unsigned i = w->n_conns; i-- > 0;)
 		if (w->conn[i].started && endpoint_eq(&w->conn[i].client, client))
@@ -21,13 +21,14 @@ static const struct conn *conn_of(const struct world *w, const struct endpoint *
 static void answer_time(struct world *w, void *arg, uint64_t question)
 {
 	const struct endpoint *client = arg;
-	const struct conn *c = conn_of(w, client);
+	struct conn *c = conn_of(w, client);
 	struct online_answer a = { .word = ONLINE_GONE };
 	struct copy *k = &w->copy;
 
 	if (c && c->o.w && c->o.state != T_CLOSED && c->o.state != T_TIME_WAIT)
 		a.word = ONLINE_THERE;
-	k->said_there |= a.word == ONLINE_THERE && k->answers_late < NS_PER_SEC / 10;
+	if (a.word == ONLINE_THERE && k->answers_late < NS_PER_SEC / 10)
+		c->found[k->asks[question % QUESTIONS_MOST]] = true;
 	if (a.word == ONLINE_THERE && c->o.state == T_SYN_RCVD)
 		a.tcp_state = ONLINE_SYN_RECV;
 	if (a.word == ONLINE_THERE && c->o.state >= T_ESTABLISHED) {
@@ -52,6 +53,7 @@ void ask_online(void *arg, uint64_t question, const struct flow_key *key)
 			most = 0;
 	if (!c)
 		abort();
+	w->copy.asks[question % QUESTIONS_MOST] = key->target;
 	if (most >= 200 * NS_PER_MS && rng_chance(w, 50000))
 		return;
 	at(w, w->now + (most ? rng_below(w, most) : 0), answer_time, (void *)(uintptr_t)&c->client, question);

@@ -550,6 +550,7 @@ static void room_time(struct world *w, void *arg, uint64_t epoch)
 void copy_restore_channel(struct world *w)
 {
 	trace(w, "the channel is up");
+	referee_channel_cut(w); /* a SYN may be announced and sent again */
 	w->copy.channel_up = true;
 	w->copy.channel_epoch++;
 	w->copy.last_input = w->now;

@@ -109,6 +109,23 @@ static void capture_late(struct world *w, void *arg, uint64_t n)
 	free(k);
 }
 
+/* Does the capture lose @g, because of a request that begins in it? */
+static bool lost_request(const struct conn *c, const struct segment *g)
+{
+	for (unsigned i = 0; c->lose && i < c->n; i++)
+		if (c->lose >> i & 1 && c->r[i].start - (g->seq - c->c.iss - 1) < g->len)
+			return true;
+	return false;
+}
+
+static bool behind_lost(const struct conn *c, const struct segment *g)
+{
+	for (unsigned i = 0; i < c->n; i++)
+		if (c->lose >> i & 1)
+			return (int32_t)(g->seq - c->c.iss - 1 - c->r[i].start) > 0;
+	return false;
+}
+
 static void capture(struct world *w, struct conn *c, const struct segment *g)
 {
 	struct capture *k = &w->capture;
@@ -120,6 +137,13 @@ static void capture(struct world *w, struct conn *c, const struct segment *g)
 		copy_capture_lost(w);
 		return;
 	}
+	if (lost_request(c, g)) {
+		k->lost++;
+		copy_capture_lost(w);
+		return;
+	}
+	if (g->len && c->lose && !c->hole_told && behind_lost(c, g))
+		c->hole_told = w->now;
 	if (g->len && rng_chance(w, k->cut)) {
 		k->truncated++;
 		s.captured = (uint32_t)rng_below(w, s.len);
@@ -472,6 +496,8 @@ static void guess(struct world *w, void *arg, uint64_t n)
 		.flags = TCPF_ACK | TCPF_PSH,
 		.window = 1000,
 		.ttl = w->client_p.ttl,
+		.tos = w->client_p.tos,
+		.flow_label = w->client_p.flow_label,
 		.df = true,
 	};
 

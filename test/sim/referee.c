@@ -199,9 +199,10 @@ static struct conn *conn_of(struct world *w, const struct endpoint *source, uint
 
 /*
  * Where in what the engine was told session @r begins: with what began one when it was told; else with a
- * SYN that was in doubt then. A session that goes on with what another left begins with a turn of that.
+ * SYN that was in doubt then, and has the window of ours, @window. A session that goes on with what another
+ * left begins with a turn of that.
  */
-static unsigned beginning(struct world *w, struct replica *r)
+static unsigned beginning(struct world *w, struct replica *r, uint16_t window)
 {
 	struct conn *c = r->conn;
 
@@ -217,6 +218,10 @@ static unsigned beginning(struct world *w, struct replica *r)
 		fail(w, "port %u: a session goes on at %u, where no segment begins", r->source.port,
 		     r->iss + 1 - c->c.iss);
 	}
+	for (unsigned i = c->n_told; w->copy.cfg.prove && i-- > 0;)
+		if (c->told[i].seq == r->iss + 1 && c->told[i].flags & TCPF_SYN &&
+		    c->told[i].window == window)
+			return i;
 	for (unsigned i = c->n_told; w->copy.cfg.prove && i-- > 0;)
 		if (c->told[i].seq == r->iss + 1 && (c->told[i].len || c->told[i].flags & TCPF_SYN)) {
 			r->joined = !(c->told[i].flags & TCPF_SYN);
@@ -251,14 +256,18 @@ static void syn_sent(struct world *w, struct replica *r, const struct tx_segment
 	sender_syn(w, r, again);
 	if (again)
 		return;
+	outcome_started(w, r);
 	r->told_nxt = r->t.end = r->iss + 1;
 	r->t.start = r->iss;
-	i = beginning(w, r);
+	i = beginning(w, r, t->window);
 	r->orderly = !r->continued &&
 		     !w->copy.cfg.prove; /* what waits for a proof, and how long, is not known here */
 	r->s.exact = r->s.exact && r->orderly;
 	g = r->syn = r->conn->told[i];
+	r->hint = i;
 	r->ip_id = (uint16_t)(g.ip_id - (r->joined ? 2 : 1));
+	if (r->joined && !r->continued)
+		outcome_joined(w, r);
 	if (sources_moved(w, &r->source)) /* it goes on counting */
 		r->ip_id = (uint16_t)(t->ip_id - 1);
 	r->client_window = (uint16_t)(r->joined ? g.window : g.window >> g.opt.wscale);
@@ -298,7 +307,7 @@ static void data_sent(struct world *w, struct replica *r, const struct tx_segmen
 	const struct told *g = told_of(r, t->seq, t->len, fin);
 	uint16_t raw = r->client_window;
 
-	if (!r->has_edge || seq_gt(end, r->edge))
+	if (!r->has_edge || seq_gt(end + (fin && t->len), r->edge))
 		fail(w, "seq %u len %u was emitted beyond the target's window, which ends at %u",
 		     t->seq - r->iss, t->len, r->edge - r->iss);
 	if (t->seq - c->c.iss - 1 + t->len <= c->stream_len &&
@@ -394,6 +403,7 @@ static uint32_t net_mss(const struct world *w, const struct replica *r, uint16_t
 static void established(struct world *w, struct replica *r, const struct response *a)
 {
 	r->established = true;
+	w->copy.target[r->target].refusals = 0;
 	r->first_rcv = a->seq + 1;
 	r->ts_ok = a->opt.has_ts && r->has_ts;
 	r->ts_recent = a->opt.tsval;
@@ -457,6 +467,7 @@ void referee_step(struct world *w)
 {
 	unsigned half_open = 0;
 
+	outcome_joins(w);
 	for (struct replica *r = w->copy.replica; r->used; r++) {
 		if (!r->conn)
 			continue;

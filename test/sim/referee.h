@@ -56,6 +56,9 @@ struct sender {
 	struct range sacked[9];
 	struct flown *flown;
 	unsigned n_flown, flown_size;
+	uint64_t override_at;             /* ns, when it had not gone for long enough */
+	uint64_t looked_at, stalled_from; /* ns, before stalled: it was known not to */
+	uint64_t stalled; /* ns, since when what may go does not, with nothing in flight; 0: it does not */
 };
 
 /* What is acknowledged to the target, and which windows it was shown. */
@@ -83,7 +86,11 @@ struct turns {
 	bool by_pause, by_short, in_parts, ends_short;
 	uint32_t part;    /* as in struct turn, of the one to come */
 	uint64_t read_at; /* ns, when client_ack grew last */
-	uint64_t gone;    /* ns, when the newest one went, or earlier */
+	/* how long it waits for answers: between these, unless unclear */
+	uint64_t usual_least, usual_most; /* ns, to the first byte of an answer */
+	unsigned misses, answers;         /* that did not come, since one came last; in a row, since then */
+	bool unclear;                     /* nobody knows why a turn went */
+	uint64_t gone;                    /* ns, when the newest one went, or earlier */
 	uint32_t answered, answered_any;
 	uint64_t answer_last; /* ns */
 };
@@ -174,6 +181,9 @@ bool turns_next(const struct world *w, struct replica *r, uint32_t *seq);
 /* referee_outcome.c */
 /* Has the online server this connection, as far as it can be known? With engine_config.prove. */
 bool outcome_accepted(const struct conn *c);
+void outcome_joins(struct world *w); /* a call into the engine is over */
+void outcome_started(struct world *w, const struct replica *r);
+void outcome_joined(struct world *w, struct replica *r); /* its first SYN is sent */
 void outcome_response(struct world *w, struct replica *r, const struct response *a);
 void outcome_ended(struct world *w, struct replica *r, enum session_outcome o);
 void outcome_continued(struct world *w, const struct replica *r, uint32_t seq);

@@ -24,6 +24,7 @@
 #define ALIVE_RTO (1000 * MS)
 #define SILENT_RTO (8000 * MS)
 #define MOST_SACKED 8u
+#define OVERRIDE (200 * MS) /* RFC 9293 3.8.6.2.1 */
 #define REVIVE_SPREAD (128 * 20 * NS_PER_US)
 
 static void sample(struct sender *s, uint64_t rtt)
@@ -418,6 +419,14 @@ void sender_data(struct world *w, struct replica *r, uint32_t seq, uint32_t len,
 		assert(s->flown);
 		s->flown[s->n_flown++] = (struct flown){ seq, seq + len, w->now, false, open };
 	}
+	if (r->t.missed || (s->stalled && w->now >= s->stalled_from + OVERRIDE))
+		s->override_at =
+			w->now; /* if turns are not waited for, nobody knows when it could go first */
+	if (s->exact && open && len < s->mss && w->now != s->override_at &&
+	    (s->una != s->nxt || len < (s->most_wnd + 1) / 2))
+		fail(w, "port %u: %u bytes from %u on are a silly segment", r->source.port, len,
+		     seq - r->iss);
+	s->stalled = 0;
 	if (s->una == s->nxt)
 		s->progress_at = w->now;
 	s->nxt += len;

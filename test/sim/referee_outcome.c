@@ -14,6 +14,8 @@
 #define HALF_OPEN_PATIENCE (3 * NS_PER_SEC)
 #define LONGEST_WAIT (9 * NS_PER_SEC) /* between two time-outs */
 #define LINGERS NS_PER_SEC
+#define HOLE_PATIENCE (3 * NS_PER_SEC)
+#define PROOF_AGE (10 * NS_PER_SEC) /* if nobody's segments tell that all before has been handed over */
 #define RESET_WAITS (50 * NS_PER_MS)
 #define NEAR (1u << 30)
 
@@ -36,11 +38,15 @@ void outcome_response(struct world *w, struct replica *r, const struct response 
 	}
 	if (!(a->flags & TCPF_RST))
 		return;
-	if (!r->established)
-		r->refused = r->refused || (ack && a->ack == r->iss + 1);
-	else if (a->seq - r->a.rcv_nxt + NEAR <= 2 * NEAR && !seq_gt(a->seq, r->a.most) &&
-		 !(r->a.rcv_nxt - r->first_rcv < NEAR && seq_lt(a->seq, r->first_rcv)) &&
-		 (!ack || (seq_ge(a->ack, r->s.una) && seq_le(a->ack, r->s.nxt)))) {
+	if (!r->established && ack && a->ack == r->iss + 1) {
+		w->copy.target[r->target].refusals += !r->refused;
+		r->refused = true;
+	} else if (!r->established) {
+		return;
+	}
+	if (r->established && a->seq - r->a.rcv_nxt + NEAR <= 2 * NEAR && !seq_gt(a->seq, r->a.most) &&
+	    !(r->a.rcv_nxt - r->first_rcv < NEAR && seq_lt(a->seq, r->first_rcv)) &&
+	    (!ack || (seq_ge(a->ack, r->s.una) && seq_le(a->ack, r->s.nxt)))) {
 		if (!r->was_reset) {
 			r->was_reset_at = w->now;
 			r->reset_ack = r->s.una;
@@ -75,6 +81,68 @@ static void too_early(struct world *w, const struct replica *r, enum session_out
 static void wrong(struct world *w, const struct replica *r, enum session_outcome o)
 {
 	fail(w, "port %u: it ended as %s, without a reason", r->source.port, session_outcome_name(o));
+}
+
+/*
+ * Of a target that takes no connection in its middle: each join fails. doc/SESSION.md, "Joining, and joining
+ * again": how often is that tried?
+ */
+#define FAILURES_MOST 3
+#define JOINS_COUNT 20
+#define TRY_AGAIN (30 * NS_PER_SEC)
+#define APART (200 * NS_PER_MS)
+#define PAUSE (100 * NS_PER_MS)
+
+void outcome_joins(struct world *w)
+{
+	const struct engine_counters *n = engine_counters(w->copy.e);
+	const uint64_t joins = n->sessions_joined - n->sessions_continued;
+	struct target_host *h = &w->copy.target[0];
+	const uint64_t since = w->now - h->joined_at;
+
+	if (!h->no_middle || joins == h->joins)
+		return;
+	if (h->joins_failed >= JOINS_COUNT && since < TRY_AGAIN)
+		fail(w, "a connection is joined %.3f s after another, and %u joins in a row have failed",
+		     (double)since / 1e9, h->joins_failed);
+	if (h->joins_failed >= FAILURES_MOST && since < APART)
+		fail(w, "a connection is joined %.3f ms after another, and joins fail", (double)since / 1e6);
+	h->joins = joins;
+	h->joined_at = w->now;
+}
+
+/* A target that refuses is asked from time to time only: doc/SESSION.md, REFUSALS_FEW and REFUSED_PAUSE. */
+void outcome_started(struct world *w, const struct replica *r)
+{
+	struct target_host *h = &w->copy.target[r->target];
+
+	if (h->refusals >= 16 && w->now < h->asked_at + 100 * NS_PER_MS - LATE_TICKS && !r->conn->waits &&
+	    w->subject == SUBJECT_REFUSING)
+		fail(w, "port %u is sent a SYN %.3f ms after another, and the target has refused %u",
+		     r->source.port, (double)(w->now - h->asked_at) / 1e6, h->refusals);
+	h->asked_at = w->now;
+}
+
+void outcome_joined(struct world *w, struct replica *r)
+{
+	struct target_host *h = &w->copy.target[r->target];
+	const struct conn *c = r->conn;
+
+	if (h->no_middle && h->joins_failed < JOINS_COUNT && c->join_failures >= FAILURES_MOST)
+		fail(w, "port %u is joined again after %u failures", r->source.port, c->join_failures);
+	if (h->no_middle && c->join_failures && c->join_failures < FAILURES_MOST &&
+	    w->now < c->join_failed_at + (PAUSE << (c->join_failures - 1)))
+		fail(w, "port %u is joined again %.3f ms after failure %u", r->source.port,
+		     (double)(w->now - c->join_failed_at) / 1e6, c->join_failures);
+}
+
+static void join_failed(struct world *w, struct replica *r)
+{
+	if (!r->joined || r->continued || !r->established)
+		return;
+	w->copy.target[r->target].joins_failed++;
+	r->conn->join_failures++;
+	r->conn->join_failed_at = w->now;
 }
 
 /* The referee of turns and the one of losses still know all of @r. */
@@ -155,6 +223,8 @@ void outcome_ended(struct world *w, struct replica *r, enum session_outcome o)
 	default:
 		break;
 	}
+	if (o == OUTCOME_TARGET_CLOSED || o == OUTCOME_TARGET_RESET)
+		join_failed(w, r);
 	if ((o == OUTCOME_TARGET_CLOSED || o == OUTCOME_TARGET_RESET) && plain(w, r))
 		r->next_known = turns_next(w, r, &r->next_seq);
 }
@@ -190,7 +260,7 @@ void outcome_step(struct world *w, struct replica *r)
 		too_late(w, r, "the client's last SYN", r->syn_told_at, HALF_OPEN_PATIENCE);
 	if (r->conn->scans && r->conn->rst_told)
 		too_late(w, r, "its client's RST, which was all it had to say", r->conn->rst_told, 0);
-	if (r->conn->rst_told && plain(w, r) && !r->conn->reused_by &&
+	if (r->conn->rst_told && plain(w, r) && !r->conn->reused_by && !r->was_reset &&
 	    (r->established || r->told_nxt == r->iss + 1))
 		too_late(w, r, "its client's RST", r->conn->rst_told, MAX(w->copy.cfg.hold, NS_PER_SEC));
 	if ((r->conn->reset_at || r->conn->unheard) && w->copy.cfg.prove && !w->cut_at &&
@@ -205,6 +275,9 @@ void outcome_step(struct world *w, struct replica *r)
 	    r->conn->reused_by == NULL)
 		too_late(w, r, "its FIN", MAX(r->conn->closed_at, MAX(s->progress_at, r->t.answer_last)),
 			 FIN_PATIENCE + LONGEST_WAIT);
+	if (r->conn->hole_told && r->started_at < r->conn->hole_told && !w->cut_at)
+		too_late(w, r, "a hole was met", r->conn->hole_told,
+			 (w->copy.blind ? HOLE_PATIENCE : PROOF_AGE) + NS_PER_SEC + w->copy.cfg.hold);
 	if (r->was_reset)
 		too_late(w, r, "the target's RST", r->was_reset_at, outcome_reset_waits(r) ? RESET_WAITS : 0);
 	if (r->established && done && r->a.fin)

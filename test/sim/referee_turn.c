@@ -6,8 +6,9 @@
  * --hold has passed. A byte that goes earlier is wrong, and so is one that may go, fits into all windows,
  * and stays.
  *
- * A session in which one went by its deadline no longer waits for all of --hold. How long it does, and until
- * when, is not judged: only that a turn waits for a pause's length, and for no more than --hold.
+ * A session in which one went by its deadline no longer waits for all of --hold, but for some of its usual
+ * answer times. Those are known but for a tick, and so are the bounds. Where it is not known why a turn went,
+ * it is only asked that the next one waits for a pause's length, and for no more than --hold.
  *
  * Likewise with acknowledgments (RFC 9293 3.8.6.3, RFC 1122 4.2.3.2): at once for what was repeated, for
  * more than a segment, for a FIN behind ours, for an incomplete answer; otherwise within the delay, and
@@ -26,6 +27,9 @@
 #define ACK_SOON (4 * NS_PER_MS)
 #define REST_PAUSE (200 * NS_PER_MS)
 #define PARTS_APART (300 * NS_PER_MS)
+#define HOLD_LEAST (200 * NS_PER_MS)
+#define HOLD_ANSWERS 8
+#define HOLD_RECOVERED 16
 #define FAR (1u << 30)
 
 static const struct turn *held(const struct replica *r)
@@ -131,10 +135,31 @@ static uint64_t time_of(const struct world *w, const struct replica *r, const st
 	return MIN(h->at + w->copy.cfg.hold, pause_end(r, h, true));
 }
 
+/* Does the session wait for some answer times only? */
+static bool impatient(const struct replica *r, const struct turn *h)
+{
+	return r->t.misses && !r->t.unclear && r->s.exact && h->data && r->s.una == r->t.end;
+}
+
+/* When it no longer waits, if an answer takes @usual, ns. */
+static uint64_t patience_end(const struct world *w, const struct replica *r, const struct turn *h,
+			     uint64_t usual)
+{
+	uint64_t wait = MAX(HOLD_LEAST, HOLD_ANSWERS * usual) >> MIN(r->t.misses - 1, 16);
+
+	wait = MAX(wait, MAX(2 * r->s.srtt, NS_PER_MS));
+	return MIN(h->at + w->copy.cfg.hold, MAX(h->at, r->s.progress_at) + wait);
+}
+
 /* When it may. */
 static uint64_t earliest(const struct world *w, const struct replica *r, const struct turn *h)
 {
 	uint64_t least = MAX(h->at, r->t.gone) + MAX(2 * r->s.srtt, NS_PER_MS);
+
+	if (impatient(r, h))
+		return MIN(patience_end(w, r, h, r->t.usual_least), pause_end(r, h, false));
+	if (!r->t.unclear && r->s.exact && !r->t.misses)
+		return MIN(h->at + w->copy.cfg.hold, pause_end(r, h, false));
 
 	return MIN(r->t.missed && h->data && r->s.una == r->t.end ? least : h->at + w->copy.cfg.hold,
 		   pause_end(r, h, false));
@@ -150,6 +175,19 @@ static bool of_the_next(const struct replica *r, const struct turn *h)
 static uint64_t next_deadline(const struct world *w, const struct turn *h)
 {
 	return h->at + MAX(w->copy.cfg.hold, NS_PER_SEC);
+}
+
+static void answer_begins(const struct world *w, struct turns *t)
+{
+	if (t->gone) {
+		uint64_t least = w->now - (t->gone + LATE_TICKS);
+
+		t->usual_most = MAX(w->now - t->gone, t->usual_most);
+		t->usual_least = MAX(least, t->usual_least - t->usual_least / 8);
+	}
+	t->misses = MIN(t->misses, 1);
+	if (t->misses && ++t->answers == HOLD_RECOVERED)
+		t->misses = 0;
 }
 
 static void answer(struct world *w, struct replica *r, const struct response *g)
@@ -189,6 +227,8 @@ static void answer(struct world *w, struct replica *r, const struct response *g)
 		}
 		t->psh = g->flags & TCPF_PSH;
 		if (seq_ge(g->ack, t->end)) {
+			if (!t->answered && g->len)
+				answer_begins(w, t);
 			if (!t->answered && g->len && t->by_pause && !t->unasked) {
 				t->in_parts = false;
 				t->ends_short |= t->by_short;
@@ -235,9 +275,16 @@ static void release(const struct world *w, struct replica *r)
 {
 	struct turns *t = &r->t;
 
-	const struct turn *h = held(r);
+	const struct turn *h = &t->turn[t->first];
+	const bool unanswered = t->answered < h->expect && !r->a.fin;
 
-	t->by_pause = t->answered < h->expect && !r->a.fin && w->now < h->at + w->copy.cfg.hold;
+	t->unclear |= t->unsure;
+	if (unanswered) {
+		t->unclear |= t->answered_any || t->unasked || as_much(r, h);
+		t->misses++;
+		t->answers = 0;
+	}
+	t->by_pause = unanswered && w->now < h->at + w->copy.cfg.hold;
 	t->by_short = t->by_pause && 2 * t->answered < h->expect;
 	t->missed = t->missed || t->unsure || w->now >= h->at + w->copy.cfg.hold;
 	t->vague = t->vague || t->missed;
@@ -313,20 +360,36 @@ void turns_ack(struct world *w, struct replica *r, const struct tx_segment *t)
 	a->fin_sent = a->fin_sent || t->flags & TCPF_FIN;
 }
 
-/* Does anything wait that may go and fits? */
-static bool idle_data(struct replica *r)
+#define OVERRIDE (200 * NS_PER_MS)
+
+/*
+ * Does anything wait that may go and fits? What does not fit whole is kept back, against silly windows
+ * (RFC 9293 3.8.6.2.1), while something is in flight; with nothing in flight only if it is less than half of
+ * the largest window there was, and for OVERRIDE at most.
+ */
+static bool idle_data(const struct world *w, struct replica *r)
 {
 	const struct turn *h = held(r);
-	const struct sender *s = &r->s;
+	struct sender *s = &r->s;
 	uint32_t limit = h ? h->seq : r->told_nxt, edge = s->una + s->wnd, usable, left;
 	const struct told *g;
 
-	if (!seq_lt(s->nxt, limit))
+	if (!seq_lt(s->nxt, limit)) {
+		s->stalled = 0;
+		s->looked_at = w->now;
 		return false;
+	}
 	usable = MIN(seq_gt(edge, s->nxt) ? edge - s->nxt : 0, sender_room(s));
 	g = told_of(r, s->nxt, 1, false);
 	left = g ? g->seq + g->len - s->nxt : 0;
-	return left && (usable >= s->mss || usable > left);
+	if (!left || !usable || s->una != s->nxt)
+		s->stalled = 0;
+	else if (!s->stalled)
+		s->stalled_from = s->looked_at, s->stalled = w->now;
+	s->looked_at = w->now;
+	return left && (usable >= s->mss || usable > left ||
+			(s->stalled &&
+			 (usable >= (s->most_wnd + 1) / 2 || w->now > s->stalled + OVERRIDE + LATE_TICKS)));
 }
 
 void turns_step(struct world *w, struct replica *r)
@@ -349,11 +412,15 @@ void turns_step(struct world *w, struct replica *r)
 		fail(w, "port %u: ack %u was due %.3f ms ago", r->source.port, a->rcv_nxt - r->first_rcv,
 		     (double)(w->now - a->timer) / 1e6);
 	h = held(r);
+	if (h && impatient(r, h) && MIN(r->s.wnd, sender_room(&r->s)) >= r->s.mss &&
+	    w->now > patience_end(w, r, h, r->t.usual_most) + LATE_TICKS)
+		fail(w, "port %u: the turn at %u waits for too long, after %u without an answer",
+		     r->source.port, h->seq - r->iss, r->t.misses);
 	if (r->s.exact && h && of_the_next(r, h) &&
 	    (r->s.una == h->seq || w->now > next_deadline(w, h) + LATE_TICKS))
 		fail(w, "port %u: the turn at %u waits, and no next connection has begun", r->source.port,
 		     h->seq - r->iss);
-	if (r->s.exact && idle_data(r))
+	if (r->s.exact && idle_data(w, r))
 		fail(w, "port %u: seq %u may go and was not sent", r->source.port, r->s.nxt - r->iss);
 }
 

@@ -11,8 +11,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#define FEW_CONNS 24
-
 static struct endpoint endpoint_at(const struct world *w, unsigned host, uint16_t port)
 {
 	struct endpoint e = { .port = port };
@@ -123,7 +121,7 @@ static void make_requests(struct world *w, struct conn *c, bool big)
 	c->stream_len = at;
 }
 
-static void make_conn(struct world *w, struct conn *c, unsigned i, bool big, uint32_t odd)
+void make_conn(struct world *w, struct conn *c, unsigned i, bool big, uint32_t odd)
 {
 	static const enum ending endings[] = { END_CLIENT_FIN, END_CLIENT_FIN, END_HALF_CLOSE, END_SERVER_FIN,
 					       END_RST,        END_RST_EARLY,  END_OPEN };
@@ -144,7 +142,7 @@ static void make_conn(struct world *w, struct conn *c, unsigned i, bool big, uin
 }
 
 /* Connection @c opens on the port of @old, soon after that is closed. */
-static void make_reuse(struct world *w, struct conn *old, struct conn *c)
+void make_reuse(struct world *w, struct conn *old, struct conn *c)
 {
 	if (old->reused_by || old->ending == END_OPEN || old->mute || c->mute)
 		return;
@@ -263,7 +261,7 @@ static void decide_fairness(struct world *w)
 	     lives = !w->cut_at && k->cfg.hold && k->cfg.session_buffer >= 64 << 20 && !k->cfg.max_memory &&
 		     k->cfg.max_half_open >= 1000 && k->cfg.max_sessions >= 10000;
 
-	f->capture_whole = !c->loss && !c->cut && !c->reorder;
+	f->capture_whole = !c->loss && !c->cut && !c->reorder && w->subject != SUBJECT_HOLES;
 	f->client_clean = link_clean(&w->up) && link_clean(&w->down);
 	f->wires_clean = !k->merging && !k->forged;
 	f->nothing_lost = !w->cut_at && w->subject != SUBJECT_SOURCES;
@@ -275,8 +273,10 @@ static void decide_fairness(struct world *w)
 		if (k->to_target[i].loss || k->to_target[i].rate || k->to_target[i].dead_from ||
 		    k->to_assistant[i].dead_from || k->to_assistant[i].loss || k->to_assistant[i].rate)
 			f->nothing_lost = false;
-		if (h->crash || h->refuses || h->stays || h->stop_from || k->to_target[i].dead_from ||
-		    k->to_assistant[i].dead_from)
+		if (h->p.rcvbuf < 2000) /* a hundred bytes each 200 ms take their time */
+			lives = false;
+		if (h->crash || h->refuses || h->refuses_to || h->stays || h->stop_from ||
+		    k->to_target[i].dead_from || k->to_assistant[i].dead_from)
 			lives = false;
 		closes |= h->closes_after;
 	}
@@ -299,12 +299,17 @@ static void decide_fairness(struct world *w)
 					   .target_answer; /* a session whose target closes then has failed */
 		}
 	/* where all that is sent together is one turn, nothing is lost of what waits when a target closes */
-	if (closes && !(!silent && f->lockstep && f->equal_answers && f->wires_clean && f->client_clean &&
-			f->capture_whole && !k->target[0].lwip))
+	if (closes && !(!silent && k->cfg.hold >= NS_PER_SEC && f->lockstep && f->equal_answers &&
+			f->wires_clean && f->client_clean && f->capture_whole && !k->target[0].lwip))
 		f->complete = false;
 	f->prompt = !w->odd && f->lockstep;
-	f->no_early = f->equal_answers && f->lockstep && k->cfg.hold && !c->loss && !c->cut && !c->reorder &&
-		      f->client_clean;
+	for (unsigned i = 0; i < k->n_targets; i++)
+		if (k->target[i].no_middle)
+			f->complete = f->equal_answers = false;
+	if (w->subject == SUBJECT_HOLES)
+		f->complete = false; /* but see check_holes() */
+	f->no_early = f->equal_answers && f->capture_whole && f->lockstep && k->cfg.hold && !c->loss &&
+		      !c->cut && !c->reorder && f->client_clean;
 }
 
 void scenario_make(struct world *w)

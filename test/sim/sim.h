@@ -16,6 +16,7 @@
  */
 #define MAX_REQUESTS 32
 #define MAX_CONNS 64
+#define FEW_CONNS 24
 #define MILLION 1000000u
 #define TS_AGE (24 * 24 * 3600 * NS_PER_SEC) /* RFC 7323 5.5: older ones are forgotten */
 
@@ -33,7 +34,15 @@ struct world;
 	X(BRIEF, "clients reset as soon as they are connected, or before")                                   \
 	X(HALF_CLOSE, "clients close their half long before they have all answers")                          \
 	X(ABORTS, "the online server refuses or resets connections")                                         \
-	X(SOURCES, "other tcpcopys use the same sources")
+	X(SOURCES, "other tcpcopys use the same sources")                                                    \
+	X(JOINS, "targets that take no connection in its middle")                                            \
+	X(LOSSES, "much is lost on the way to the target and back")                                          \
+	X(HOLES, "the capture loses requests")                                                               \
+	X(PATIENCE, "targets that do not answer each request")                                               \
+	X(HANDOVER, "targets that close or reset after a request or two")                                    \
+	X(PORTS, "all clients use few ports")                                                                \
+	X(WINDOWS, "targets with small windows that read slowly")                                            \
+	X(REFUSING, "a target that refuses all connections for some time")
 enum subject {
 #define X(id, text) SUBJECT_##id,
 	SUBJECTS(X)
@@ -214,7 +223,12 @@ struct conn {
 	uint64_t closed_at; /* ns, when the online server's socket had gone; 0: it is there */
 	uint64_t rst_told;  /* ns, when the engine was told of its client's RST; 0: it was not */
 	unsigned strangers; /* segments of others to come */
-	uint32_t key;       /* its content */
+	uint32_t lose;      /* bits: the capture loses the segment with the first byte of that request */
+	uint64_t hole_told; /* ns, when the engine was told first of something behind that; 0: not yet */
+	bool found[2]; /* by target: the engine was told of its socket, and is told soon whenever it asks */
+	unsigned join_failures;
+	uint64_t join_failed_at; /* ns */
+	uint32_t key;            /* its content */
 
 	/* client and online application */
 	unsigned sent, served_online;
@@ -281,7 +295,13 @@ struct target_host {
 	bool refuses;
 	bool stays;            /* does not close when its peer has */
 	unsigned closes_after; /* closes after so many requests of a connection; 0: does not */
-	uint32_t crash;        /* ppm of requests after which it resets the connection */
+	uint64_t refuses_to;   /* ns, until then it refuses connections */
+	unsigned refusals;     /* in a row, that the engine heard of */
+	uint64_t asked_at;     /* ns, when it got a SYN of a new session last */
+	bool no_middle; /* answers a connection that does not begin at its beginning shortly, and closes */
+	unsigned joins_failed;     /* of it, in a row */
+	uint64_t joins, joined_at; /* how many there were, and when the last, ns */
+	uint32_t crash;            /* ppm of requests after which it resets the connection */
 	struct served *all;
 	struct objections bad;
 	uint64_t resets_sent;
@@ -329,8 +349,8 @@ struct copy {
 	struct link to_target[2], to_assistant[2];
 	uint64_t channel_delay, hold_early;
 	bool channel_up, merging;
-	uint32_t forged; /* ppm: responses that somebody else sends */
-	bool said_there; /* the engine was told of a socket, and is told soon whenever it asks */
+	uint32_t forged;               /* ppm: responses that somebody else sends */
+	uint16_t asks[QUESTIONS_MOST]; /* the target of each open question's session, by the low bits */
 	uint64_t channel_epoch, merge_interval;
 	struct watched watched[512];
 	unsigned n_watched;
@@ -465,6 +485,8 @@ struct world {
 };
 
 void scenario_make(struct world *w);
+void make_reuse(struct world *w, struct conn *old, struct conn *c);
+void make_conn(struct world *w, struct conn *c, unsigned i, bool big, uint32_t odd);
 void subject_choose(struct world *w); /* subject.c; first of all */
 void subject_make(struct world *w);   /* when all else is made */
 void scenario_print(const struct world *w);

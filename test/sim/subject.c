@@ -41,6 +41,19 @@ static void no_reuse(struct world *w)
 	}
 }
 
+/* No limit is met. */
+static void no_limits(struct world *w)
+{
+	struct engine_config *cfg = &w->copy.cfg;
+
+	cfg->hold = 3 * NS_PER_SEC;
+	cfg->session_buffer = 64 << 20;
+	cfg->max_memory = 0;
+	cfg->max_half_open = cfg->max_observed = 1000;
+	cfg->max_sessions = 10000;
+	w->cut_at = 0;
+}
+
 /*
  * The socket can be asked, and answers soon. Without a proof whatever is older than the capture is believed,
  * and the first that speaks is the client.
@@ -51,6 +64,7 @@ static void make_stranger(struct world *w)
 
 	capture_all(w);
 	no_reuse(w);
+	no_limits(w);
 	clean(&w->up);
 	k->blind = false;
 	k->answers_late = rng_below(w, 2) ? 3 * NS_PER_MS : 0;
@@ -71,17 +85,45 @@ static void make_stranger(struct world *w)
 static void make_multipath(struct world *w)
 {
 	no_reuse(w);
+	if (rng_below(w, 2)) {
+		no_limits(w);
+		w->capture.from = w->now + 200 * NS_PER_MS;
+		for (unsigned i = 0; i < w->n_conns; i++)
+			w->conn[i].greeting = w->conn[i].target_greeting = 0;
+	}
 	for (unsigned i = 0; i < w->n_conns; i++)
 		w->conn[i].multipath = (enum multipath)rng_below(w, 4);
+}
+
+/* Some of its requests are long. */
+static void grow(struct world *w, struct conn *c)
+{
+	uint32_t at = 0;
+
+	for (unsigned r = 0; r < c->n; r++) {
+		c->r[r].start = at;
+		if (rng_below(w, 4) == 0)
+			c->r[r].size = (uint32_t)rng_range(w, 5000, 60000);
+		at += c->r[r].size;
+	}
+	c->stream_len = at;
 }
 
 static void make_narrower(struct world *w)
 {
 	struct copy *k = &w->copy;
 
+	no_reuse(w);
 	k->mtu = 1500;
-	k->later_mtu = (uint32_t)rng_range(w, w->v6 ? 1280 : 576, 1499);
-	k->mtu_at = w->now + rng_range(w, 0, 2 * NS_PER_SEC);
+	k->later_mtu = w->v6 ? 1280 : (uint32_t)rng_range(w, 576, 1400);
+	k->mtu_at = w->now + rng_below(w, 600 * NS_PER_MS);
+	w->client_p.mss = w->v6 ? 1440 : 1460;
+	for (unsigned i = 0; i < k->n_targets; i++) {
+		k->target[i].p.mss = w->client_p.mss;
+		k->target[i].p.no_mss = false;
+	}
+	for (unsigned i = 0; i < w->n_conns; i++)
+		grow(w, &w->conn[i]);
 }
 
 static void make_brief(struct world *w)
@@ -148,13 +190,269 @@ static void make_sources(struct world *w)
 	w->copy.target[0].closes_after = w->copy.target[0].crash = 0; /* one that goes on does so at once */
 }
 
+/* Sane targets, near, that answer. */
+static void calm(struct world *w)
+{
+	struct copy *k = &w->copy;
+
+	for (unsigned i = 0; i < k->n_targets; i++) {
+		struct target_host *h = &k->target[i];
+
+		h->crash = h->closes_after = h->read_rate = 0;
+		h->refuses = h->stays = false;
+		h->stop_from = h->stop_to = 0;
+		clean(&k->to_target[i]);
+		clean(&k->to_assistant[i]);
+	}
+	no_limits(w);
+}
+
+/* One after the other, each after so much time as a client of today takes. */
+static void slowly(struct world *w, struct conn *c, uint64_t least, uint64_t most)
+{
+	for (unsigned k = 0; k < c->n; k++) {
+		c->r[k].think = rng_range(w, least, most);
+		c->r[k].after = k;
+	}
+}
+
+static void make_joins(struct world *w)
+{
+	struct copy *k = &w->copy;
+
+	no_reuse(w);
+	capture_all(w);
+	calm(w);
+	k->cfg.join = ENGINE_JOIN_AUTO;
+	k->blind = false;
+	k->answers_late = 0;
+	w->capture.from = w->now + 700 * NS_PER_MS;
+	w->n_conns = FEW_CONNS;
+	for (unsigned i = 0; i < w->n_conns; i++) {
+		struct conn *c = &w->conn[i];
+
+		if (!c->n)
+			make_conn(w, c, i, false, w->odd);
+		c->start = rng_below(w, 400 * NS_PER_MS);
+		c->mute = false;
+		c->greeting = c->target_greeting = 0;
+		c->ending = END_CLIENT_FIN;
+		slowly(w, c, 100 * NS_PER_MS, 3 * NS_PER_SEC);
+		for (unsigned r = 0; r < c->n; r++)
+			c->r[r].answer = c->r[r].target_answer = 300 + (uint32_t)rng_below(w, 2000);
+	}
+	k->n_targets = 1;
+	k->target[0].no_middle = true;
+	k->target[0].lwip = false;
+}
+
+static void make_losses(struct world *w)
+{
+	struct copy *k = &w->copy;
+	const bool sack = rng_below(w, 2);
+
+	no_reuse(w);
+	capture_all(w);
+	w->capture.from = 0;
+	clean(&w->up);
+	clean(&w->down);
+	k->merging = rng_below(w, 2);
+	k->cfg.max_memory = 0;
+	w->client_p.sack = true;
+	w->client_p.mss = MIN(w->client_p.mss, 1000);
+	w->n_conns = MIN(w->n_conns, 4);
+	w->cut_at = 0;
+	for (unsigned i = 0; i < k->n_targets; i++) {
+		struct target_host *h = &k->target[i];
+
+		h->p.sack = sack;
+		h->p.dsack = sack && rng_below(w, 2);
+		h->crash = h->closes_after = 0;
+		h->refuses = false;
+		k->to_target[i].loss = (uint32_t)rng_range(w, 10000, 60000);
+		k->to_target[i].dead_from = k->to_target[i].dead_to = 0;
+		k->to_assistant[i].dead_from = k->to_assistant[i].dead_to = 0;
+		k->to_target[i].delay = rng_range(w, NS_PER_MS, 30 * NS_PER_MS);
+	}
+	for (unsigned i = 0; i < w->n_conns; i++)
+		grow(w, &w->conn[i]);
+}
+
+/* What is captured behind a lost request comes soon, or long after the hole was met. */
+static void make_holes(struct world *w)
+{
+	struct copy *k = &w->copy;
+
+	no_reuse(w);
+	capture_all(w);
+	calm(w);
+	w->capture.from = 0;
+	clean(&w->up);
+	clean(&w->down);
+	k->answers_late = rng_below(w, 2) ? 3 * NS_PER_MS : 0;
+	k->cfg.join = ENGINE_JOIN_AUTO;
+	k->cfg.prove = false;
+	for (unsigned i = 0; i < k->n_targets; i++)
+		k->target[i].p.rcvbuf = MAX(k->target[i].p.rcvbuf, 30000);
+	w->client_p.keepalive = 0; /* one that repeats a byte begins nothing */
+	for (unsigned i = 0; i < w->n_conns; i++) {
+		struct conn *c = &w->conn[i];
+
+		c->n = MIN(c->n, 10);
+		c->stream_len = 0;
+		for (unsigned r = 0; r < c->n; r++) {
+			c->r[r].start = c->stream_len;
+			c->r[r].size = 1 + (uint32_t)rng_below(w, 3000);
+			c->r[r].answer = c->r[r].target_answer = (uint32_t)rng_range(w, 1, 5000);
+			c->stream_len += c->r[r].size;
+		}
+		c->mute = false;
+		c->ending = END_CLIENT_FIN;
+		slowly(w, c, 10 * NS_PER_MS, rng_below(w, 2) ? 12 * NS_PER_SEC : 100 * NS_PER_MS);
+		if (c->n > 3 && rng_below(w, 3))
+			c->lose = 1u << rng_range(w, 1, c->n - 2);
+	}
+}
+
+static void make_patience(struct world *w)
+{
+	struct copy *k = &w->copy;
+	const bool often = rng_below(w, 2);
+
+	no_reuse(w);
+	capture_all(w);
+	calm(w);
+	w->capture.from = 0;
+	clean(&w->up);
+	clean(&w->down);
+	k->cfg.prove = false;
+	k->cfg.hold = rng_range(w, 500 * NS_PER_MS, 5 * NS_PER_SEC);
+	k->forged = 0;
+	for (unsigned i = 0; i < w->n_conns; i++) {
+		struct conn *c = &w->conn[i];
+
+		slowly(w, c, 0, 20 * NS_PER_MS);
+		if (c->ending == END_RST || c->ending == END_RST_EARLY)
+			c->ending = END_CLIENT_FIN; /* a RST does not wait for what is late */
+		for (unsigned r = 0; r < c->n; r++) {
+			c->r[r].answer = 1 + (uint32_t)rng_below(w, 500);
+			c->r[r].target_answer = rng_below(w, often ? 3 : 12) ? c->r[r].answer : 0;
+			c->r[r].service = rng_below(w, 5 * NS_PER_MS);
+			c->r[r].target_service = rng_below(w, 80 * NS_PER_MS);
+		}
+	}
+	for (unsigned i = 0; i < k->n_targets; i++)
+		k->target[i].lwip = false;
+}
+
+static void make_handover(struct world *w)
+{
+	struct copy *k = &w->copy;
+
+	for (unsigned i = 0; i < k->n_targets; i++) {
+		struct target_host *h = &k->target[i];
+
+		h->refuses = h->stays = false;
+		h->closes_after = rng_below(w, 3) ? 1 + (unsigned)rng_below(w, 3) : 0;
+		h->crash = rng_below(w, 3) ? 0 : (uint32_t)rng_range(w, 50000, 400000);
+	}
+	if (rng_below(w, 2))
+		no_limits(w);
+	if (rng_below(w, 2)) {
+		capture_all(w);
+		w->capture.from = 0;
+	}
+}
+
+static void make_ports(struct world *w)
+{
+	no_reuse(w);
+	if (rng_below(w, 2))
+		no_limits(w);
+	w->n_conns = MAX(w->n_conns, 6);
+	for (unsigned i = 0; i < w->n_conns; i++) {
+		struct conn *c = &w->conn[i];
+
+		if (!c->stream_len)
+			make_conn(w, c, i, false, w->odd);
+		if (w->capture.from)
+			c->greeting = c->target_greeting = 0;
+		c->n = MIN(c->n, 5);
+		c->stream_len = c->r[c->n - 1].start + c->r[c->n - 1].size;
+		if (c->ending == END_OPEN)
+			c->ending = END_RST;
+	}
+	/* from the last one's end on, as each has its numbers from the one before */
+	for (unsigned i = 1; i < w->n_conns; i++)
+		if (i % 4) {
+			w->conn[i - 1].reused_by = NULL;
+			make_reuse(w, &w->conn[i - 1], &w->conn[i]);
+			w->conn[i - 1].reuse_gap = rng_below(w, 3) ? 0 : rng_below(w, 5 * NS_PER_MS);
+		}
+}
+
+static void make_windows(struct world *w)
+{
+	struct copy *k = &w->copy;
+
+	no_reuse(w);
+	capture_all(w);
+	calm(w);
+	w->capture.from = 0;
+	clean(&w->up);
+	k->cfg.prove = false;
+	w->n_conns = MIN(w->n_conns, 6);
+	for (unsigned i = 0; i < k->n_targets; i++) {
+		struct target_host *h = &k->target[i];
+
+		h->p.wscale = rng_below(w, 2) ? -1 : 0;
+		h->p.rcvbuf = rng_below(w, 3) ? (uint32_t)rng_range(w, 2000, 9000)
+					      : (uint32_t)rng_range(w, 100, 2000);
+		h->read_rate = rng_below(w, 2) ? (uint32_t)rng_range(w, 100, 2000) : 0;
+		if (rng_below(w, 3) == 0) {
+			h->stop_from = w->now + rng_below(w, NS_PER_SEC);
+			h->stop_to = h->stop_from + rng_below(w, 20 * NS_PER_SEC);
+		}
+		h->lwip = false;
+	}
+	for (unsigned i = 0; i < w->n_conns; i++)
+		if (w->conn[i].ending == END_RST || w->conn[i].ending == END_RST_EARLY)
+			w->conn[i].ending = END_CLIENT_FIN; /* a RST does not wait for what is late */
+}
+
+static void make_refusing(struct world *w)
+{
+	struct copy *k = &w->copy;
+
+	no_reuse(w);
+	calm(w);
+	w->n_conns = FEW_CONNS;
+	k->n_targets = 1;
+	k->target[0].lwip = false;
+	k->target[0].refuses_to = w->now + rng_range(w, 400 * NS_PER_MS, 2 * NS_PER_SEC);
+	for (unsigned i = 0; i < w->n_conns; i++) {
+		struct conn *c = &w->conn[i];
+
+		if (!c->n)
+			make_conn(w, c, i, false, w->odd);
+		c->mute = false;
+		if (w->capture.from)
+			c->greeting = c->target_greeting = 0;
+		c->start = rng_below(w, 2 * NS_PER_SEC);
+	}
+}
+
 void subject_make(struct world *w)
 {
 	static void (*const make[SUBJECT_COUNT])(struct world * w) = {
 		[SUBJECT_STRANGER] = make_stranger,     [SUBJECT_MULTIPATH] = make_multipath,
 		[SUBJECT_NARROWER] = make_narrower,     [SUBJECT_BRIEF] = make_brief,
 		[SUBJECT_HALF_CLOSE] = make_half_close, [SUBJECT_ABORTS] = make_aborts,
-		[SUBJECT_SOURCES] = make_sources,
+		[SUBJECT_SOURCES] = make_sources,       [SUBJECT_JOINS] = make_joins,
+		[SUBJECT_LOSSES] = make_losses,         [SUBJECT_HOLES] = make_holes,
+		[SUBJECT_PATIENCE] = make_patience,     [SUBJECT_HANDOVER] = make_handover,
+		[SUBJECT_PORTS] = make_ports,           [SUBJECT_WINDOWS] = make_windows,
+		[SUBJECT_REFUSING] = make_refusing,
 	};
 
 	if (make[w->subject])

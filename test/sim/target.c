@@ -15,6 +15,7 @@
 #include "packet/parse.h"
 
 #define SLACK (50 * NS_PER_US)
+#define ERROR_TEXT 20 /* bytes */
 
 static struct conn *conn_of(struct world *w, const struct endpoint *source, uint32_t irs)
 {
@@ -48,7 +49,7 @@ struct served *served_new(struct target_host *h, const struct endpoint *peer, ui
 		v->next++;
 	v->first = v->arriving = v->next;
 	if (w->fair.capture_whole && w->fair.client_clean && w->fair.lockstep && v->base &&
-	    (v->next == c->n || c->r[v->next].start != v->base))
+	    w->copy.cfg.max_sessions >= 10000 && (v->next == c->n || c->r[v->next].start != v->base))
 		fail(w, "connection %u joined at %u, in the middle of a request", c->index, v->base);
 	return v;
 }
@@ -150,6 +151,13 @@ static void answer(struct world *w, void *arg, uint64_t k)
 	if (rng_chance(w, h->crash)) {
 		trace(w, "target %u resets connection %u", v->target, c->index);
 		served_abort(v);
+		return;
+	}
+	if (h->no_middle && (v->base || c->old)) {
+		v->ans_written += ERROR_TEXT;
+		served_write(v, ERROR_TEXT);
+		served_close(v);
+		v->open = false;
 		return;
 	}
 	if (c->r[k].target_answer) {
@@ -383,7 +391,8 @@ void target_input(struct target_host *h, const uint8_t *ip, uint32_t ip_len)
 	if (v) {
 		tcb_input(&v->t, &g);
 		drain_objections(h, &v->t);
-	} else if ((g.flags & (TCPF_SYN | TCPF_ACK | TCPF_RST)) == TCPF_SYN && !h->refuses) {
+	} else if ((g.flags & (TCPF_SYN | TCPF_ACK | TCPF_RST)) == TCPF_SYN && !h->refuses &&
+		   w->now >= h->refuses_to) {
 		v = served_new(h, &g.tuple.src, g.seq);
 		tcb_init(&v->t, w, &h->p, &h->at, &g.tuple.src, w->day ? day_isn(w) : (uint32_t)rng(w));
 		v->t.owner = v;

@@ -383,17 +383,25 @@ static bool do_include(struct script *s, const char *path, const char *name, int
 	return fine;
 }
 
+bool script_times(char *text, uint64_t *n)
+{
+	char *times = strstr(text, " times ");
+
+	*n = 1;
+	if (!times)
+		return true;
+	*times = '\0';
+	return !script_number(times + 7, n) && *n;
+}
+
 /* "... times N": the same again, at the same distance. */
 static bool emits_often(struct script *s, char *text, uint64_t delta)
 {
-	char *times = strstr(text, " times "), line[SCRIPT_LINE];
-	uint64_t n = 1;
+	char line[SCRIPT_LINE];
+	uint64_t n;
 
-	if (times) {
-		*times = '\0';
-		if (script_number(times + 7, &n) || !n)
-			return script_fail(s, "times N");
-	}
+	if (!script_times(text, &n))
+		return script_fail(s, "times N");
 	while (n--) {
 		snprintf(line, sizeof(line), "%s", text);
 		if (!script_emits(s, line))

@@ -35,6 +35,8 @@ struct script {
 void PRINTF_LIKE(2, 3) script_note(struct script *s, const char *fmt, ...);
 /* Prints the reason with file and line, and everything that happened. Always false. */
 bool PRINTF_LIKE(2, 3) script_fail(struct script *s, const char *fmt, ...);
+/* Takes "times N" from the end of @text, *@n: 1 without; false: it is malformed. */
+bool script_times(char *text, uint64_t *n);
 bool script_key(struct script *s, const char *name, struct flow_key *k);
 /* Everything that the engine wanted so far was named by a line. */
 bool script_all_named(struct script *s);

@@ -19,18 +19,19 @@ bool script_captured(struct script *s, const char *name, char *text)
 {
 	struct script_segment w;
 	struct segment g = { .ttl = 64, .df = true };
+	uint64_t times;
+	const bool bad_times = !script_times(text, &times);
 	const char *fault = script_segment(text, &w);
 	struct flow_key k;
 	uint8_t *payload;
 	char line[SEGMENT_TEXT_LEN];
 
-	if (fault)
-		return script_fail(s, "%s", fault);
+	if (fault || bad_times)
+		return script_fail(s, "%s", fault ? fault : "times N");
 	if (!script_key(s, name, &k))
 		return false;
 	g.tuple = (struct tuple){ .src = k.client, .dst = k.online };
 	g.time = s->h.now - w.late;
-	g.seq = w.seq;
 	g.ack = w.ack;
 	g.len = w.len;
 	g.captured = w.captured;
@@ -48,11 +49,14 @@ bool script_captured(struct script *s, const char *name, char *text)
 	payload = malloc(w.captured +
 			 1u); /* exactly as much as was captured: reading on is found by the sanitizer */
 	assert(payload);
-	for (uint32_t i = 0; i < w.captured; i++)
-		payload[i] = script_payload(&w, w.seq + (w.flags & TCPF_SYN ? 1 : 0), i);
 	g.payload = payload;
-	script_note(s, "%10.3f captured  %s\n", script_ms(s->h.now), segment_format(line, sizeof(line), &g));
-	harness_captured(&s->h, &k, &g);
+	for (g.seq = w.seq; times--; g.seq += w.len) {
+		for (uint32_t i = 0; i < w.captured; i++)
+			payload[i] = script_payload(&w, g.seq + (w.flags & TCPF_SYN ? 1 : 0), i);
+		script_note(s, "%10.3f captured  %s\n", script_ms(s->h.now),
+			    segment_format(line, sizeof(line), &g));
+		harness_captured(&s->h, &k, &g);
+	}
 	free(payload);
 	return true;
 }
