@@ -3,6 +3,7 @@
 second address of the target, and what it answers from there ends in a device of its own.
 """
 
+import json
 import os
 import pathlib
 import re
@@ -10,7 +11,7 @@ import signal
 import socket
 
 import pytest
-from conftest import BIN, Program, run_all, wait_until
+from conftest import BIN, SANITIZED, Program, run_all, wait_until
 from test_check import Check, requests
 from workload import Trouble, all_complete, appends, ask, closed, connect, equal, pace
 
@@ -64,10 +65,13 @@ def test_whole(lab, start, version):
     pace(lab, 20)
     appends(lab, 10, 100, at=s.at)
     appends(lab, 5, 10, size=100_000, at=s.at)
-    run_all(lab.host("client"), [["redis-benchmark", "-h", s.at or lab.host("online").ip4, "-t", "set", "-n", "3000",
+    run_all(lab.host("client"), [["redis-benchmark", "-h", s.at or lab.host("online").ip4, "-t", "set", "-n", "8000",
                                   "-c", "10", "-k", "0", "-r", "100000", "-q"]])
     assert equal(s.online, s.target) and closed(lab)
     assert s.trouble() == {}
+    # more packets than the device has room for at once
+    (device,) = json.loads(lab.host("target").check_output(["ip", "-s", "-j", "link", "show", "tcpcopy0"]))
+    assert device["stats64"]["tx"]["packets"] > 16384 and device["stats64"]["tx"]["dropped"] == 0
     assert s.heard.stop().captured == 0
     account = s.run.stop()
     assert account["engine.lost_bytes"] == 0, account.log
@@ -142,6 +146,23 @@ def helper_of(program):
     pid = program.process.pid
     (child,) = pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     return int(child)
+
+
+def test_the_helper(lab, start):
+    """It holds one capability and a handful of files, and is confined as the other helper is; all ends with its device."""
+    s = start(4)
+    host, helper = lab.host("target"), helper_of(s.run.intercept)
+    status = dict(line.split(":\t", 1) for line in pathlib.Path(f"/proc/{helper}/status").read_text().splitlines())
+    assert int(status["CapEff"], 16) == int(status["CapPrm"], 16) == 1 << 12 and int(status["CapBnd"], 16) == 0
+    assert status["NoNewPrivs"] == "1" and (SANITIZED or status["Seccomp"] == "2")
+    files = [os.readlink(f"/proc/{helper}/fd/{fd}") for fd in os.listdir(f"/proc/{helper}/fd")]
+    assert sorted(f for f in files if not f.startswith("socket:")) == ["/dev/net/tun"] + 3 * ["/dev/null"]
+    assert len(files) == 7      # and sockets to the program and to the kernel, and the lock
+    assert "/dev/net/tun" not in [os.readlink(fd) for fd in pathlib.Path(f"/proc/{s.run.intercept.process.pid}/fd").iterdir()]
+    host.ip_batch(["link del tcpcopy0"])
+    assert s.run.intercept.process.wait(30) == 1
+    assert "helper process of --on-target has ended" in s.run.intercept.log
+    assert wait_until(lambda: T2[4] not in rules(host) and T2[6] not in rules(host))
 
 
 def rules(host):
