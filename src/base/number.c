@@ -28,6 +28,13 @@ static const struct unit size_units[] = {
 	{ "", 1 }, { "K", 1ull << 10 }, { "M", 1ull << 20 }, { "G", 1ull << 30 }, { "T", 1ull << 40 },
 };
 
+static const struct unit rate_units[] = {
+	{ "", 1 },
+	{ "K", 1000 },
+	{ "M", 1000000 },
+	{ "G", 1000000000 },
+};
+
 static const struct unit duration_units[] = {
 	{ "ns", 1 },         { "us", NS_PER_US },      { "ms", NS_PER_MS },
 	{ "s", NS_PER_SEC }, { "m", 60 * NS_PER_SEC }, { "h", 3600 * NS_PER_SEC },
@@ -140,6 +147,11 @@ const char *number_parse(const char *text, uint64_t min, uint64_t max, uint64_t 
 const char *number_parse_size(const char *text, uint64_t min, uint64_t max, uint64_t *out)
 {
 	return parse(text, size_units, ARRAY_SIZE(size_units), "K, M, G or T", min, max, out);
+}
+
+const char *number_parse_rate(const char *text, uint64_t min, uint64_t max, uint64_t *out)
+{
+	return parse(text, rate_units, ARRAY_SIZE(rate_units), "K, M or G", min, max, out);
 }
 
 const char *number_parse_duration(const char *text, uint64_t min, uint64_t max, uint64_t *out)

@@ -19,6 +19,12 @@ const char *number_parse(const char *text, uint64_t min, uint64_t max, uint64_t 
 const char *number_parse_size(const char *text, uint64_t min, uint64_t max, uint64_t *out);
 
 /*
+ * Parse a rate in bits/s, from @min to @max: a number alone, or with the unit K, M or G (powers of 1000),
+ * such as 100M or 2.5G.
+ */
+const char *number_parse_rate(const char *text, uint64_t min, uint64_t max, uint64_t *out);
+
+/*
  * Parse a duration into ns, from @min to @max ns: a number with the unit ns, us, ms, s, m or h, such as 3s,
  * 200ms or 1.5s. 0 needs no unit.
  */

@@ -151,7 +151,7 @@ enum session_event {
 #define DECLINES(X)                                                                                          \
 	X(CHANNEL, channel, "no assistant is connected")                                                     \
 	X(HALF_OPEN, half_open, "too many half-open sessions")                                               \
-	X(SOURCE, source, "no free source address and port")                                                 \
+	X(SOURCE, source, "no free source address and port, or too many answers (see --max-answers)")        \
 	X(MEMORY, memory, "out of memory, or too many sessions")                                             \
 	X(OBSERVED, observed, "too many connections are observed, older than tcpcopy or given up")           \
 	X(REFUSING, refusing, "the target refuses connections, and is tried only from time to time")         \

@@ -11,6 +11,7 @@
 #include "tcpcopy/mapping.h"
 #include "session/session.h"
 #include "tcpcopy/replies.h"
+#include "tcpcopy/returns/inflow.h"
 #include "tcpcopy/returns/own.h"
 #include "tcpcopy/returns/returns.h"
 #include "tcpcopy/stray.h"
@@ -59,6 +60,8 @@ struct pipeline {
 	struct returns *returns; /* NULL: not begun, or over */
 	const struct plan *plan; /* of own addresses; NULL: there are assistants */
 	struct own *own;         /* the same as returns, if there is a plan */
+	struct inflow inflow;    /* of answers to it */
+	bool said_inflow;        /* in the log, that it is over */
 	struct mapping *mapping;
 	struct answers answers;  /* to the engine's questions */
 	struct local *local;     /* this host's addresses; NULL: not known, so every address counts as one */

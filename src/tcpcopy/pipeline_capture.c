@@ -51,20 +51,30 @@ static void heard(struct pipeline *p, const struct segment *s)
 		endpoint_format(target, sizeof(target), &s->tuple.src));
 }
 
+/* Of the packet, from its IP header on. */
+static uint32_t bytes_of(const struct segment *s)
+{
+	return (addr_is_v4(&s->tuple.src.addr) ? 40u : 60u) + s->raw_options_len + s->len;
+}
+
 /* What a target answers to a copy of ours. False: it is something else. */
 static bool answer_taken(struct pipeline *p, const struct segment *s)
 {
 	struct response r;
 	uint64_t session;
 
-	switch (own_answer(p->own, &s->tuple, &session)) {
-	case OWN_NO_ANSWER:
+	const enum own_answer whose = own_answer(p->own, &s->tuple, &session);
+
+	if (whose == OWN_NO_ANSWER)
 		return false;
+	inflow_add(&p->inflow, bytes_of(s), p->now);
+	switch (whose) {
 	case OWN_UNKNOWN:
 		stranger(p, s);
 		return true;
 	case OWN_HOST:
 		return true;
+	case OWN_NO_ANSWER:
 	case OWN_SESSION:
 		break;
 	}

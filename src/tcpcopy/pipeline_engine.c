@@ -78,13 +78,28 @@ static void say_source(struct pipeline *p, const struct flow_key *key, const str
 			p->config->rules[key->target].text, client);
 }
 
+/* No more answers than this host is to take. */
+static bool answers_are_over(struct pipeline *p)
+{
+	if (!inflow_is_over(&p->inflow, p->now))
+		return false;
+	if (!p->said_inflow)
+		log_warn(
+			"more than %.0f Mbit/s of answers come in to this host, and no session begins until fewer do; "
+			"--max-answers sets another limit, and with -s, or intercept --on-target on the target, "
+			"they need not come here",
+			(double)p->plan->max_answers / 1e6);
+	p->said_inflow = true;
+	return true;
+}
+
 static bool op_source_take(void *arg, const struct flow_key *key, struct endpoint *source)
 {
 	struct pipeline *p = arg;
 	bool taken;
 
 	if (p->plan)
-		return p->own && own_take(p->own, key, source);
+		return p->own && !answers_are_over(p) && own_take(p->own, key, source);
 	taken = mapping_take(p->mapping, key, source);
 	if (!p->config->n_pool && (!taken || source->port != key->client.port))
 		say_source(p, key, taken ? source : NULL);

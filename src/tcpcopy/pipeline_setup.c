@@ -121,6 +121,7 @@ static struct returns *open_returns(struct pipeline *p)
 {
 	if (!p->plan)
 		return assistants_open(p->base, p->config, p->worker, p);
+	p->inflow.rate = (p->plan->max_answers + 7) / 8 / p->config->run.workers;
 	p->own = own_open(p->base, p->plan, p->answers.online, p);
 	return p->own ? own_returns(p->own) : NULL;
 }

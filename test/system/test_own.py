@@ -276,6 +276,34 @@ def test_ports_used_up(lab, alone, servers):
     assert account["declined.source"] >= 7
 
 
+def test_more_answers_than_may_come(lab, alone, servers):
+    """No session begins while they come too fast; later they do."""
+    for server in servers:
+        server.cli("setrange", "big", "5999999", "x")
+    a = alone("--max-answers", "16M")
+    assert "while more than 16 Mbit/s come in, no session begins" in a.tcpcopy.log
+    first = connect(lab)
+    first.sendall(b"*2\r\n$3\r\nget\r\n$3\r\nbig\r\n" * 2)
+    left = 2 * (6_000_000 + len("$6000000\r\n\r\n"))
+    while left:
+        left -= len(first.recv(1 << 20))
+    connection = connect(lab)
+    ask(connection, "append declined 1.")
+    assert wait_until(lambda: "more than 16 Mbit/s of answers come in to this host" in a.tcpcopy.log)
+    time.sleep(2.5)     # what has been too much is over two seconds later
+    first.close()
+    connection.close()
+    connection = connect(lab)
+    ask(connection, "append key 1.")
+    connection.close()
+    assert wait_until(lambda: servers[1].cli("get", "key") == "1.")
+    assert a.closed()
+    assert a.silent()
+    account = a.stop()
+    assert account["own.bytes"] > 12_000_000 and account["own.over"] >= 1
+    assert account["own.over"] == account["declined.source"]
+
+
 def test_own_connections_of_the_host(lab, alone, servers):
     """Those to the target itself, from a port that the kernel gives and from one in the range; and services in it."""
     online, target = lab.host("online"), lab.host("target")

@@ -77,6 +77,9 @@ static void sizes(void **state)
 static void durations(void **state)
 {
 	(void)state;
+	good(number_parse_rate, "0", 0);
+	good(number_parse_rate, "100M", 100000000);
+	good(number_parse_rate, "2.5g", 2500000000);
 	good(number_parse_duration, "0", 0);
 	good(number_parse_duration, "3s", 3 * NS_PER_SEC);
 	good(number_parse_duration, "200ms", 200 * NS_PER_MS);

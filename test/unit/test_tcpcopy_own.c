@@ -65,6 +65,27 @@ static int listener(uint8_t last, uint16_t *port)
 	return fd;
 }
 
+static void answers_that_come_too_fast(void **state)
+{
+	struct inflow f = { .rate = 1000 };
+	uint64_t now = 100 * NS_PER_SEC;
+
+	(void)state;
+	inflow_add(&f, 1000, now);
+	assert_false(inflow_is_over(&f, now)); /* a second's worth */
+	inflow_add(&f, 500, now);
+	assert_true(inflow_is_over(&f, now));
+	assert_true(inflow_is_over(&f, now + NS_PER_SEC / 4));
+	assert_false(inflow_is_over(&f, now + NS_PER_SEC / 2));
+	inflow_add(&f, 1000000, now + NS_PER_SEC); /* however much it was, */
+	assert_true(inflow_is_over(&f, now + 2 * NS_PER_SEC - 1));
+	assert_false(inflow_is_over(&f, now + 2 * NS_PER_SEC)); /* a second without any is enough */
+	assert_true(f.avoided == 3 && f.bytes == 1001500);
+	f = (struct inflow){ .rate = 0 };
+	inflow_add(&f, 1u << 31, now);
+	assert_false(inflow_is_over(&f, now));
+}
+
 static void make_plan(void)
 {
 	assert_int_equal(plan_make(&plan, &c, err, sizeof(err)), 0);
@@ -386,6 +407,7 @@ int main(void)
 		cmocka_unit_test(a_port_that_a_socket_of_this_host_gets_meanwhile),
 		cmocka_unit_test(whose_an_answer_is),
 		cmocka_unit_test(each_session_of_a_port_has_a_newer_timestamp),
+		cmocka_unit_test(answers_that_come_too_fast),
 		cmocka_unit_test(workers_share_the_ports),
 	};
 

@@ -1,5 +1,5 @@
 /*
- * What a device joins and cuts by itself.
+ * What a device joins and cuts by itself, and how fast it is.
  *
  * In: an interface. Out: names of features that are on, as "ethtool -k" has them below: the string
  * set of the features and their bits are asked from the driver (SIOCETHTOOL). Among them is

@@ -335,6 +335,8 @@ static int check_own(const struct config *c)
 	if (c->way_back != RETURN_OWN && (c->n_own_ranges || c->own_ports))
 		return refuse(
 			"--own-ports: with an assistant copies go from the clients' ports; accepted: without -s");
+	if (c->way_back != RETURN_OWN && c->max_answers != UINT64_MAX)
+		return refuse("--max-answers: answers come to the assistant; accepted: without -s");
 	return 0;
 }
 

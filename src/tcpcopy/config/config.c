@@ -141,6 +141,11 @@ static const char *set_own_ports(void *into, const char *value)
 	return config_add_own_ports(into, value);
 }
 
+static const char *set_max_answers(void *into, const char *value)
+{
+	return number_parse_rate(value, 0, 1000000000000ull, into);
+}
+
 static const char *set_ring(void *into, const char *value)
 {
 	return number_parse_size(value, 1ull << 20, 4ull << 30, into);
@@ -210,6 +215,11 @@ static const struct args_option options[] = {
 	  "without -s: copies go from these ports, or from so many of them [all that this host leaves]",
 	  "one or two ranges of ports from 1024 on, such as 20000-29999, or a number of ports", set_own_ports,
 	  ARGS_WHOLE },
+	{ 0, "max-answers", "RATE", 0,
+	  "without -s: begin no session while more bits a second of answers come in to this host; 0: no limit "
+	  "[a tenth of the link's speed, 100M if that is not known]",
+	  "0, or bits a second with the unit K, M or G, to 1000G", set_max_answers,
+	  AT(uint64_t, max_answers) },
 	{ 'i', "interface", "NAME,...", ARGS_REPEAT, "capture on these interfaces only [all that are up]",
 	  "names of interfaces, as \"ip link\" shows them, or any", set_interfaces, ARGS_WHOLE },
 	{ 'F', "filter", "FILTER", ARGS_GREEDY,
@@ -286,6 +296,7 @@ int config_parse(struct config *c, int argc, char **argv)
 		.run = { .workers = 1, .stats_interval = DEFAULT_STATS },
 		.assistant_port = DEFAULT_ASSISTANT_PORT,
 		.hold = HOLD_NOT_GIVEN,
+		.max_answers = UINT64_MAX,
 		.session_buffer = DEFAULT_SESSION_BUFFER,
 		.memory = DEFAULT_MEMORY,
 	};

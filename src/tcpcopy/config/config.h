@@ -89,6 +89,7 @@ struct config {
 	struct port_range own_range[CONFIG_OWN_RANGES];
 	unsigned n_own_ranges;
 	uint32_t own_ports;
+	uint64_t max_answers; /* --max-answers, bits/s; 0: no limit; UINT64_MAX: by the link */
 	char interfaces[CONFIG_MAX_INTERFACES][16]; /* -i; none: what capture_interfaces() names */
 	unsigned n_interfaces;
 	char filter[1024];       /* -F: and-ed to the filter made from the rules; "" none */

@@ -262,6 +262,8 @@ static void collect_way_out(struct account *a, const struct pipeline *p)
 		OWN_COUNTERS(X)
 #undef X
 		own_ports(p->own, &row[ROW_OWN_ports_used], &row[ROW_OWN_ports]);
+		row[ROW_OWN_bytes] += p->inflow.bytes;
+		row[ROW_OWN_over] += p->inflow.avoided;
 	}
 #define X(key, text) row[ROW_STRAYS_##key] += p->strays.key;
 	ACCOUNT_STRAYS(X)

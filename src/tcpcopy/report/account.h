@@ -61,7 +61,9 @@
 	X(accepted, "answers without a session that this host's TCP got, because a socket has the port")     \
 	X(uncaptured, "of these, not captured: on their way, dropped by the kernel, or not parsed")          \
 	X(ports, "ports of this host to copy from, over all targets")                                        \
-	X(ports_used, "of these, in use")
+	X(ports_used, "of these, in use")                                                                    \
+	X(bytes, "bytes of the answers, with their headers")                                                 \
+	X(over, "times that a connection was declined because of --max-answers")
 
 /* clang-format off */
 enum account_row_id {

@@ -20,6 +20,7 @@
 
 #include "base/util.h"
 #include "io/host/host.h"
+#include "io/host/offloads.h"
 #include "io/host/sockets.h"
 #include "io/inject/route.h"
 #include "program/log.h"
@@ -205,12 +206,40 @@ static int choose_ports(struct plan *p, char *err, size_t err_size)
 		    "--own-ports: programs of this host have all of these ports; name others, A-B");
 }
 
+/* --- the rate of the answers --- */
+
+#define MBIT 1000000ull /* bits/s */
+#define LINK_UNKNOWN (1000 * MBIT)
+
+/* A tenth of the slowest link by which answers come. Those of a target on this host come by none. */
+static void choose_rate(struct plan *p)
+{
+	uint64_t slowest = 0;
+
+	p->max_answers = p->config->max_answers;
+	if (p->max_answers != UINT64_MAX)
+		return;
+	for (unsigned i = 0; i < p->n_places; i++) {
+		struct route_info route;
+		uint64_t speed;
+
+		if (route_lookup(&route, &p->place[i].target.addr) || route.local)
+			continue;
+		speed = link_speed(route.interface) * MBIT;
+		if (!speed)
+			speed = LINK_UNKNOWN;
+		slowest = slowest ? MIN(slowest, speed) : speed;
+	}
+	p->max_answers = slowest / 10;
+}
+
 int plan_make(struct plan *p, const struct config *c, char *err, size_t err_size)
 {
 	*p = (struct plan){ .config = c };
 	for (unsigned i = 0; i < c->n_rules; i++)
 		if (add_rule(p, i, err, err_size))
 			return -1;
+	choose_rate(p);
 	return choose_ports(p, err, err_size);
 }
 
@@ -264,4 +293,11 @@ void plan_log(const struct plan *p)
 		"targets see this host's address, not the clients': %u sessions at once from each address to "
 		"each target, from ports %s",
 		p->n_ports, plan_ports_format(p, ports));
+	if (p->max_answers)
+		log_info(
+			"the answers take bandwidth of this host: while more than %.0f Mbit/s come in, no session "
+			"begins (--max-answers)",
+			(double)p->max_answers / MBIT);
+	else
+		log_info("the answers come in here at any rate (--max-answers)");
 }

@@ -19,6 +19,7 @@ struct plan_place {
 
 struct plan {
 	const struct config *config;
+	uint64_t max_answers; /* bits/s that may come in; 0: no limit */
 	unsigned n_places;
 	struct plan_place place[PLAN_PLACES_MAX];
 	/* All ports that may be used lie in these; not all that lie in them may be used. */
