@@ -124,7 +124,7 @@ static void do_orphan(void *arg, unsigned n)
 	for (; n--; w->next++) {
 		const struct tuple t = tuple(w->next), old = tuple(w->next - w->n);
 
-		orphans_add(w->orphans, &t, &owner, 1);
+		orphans_add(w->orphans, &t, &owner, 0, 1);
 		orphans_forget(w->orphans, &old);
 	}
 }
