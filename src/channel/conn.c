@@ -7,16 +7,16 @@
  * when the outermost callback is left (busy, dead).
  *
  * A batch gathers everything that a callback sends. The first message makes an event active, which writes
- * the batch to the socket right after the callback: that is one system call, where waiting for the socket
- * to be writable costs four and a turn of the loop. What the socket does not take, and what comes while
+ * the batch to the socket right after the callback: that is one system call, where waiting for the socket to
+ * be writable costs four and a turn of the loop. What the socket does not take, and what comes while
  * something is left, goes through the bufferevent's output. Time needs no clock: one timer runs, first as
  * the deadline of HELLO, then ticking at the PING interval and looking whether anything was heard since the
  * tick before. A process that was stopped for a minute therefore misses one tick, and does not take its
  * peers for dead.
  *
- * With a secret, the bytes of the socket pass through tls.c, in front of the frames on the way in and
- * behind the batch on the way out. Everything else is the same. Each end knows from the peer's first byte
- * whether it speaks TLS, and says so to the peer, if it can, and to its owner.
+ * With a secret, the bytes of the socket pass through tls.c, in front of the frames on the way in and behind
+ * the batch on the way out. Everything else is the same. Each end knows from the peer's first byte whether
+ * it speaks TLS, and says so to the peer, if it can, and to its owner.
  */
 #include "channel/conn.h"
 
@@ -29,11 +29,9 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
-
 #include <event2/buffer.h>
 #include <event2/bufferevent.h>
 #include <event2/event.h>
-
 #include "program/sandbox.h"
 #include "base/util.h"
 #include "channel/tls.h"
@@ -58,12 +56,12 @@ struct channel_conn {
 	void *arg;
 	struct endpoint peer;
 	size_t max_output;
-	bool connected; /* TCP is through */
-	bool greeted;   /* our HELLO is on its way */
-	bool up;        /* HELLO was exchanged */
-	bool blocked;   /* a send was refused: drained() is owed */
-	bool heard;     /* since the last tick */
-	bool gave;      /* messages to the owner: batch_end() is owed */
+	bool connected;   /* TCP is through */
+	bool greeted;     /* our HELLO is on its way */
+	bool up;          /* HELLO was exchanged */
+	bool blocked;     /* a send was refused: drained() is owed */
+	bool heard, left; /* since the last tick; by a peer that had said nothing */
+	bool gave;        /* messages to the owner: batch_end() is owed */
 	bool dead;
 	bool closed;   /* by the owner, who must not be told anything more */
 	unsigned busy; /* callbacks on the stack */
@@ -362,6 +360,7 @@ static void on_event(struct bufferevent *bev, short what, void *arg)
 
 	(void)bev;
 	enter(c);
+	c->left = !(what & BEV_EVENT_CONNECTED) && !c->up && !c->heard;
 	if (what & BEV_EVENT_CONNECTED) {
 		c->connected = true;
 		if (c->tls && !tls_begin(c->tls, bufferevent_get_output(c->bev)))
@@ -579,6 +578,11 @@ size_t channel_conn_unsent(const struct channel_conn *c)
 const struct endpoint *channel_conn_peer(const struct channel_conn *c)
 {
 	return &c->peer;
+}
+
+bool channel_conn_left(const struct channel_conn *c)
+{
+	return c->left;
 }
 
 bool channel_conn_reached(const struct channel_conn *c)

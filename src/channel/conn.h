@@ -83,6 +83,9 @@ size_t channel_conn_unsent(const struct channel_conn *c);
 /* The peer's address and port. They last as long as the connection. */
 const struct endpoint *channel_conn_peer(const struct channel_conn *c);
 
+/* For down(): did the peer end the connection before it said anything, as a port check does? */
+bool channel_conn_left(const struct channel_conn *c);
+
 /* Was the TCP connection ever established? Then the peer's host exists and a program listens there. */
 bool channel_conn_reached(const struct channel_conn *c);
 

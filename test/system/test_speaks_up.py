@@ -3,7 +3,9 @@
 the same. Each case is a mistake that is made when the hosts are set up.
 """
 
+import json
 import re
+import socket
 import subprocess
 
 import pytest
@@ -144,3 +146,20 @@ def test_what_is_idle_is_not_named(lab):
     relay.stop()
     idle.kill()
     assert "nothing is" not in log and "no session has" not in log, log
+
+
+def test_a_port_check_is_no_alarm(lab):
+    """nc -z and monitors connect and say nothing; both --check say that they check. None of them is refused."""
+    lab.route_to_assistant("client")
+    lab.redis("online")
+    lab.redis("target")
+    report = lab.new_path("intercept.json")
+    relay = intercept(lab, "assistant", "--report", report)
+    with lab.host("online").inside():
+        socket.create_connection((ASSISTANT, 36524)).close()
+    assert wait_until(lambda: "ended: it said nothing, as a port check does" in relay.log), relay.log
+    Check(lab)
+    Check(lab, "-F", "src port 6379", program="intercept", host="assistant")
+    log = relay.stop()
+    assert "warning" not in log.replace("neither encrypted", "") and "refused: " not in log, log
+    assert json.loads(report.read_text())["account"]["connections"]["turned_away"] == 0

@@ -127,14 +127,21 @@ static void on_drained(struct channel_conn *conn, void *arg)
 	p->clients->handler->drained(p, p->clients->arg);
 }
 
+/* nc -z, or a monitor: no reason for an alarm. */
+static void say_port_check(const char *from)
+{
+	log_limited(LOGL_INFO, "connection from %s ended: it said nothing, as a port check does", from);
+}
+
 static void on_down(struct channel_conn *conn, const char *why, void *arg)
 {
 	struct client *p = arg;
 
-	(void)conn;
 	if (p->up) {
 		log_info("%s disconnected: %s", p->name, why);
 		p->clients->handler->down(p, p->clients->arg);
+	} else if (channel_conn_left(conn)) {
+		say_port_check(p->name);
 	} else {
 		log_limited(LOGL_WARN, "connection from %s refused: %s", p->name, why);
 		p->clients->handler->refused(false, p->clients->arg);
@@ -240,7 +247,7 @@ static void on_left(const struct endpoint *from, const char *why, void *arg)
 	endpoint_format(at, sizeof(at), from);
 	admission_leave(all->admission, &from->addr);
 	if (!why) {
-		log_limited(LOGL_INFO, "connection from %s ended: it said nothing, as a port check does", at);
+		say_port_check(at);
 		return;
 	}
 	log_limited(LOGL_WARN, "connection from %s refused: %s", at, why);
