@@ -194,6 +194,32 @@ void engine_prefetch_response(const struct engine *e, uint64_t id)
 	prefetch(slots_at(e->sessions, (uint32_t)id));
 }
 
+/* A piece and the beginning of its payload. */
+static void prefetch_piece(const struct qseg *q)
+{
+	__builtin_prefetch(q);
+	__builtin_prefetch((const char *)q + 64);
+	__builtin_prefetch((const char *)q + 128);
+}
+
+void engine_prefetch_turn(const struct engine *e, uint64_t id)
+{
+	const struct session *s = slots_at(e->sessions, (uint32_t)id);
+
+	if (s && s->hold)
+		prefetch_piece(s->hold);
+	if (s && s->stream.head)
+		prefetch_piece(session_head(s));
+}
+
+void engine_prefetch_turn_after(const struct engine *e, uint64_t id)
+{
+	const struct session *s = slots_at(e->sessions, (uint32_t)id);
+
+	if (s && s->hold && s->hold->piece.next)
+		prefetch_piece(qseg_next(s->hold));
+}
+
 const struct engine_counters *engine_counters(const struct engine *e)
 {
 	return &e->n;

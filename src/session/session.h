@@ -401,8 +401,12 @@ uint32_t engine_prefetch(const struct engine *e, const struct flow_key *k);
 void engine_prefetch_session(const struct engine *e, uint32_t hint);
 /* The third step: fetches what setting a timer of the session touches. */
 void engine_prefetch_timer(const struct engine *e, uint32_t hint);
-/* The only step for a response with the session id @id. */
+/* The first step for a response with the session id @id: fetches the session. */
 void engine_prefetch_response(const struct engine *e, uint64_t id);
+/* The second step: fetches the turn that it lets go, and the one that it acknowledges. */
+void engine_prefetch_turn(const struct engine *e, uint64_t id);
+/* The third step: fetches the turn behind that one. */
+void engine_prefetch_turn_after(const struct engine *e, uint64_t id);
 
 /* All segments captured before @until have been handed over. */
 void engine_captured_all(struct engine *e, uint64_t until);

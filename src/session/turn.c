@@ -199,23 +199,6 @@ static bool may_go(struct engine *e, struct session *s, const struct qseg *q, ui
 	return true;
 }
 
-/*
- * Where the target is behind, a turn has waited for so long that it is in no cache any more. @q, which
- * waits now, and what is behind it are looked at when the turn on its way is answered: they can be fetched
- * meanwhile.
- */
-static void fetch_ahead(const struct qseg *q)
-{
-	const char *next = (const char *)q->piece.next;
-
-	__builtin_prefetch((const char *)q + 128);
-	if (!next)
-		return;
-	__builtin_prefetch(next);
-	__builtin_prefetch(next + 64);
-	__builtin_prefetch(next + 128);
-}
-
 static void release(struct session *s, uint64_t now)
 {
 	struct qseg *q = qseg_next(s->hold);
@@ -223,8 +206,6 @@ static void release(struct session *s, uint64_t now)
 	while (q && !q->turn)
 		q = qseg_next(q);
 	s->hold = q;
-	if (q)
-		fetch_ahead(q);
 	s->patience.released_at = now;
 	s->turn_start = s->turn_end;
 	s->turn_end = q ? q->piece.seq : s->stream.nxt;

@@ -4,7 +4,8 @@
  * With many sessions each segment finds the memory of its session cold: hash bucket, session and timer lie in
  * three places, and each waits for the one before. So segments are collected, and the memory of all of them
  * is asked for, one step of the chain after the other, before the first one is handed to the engine: the
- * waits of a batch overlap. A response finds its session by number, which lies cold as well. Where both are
+ * waits of a batch overlap. A response finds its session by number, which lies cold as well, and so do the turns
+ * that wait in it where the target is behind. Where both are
  * captured on this host they are in one batch, in the order of capture, for a request may be released by the
  * response before it.
  */
@@ -23,10 +24,14 @@ void batch_run(struct batch *b, struct engine *e, struct answers *a, uint64_t no
 			else
 				hint[i] = engine_prefetch(e, &b->entry[i].key);
 		for (unsigned i = 0; i < b->n; i++)
-			if (!b->entry[i].is_response)
+			if (b->entry[i].is_response)
+				engine_prefetch_turn(e, b->entry[i].response.id);
+			else
 				engine_prefetch_session(e, hint[i]);
 		for (unsigned i = 0; i < b->n; i++)
-			if (!b->entry[i].is_response)
+			if (b->entry[i].is_response)
+				engine_prefetch_turn_after(e, b->entry[i].response.id);
+			else
 				engine_prefetch_timer(e, hint[i]);
 	}
 	for (unsigned i = 0; i < b->n; i++) {
