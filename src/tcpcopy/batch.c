@@ -4,10 +4,9 @@
  * With many sessions each segment finds the memory of its session cold: hash bucket, session and timer lie in
  * three places, and each waits for the one before. So segments are collected, and the memory of all of them
  * is asked for, one step of the chain after the other, before the first one is handed to the engine: the
- * waits of a batch overlap. A response finds its session by number, which lies cold as well, and so do the turns
- * that wait in it where the target is behind. Where both are
- * captured on this host they are in one batch, in the order of capture, for a request may be released by the
- * response before it.
+ * waits of a batch overlap. A response finds its session by number, which lies cold as well, and so do the
+ * turns that wait in it where the target is behind. Where both are captured on this host they are in one
+ * batch, in the order of capture, for a request may be released by the response before it.
  */
 #include "tcpcopy/batch.h"
 
