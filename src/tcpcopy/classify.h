@@ -11,7 +11,8 @@
 	X(loopback_source, "segments from 127.0.0.0/8 or ::1, addresses that cannot leave a host (see -c)")  \
 	X(foreign, "segments that this host only forwards, to an address that no -x names")                  \
 	X(given, "segments that match a rule, given to the session engine")                                  \
-	X(given_again, "of these, given once more for another rule")
+	X(given_again, "of these, given once more for another rule")                                         \
+	X(from_here, "segments given that came from a client on this host itself, with assistants")
 
 struct classify_counters {
 	uint64_t parse[PARSE_REASON_COUNT]; /* packets by parse result, PARSE_OK included */

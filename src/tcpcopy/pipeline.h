@@ -62,6 +62,8 @@ struct pipeline {
 	struct own *own;         /* the same as returns, if there is a plan */
 	struct inflow inflow;    /* of answers to it */
 	bool said_inflow;        /* in the log, that it is over */
+	bool by_loopback;        /* what is taken was captured on loopback */
+	bool said_from_here;     /* in the log, that a client is on this host */
 	struct mapping *mapping;
 	struct answers answers;  /* to the engine's questions */
 	struct local *local;     /* this host's addresses; NULL: not known, so every address counts as one */

@@ -7,6 +7,8 @@
  * ahead of a batch that may answer them, since what is in the batch was captured before they are read; a
  * reset is told when all that was captured before it has been.
  */
+#include <string.h>
+
 #include "base/util.h"
 #include "program/clock.h"
 #include "tcpcopy/pipeline.h"
@@ -86,6 +88,29 @@ static bool answer_taken(struct pipeline *p, const struct segment *s)
 	return true;
 }
 
+/*
+ * A copy with an address of this host is answered to this host, whose TCP knows nothing of it and resets it,
+ * unless the target leads all that it sends from there elsewhere (intercept --on-target).
+ */
+static void note_client_here(struct pipeline *p, const struct segment *s)
+{
+	char client[ADDR_TEXT_LEN];
+
+	if (p->plan || p->config->n_pool || !p->local || !local_has(p->local, &s->tuple.src.addr, p->now))
+		return;
+	p->classified.from_here++;
+	if (p->said_from_here || !(s->flags & TCPF_SYN))
+		return;
+	p->said_from_here = true;
+	addr_format(client, sizeof(client), &s->tuple.src.addr);
+	log_warn(
+		"a client on this host itself (%s) sends requests, such as a health check: the target's responses "
+		"to their copies come to this host, which resets them, unless the target leads all responses away "
+		"(intercept --on-target); -F \"not src host %s\" leaves them out, and without -s they are "
+		"replicated like any others",
+		client, client);
+}
+
 static void captured(const struct raw_packet *packet, void *arg)
 {
 	struct pipeline *p = arg;
@@ -98,6 +123,8 @@ static void captured(const struct raw_packet *packet, void *arg)
 	if (reason == PARSE_OK && p->own && answer_taken(p, &s))
 		return;
 	n = reason == PARSE_OK ? classify(p->config, p->local, &p->classified, &s, p->now, rule) : 0;
+	if (n && p->by_loopback)
+		note_client_here(p, &s);
 	for (unsigned i = 0; i < n; i++) {
 		p->last = (struct flow_key){
 			.client = s.tuple.src,
@@ -116,6 +143,7 @@ void pipeline_capture(struct pipeline *p, int fd)
 	for (unsigned i = 0, n; i < p->n_sources; i++) {
 		if (fd >= 0 && p->source[i]->fd != fd)
 			continue;
+		p->by_loopback = !strcmp(p->source[i]->name, "lo");
 		n = source_take(p->source[i], captured, p);
 		run_batch(p);
 		source_release(p->source[i]);

@@ -128,6 +128,22 @@ def test_on_a_machine_of_your_own(lab):
         online.sh("redis-cli -p 7379 shutdown nosave")
 
 
+def test_a_client_on_the_online_host(lab, replay):
+    """Its copies' responses come to its own host: counted, said once, and no word for clients elsewhere."""
+    lab.route_to_assistant("client")
+    online, target = lab.redis("online"), lab.redis("target")
+    r = replay()
+    lab.host("client").check_output(["redis-cli", "-h", "10.90.111.142", "set", "key", "1"])
+    assert drain(online, target)
+    assert "a client on this host itself" not in r.tcpcopy.log
+    for _ in range(2):
+        lab.host("online").check_output(["redis-cli", "-h", "10.90.111.142", "ping"])
+    assert wait_until(lambda: "a client on this host itself (10.90.111.142) sends requests" in r.tcpcopy.log)
+    account = r.stop()
+    assert r.tcpcopy.log.count(") sends requests") == 1
+    assert account["classify.from_here"] >= 8 and account["ended.complete"] == 1
+
+
 def test_five_megabytes(lab, replay):
     """One value of 5 MB in one go, offloads as the kernel has them."""
     lab.route_to_assistant("client")
