@@ -216,12 +216,14 @@ def test_mysql_passwords(lab, replay):
     assert not said(r.tcpcopy.log, "password challenge")
     target.farewell = denied
     older = [session() for _ in range(3)]
-    for _ in range(3):
+
+    def go_on():
         for connection in older:
             connection.sendall(query)
             connection.recv(len(ok), socket.MSG_WAITALL)
+        return spoken(r)["not_joined"].get("mysql") == 3
+    assert wait_until(go_on, step=0.2), spoken(r)
     assert wait_until(lambda: said(r.tcpcopy.log, "password challenge")), r.tcpcopy.log
-    assert wait_until(lambda: spoken(r)["not_joined"].get("mysql") == 3), spoken(r)
     account = r.stop()
     line, = said(account.log.split("--- account ---")[0], "password challenge")
     assert "mysqld --skip-grant-tables --skip-name-resolve" in line
