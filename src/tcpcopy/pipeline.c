@@ -48,9 +48,8 @@ void pipeline_replies(int fd, short what, void *arg)
 	struct pipeline *p = arg;
 
 	(void)fd;
-	(void)what;
 	p->now = clock_now();
-	replies_take(p);
+	replies_ready(p, what & EV_READ);
 	batch_done(p);
 }
 

@@ -20,7 +20,7 @@
 /* What is in the batch was captured before this, so the SYN-ACKs that it answers are there to be read. */
 static void run_batch(struct pipeline *p)
 {
-	if (p->opening || engine_waits_for_proof(p->engine))
+	if (p->replies_pause || p->opening || engine_waits_for_proof(p->engine))
 		replies_take(p);
 	p->opening = false;
 	batch_run(&p->batch, p->engine, &p->answers, p->now);

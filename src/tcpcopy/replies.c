@@ -9,6 +9,9 @@
  * hand over the client's ACK before the SYN-ACK that it answers: while proofs are missing, or a SYN is in the
  * batch, this socket is read between the reading of the batch and its processing.
  *
+ * So the SYN-ACK itself need not wake anybody: what follows from it follows with the client's ACK. The first
+ * one does, and for 10 ms after it none: then the socket is read ahead of each batch, and at the end.
+ *
  * A reset, which ends its copy, is not to overtake the requests that were captured before it, perhaps in a
  * ring that hands over a block at a time: it waits until all sources have been read up to its time. What was
  * captured later, the server did not take; the engine is told at once, and refuses that.
@@ -27,6 +30,7 @@
 #include "tcpcopy/pipeline.h"
 
 #define TAKE_MOST 256u /* in one call */
+#define PAUSE_US 10000
 
 static int ports(const struct config *c, char *out, size_t size)
 {
@@ -114,16 +118,30 @@ void replies_take(struct pipeline *p)
 			return;
 }
 
+/* Something has come, or the pause is over. */
+void replies_ready(struct pipeline *p, bool came)
+{
+	static const struct timeval pause = { .tv_usec = PAUSE_US };
+
+	replies_take(p);
+	p->replies_pause = came && !event_add(p->resume, &pause);
+	if (!p->replies_pause)
+		event_add(p->replying, NULL);
+}
+
 int replies_start(struct pipeline *p)
 {
-	p->replying = event_new(p->base, p->replies->fd, EV_READ | EV_PERSIST, pipeline_replies, p);
-	return p->replying && !event_add(p->replying, NULL) ? 0 : -1;
+	p->replying = event_new(p->base, p->replies->fd, EV_READ, pipeline_replies, p);
+	p->resume = event_new(p->base, -1, 0, pipeline_replies, p);
+	return p->replying && p->resume && !event_add(p->replying, NULL) ? 0 : -1;
 }
 
 void replies_close(struct pipeline *p)
 {
 	if (p->replying)
 		event_free(p->replying);
+	if (p->resume)
+		event_free(p->resume);
 	if (p->replies)
 		source_close(p->replies);
 }

@@ -1,6 +1,7 @@
 #ifndef TCPCOPY_REPLIES_H
 #define TCPCOPY_REPLIES_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -15,6 +16,9 @@ int replies_open(struct pipeline *p, char *err, size_t err_size);
 int replies_start(struct pipeline *p);
 /* Close it. May be called when it is not open. */
 void replies_close(struct pipeline *p);
+
+/* The event loop's turn: @came, else the pause is over. */
+void replies_ready(struct pipeline *p, bool came);
 
 /* Give the engine the SYN-ACKs that have come, and keep the resets. Call it ahead of a batch. */
 void replies_take(struct pipeline *p);
