@@ -166,6 +166,8 @@ static void client_syn(struct engine *e, struct session *s, const struct flow_ke
 			}
 		}
 	}
+	if (pred)
+		pred->port_reused = true;
 	if (!s) {
 		s = session_new(e, k, now);
 		if (!s) {
@@ -420,7 +422,7 @@ void client_segment(struct engine *e, struct session *s, const struct segment *g
 		return;
 	}
 	/* and nobody observes the connection: there was no room, or silence for long */
-	if (s->events & EV_CUT) {
+	if (s->events & EV_CUT || s->port_reused) {
 		session_declined(e, &s->key, DECLINE_MIDDLE, now);
 		client_unjoined(e, g, DECLINE_MIDDLE);
 		return;

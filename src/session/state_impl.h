@@ -220,7 +220,8 @@ struct session {
 		has_turn_ack : 1, watched : 1, has_source : 1, has_server_irs : 1, waits_for_proof : 1,
 		joinable : 1, syn_data_taken : 1, found_gone : 1, found_there : 1, unasked : 1, fin_late : 1,
 		lasting : 1, alike : 1, judged : 1, from_start : 1, greeted : 1, reset_bare : 1,
-		closes_each : 1, by_pause : 1, in_parts : 1, by_short : 1, ends_short : 1, not_joined : 1;
+		closes_each : 1, by_pause : 1, in_parts : 1, by_short : 1, ends_short : 1, not_joined : 1,
+		port_reused : 1; /* by a connection that may have no session */
 	struct syn_options *syn; /* of the replicated SYN, until it is answered */
 };
 

@@ -161,8 +161,10 @@ static uint64_t earliest(const struct world *w, const struct replica *r, const s
 	if (!r->t.unclear && r->s.exact && !r->t.misses)
 		return MIN(h->at + w->copy.cfg.hold, pause_end(r, h, false));
 
-	return MIN(r->t.missed && h->data && r->s.una == r->t.end ? least : h->at + w->copy.cfg.hold,
-		   pause_end(r, h, false));
+	/* whatever it is that it waits for, it does not beyond --hold */
+	if (!(r->t.missed && h->data && r->s.una == r->t.end))
+		least = UINT64_MAX;
+	return MIN(MIN(least, h->at + w->copy.cfg.hold), pause_end(r, h, false));
 }
 
 /* The target has closed, and turn @h is for its next connection. */
