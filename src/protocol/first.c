@@ -190,6 +190,26 @@ enum protocol protocol_first(const uint8_t *b, uint32_t len)
 	return anywhere(b, len);
 }
 
+#define LONG 200      /* bytes of a command that goes on in the next segment, at least */
+#define SHOWN_TEXT 64 /* and so many of it are text: of other bytes each eighth is a control character */
+
+static bool shows_text(const uint8_t *b, uint32_t len)
+{
+	for (uint32_t i = 0; i < SHOWN_TEXT; i++)
+		if (i == len || b[i] == 0x7f || (b[i] < ' ' && !(b[i] >= '\t' && b[i] <= '\r')))
+			return false;
+	return true;
+}
+
+/* The text of a query, or that of a Parse, which follows the name of its statement. */
+static bool pg_shows_text(const uint8_t *b, uint32_t len)
+{
+	const uint8_t *end = *b == 'P' ? memchr(b + 5, 0, len - 5) : b + 4;
+
+	return (*b == 'Q' || *b == 'P') && !b[1] && len >= LONG && end &&
+	       shows_text(end + 1, len - (uint32_t)(end + 1 - b));
+}
+
 /* Messages of the PostgreSQL frontend; the last one may go on in the next segment. */
 static bool pg_messages(const uint8_t *b, uint32_t len)
 {
@@ -202,7 +222,7 @@ static bool pg_messages(const uint8_t *b, uint32_t len)
 		if (size < 4 || size > 1u << 28)
 			return false;
 		if (size + 1 > len - at) /* of one that is longer than the segment the text has to show */
-			return whole || ((b[at] == 'Q' || b[at] == 'P') && b[at + 1] == 0 && len >= 200);
+			return whole || pg_shows_text(b + at, len - at);
 		if (b[at] == 'Q' && b[at + size])
 			return false;
 	}
@@ -214,7 +234,8 @@ static bool mysql_command(const uint8_t *b, uint32_t len)
 {
 	uint32_t size = len >= 5 ? get_le24(b) : 0;
 
-	if (!size || b[3] || (size + 4 != len && (b[4] != 3 || size + 4 < len || len < 200)))
+	if (!size || b[3] ||
+	    (size + 4 != len && (b[4] != 3 || size + 4 < len || len < LONG || !shows_text(b + 5, len - 5))))
 		return false;
 	switch (b[4]) {
 	case 0x01: /* QUIT, STATISTICS, PING, RESET_CONNECTION */

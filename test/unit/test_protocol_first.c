@@ -109,6 +109,11 @@ static const struct beginning firsts[] = {
 	  BYTES("\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0") },
 };
 
+/* 200 bytes, of which the first 64 are text or are not */
+#define TEXT_64 "SELECT name, price FROM articles WHERE id IN (1, 2, 3) ORDER BY "
+#define MORE_200 TEXT_64 TEXT_64 TEXT_64 "12345678"
+#define BINARY "\xf6\x9aU\xd7\xcc&\x8f\x9d\2"
+
 static const struct beginning middles[] = {
 	{ "a GET", PROTOCOL_HTTP1, BYTES("GET / HTTP/1.1\r\n\r\n") },
 	{ "redis", PROTOCOL_REDIS, BYTES("*2\r\n$4\r\nINCR\r\n$1\r\nx\r\n") },
@@ -117,6 +122,13 @@ static const struct beginning middles[] = {
 	{ "TLS 2", PROTOCOL_UNKNOWN, BYTES("\x17\2\3\0\x1cxxxxxxxxxxxxxxxxxxxxxxxxxxxx") },
 	{ "a query of PostgreSQL", PROTOCOL_POSTGRESQL, BYTES("Q\0\0\0\xdSELECT 1\0") },
 	{ "Parse and Sync", PROTOCOL_POSTGRESQL, BYTES("P\0\0\0\x10\0SELECT 1\0\0\0S\0\0\0\4") },
+	{ "the beginning of a long query", PROTOCOL_POSTGRESQL, BYTES("Q\0\0\x10\0" MORE_200) },
+	{ "the beginning of a long Parse", PROTOCOL_POSTGRESQL, BYTES("P\0\0\x10\0name\0" MORE_200) },
+	{ "a long Q that is no query", PROTOCOL_UNKNOWN, BYTES("Q\0\x0a\xf2\xe4" BINARY MORE_200) },
+	{ "a long P that is no Parse", PROTOCOL_UNKNOWN, BYTES("P\0\x0a\xf2\xe4s\0" BINARY MORE_200) },
+	{ "a P without the end of a name", PROTOCOL_UNKNOWN, BYTES("P\0\x0a\xf2\xe4" MORE_200) },
+	{ "the beginning of a long query of MySQL", PROTOCOL_MYSQL, BYTES("\0\x10\0\0\3" MORE_200) },
+	{ "a long 3 that is no query", PROTOCOL_UNKNOWN, BYTES("\0\x10\0\0\3x" BINARY MORE_200) },
 	{ "a query with a byte too many", PROTOCOL_UNKNOWN, BYTES("Q\0\0\0\xcSELECT 1\0") },
 	{ "a query of MySQL", PROTOCOL_MYSQL, BYTES("\x9\0\0\0\3SELECT 1") },
 	{ "a ping of MySQL", PROTOCOL_MYSQL, BYTES("\1\0\0\0\x0e") },
