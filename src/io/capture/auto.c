@@ -17,8 +17,10 @@
  * sum; the ring saves most of these from 1000 packets/s on, but lets packets wait for their block.
  * So the rate from which the ring is worth it grows with the retire time. That time is measured,
  * because it may be longer than asked for. The stream turns back at half that rate, which is above
- * the rates at which a quick delivery is promised. The count has only the packets that we had time for. So
- * packets that are old when they are read go by the ring, however few they are: it is the cheaper way.
+ * the rates at which a quick delivery is promised, and when it has been below that for CALM windows: a busy
+ * machine sends and reads in bursts, and would turn at each of them. The count has only the packets that we
+ * had time for. So packets that are old when they are read go by the ring, however few they are: it is the
+ * cheaper way.
  *
  * Super-packets are the exception. One wake-up and one system call for 64 KB is little, and a ring
  * costs a copy, too, within the kernel's work for the application. A ring of tens of MB lasts tens of
@@ -43,6 +45,7 @@
 #define BULK 8192u            /* bytes captured of a packet, in the mean, that make it a super-packet */
 #define LATE (10 * NS_PER_MS) /* older than a packet should be when it is delivered */
 #define WINDOW (50 * NS_PER_MS)
+#define CALM 10                          /* windows, half a second */
 #define ALTERNATE_WINDOW (5 * NS_PER_MS) /* CAPTURE_ALTERNATE */
 #define TURN_MOST (50 * NS_PER_MS)       /* waiting for the last block of a ring */
 
@@ -62,6 +65,7 @@ struct pair {
 	bool alternate;
 	bool roomy;        /* the socket's buffer is larger than the ring */
 	uint64_t up, down; /* packets/s */
+	unsigned calm;     /* windows in a row that need no ring */
 	uint64_t window_start, window_packets;
 	uint64_t window_bytes; /* delivered by both when the window began */
 	uint64_t window_held;  /* and captured of them */
@@ -151,6 +155,9 @@ static void adapt(struct pair *p, unsigned n)
 	p->window_start = now;
 	window_begins(p);
 	to_ring = !bulk && (late || rate > (p->on == PACKET ? p->up : p->down));
+	p->calm = to_ring ? 0 : p->calm + 1;
+	if (p->on == RING && !to_ring && !bulk && p->calm < CALM && !p->alternate)
+		return;
 	if (p->alternate || to_ring != (p->on == RING))
 		turn(p, !p->on, now);
 }
