@@ -14,6 +14,7 @@
 #define HALF_OPEN_PATIENCE (3 * NS_PER_SEC)
 #define LONGEST_WAIT (9 * NS_PER_SEC) /* between two time-outs */
 #define LINGERS NS_PER_SEC
+#define SUCCESSOR_WAITS (200 * NS_PER_MS) /* at least; else for --hold */
 #define HOLE_PATIENCE (3 * NS_PER_SEC)
 #define PROOF_AGE (10 * NS_PER_SEC) /* if nobody's segments tell that all before has been handed over */
 #define RESET_WAITS (50 * NS_PER_MS)
@@ -145,6 +146,16 @@ static void join_failed(struct world *w, struct replica *r)
 	r->conn->join_failed_at = w->now;
 }
 
+/* Was the engine told of the client's FIN, and of all that came before? */
+static bool closed_in_order(const struct world *w, const struct conn *c)
+{
+	bool fin = false;
+
+	for (unsigned i = 0; i < c->n_told; i++)
+		fin |= c->told[i].flags & TCPF_FIN;
+	return fin && w->fair.capture_whole && w->fair.client_clean && !w->copy.cfg.prove;
+}
+
 /* The referee of turns and the one of losses still know all of @r. */
 void outcome_ended(struct world *w, struct replica *r, enum session_outcome o)
 {
@@ -202,6 +213,11 @@ void outcome_ended(struct world *w, struct replica *r, enum session_outcome o)
 	case OUTCOME_PORT_REUSED:
 		if (!r->conn->reused_by || !r->conn->reused_by->started)
 			wrong(w, r, o);
+		/* whose client had closed has its time, or requests on their way would be lost */
+		if (closed_in_order(w, r->conn) && r->conn->reused_by->n_told)
+			too_early(w, r, o, r->conn->reused_by->told[0].time,
+				  MAX(w->copy.cfg.hold, SUCCESSOR_WAITS));
+		r->conn->pressed[r->target] = true;
 		break;
 	case OUTCOME_SOURCE_TAKEN:
 		if (w->subject != SUBJECT_SOURCES)

@@ -247,6 +247,7 @@ struct conn {
 	bool met[2];                  /* the target has accepted it */
 	uint32_t base[2], reached[2]; /* stream offsets: first byte, behind the last one read */
 	unsigned incarnations[2];
+	bool pressed[2]; /* the successor on its port had waited for its session long enough */
 };
 
 struct fairness {
