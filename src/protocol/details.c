@@ -13,6 +13,7 @@
 static void decide(struct protocol_state *s, enum protocol p)
 {
 	s->protocol = (uint8_t)p;
+	s->strange = p == PROTOCOL_UNKNOWN;
 	/* nothing that they say later matters */
 	s->over = p == PROTOCOL_UNKNOWN || p == PROTOCOL_HTTP2 || p == PROTOCOL_TLS || p == PROTOCOL_SSH ||
 		  p == PROTOCOL_MQTT || p == PROTOCOL_AMQP;

@@ -122,6 +122,7 @@ struct protocol_state {
 	bool over : 1;        /* nothing more is looked at */
 	bool body : 1;        /* of the present turn only what needs no attention follows */
 	bool upgrade : 1;     /* TLS was asked for, and follows if the server agreed */
+	bool strange : 1;     /* its first bytes are of none of the protocols */
 };
 
 /*
@@ -171,6 +172,7 @@ void protocol_tally_add(struct protocol_tally *to, const struct protocol_tally *
 /*
  * May a connection be joined whose turn begins with @bytes? *@s: what is known of it from earlier; its
  * protocol becomes what it is taken for; nothing, if the bytes are the beginning of the connection itself.
+ * One that began as nothing known may have turned to TLS, and to nothing else.
  * Where they say nothing, the sessions of @t that were seen from their beginning do.
  */
 bool protocol_may_join(const struct protocol_tally *t, struct protocol_state *s, const uint8_t *bytes,

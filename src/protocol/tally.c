@@ -153,11 +153,14 @@ bool protocol_may_join(const struct protocol_tally *t, struct protocol_state *s,
 	const uint32_t settings =
 		1u << DETAIL_REDIS_AUTH | 1u << DETAIL_REDIS_SELECT | 1u << DETAIL_REDIS_HELLO;
 
+	/* each of the others would have been recognised; what looks like it now does by chance */
+	if (s->strange && protocol_middle(b, len) != PROTOCOL_TLS)
+		return true;
 	if (s->protocol <= PROTOCOL_UNKNOWN) {
 		enum protocol first = protocol_first(b, len);
 
-		if (protocol_join(first) ==
-		    PROTOCOL_JOIN_NEVER) { /* its beginning: only its SYN was missed */
+		if (!s->strange && protocol_join(first) ==
+					   PROTOCOL_JOIN_NEVER) { /* its beginning: only its SYN was missed */
 			*s = (struct protocol_state){ 0 };
 			return true;
 		}
