@@ -345,6 +345,36 @@ static void make_patience(struct world *w)
 		k->target[i].lwip = false;
 }
 
+/* Nothing but the target's closing is in the way of a turn, so each is executed, and once. */
+static void make_whole_handover(struct world *w)
+{
+	struct copy *k = &w->copy;
+
+	no_reuse(w);
+	capture_all(w);
+	calm(w);
+	w->capture.from = 0;
+	clean(&w->up);
+	clean(&w->down);
+	k->merging = false;
+	k->forged = 0;
+	k->cfg.join = ENGINE_JOIN_AUTO;
+	w->fair.equal_answers = true;
+	for (unsigned i = 0; i < k->n_targets; i++) {
+		k->target[i].closes_after = 1 + (unsigned)rng_below(w, 3);
+		k->target[i].lwip = false;
+	}
+	for (unsigned i = 0; i < w->n_conns; i++) {
+		struct conn *c = &w->conn[i];
+
+		slowly(w, c, 0, 20 * NS_PER_MS);
+		c->mute = false;
+		c->target_greeting = c->greeting;
+		for (unsigned r = 0; r < c->n; r++)
+			c->r[r].answer = c->r[r].target_answer = 1 + (uint32_t)rng_below(w, 3000);
+	}
+}
+
 static void make_handover(struct world *w)
 {
 	struct copy *k = &w->copy;
@@ -362,6 +392,8 @@ static void make_handover(struct world *w)
 		capture_all(w);
 		w->capture.from = 0;
 	}
+	if (rng_below(w, 2))
+		make_whole_handover(w);
 }
 
 static void make_ports(struct world *w)
