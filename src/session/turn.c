@@ -124,7 +124,9 @@ static bool sums_are_equal(const struct session *s, uint32_t ack)
 {
 	uint32_t sum = s->rcv_nxt - s->irs - 1, first = s->judge.first_ack;
 
-	return s->judge.acked && (sum == ack - first || sum == s->client_ack - first);
+	/* a RST is the newest segment where its ack is above what others had read */
+	return s->judge.acked &&
+	       (sum == ack - first || (seq_ge(s->client_ack, ack) && sum == s->client_ack - first));
 }
 
 /* Is what the target has answered less than half of @expect bytes? */
