@@ -155,8 +155,7 @@ static uint64_t pause_over(const struct session *s, uint32_t ack, uint64_t expec
 	if (!sums_are_equal(s, ack)) {
 		if (!s->psh_seen || (!s->answered_any && !s->unasked))
 			return UINT64_MAX;
-		if (!s->answered_any || s->in_parts || s->answered <= part ||
-		    (!s->ends_short && much_shorter(s, expect)))
+		if (s->in_parts || s->answered <= part || (!s->ends_short && much_shorter(s, expect)))
 			quiet = MAX(quiet, REST_PAUSE);
 	}
 	return MAX(s->answer_last, at) + quiet;

@@ -409,7 +409,7 @@ static void make_ports(struct world *w)
 			make_conn(w, c, i, false, w->odd);
 		if (w->capture.from)
 			c->greeting = c->target_greeting = 0;
-		c->n = MIN(c->n, 5);
+		c->n = MIN(MAX(c->n, 1), 5);
 		c->stream_len = c->r[c->n - 1].start + c->r[c->n - 1].size;
 		if (c->ending == END_OPEN)
 			c->ending = END_RST;

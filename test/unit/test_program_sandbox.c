@@ -448,6 +448,7 @@ int main(void)
 	(void)calls_that_nobody_named_are_refused;
 	(void)other_files_are_refused;
 	(void)what_is_outside_is_refused;
+	(void)seccomp_stands_alone;
 	(void)the_user_changes;
 	(void)packet_sockets_are_for_one_thing;
 	(void)nothing_is_held;

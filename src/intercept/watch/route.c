@@ -144,6 +144,8 @@ void route_remove(struct route *r, struct watch *w)
 {
 	struct watch *before = route_find(r, &w->tuple);
 
+	if (!before)
+		return; /* it was never added */
 	if (before == w) {
 		table_remove(r->by_tuple, &w->by_tuple);
 		if (w->same)
