@@ -146,11 +146,15 @@ def test_connections_that_the_server_never_accepts(lab, replay):
             threading.Thread(target=echo, args=(listener.accept()[0],), daemon=True).start()
 
     r = replay(port=PORT)
+    first = []
     for _ in range(known):              # an endpoint whose sockets can be asked about
-        with connect(lab, PORT) as connection:
-            accept(1)
-            connection.sendall(b"a request\n")
-            assert connection.recv(100)
+        first.append(connect(lab, PORT))
+        accept(1)
+        first[-1].sendall(b"a request\n")
+        assert first[-1].recv(100)
+    assert wait_until(lambda: target.accepted == known)
+    for connection in first:
+        connection.close()
     assert wait_until(lambda: target.ends == ["closed"] * known)
     lab.delay("client", 20_000)         # all SYNs are there before the first handshake is complete
     connections = []

@@ -35,11 +35,12 @@ unsigned link_speed(const char *interface)
 	struct ethtool_cmd q = { .cmd = ETHTOOL_GSET };
 	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	const bool known = fd >= 0 && !ask(fd, interface, &q);
-	const unsigned speed = ethtool_cmd_speed(&q);
+	/* ethtool_cmd_speed() shifts an int, out of its range where the speed is not known */
+	const uint32_t speed = (uint32_t)q.speed_hi << 16 | q.speed;
 
 	if (fd >= 0)
 		close(fd);
-	return known && speed != (unsigned)SPEED_UNKNOWN ? speed : 0;
+	return known && speed != (uint32_t)SPEED_UNKNOWN ? speed : 0;
 }
 
 static unsigned count_features(int fd, const char *interface)
