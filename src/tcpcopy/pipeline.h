@@ -43,9 +43,9 @@ struct pipeline {
 	uint64_t replies_seen;  /* of this worker's connections */
 	struct event *replying; /* it has sent something */
 	struct event *resume;   /* after a pause, in which that wakes nobody */
-	bool replies_pause;
-	bool opening;      /* a SYN is in the batch */
-	unsigned n_resets; /* of the online server, to be told when what was captured before is */
+	bool replies_pause;     /* so it is read ahead of each batch */
+	bool opening;           /* a SYN is in the batch */
+	unsigned n_resets;      /* of the online server, to be told when what was captured before is */
 	struct reset {
 		struct flow_key key;
 		struct segment segment; /* without its payload and its raw options */

@@ -207,6 +207,14 @@ static void calm(struct world *w)
 	no_limits(w);
 }
 
+/* Nothing but the subject itself. */
+static void undisturbed(struct world *w)
+{
+	no_reuse(w);
+	capture_all(w);
+	calm(w);
+}
+
 /* One after the other, each after so much time as a client of today takes. */
 static void slowly(struct world *w, struct conn *c, uint64_t least, uint64_t most)
 {
@@ -220,9 +228,7 @@ static void make_joins(struct world *w)
 {
 	struct copy *k = &w->copy;
 
-	no_reuse(w);
-	capture_all(w);
-	calm(w);
+	undisturbed(w);
 	k->cfg.join = ENGINE_JOIN_AUTO;
 	k->blind = false;
 	k->answers_late = 0;
@@ -283,9 +289,7 @@ static void make_holes(struct world *w)
 {
 	struct copy *k = &w->copy;
 
-	no_reuse(w);
-	capture_all(w);
-	calm(w);
+	undisturbed(w);
 	w->capture.from = 0;
 	clean(&w->up);
 	clean(&w->down);
@@ -319,9 +323,7 @@ static void make_patience(struct world *w)
 	struct copy *k = &w->copy;
 	const bool often = rng_below(w, 2);
 
-	no_reuse(w);
-	capture_all(w);
-	calm(w);
+	undisturbed(w);
 	w->capture.from = 0;
 	clean(&w->up);
 	clean(&w->down);
@@ -350,9 +352,7 @@ static void make_whole_handover(struct world *w)
 {
 	struct copy *k = &w->copy;
 
-	no_reuse(w);
-	capture_all(w);
-	calm(w);
+	undisturbed(w);
 	w->capture.from = 0;
 	clean(&w->up);
 	clean(&w->down);
@@ -427,9 +427,7 @@ static void make_windows(struct world *w)
 {
 	struct copy *k = &w->copy;
 
-	no_reuse(w);
-	capture_all(w);
-	calm(w);
+	undisturbed(w);
 	w->capture.from = 0;
 	clean(&w->up);
 	k->cfg.prove = false;

@@ -2,6 +2,7 @@
 
 import contextlib
 import fcntl
+import functools
 import json
 import os
 import pathlib
@@ -205,22 +206,40 @@ class Replay:
         return account
 
 
-@pytest.fixture
-def replay(lab):
-    """A function that starts the two programs: replay(port=80, v6=True, tcpcopy=["-W"]). What a test that fails has left
-    running says where it stands.
+def started(make):
+    """For fixtures: a function that starts what make() makes, which has a tcpcopy. What a test that fails has left running
+    says where it stands.
     """
-    started = []
+    made = []
 
-    def start(**kwargs):
-        started.append(Replay(lab, **kwargs))
-        return started[-1]
+    def start(*args, **kwargs):
+        made.append(make(*args, **kwargs))
+        return made[-1]
     yield start
-    for r in started:
+    for r in made:
         if r.tcpcopy.process.poll() is None:
             with contextlib.suppress(Exception):
                 print(json.dumps({k: {row: n for row, n in v.items() if n} for k, v in
                                   r.tcpcopy.status()["account"].items() if isinstance(v, dict)}))
+
+
+@pytest.fixture
+def replay(lab):
+    """A function that starts the two programs: replay(port=80, v6=True, tcpcopy=["-W"])."""
+    yield from started(functools.partial(Replay, lab))
+
+
+@pytest.fixture
+def alone(lab):
+    """A function that starts tcpcopy without an assistant: alone("--workers", 2, v6=True)."""
+    from alone import Alone     # which needs what is above
+    yield from started(functools.partial(Alone, lab))
+
+
+@pytest.fixture
+def servers(lab):
+    """redis on the online server and the target."""
+    return [lab.redis(name) for name in ("online", "target")]
 
 
 def run_all(host, commands, timeout=60):

@@ -6,13 +6,12 @@ any connection of this host passes.
                       (fd90::111:142)                (fd91::109:143)
 """
 
-import contextlib
-import json
+import functools
 
 import pytest
-from conftest import built, run_all
+from alone import Alone, check
+from conftest import built, run_all, started
 from test_check import second_network
-from test_own import Alone, check
 from workload import Trouble, all_complete, appends, equal
 
 FAR = {4: "10.91.109.143", 6: "fd91::109:143"}
@@ -128,25 +127,8 @@ class Far(Alone):
 
 @pytest.fixture
 def far(lab):
-    """Starts tcpcopy. What a test that fails has left running says where it stands. Workers share the rings, and each
-    of four on two processors may wait for its turn for long.
-    """
-    started = []
-
-    def start(*args, **kwargs):
-        started.append(Far(lab, "-B", "256M", *args, **kwargs))
-        return started[-1]
-    yield start
-    for a in started:
-        if a.tcpcopy.process.poll() is None:
-            with contextlib.suppress(Exception):
-                print(json.dumps({k: {row: n for row, n in v.items() if n} for k, v in
-                                  a.tcpcopy.status()["account"].items() if isinstance(v, dict)}))
-
-
-@pytest.fixture
-def servers(lab):
-    return [lab.redis(name) for name in ("online", "target")]
+    """As alone(). Workers share the rings, and each of four on two processors may wait for its turn for long."""
+    yield from started(functools.partial(Far, lab, "-B", "256M"))
 
 
 def replicate(lab, a, servers, at):
