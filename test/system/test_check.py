@@ -76,8 +76,10 @@ def ready(lab):
 
 
 def requests(lab):
-    lab.host("client").popen(["redis-cli", "-h", "10.90.111.142", "-r", "-1", "-i", "0.2", "ping"],
-                             stdout=subprocess.DEVNULL)
+    """A client that goes on until the lab ends or the caller stops it. Whoever judges what was lost stops it first:
+    what a live client has just sent is lost with its session when tcpcopy ends."""
+    return lab.host("client").popen(["redis-cli", "-h", "10.90.111.142", "-r", "-1", "-i", "0.2", "ping"],
+                                    stdout=subprocess.DEVNULL)
 
 
 def test_all_is_well(ready):

@@ -79,7 +79,7 @@ def test_vxlan(lab, replay, nat, version):
         port = connection.getsockname()[1]
         assert wait_until(lambda: f"addr=10.90.114.82:{port} " in target.cli("client", "list"))
         connection.close()
-        requests(lab)
+        client = requests(lab)
         check = Check(lab, "-s", "10.99.0.2", rule="6379-10.99.0.3:6379").fine()
         assert check.find("ok", "route", "through vx0", "MTU 1450")
         # Made without "dev", it does not know what carries it.
@@ -89,6 +89,9 @@ def test_vxlan(lab, replay, nat, version):
         cure = Check(lab, "-s", "10.99.0.2", rule="6379-10.99.0.3:6379").only("warning", "route", "fragments")
         type_it(lab, cure)
         assert Check(lab, "-s", "10.99.0.2", rule="6379-10.99.0.3:6379").fine().find("ok", "route", "MTU 1450")
+        client.terminate()
+        client.wait()
+        assert closed(lab)
     account = run.stop()
     assert account["engine.lost_bytes"] == 0, account.log
     assert "counter packets 0 " in router.check_output(["nft", "list", "table", "inet", "site"])
