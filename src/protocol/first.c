@@ -83,18 +83,39 @@ static bool is_redis(const uint8_t *b, uint32_t len)
 	return i + 2 == len || b[i + 2] == '$';
 }
 
+/* `set key flags exptime bytes`: commands typed to redis without its framing begin with the same words. Of a
+ * line whose end is not at hand, no more can be said than how it begins.
+ */
+static bool stores(const uint8_t *b, uint32_t len)
+{
+	const uint8_t *end = memchr(b, '\n', len);
+	uint32_t blanks = 0;
+
+	if (!end)
+		return true;
+	for (const uint8_t *p = b; p < end; p++) {
+		if (*p == ' ')
+			blanks++;
+		else if (blanks >= 2 && blanks <= 4 && (*p < '0' || *p > '9') && *p != '-' && *p != '\r')
+			return false;
+	}
+	return blanks >= 4;
+}
+
 static bool is_memcached(const uint8_t *b, uint32_t len)
 {
-	static const char *const words[] = { "get ",    "gets ",       "set ",       "add ",      "replace ",
-					     "append ", "prepend ",    "cas ",       "incr ",     "decr ",
-					     "delete ", "touch ",      "gat ",       "gats ",     "stats\r\n",
-					     "stats ",  "version\r\n", "verbosity ", "flush_all", "mg ",
-					     "ms ",     "md ",         "ma ",        "mn\r\n",    NULL };
+	static const char *const storage[] = {
+		"set ", "add ", "replace ", "append ", "prepend ", "cas ", NULL
+	};
+	static const char *const words[] = { "get ",        "gets ",      "incr ",     "decr ",     "delete ",
+					     "touch ",      "gat ",       "gats ",     "stats\r\n", "stats ",
+					     "version\r\n", "verbosity ", "flush_all", "mg ",       "ms ",
+					     "md ",         "ma ",        "mn\r\n",    NULL };
 
 	if (len >= 24 && b[0] == 0x80)
 		return b[1] <= 0x25 && b[4] <= 20 && !b[5] && get_be32(b + 8) <= 128u << 20 &&
 		       get_be32(b + 8) >= get_be16(b + 2) + (uint32_t)b[4];
-	return exact_word(b, len, words);
+	return exact_word(b, len, words) || (exact_word(b, len, storage) && stores(b, len));
 }
 
 static bool is_postgresql(const uint8_t *b, uint32_t len)
