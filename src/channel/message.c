@@ -320,6 +320,7 @@ size_t message_encode(uint8_t out[MESSAGE_MAX_LEN], const struct message *m)
 		break;
 	case MSG_UNWATCH:
 	case MSG_TAKEN:
+	case MSG_FULL:
 		put(&p, m->watch.id, 8);
 		break;
 	case MSG_EXPECT:
@@ -383,6 +384,7 @@ static const char *get_body(struct message *m, struct reader *in)
 		return get_watch(&m->watch, in);
 	case MSG_UNWATCH:
 	case MSG_TAKEN:
+	case MSG_FULL:
 		m->watch.id = get(in, 8);
 		return NULL;
 	case MSG_EXPECT:
@@ -436,7 +438,7 @@ enum message_result message_decode(struct message *m, const uint8_t *in, size_t 
 	if (len - MESSAGE_HEADER_LEN < body_len)
 		return MESSAGE_MORE;
 	*used = MESSAGE_HEADER_LEN + body_len;
-	if (type < MSG_HELLO || type > MSG_EXPECT)
+	if (type < MSG_HELLO || type > MSG_FULL)
 		return MESSAGE_UNKNOWN;
 	memset(m, 0, sizeof(*m));
 	m->type = (enum message_type)type;

@@ -40,6 +40,8 @@ enum message_type {
 	MSG_TAKEN = 14,
 	/* what a response to the WATCH that follows acknowledges: it shows whose the response is */
 	MSG_EXPECT = 15,
+	/* a WATCH is refused: intercept has no room for it */
+	MSG_FULL = 16,
 };
 
 /* Features of HELLO. */
@@ -110,7 +112,7 @@ struct message {
 	enum message_type type;
 	union {
 		struct msg_hello hello;
-		/* also PROBE; and UNWATCH, TAKEN and EXPECT, whose tuple is unused */
+		/* also PROBE; and UNWATCH, TAKEN, FULL and EXPECT, whose tuple is unused */
 		struct msg_watch watch;
 		struct response response;
 		struct msg_loss loss;

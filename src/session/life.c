@@ -167,8 +167,9 @@ static void watch(struct engine *e, struct session *s)
 {
 	struct tuple response = { .src = session_target(e, s)->at, .dst = s->source };
 
-	e->ops->watch(e->arg, s->id, &response, acknowledged(s));
 	s->watched = true;
+	s->unwatched = false;
+	e->ops->watch(e->arg, s->id, &response, acknowledged(s));
 }
 
 void session_free(struct engine *e, struct session *s)
@@ -343,6 +344,15 @@ bool session_again(struct engine *e, struct session *s, enum session_outcome o, 
 	return true;
 }
 
+/* @s ends as @o. Was nothing heard because nobody listened? */
+static enum session_outcome cause(const struct session *s, enum session_outcome o)
+{
+	const bool silent =
+		o == OUTCOME_NO_ANSWER || o == OUTCOME_RETURN_SILENT || o == OUTCOME_TARGET_SILENT;
+
+	return silent && s->unwatched ? OUTCOME_UNWATCHED : o;
+}
+
 void session_end(struct engine *e, struct session *s, enum session_outcome o, uint64_t now)
 {
 	/* who was cut is observed already, or gone */
@@ -351,6 +361,7 @@ void session_end(struct engine *e, struct session *s, enum session_outcome o, ui
 			    o != OUTCOME_REFUSED && o != OUTCOME_TARGET_RESET && o != OUTCOME_SOURCE_TAKEN;
 	uint64_t lost = e->n.lost_bytes;
 
+	o = cause(s, o);
 	rejoin_ended(e, s, o, !over && o != OUTCOME_HALF_OPEN && o != OUTCOME_SHUTDOWN, now);
 	if (target_knows) {
 		output_rst(e, s, s->snd_nxt, s->events & EV_ESTABLISHED, now);
@@ -414,6 +425,17 @@ void engine_source_taken(struct engine *e, uint64_t id, uint64_t now)
 		session_end(e, s, OUTCOME_SOURCE_TAKEN, now);
 }
 
+void engine_unwatched(struct engine *e, uint64_t id, bool deaf, uint64_t now)
+{
+	struct session *s = session_by_id(e, id);
+
+	if (!s || !(s->events & EV_STARTED) || s->events & EV_ENDED)
+		return;
+	s->unwatched = true;
+	if (deaf)
+		session_end(e, s, OUTCOME_UNWATCHED, now);
+}
+
 static void announce_when_room(struct engine *e, uint64_t now)
 {
 	e->announce_at = e->announcing && e->announce_room ? now : UINT64_MAX;
@@ -424,6 +446,7 @@ static bool announce(struct engine *e, struct session *s)
 {
 	struct tuple response = { .src = session_target(e, s)->at, .dst = s->source };
 
+	s->unwatched = false;
 	if (e->ops->announce)
 		return e->ops->announce(e->arg, s->id, &response, acknowledged(s));
 	watch(e, s);

@@ -47,6 +47,7 @@ struct session;
 	X(IDLE, "idle", "no segment from either side for more than two hours")                               \
 	X(MPTCP, "mptcp", "the client and the online server speak Multipath TCP")                            \
 	X(SOURCE_TAKEN, "source-taken", "another tcpcopy has a connection with this source at the target")   \
+	X(UNWATCHED, "unwatched", "the assistant had no room for the watch: its responses were not heard")   \
 	X(PORT_REUSED, "port-reused", "the client reused its port before this session could end")            \
 	X(SHUTDOWN, "shutdown", "tcpcopy ended while the session was live")
 
@@ -428,6 +429,12 @@ void engine_response(struct engine *e, const struct response *r, uint64_t now);
  * another source, or ends.
  */
 void engine_source_taken(struct engine *e, uint64_t id, uint64_t now);
+
+/*
+ * An assistant has no room to watch the responses of the session @id. @deaf: nobody else can hear them, so
+ * the session ends at once. Otherwise another one may, and only if nothing comes is this the cause.
+ */
+void engine_unwatched(struct engine *e, uint64_t id, bool deaf, uint64_t now);
 
 /*
  * The answer to a question of ops->online_ask. An answer that comes too late (the session has ended or has

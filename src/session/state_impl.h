@@ -222,6 +222,7 @@ struct session {
 		lasting : 1, alike : 1, judged : 1, from_start : 1, greeted : 1, reset_bare : 1,
 		closes_each : 1, by_pause : 1, in_parts : 1, by_short : 1, ends_short : 1, not_joined : 1,
 		port_reused : 1; /* by a connection that may have no session */
+	bool unwatched : 1;      /* an assistant has refused its watch, and nothing was heard since */
 	struct syn_options *syn; /* of the replicated SYN, until it is answered */
 };
 

@@ -324,6 +324,7 @@ void engine_response(struct engine *e, const struct response *r, uint64_t now)
 		e->n.responses_unknown++;
 		return;
 	}
+	s->unwatched = false; /* by all who listen to it, that is */
 	t = session_target(e, s);
 	if (t->backed_off && (t->reviving || now - t->last_heard > RTO_CAP_ALIVE))
 		loss_target_alive(e, t, now);

@@ -109,6 +109,12 @@ void returns_taken(struct pipeline *p, uint64_t id)
 	engine_source_taken(p->engine, id, clock_now());
 }
 
+void returns_unwatched(struct pipeline *p, uint64_t id, bool deaf)
+{
+	pipeline_give_responses(p);
+	engine_unwatched(p->engine, id, deaf, clock_now());
+}
+
 void returns_batch_end(struct pipeline *p)
 {
 	batch_done(p);

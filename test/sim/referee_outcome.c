@@ -220,6 +220,7 @@ void outcome_ended(struct world *w, struct replica *r, enum session_outcome o)
 		r->conn->pressed[r->target] = true;
 		break;
 	case OUTCOME_SOURCE_TAKEN:
+	case OUTCOME_UNWATCHED:
 		if (w->subject != SUBJECT_SOURCES)
 			wrong(w, r, o);
 		break;

@@ -5,7 +5,8 @@
  * one, and some none. Other tcpcopys have connections to the same target. Where one has the source that a
  * session was given, the target's answers go to that one, whose connection challenges our SYN (RFC 5961 4.2);
  * so nothing happens at the target, and the engine is told some time later. From then on that source may not
- * send anything. What was taken has to be given back, once.
+ * send anything. What was taken has to be given back, once. And an assistant that is full refuses to watch
+ * some sessions.
  */
 #include "referee.h"
 
@@ -109,6 +110,14 @@ static void taken_time(struct world *w, void *arg, uint64_t id)
 	copy_leave(w);
 }
 
+/* The assistant has no room for the watch of this session. */
+static void full_time(struct world *w, void *arg, uint64_t id)
+{
+	(void)arg;
+	engine_unwatched(w->copy.e, id, rng_below(w, 2), w->now);
+	copy_leave(w);
+}
+
 void sources_watched(struct world *w, uint64_t id, const struct tuple *response)
 {
 	struct source *s = source_of(w, &response->dst);
@@ -121,6 +130,8 @@ void sources_watched(struct world *w, uint64_t id, const struct tuple *response)
 		at(w, w->now + wait, taken_time, s, id);
 	else if (w->copy.sources->scarce && rng_below(w, 8) == 0)
 		at(w, w->now + rng_below(w, NS_PER_SEC), taken_time, s, id);
+	else if (w->copy.sources->scarce && rng_below(w, 8) == 0)
+		at(w, w->now + rng_below(w, NS_PER_SEC), full_time, s, id);
 }
 
 bool sources_elsewhere(struct world *w, const struct endpoint *at)

@@ -25,7 +25,8 @@ INTERCEPT = BIN / "intercept"
 CHANNEL_PORT = 36524
 PORT = 6379
 
-HELLO, WATCH, UNWATCH, RESPONSE, LOSS, PING, PONG, BYE, TARGET, STRAY, PROBE, FINDINGS, PLACE, TAKEN, EXPECT = range(1, 16)
+HELLO, WATCH, UNWATCH, RESPONSE, LOSS, PING, PONG, BYE, TARGET, STRAY, PROBE, FINDINGS, PLACE, TAKEN, EXPECT, \
+    FULL = range(1, 17)
 FIN, SYN, RST, PSH, ACK = 1, 2, 4, 8, 16
 
 
@@ -57,7 +58,7 @@ class FakeTcpcopy:
             self.socket.connect((at.ip6 if v6 else at.ip4, CHANNEL_PORT))
         self.buffer = b""
         self.loss = None
-        self.records, self.seen = 0, set()
+        self.records, self.full, self.seen = 0, 0, set()
         if hello:
             spreads = b"" if number is None else struct.pack(">HI", 1, number)
             self.send(HELLO, b"TCPC" + struct.pack(">HHIH24s24s", *hello, int(bool(spreads)), 0, b"tcpcopy", b"test") +
@@ -131,7 +132,8 @@ class FakeTcpcopy:
         """Everything sent so far has been handled; no new RESPONSE has come meanwhile."""
         self.send(PING, b"settled?")
         while (message := self.read()) != (PONG, b"settled?"):
-            assert message[0] in (LOSS, PING) or message[0] == RESPONSE and not self._new(Response(message[1]))
+            self.full += message[0] == FULL
+            assert message[0] in (LOSS, PING, FULL) or message[0] == RESPONSE and not self._new(Response(message[1]))
 
 
 class Flow:

@@ -15,7 +15,7 @@ import subprocess
 import pytest
 from conftest import BIN, PATIENCE, SANITIZED, Program, wait_until
 from test_intercept import WATCH, FakeTcpcopy, endpoint
-from workload import all_complete, appends, ask, closed, connect, equal, pair
+from workload import appends, ask, closed, connect, equal, pair
 
 PROGRAMS = {"tcpcopy": ("online", ["-x", "6379-10.90.109.250:6379", "-s", "127.0.0.1", "-L"]),
             "intercept": ("assistant", ["-i", "eth0"])}
@@ -264,8 +264,11 @@ def test_no_memory_left_for_watches(lab, replay):
         crowd.socket.sendall(b"".join(struct.pack(">BBHQ", WATCH, 0, 44, block << 10 | n) + endpoint("10.9.9.9", 9) +
                                       endpoint(f"10.1.{block}.{n >> 5}", 1000 + n) for n in range(1 << 10)))
     crowd.settle()
+    deaf = connect(lab)                      # the tcpcopy of good traffic is refused as well, and told so
+    assert wait_until(lambda: copy.tcpcopy.status()["account"]["ended"]["unwatched"] == 1)
+    deaf.close()
     account = copy.intercept.status()["account"]["watches"]
-    assert account["refused"] > 0 and account["watches"] > 100
+    assert account["refused"] == crowd.full + 1 and crowd.full > 0 and account["watches"] > 100
     assert re.search("cannot watch a session for .*: out of memory", copy.intercept.log)
     for n in range(10):
         ask(older, f"append older {n}.")
@@ -276,4 +279,7 @@ def test_no_memory_left_for_watches(lab, replay):
     assert equal(online, target)
     older.close()
     assert closed(lab)
-    assert all_complete(copy.stop())
+    account = copy.stop()
+    assert account.outcomes() == {"unwatched": 1, "complete": account["engine.sessions_opened"] - 1}, account.log
+    assert account["channel.watches_refused"] == 1 and account["engine.lost_bytes"] == 0
+    assert account.log.count("has no room for more sessions, which end at once as unwatched") == 1

@@ -307,6 +307,12 @@ void harness_source_taken(struct harness *h, uint64_t id)
 	settle(h);
 }
 
+void harness_unwatched(struct harness *h, uint64_t id, bool deaf)
+{
+	engine_unwatched(h->engine, id, deaf, h->now);
+	settle(h);
+}
+
 void harness_shutdown(struct harness *h)
 {
 	engine_shutdown(h->engine, h->now);

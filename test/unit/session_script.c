@@ -333,6 +333,20 @@ static bool do_taken(struct script *s, const char *text)
 	return true;
 }
 
+/* The only assistant has no room for the watch of this session; or one of several. */
+static bool do_unwatched(struct script *s, const char *text, bool deaf)
+{
+	struct tuple response;
+	struct flow_key k;
+
+	if (strncmp(text, "for ", 4) || !script_key(s, text + 4, &k))
+		return script_fail(s, "full|nearly-full for CLIENT");
+	response = (struct tuple){ .src = s->h.target[k.target], .dst = harness_source(&s->h, &k) };
+	script_note(s, "%10.3f   full %s\n", script_ms(s->h.now), text);
+	harness_unwatched(&s->h, harness_watched(&s->h, &response, 0), deaf);
+	return true;
+}
+
 /* The way to every target has another MTU from now on. */
 static bool do_mtu(struct script *s, const char *text)
 {
@@ -468,6 +482,8 @@ static bool run_line(struct script *s, char *text, const char *path, int depth)
 		return do_channel(s, rest);
 	if (!strcmp(word, "taken"))
 		return do_taken(s, rest);
+	if (!strcmp(word, "full") || !strcmp(word, "nearly-full"))
+		return do_unwatched(s, rest, !strcmp(word, "full"));
 	if (!strcmp(word, "mtu"))
 		return do_mtu(s, rest);
 	if (!strcmp(word, "online"))

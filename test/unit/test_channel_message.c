@@ -28,6 +28,8 @@ static const uint8_t watch_bytes[] = {
 };
 static const uint8_t expect_bytes[] = { 15, 0, 0, 12, 0, 0, 0, 7, 0, 0, 0, 9, 0xfe, 0xdc, 0xba, 0x98 };
 static const uint8_t unwatch_bytes[] = { 3, 0, 0, 8, 0, 0, 0, 7, 0, 0, 0, 9 };
+static const uint8_t taken_bytes[] = { 14, 0, 0, 8, 0, 0, 0, 7, 0, 0, 0, 9 };
+static const uint8_t full_bytes[] = { 16, 0, 0, 8, 0, 0, 0, 7, 0, 0, 0, 9 };
 /*
  * id 9, seq 0x14c7ee83, ack 0xbcad9ff7, len 70000, window 115, merged 3, ACK|PSH, 2 dups, TS, two
  * SACK blocks
@@ -78,9 +80,10 @@ static const struct {
 	{                                                                                                    \
 		a, sizeof(a)                                                                                 \
 	}
-	F(hello_bytes),  F(watch_bytes), F(unwatch_bytes), F(expect_bytes),   F(response_bytes),
-	F(synack_bytes), F(loss_bytes),  F(ping_bytes),    F(pong_bytes),     F(bye_bytes),
-	F(target_bytes), F(stray_bytes), F(probe_bytes),   F(findings_bytes),
+	F(hello_bytes),    F(watch_bytes), F(unwatch_bytes), F(expect_bytes),
+	F(response_bytes), F(taken_bytes), F(full_bytes),    F(synack_bytes),
+	F(loss_bytes),     F(ping_bytes),  F(pong_bytes),    F(bye_bytes),
+	F(target_bytes),   F(stray_bytes), F(probe_bytes),   F(findings_bytes),
 #undef F
 };
 
@@ -139,6 +142,12 @@ static void literal_bytes_decode(void **state)
 	assert_int_equal(decode(&m, expect_bytes, sizeof(expect_bytes)), MESSAGE_OK);
 	assert_int_equal(m.type, MSG_EXPECT);
 	assert_true(m.watch.id == 0x700000009 && m.watch.number == 0xfedcba98);
+
+	assert_int_equal(decode(&m, taken_bytes, sizeof(taken_bytes)), MESSAGE_OK);
+	assert_true(m.type == MSG_TAKEN && m.watch.id == 0x700000009);
+
+	assert_int_equal(decode(&m, full_bytes, sizeof(full_bytes)), MESSAGE_OK);
+	assert_true(m.type == MSG_FULL && m.watch.id == 0x700000009);
 
 	assert_int_equal(decode(&m, response_bytes, sizeof(response_bytes)), MESSAGE_OK);
 	assert_true(m.response.id == 9);

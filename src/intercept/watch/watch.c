@@ -212,6 +212,17 @@ static struct watch *replace(struct pipeline *p, const struct client *client, co
 	return route_find(p->route, t);
 }
 
+/* There is no room for it. A tcpcopy that does not know the message has a session that hears nothing. */
+static void refuse_full(struct pipeline *p, struct client *client, uint64_t id, const char *why)
+{
+	const struct message full = { .type = MSG_FULL, .watch = { .id = id } };
+
+	p->stats.refused++;
+	log_limited(LOGL_ERROR, "cannot watch a session for %s: %s (its address has %u of %u watches)",
+		    client->name, why, clients_watches(p->clients, &client->from), route_count(p->route));
+	channel_conn_send(client->conn, &full);
+}
+
 static void on_watch(struct client *client, const struct msg_watch *m, void *arg)
 {
 	struct pipeline *p = arg;
@@ -233,15 +244,12 @@ static void on_watch(struct client *client, const struct msg_watch *m, void *arg
 	if (crowded)
 		refuse_and_forget(p, crowded);
 	if (!has_share(p, client)) {
-		p->stats.refused++;
-		log_limited(LOGL_ERROR, "cannot watch a session for %s: its address has %u of %u watches",
-			    client->name, clients_watches(p->clients, &client->from), route_count(p->route));
+		refuse_full(p, client, m->id, "the table is full, or its address has too much of it");
 		return;
 	}
 	w = route_add(p->route, client, m->id, &m->response);
 	if (!w) {
-		p->stats.refused++;
-		log_limited(LOGL_ERROR, "cannot watch a session for %s: out of memory", client->name);
+		refuse_full(p, client, m->id, "out of memory");
 		return;
 	}
 	w->number = m->number;

@@ -43,7 +43,8 @@
 	X(connects, "connections made to assistants")                                                        \
 	X(losses_of_connection, "of these, lost")                                                            \
 	X(attempts_failed, "failed connection attempts")                                                     \
-	X(messages_dropped, "connections given up because the assistant read too slowly")
+	X(messages_dropped, "connections given up because the assistant read too slowly")                    \
+	X(watches_refused, "watches that an assistant had no room for")
 
 #define ACCOUNT_REMOTE(X)                                                                                    \
 	X(records_merged, "response records merged by assistants")                                           \

@@ -53,7 +53,7 @@ struct assistant {
 	struct assistants *all;
 	const struct assistant_address *address;
 	struct fanout spread; /* of responses over its workers, as its HELLO says */
-	bool tried;
+	bool tried, said_full;
 	struct connection connection[FANOUT_MAX_WORKERS];
 };
 
@@ -259,6 +259,25 @@ static void on_loss(struct connection *p, const struct msg_loss *now)
 	sum->unowned += d.unowned;
 }
 
+/* Said once for each assistant and worker of ours; the counter tells how often. */
+static void on_full(struct connection *p, uint64_t id)
+{
+	struct assistants *all = p->of->all;
+	char who[NAME_SIZE];
+
+	all->returns.n.watches_refused++;
+	if (!p->of->said_full)
+		log_warn(
+			"assistant %s has no room for more sessions, which %s; its log tells whether its table is "
+			"full or its memory: each of its --workers has a table of its own, of which one address "
+			"gets half, and --secret or --allow there keep strangers out of it",
+			name(p, who),
+			all->count == 1 ? "end at once as unwatched until it has"
+					: "end as unwatched if their responses go there");
+	p->of->said_full = true;
+	returns_unwatched(all->pipeline, id, all->count == 1);
+}
+
 static void on_message(struct channel_conn *c, const struct message *m, void *arg)
 {
 	struct connection *p = arg;
@@ -272,6 +291,8 @@ static void on_message(struct channel_conn *c, const struct message *m, void *ar
 		returns_stray(p->of->all->pipeline, &m->stray);
 	else if (m->type == MSG_TAKEN)
 		returns_taken(p->of->all->pipeline, m->watch.id);
+	else if (m->type == MSG_FULL)
+		on_full(p, m->watch.id);
 }
 
 static void on_batch_end(struct channel_conn *c, void *arg)

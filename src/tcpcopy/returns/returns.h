@@ -19,6 +19,7 @@ struct returns;
 struct returns_counters {
 	/* connections to assistants */
 	uint64_t connects, losses_of_connection, attempts_failed, messages_dropped;
+	uint64_t watches_refused;
 	struct msg_loss remote; /* sums over assistants and connections */
 };
 
@@ -112,6 +113,12 @@ void returns_stray(struct pipeline *p, const struct msg_stray *m);
 
 /* Another tcpcopy has the source of the session @id towards its target. */
 void returns_taken(struct pipeline *p, uint64_t id);
+
+/*
+ * The responses of the session @id cannot be watched: there is no room for more. @deaf: none of them can
+ * come by another part of the return path.
+ */
+void returns_unwatched(struct pipeline *p, uint64_t id, bool deaf);
 
 /* All responses that arrived together were delivered: send what they have released. */
 void returns_batch_end(struct pipeline *p);
