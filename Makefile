@@ -20,8 +20,8 @@ includes = -I$(SRCDIR)/src -I. # the second for "build/config.h"
 language = -std=gnu11 -D_GNU_SOURCE -pthread
 # Folders of libraries count as system ones, or their headers would be held to our warnings.
 package_cflags = $(patsubst -I%,-isystem %,$(sort $(EVENT_CFLAGS) $(EVENT_EXTRA_CFLAGS) $(PCAP_CFLAGS) $(OPENSSL_CFLAGS) $(JANSSON_CFLAGS) \
-	$(CAPNG_CFLAGS) $(SECCOMP_CFLAGS) $(MNL_CFLAGS)))
-package_libs = $(EVENT_EXTRA_LIBS) $(EVENT_LIBS) $(PCAP_LIBS) $(OPENSSL_LIBS) $(JANSSON_LIBS) $(CAPNG_LIBS) $(SECCOMP_LIBS) $(MNL_LIBS)
+	$(CAPNG_CFLAGS) $(SECCOMP_CFLAGS) $(MNL_CFLAGS) $(ZLIB_CFLAGS) $(ZSTD_CFLAGS)))
+package_libs = $(EVENT_EXTRA_LIBS) $(EVENT_LIBS) $(PCAP_LIBS) $(OPENSSL_LIBS) $(JANSSON_LIBS) $(CAPNG_LIBS) $(SECCOMP_LIBS) $(MNL_LIBS) $(ZLIB_LIBS) $(ZSTD_LIBS)
 compile = $(CC) $(language) $(includes) $(package_cflags) $(CPPFLAGS) $(WARNINGS) $(HARDENING) $(INSTRUMENT) \
 	$(CFLAGS) -MMD -MP
 link = $(CC) -pthread $(HARDENING) $(INSTRUMENT) $(CFLAGS) $(LINK_HARDENING) $(LDFLAGS)

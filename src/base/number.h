@@ -25,6 +25,11 @@ const char *number_parse_size(const char *text, uint64_t min, uint64_t max, uint
 const char *number_parse_rate(const char *text, uint64_t min, uint64_t max, uint64_t *out);
 
 /*
+ * Parse a factor or a count with a fraction, such as 0.25 or 1000, from @min to @max millionths, into those.
+ */
+const char *number_parse_millionths(const char *text, uint64_t min, uint64_t max, uint64_t *out);
+
+/*
  * Parse a duration into ns, from @min to @max ns: a number with the unit ns, us, ms, s, m or h, such as 3s,
  * 200ms or 1.5s. 0 needs no unit.
  */

@@ -337,6 +337,10 @@ static int apply(struct parse *p, const struct args_option *o, const char *typed
 	}
 	*seen = 1;
 	wrong = o->set((char *)p->into + o->at, value);
+	while (!wrong && o->flags & ARGS_EACH && p->word < p->end && !looks_like_option(*p->word)) {
+		value = *p->word++;
+		wrong = o->set((char *)p->into + o->at, value);
+	}
 	return wrong ? complain(p->program, typed, value, o, wrong) : -1;
 }
 

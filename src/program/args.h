@@ -14,6 +14,7 @@ enum args_flag {
 	/* the value is all words up to the next that begins with '-', joined by blanks */
 	ARGS_GREEDY = 1 << 1,
 	ARGS_DASH = 1 << 2, /* the value may begin with '-' */
+	ARGS_EACH = 1 << 3, /* the same for each further word up to the next that begins with '-' */
 };
 
 #define ARGS_MAX 64 /* options of one table */

@@ -78,6 +78,7 @@ struct engine *engine_new(const struct engine_config *c, const struct engine_ops
 	if (c->prove)
 		e->early = calloc(EARLY_REPLIES, sizeof(*e->early));
 	hist_reset(&e->n.capture_to_emit);
+	hist_reset(&e->n.spacing_error);
 	share_whole_init(&e->all, 0);
 	if (!e->pool || !e->sessions || !e->wheel || !e->flows || !e->accounts) {
 		engine_free(e);

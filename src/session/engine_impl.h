@@ -80,6 +80,7 @@ struct engine {
 	struct early_reply *early; /* EARLY_REPLIES of them; NULL: without prove */
 	struct budget doubt_questions;
 	uint64_t doubt_bytes;    /* payload in doubts */
+	uint64_t lag_before;     /* ns, from capture to first emission, of what was emitted last */
 	uint64_t captured_until; /* ns, all that was captured before has been processed */
 	bool channel;
 	bool announcing;         /* not all sessions are announced */

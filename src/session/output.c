@@ -176,6 +176,15 @@ static uint32_t fitting(const struct session *s, uint32_t usable)
 	return !whole && s->snd_una == s->snd_nxt && usable >= (s->snd_wnd_max + 1) / 2 ? usable : whole;
 }
 
+/* A segment leaves for the first time, @lag ns behind its capture. */
+static void count_lag(struct engine *e, uint64_t lag)
+{
+	hist_add(&e->n.capture_to_emit, lag);
+	/* the time since the one before is wrong by as much as they are not equally late */
+	hist_add(&e->n.spacing_error, lag > e->lag_before ? lag - e->lag_before : e->lag_before - lag);
+	e->lag_before = lag;
+}
+
 /*
  * Send what may be sent of the queue. Within the window whole client segments leave as they were; where
  * only a part fits, less than a segment is kept back, unless @override: it has been kept back long enough.
@@ -199,7 +208,7 @@ static void send_new(struct engine *e, struct session *s, bool override, uint64_
 		if (!n && !fin)
 			break;
 		if (!off)
-			hist_add(&e->n.capture_to_emit, now > q->captured_at ? now - q->captured_at : 0);
+			count_lag(e, now > q->captured_at ? now - q->captured_at : 0);
 		if (s->snd_nxt == s->iss + 1 && s->rcv_nxt == s->irs + 1)
 			session_target(e, s)->client_first = true;
 		emit_data(e, s, q, off, n, fin, false);

@@ -227,6 +227,7 @@ struct engine_counters {
 	uint64_t unjoined[DECLINE_COUNT];        /* bytes: unjoined_bytes by reason */
 	uint64_t refused[REFUSAL_COUNT];         /* segments */
 	struct hist capture_to_emit;             /* ns from capture to first emission of each data segment */
+	struct hist spacing_error;               /* ns, of the time from one of these emissions to the next */
 };
 
 /* Which connections are joined in their middle. One table: enum, name as typed. */
@@ -253,8 +254,13 @@ struct engine_config {
 	unsigned engines;        /* that send to the same targets, this one included; 0: one */
 	bool prove;              /* replicate only what the online server is known to have, see proof.c */
 	bool unproved;           /* with prove: believe what cannot be known */
-	enum engine_join join;   /* of targets that are not told otherwise */
-	struct siphash_key key;  /* random, for the flow table */
+	/*
+	 * What is captured was recorded before: a target that is behind is waited for. So hold counts from
+	 * when it acknowledged the turn before, or that was released, if that is later than the capture.
+	 */
+	bool recorded;
+	enum engine_join join;  /* of targets that are not told otherwise */
+	struct siphash_key key; /* random, for the flow table */
 };
 
 /* Identifies a session: which copy of which connection it is. */

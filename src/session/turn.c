@@ -161,6 +161,13 @@ static uint64_t pause_over(const struct session *s, uint32_t ack, uint64_t expec
 	return MAX(s->answer_last, at) + quiet;
 }
 
+/* From when what was captured at @at has --hold, ns. */
+static uint64_t waits_since(const struct engine *e, const struct session *s, uint64_t at)
+{
+	at = MAX(at, s->patience_at);
+	return e->cfg.recorded ? MAX(at, MAX(s->patience.released_at, s->progress_at)) : at;
+}
+
 /*
  * When turn @q no longer waits for the target, ns. A FIN waits for all its time: nothing waits behind it, and
  * servers abort work for it.
@@ -168,7 +175,7 @@ static uint64_t pause_over(const struct session *s, uint32_t ack, uint64_t expec
 static uint64_t deadline(const struct engine *e, const struct session *s, const struct qseg *q)
 {
 	const struct patience *p = &s->patience;
-	uint64_t last = MAX(q->captured_at, s->patience_at) + e->cfg.hold, hold;
+	uint64_t last = waits_since(e, s, q->captured_at) + e->cfg.hold, hold;
 
 	if (!p->misses || !q->piece.len || s->snd_una != s->turn_end)
 		return last;
@@ -232,7 +239,7 @@ static uint64_t rst_deadline(const struct engine *e, const struct session *s)
 {
 	const bool at_least = s->events & EV_CUT || !(s->events & EV_ESTABLISHED);
 
-	return MAX(s->rst_at, s->patience_at) + (at_least ? MAX(e->cfg.hold, RTO_CAP_ALIVE) : e->cfg.hold);
+	return waits_since(e, s, s->rst_at) + (at_least ? MAX(e->cfg.hold, RTO_CAP_ALIVE) : e->cfg.hold);
 }
 
 /* As pause_over(), of the RST. */

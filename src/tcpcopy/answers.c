@@ -22,7 +22,9 @@ void answers_give_all(struct answers *a, struct engine *e, uint64_t now)
 		const struct flow_key *k = &a->open[i].key;
 		struct online_answer answer = { .word = ONLINE_UNKNOWN };
 
-		if (a->online)
+		if (a->served)
+			answer = served_look(a->served, k);
+		else if (a->online)
 			answer = online_look(a->online, &k->client, &k->online);
 		engine_online_answer(e, a->open[i].question, &answer, now);
 	}

@@ -3,10 +3,12 @@
 
 #include "io/host/online.h"
 #include "session/session.h"
+#include "tcpcopy/replay/served.h"
 
 /* The engine's open questions about the online server's sockets; see answers.c. */
 struct answers {
-	struct online *online; /* NULL: the online server cannot be asked */
+	const struct served *served; /* what was recorded of the online server; NULL: it is live */
+	struct online *online;       /* NULL: the online server cannot be asked */
 	unsigned n;
 	struct {
 		uint64_t question;

@@ -66,6 +66,37 @@ static void on_swallow_lost(void *arg)
 	event_base_loopbreak(p->frame.base);
 }
 
+/* All that was recorded was replayed, as far as it can be. */
+static void on_replayed(void *arg)
+{
+	struct program *p = arg;
+
+	event_base_loopbreak(p->frame.base);
+}
+
+/* The files of --read, and the pipeline that replays them. */
+static void open_replay(struct program *p)
+{
+	const struct config *c = &p->config;
+	char err[512];
+	struct recording *r = recording_open(c->read, c->n_read, c->filter, c->loops, err, sizeof(err));
+
+	if (!r || pipelines_replay(&p->pipelines, r, on_replayed))
+		daemon_fail(1, "%s", r ? "out of memory" : err);
+}
+
+/* Is there anything to say of a replay that is over? Then its end is a failure. */
+static bool nothing_replayed(const struct program *p)
+{
+	const struct replay *r = p->pipelines.pipeline[0].replay;
+	char words[512];
+
+	if (!r || !replay_state(r)->over || !replay_is_empty(r, words, sizeof(words)))
+		return false;
+	log_err("nothing to replay: %s", words);
+	return true;
+}
+
 /* Own addresses: claim them, and keep their answers from this host's TCP before any is captured. */
 static const struct plan *open_own(struct program *p)
 {
@@ -114,13 +145,16 @@ int main(int argc, char **argv)
 		return check_main(c, argv);
 
 	frame_begin(&p.frame, NAME, &c->run);
-	if (lock_rules(c, err, sizeof(err)))
+	if (!c->n_read && lock_rules(c, err, sizeof(err)))
 		daemon_fail(1, "%s", err);
 	plan = open_own(&p);
 	p.workers = workers_new(&c->run, pipeline_idle, err, sizeof(err));
 	if (!p.workers || pipelines_open(&p.pipelines, c, plan, p.workers, err, sizeof(err)))
 		daemon_fail(1, "%s", err);
-	p.diagnosis = diagnosis_open(c, p.workers, p.frame.base);
+	if (c->n_read)
+		open_replay(&p);
+	else
+		p.diagnosis = diagnosis_open(c, p.workers, p.frame.base);
 	config_log_facts(c);
 	if (plan)
 		log_own(&p);
@@ -139,6 +173,7 @@ int main(int argc, char **argv)
 	diagnosis_close(p.diagnosis);
 	pipelines_stop(&p.pipelines);
 	frame_account(&p.frame);
+	p.failed |= nothing_replayed(&p);
 	pipelines_close(&p.pipelines);
 	swallow_close(p.swallow);
 	workers_free(p.workers);

@@ -10,7 +10,7 @@
  *                         what they release leaves with their batch
  *
  * Four things wake the worker: a readable source (pipeline_capture.c), a readable channel, what the online
- * server says of its connections (replies.c), the engine's next deadline. Each ends in batch_done(): give the
+ * server says of its connections (replies.c), the engine's next deadline. Each ends in pipeline_batch_done(): give the
  * engine what it waits for, flush the sink, let the engine have its memory back, set the timer. A source may
  * deliver a bounded number of packets for each wake-up, so the channel is never starved.
  */
@@ -22,7 +22,7 @@
 #include "program/clock.h"
 #include "program/workers.h"
 
-static void batch_done(struct pipeline *p)
+void pipeline_batch_done(struct pipeline *p)
 {
 	uint64_t at = pipeline_settle(p), wait;
 	struct timeval tv;
@@ -50,14 +50,14 @@ void pipeline_replies(int fd, short what, void *arg)
 	(void)fd;
 	p->now = clock_now();
 	replies_ready(p, what & EV_READ);
-	batch_done(p);
+	pipeline_batch_done(p);
 }
 
 void pipeline_readable(int fd, short what, void *arg)
 {
 	(void)what;
 	pipeline_capture(arg, fd);
-	batch_done(arg);
+	pipeline_batch_done(arg);
 }
 
 void pipeline_idle(void *p)
@@ -74,7 +74,7 @@ void pipeline_timer(evutil_socket_t fd, short what, void *arg)
 	p->timer_at = UINT64_MAX;
 	pipeline_capture(p, -1); /* what came before the time was up counts: a worker may be late */
 	engine_advance(p->engine, p->now);
-	batch_done(p);
+	pipeline_batch_done(p);
 }
 
 void returns_response(struct pipeline *p, const struct response *r)
@@ -117,14 +117,16 @@ void returns_unwatched(struct pipeline *p, uint64_t id, bool deaf)
 
 void returns_batch_end(struct pipeline *p)
 {
-	batch_done(p);
+	pipeline_batch_done(p);
 }
 
 void returns_up(struct pipeline *p)
 {
 	p->now = clock_now();
 	engine_channel_up(p->engine, returns_room(p->returns), p->now);
-	batch_done(p);
+	if (p->replay)
+		replay_go(p->replay);
+	pipeline_batch_done(p);
 }
 
 void returns_down(struct pipeline *p)

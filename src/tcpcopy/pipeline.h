@@ -10,6 +10,7 @@
 #include "tcpcopy/config/config.h"
 #include "tcpcopy/mapping.h"
 #include "session/session.h"
+#include "tcpcopy/replay/replay.h"
 #include "tcpcopy/replies.h"
 #include "tcpcopy/returns/inflow.h"
 #include "tcpcopy/returns/own.h"
@@ -67,6 +68,7 @@ struct pipeline {
 	bool by_loopback;        /* what is taken was captured on loopback */
 	bool said_from_here;     /* in the log, that a client is on this host */
 	struct mapping *mapping;
+	struct online *online;   /* this host's sockets; NULL: they cannot be looked at */
 	struct answers answers;  /* to the engine's questions */
 	struct local *local;     /* this host's addresses; NULL: not known, so every address counts as one */
 	struct event *addresses; /* they have changed */
@@ -78,6 +80,8 @@ struct pipeline {
 	struct batch batch;   /* captured, on the way to the engine */
 	struct flow_key last; /* of the segment that was captured last; client port 0: there was none */
 	struct stray_counters strays;
+	struct replay *replay;       /* of recorded traffic, in place of live capture; NULL: none */
+	void (*replayed)(void *arg); /* it is over */
 	void (*started)(const char *failed, void *arg); /* the first round of connections is over */
 	void *started_arg;
 };
@@ -124,6 +128,9 @@ extern const struct engine_ops pipeline_ops;
 
 /* pipeline_engine.c: give the engine the responses that were collected, with the time p->now. */
 void pipeline_give_responses(struct pipeline *p);
+
+/* pipeline.c: all that came together was given to the engine; the end of a batch. */
+void pipeline_batch_done(struct pipeline *p);
 
 /*
  * pipeline_engine.c, at the end of a batch: give the engine the responses, and what it waits for, which is

@@ -20,7 +20,7 @@
 /* What is in the batch was captured before this, so the SYN-ACKs that it answers are there to be read. */
 static void run_batch(struct pipeline *p)
 {
-	if (p->replies_pause || p->opening || engine_waits_for_proof(p->engine))
+	if (p->replies && (p->replies_pause || p->opening || engine_waits_for_proof(p->engine)))
 		replies_take(p);
 	p->opening = false;
 	batch_run(&p->batch, p->engine, &p->answers, p->now);
@@ -122,6 +122,10 @@ static void captured(const struct raw_packet *packet, void *arg)
 	p->classified.parse[reason]++;
 	if (reason == PARSE_OK && p->own && answer_taken(p, &s))
 		return;
+	if (p->replay) { /* only answers are captured live */
+		p->classified.no_rule += reason == PARSE_OK;
+		return;
+	}
 	n = reason == PARSE_OK ? classify(p->config, p->local, &p->classified, &s, p->now, rule) : 0;
 	if (n && p->by_loopback)
 		note_client_here(p, &s);
@@ -147,7 +151,9 @@ void pipeline_capture(struct pipeline *p, int fd)
 		n = source_take(p->source[i], captured, p);
 		run_batch(p);
 		source_release(p->source[i]);
-		pipeline_progress(p, i, n);
+		if (!p->replay)
+			pipeline_progress(p, i, n);
 	}
-	replies_tell_resets(p, p->taken_all);
+	if (!p->replay)
+		replies_tell_resets(p, p->taken_all);
 }

@@ -87,9 +87,10 @@ int pipeline_open(struct pipeline *p, const struct config *c, const struct fanou
 		.max_observed = MAX_OBSERVED / c->run.workers,
 		.max_sessions = MAX_SESSIONS / c->run.workers,
 		.engines = c->run.workers,
-		.prove = true,
+		.prove = !c->n_read, /* what was recorded is chosen by the user */
+		.recorded = c->n_read,
 		.unproved = c->unproved,
-		.server_window = host_receive_window(),
+		.server_window = c->n_read ? 0 : host_receive_window(),
 	};
 
 	memset(p, 0, sizeof(*p));
@@ -109,11 +110,14 @@ int pipeline_open(struct pipeline *p, const struct config *c, const struct fanou
 	}
 	if (add_targets(p, err, err_size))
 		return -1;
-	p->answers.online = online_open(); /* without it holes are waited out */
-	p->local = local_open();
-	if (replies_open(p, err, err_size))
+	p->online = online_open(); /* without it holes are waited out */
+	if (open_sink(p, err, err_size))
 		return -1;
-	return open_sink(p, err, err_size);
+	if (c->n_read) /* this host is not the one that was recorded */
+		return 0;
+	p->answers.online = p->online;
+	p->local = local_open();
+	return replies_open(p, err, err_size);
 }
 
 /* The way back from the targets. */
@@ -122,7 +126,7 @@ static struct returns *open_returns(struct pipeline *p)
 	if (!p->plan)
 		return assistants_open(p->base, p->config, p->worker, p);
 	p->inflow.rate = (p->plan->max_answers + 7) / 8 / p->config->run.workers;
-	p->own = own_open(p->base, p->plan, p->answers.online, p);
+	p->own = own_open(p->base, p->plan, p->online, p);
 	return p->own ? own_returns(p->own) : NULL;
 }
 
@@ -138,7 +142,7 @@ int pipeline_start(struct pipeline *p)
 		if (!p->readable[i] || event_add(p->readable[i], NULL))
 			return -1;
 	}
-	if (replies_start(p))
+	if (p->replay ? replay_start(p->replay) : replies_start(p))
 		return -1;
 	p->returns = open_returns(p);
 	return p->returns ? pipeline_watch_host(p) : -1;
@@ -149,6 +153,8 @@ void pipeline_stop(struct pipeline *p)
 	for (unsigned i = 0; i < p->n_sources; i++)
 		if (p->readable[i])
 			event_del(p->readable[i]);
+	if (p->replay)
+		replay_stop(p->replay);
 	engine_shutdown(p->engine, clock_now());
 	sink_flush(p->sink);
 	engine_flushed(p->engine);
@@ -177,7 +183,8 @@ void pipeline_close(struct pipeline *p)
 		event_free(p->second);
 	if (p->sink)
 		sink_close(p->sink);
-	online_close(p->answers.online);
+	online_close(p->online);
+	replay_free(p->replay);
 	if (p->addresses)
 		event_free(p->addresses);
 	replies_close(p);

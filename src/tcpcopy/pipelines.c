@@ -17,6 +17,7 @@
 
 #include <event2/event.h>
 #include <stdio.h>
+#include <sys/random.h>
 
 #include "program/mailbox.h"
 #include "tcpcopy/sources.h"
@@ -44,6 +45,38 @@ static void on_first_round(const char *failed, void *arg)
 
 	snprintf(words, sizeof(words), "%s", failed ? failed : "");
 	mailbox_post(p->news, on_news, p, words, sizeof(words));
+}
+
+/* In the main thread. */
+static void on_replayed(void *arg, const void *none)
+{
+	struct pipelines *p = arg;
+
+	(void)none;
+	p->ended(p->started_arg);
+}
+
+/* In the worker's. */
+static void on_end_of_replay(void *arg)
+{
+	struct pipelines *p = arg;
+
+	mailbox_post(p->news, on_replayed, p, "", 1);
+}
+
+int pipelines_replay(struct pipelines *p, struct recording *r, void (*ended)(void *arg))
+{
+	struct pipeline *first = &p->pipeline[0];
+	struct siphash_key key;
+
+	p->ended = ended;
+	first->replayed = on_end_of_replay;
+	if (getrandom(&key, sizeof(key), 0) != sizeof(key)) {
+		recording_close(r);
+		return -1;
+	}
+	first->replay = replay_new(first, r, &key);
+	return first->replay ? 0 : -1;
 }
 
 int pipelines_open(struct pipelines *p, const struct config *c, const struct plan *plan, struct workers *w,

@@ -15,6 +15,7 @@ struct pipelines {
 	unsigned up;
 	bool told;
 	void (*started)(const char *failed, void *arg);
+	void (*ended)(void *arg);
 	void *started_arg;
 	struct pipeline pipeline[FANOUT_MAX_WORKERS];
 };
@@ -26,6 +27,13 @@ struct pipelines {
  */
 int pipelines_open(struct pipelines *p, const struct config *c, const struct plan *plan, struct workers *w,
 		   char *err, size_t err_size);
+
+/*
+ * Replay @r in the first of them, which was opened and is the only one. @ended is called when it is over,
+ * from the loop and with the argument of pipelines_start(). *r is the pipeline's from now on. Returns 0, or
+ * -1 if out of memory.
+ */
+int pipelines_replay(struct pipelines *p, struct recording *r, void (*ended)(void *arg));
 
 /*
  * Start the pipelines and their workers. @started is called once, from @base's loop: with NULL when all

@@ -97,6 +97,8 @@ int sources_open(struct pipeline *const p[], char *err, size_t err_size)
 	bool with_loopback = false;
 	int rc = 0;
 
+	if (c->n_read && !p[0]->plan)
+		return 0; /* nothing is captured */
 	if (config_capture_filter(c, filter, sizeof(filter))) {
 		snprintf(err, err_size, "option -x: too many rules for one capture filter");
 		return -1;
@@ -120,7 +122,7 @@ int sources_open(struct pipeline *const p[], char *err, size_t err_size)
 		const char *name = c->n_interfaces ? c->interfaces[i] : any[i];
 		struct capture_options o = {
 			.interface = name,
-			.filter = filter,
+			.filter = c->n_read ? answers : filter,
 			.cut_filter = answers,
 			.cut_to = ANSWER_BYTES,
 			.incoming_only = true,

@@ -118,7 +118,9 @@ static void print(void **state)
 	one.row[ROW_PARSE_FRAGMENT]--;
 	account_print(&account_table, one.row, to);
 	fclose(to);
-	assert_non_null(strstr(text, "packets captured = all parse results: 5 = 4, DIFFERENCE 1\n"));
+	assert_non_null(strstr(
+		text,
+		"packets captured + taken from the recording = all parse results: 5 = 4, DIFFERENCE 1\n"));
 	assert_non_null(strstr(text, "sessions = ended + live: 1 = 1, balanced\n"));
 	assert_non_null(strstr(
 		text,

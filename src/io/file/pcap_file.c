@@ -22,6 +22,7 @@
 
 #include "base/util.h"
 #include "program/clock.h"
+#include "io/file/file.h"
 #include "io/inject/sink.h"
 #include "io/capture/source.h"
 #include "packet/build.h"
@@ -45,7 +46,7 @@ struct file_sink {
 	uint8_t packet[IP_MAX_BYTES];
 };
 
-static bool supported_link(int dlt, enum link_type *link)
+bool file_link(int dlt, enum link_type *link)
 {
 	/* DLT_RAW has another number on the systems that some files come from. */
 	static const enum link_type known[] = { LINK_ETHERNET, LINK_RAW,     LINK_RAW_IP,
@@ -61,7 +62,7 @@ static bool supported_link(int dlt, enum link_type *link)
 	return false;
 }
 
-static enum checksum_state guess_checksum(const struct raw_packet *p)
+enum checksum_state file_checksum(const struct raw_packet *p)
 {
 	struct raw_packet trusted = *p;
 	struct segment s;
@@ -101,7 +102,7 @@ static unsigned file_poll(struct source *s, unsigned budget, source_fn fn, void 
 		p.len = MAX(h->len, h->caplen);
 		/* Opened for nanoseconds: that is what tv_usec holds. */
 		p.time = (uint64_t)h->ts.tv_sec * NS_PER_SEC + (uint64_t)h->ts.tv_usec;
-		p.checksum = guess_checksum(&p);
+		p.checksum = file_checksum(&p);
 		f->counters.packets++;
 		f->counters.bytes += p.len;
 		f->counters.truncated += p.captured < p.len;
@@ -147,7 +148,7 @@ static int set_up_source(struct file_source *f, const char *path, const char *fi
 		return -1;
 	}
 	dlt = pcap_datalink(f->pcap);
-	if (!supported_link(dlt, &f->link)) {
+	if (!file_link(dlt, &f->link)) {
 		const char *name = pcap_datalink_val_to_name(dlt);
 
 		snprintf(err, err_size, "file %s: link type %s (%d) is not supported", path,

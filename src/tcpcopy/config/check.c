@@ -59,9 +59,9 @@ static const char *not_unicast(const struct addr *a)
 }
 
 /* Copies that go to the online port itself would be captured and copied again, were they not left out. */
-static int check_own_target(const struct rule *rule)
+static int check_own_target(const struct config *c, const struct rule *rule)
 {
-	if (!rule->has_online_addr && rule->target.port == rule->online_port &&
+	if (!c->n_read && !rule->has_online_addr && rule->target.port == rule->online_port &&
 	    (addr_is_loopback(&rule->target.addr) || route_is_local(&rule->target.addr)))
 		return refuse("-x \"%s\": the target is the online server itself, a port of this host; "
 			      "accepted: another port, or a target on another host",
@@ -87,7 +87,7 @@ static int check_rule(const struct config *c, const struct rule *rule)
 			return refuse("-x \"%s\": one address is IPv4 and the other IPv6, but a copy keeps "
 				      "its client's address; accepted: two addresses of the same family",
 				      rule->text);
-		if (endpoint_eq(&online, &rule->target))
+		if (!c->n_read && endpoint_eq(&online, &rule->target))
 			return refuse("-x \"%s\": the target is the online server itself; accepted: "
 				      "a target on another host",
 				      rule->text);
@@ -105,7 +105,7 @@ static int check_rule(const struct config *c, const struct rule *rule)
 			      "host",
 			      rule->text, text, why);
 	if (c->way_back == RETURN_OWN)
-		return check_own_target(rule);
+		return check_own_target(c, rule);
 	if (addr_is_loopback(&rule->target.addr) || route_is_local(&rule->target.addr))
 		return refuse("-x \"%s\": the target address %s belongs to this very host, so the responses "
 			      "would go straight to the real clients; accepted: a target on another host, or "
@@ -301,7 +301,9 @@ static int check_interfaces(const struct config *c)
 					 it->if_name);
 	if (all)
 		if_freenameindex(all);
-	return refuse("-i \"%s\": there is no such interface; accepted: %s", c->interfaces[i], list);
+	return refuse(
+		"-i \"%s\": there is no such interface, and no file of that name that can be read; accepted: %s, or a file",
+		c->interfaces[i], list);
 }
 
 static int check_filter(const struct config *c)

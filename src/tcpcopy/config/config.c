@@ -43,19 +43,48 @@ static const char *set_pool(void *into, const char *value)
 	return wrong;
 }
 
+static const char *set_file(void *into, const char *value)
+{
+	return config_add_file(into, value);
+}
+
+static const char *set_speed(void *into, const char *value)
+{
+	return config_set_speed(into, value);
+}
+
+static const char *set_rate(void *into, const char *value)
+{
+	return config_set_rate(into, value);
+}
+
+static const char *set_gap(void *into, const char *value)
+{
+	return config_set_gap(into, value);
+}
+
+static const char *set_loops(void *into, const char *value)
+{
+	return config_set_loops(into, value);
+}
+
 static const char *set_interfaces(void *into, const char *value)
 {
 	struct config *c = into;
 	const char *p;
 	unsigned i;
 
+	if (config_is_file(value)) /* as the original tool has it */
+		return config_add_file(c, value);
 	if (!strcmp(value, "any")) /* as intercept has it */
 		return NULL;
 	for (p = value;; p++) {
 		size_t len = strcspn(p, ",");
 
 		if (len == 0 || len >= sizeof(c->interfaces[0]))
-			return args_wrong("\"%.*s\" is not the name of an interface", (int)len, p);
+			return args_wrong(
+				"\"%.*s\" is not the name of an interface, nor a file that can be read",
+				(int)len, p);
 		for (i = 0; i < c->n_interfaces; i++)
 			if (strlen(c->interfaces[i]) == len && memcmp(c->interfaces[i], p, len) == 0)
 				return args_wrong("interface %s is named twice", c->interfaces[i]);
@@ -220,8 +249,22 @@ static const struct args_option options[] = {
 	  "[a tenth of the link's speed, 100M if that is not known]",
 	  "0, or bits a second with the unit K, M or G, to 1000G", set_max_answers,
 	  AT(uint64_t, max_answers) },
-	{ 'i', "interface", "NAME,...", ARGS_REPEAT, "capture on these interfaces only [all that are up]",
-	  "names of interfaces, as \"ip link\" shows them, or any", set_interfaces, ARGS_WHOLE },
+	{ 'i', "interface", "NAME,...", ARGS_REPEAT,
+	  "capture on these interfaces only; or the name of a file, as for --read [all that are up]",
+	  "names of interfaces, as \"ip link\" shows them, any, or a file", set_interfaces, ARGS_WHOLE },
+	{ 0, "read", "FILE...", ARGS_REPEAT | ARGS_EACH,
+	  "replay the traffic recorded in these files, pcap or pcapng, also packed by gzip or zstd; - is standard "
+	  "input",
+	  "names of files as tcpdump -w writes them, or -", set_file, ARGS_WHOLE },
+	{ 'a', "speed", "N", 0, "replay so many times as fast as recorded, such as 10 or 0.5, or max [1]",
+	  "0.000001 to 1000000, or max", set_speed, ARGS_WHOLE },
+	{ 0, "rate", "N", 0, "replay so many requests a second, whatever was recorded", "0.001 to 100000000",
+	  set_rate, ARGS_WHOLE },
+	{ 'I', "gap", "DURATION", 0,
+	  "of a longer recorded pause, replay so much; a number alone is ms [all of it]",
+	  "0 to 24h, with the unit us, ms, s, m or h, or a number of ms", set_gap, ARGS_WHOLE },
+	{ 'T', "loops", "N", 0, "replay all of it so many times, each on connections of its own [1]",
+	  "1 to 1000000000", set_loops, ARGS_WHOLE },
 	{ 'F', "filter", "FILTER", ARGS_GREEDY,
 	  "replicate only packets that also match this pcap-filter(7) expression; need not be quoted",
 	  "a pcap-filter(7) expression, such as src net 192.0.2.0/24", set_filter, ARGS_WHOLE },
@@ -289,7 +332,7 @@ static const struct args_program program = {
 
 int config_parse(struct config *c, int argc, char **argv)
 {
-	const char *wrong;
+	const char *wrong, *option;
 	int status;
 
 	*c = (struct config){
@@ -297,6 +340,9 @@ int config_parse(struct config *c, int argc, char **argv)
 		.assistant_port = DEFAULT_ASSISTANT_PORT,
 		.hold = HOLD_NOT_GIVEN,
 		.max_answers = UINT64_MAX,
+		.speed = 1000000,
+		.gap = UINT64_MAX,
+		.loops = 1,
 		.session_buffer = DEFAULT_SESSION_BUFFER,
 		.memory = DEFAULT_MEMORY,
 	};
@@ -332,6 +378,9 @@ int config_parse(struct config *c, int argc, char **argv)
 	status = options_check(&program, &c->run);
 	if (status >= 0)
 		return status;
+	wrong = config_check_replay(c, &option);
+	if (wrong)
+		return args_error_named(&program, option, NULL, wrong);
 	status = config_check(c);
 	return status == 0 ? -1 : status;
 }

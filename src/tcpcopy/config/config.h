@@ -19,6 +19,7 @@
 #define CONFIG_MAX_ASSISTANTS 16
 #define CONFIG_MAX_INTERFACES 32
 #define CONFIG_MAX_POOL 256
+#define CONFIG_MAX_READ 4096
 #define CONFIG_FILTER_SIZE 16384 /* enough for config_capture_filter(), whatever the rules */
 
 /*
@@ -92,6 +93,14 @@ struct config {
 	uint64_t max_answers; /* --max-answers, bits/s; 0: no limit; UINT64_MAX: by the link */
 	char interfaces[CONFIG_MAX_INTERFACES][16]; /* -i; none: what capture_interfaces() names */
 	unsigned n_interfaces;
+	/* --read, and files named by -i: as typed, in argv */
+	const char *read[CONFIG_MAX_READ];
+	unsigned n_read;
+	uint64_t speed; /* --speed, millionths; 0: max */
+	uint64_t rate;  /* --rate, millionths of turns a second; 0: by the recorded times */
+	uint64_t gap;   /* -I, ns; UINT64_MAX: none is cut */
+	uint64_t loops; /* -T */
+	bool has_speed;
 	char filter[1024];       /* -F: and-ed to the filter made from the rules; "" none */
 	uint16_t assistant_port; /* -p: default port of assistants */
 	bool keep_trying;        /* -L */
@@ -129,6 +138,9 @@ int config_parse(struct config *c, int argc, char **argv);
  * is too small, which CONFIG_FILTER_SIZE never is.
  */
 int config_capture_filter(const struct config *c, char *out, size_t size);
+
+/* Log what is replayed, and how fast. */
+void config_log_replay(const struct config *c);
 
 #define PREFIX_TEXT_LEN (ADDR_TEXT_LEN + 4)
 

@@ -36,6 +36,22 @@ const char *config_set_joins(struct config *c);
 /* Parse HOST or HOST:PORT, as an element of -s, into *e. Without a port it is 0. Names are resolved. */
 const char *config_parse_endpoint(struct endpoint *e, const char *text);
 
+/* replay.c: take a file of --read; the other options of a replay; are they right together? */
+const char *config_add_file(struct config *c, const char *path);
+const char *config_set_speed(struct config *c, const char *value);
+const char *config_set_rate(struct config *c, const char *value);
+const char *config_set_gap(struct config *c, const char *value);
+const char *config_set_loops(struct config *c, const char *value);
+
+/* Is the value of -i no interface, but a file? */
+bool config_is_file(const char *value);
+
+/*
+ * Of a replay: is there anything that contradicts it? NULL if not; else what, with the name of the option in
+ * *option.
+ */
+const char *config_check_replay(const struct config *c, const char **option);
+
 /*
  * Does the configuration make sense as a whole, and on this host? Returns 0; or 2, the status to exit with,
  * after a line on stderr that says why not.

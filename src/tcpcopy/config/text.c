@@ -233,7 +233,10 @@ void config_log_facts(const struct config *c)
 			 endpoint_format(assistant, sizeof(assistant), &c->assistants[i].at),
 			 c->keep_trying ? ", which may be absent at the start" : "");
 	log_channel(c);
-	log_sources(c);
+	if (c->n_read)
+		config_log_replay(c);
+	else
+		log_sources(c);
 	log_workers(c);
 	log_limits(c);
 }

@@ -15,6 +15,11 @@ static const struct account_row rows[ACCOUNT_ROWS] = {
 #define X(key, text) [ROW_CAPTURE_##key] = { "capture", #key, text },
 	ACCOUNT_CAPTURE(X)
 #undef X
+#define X(key, text) [ROW_REPLAY_##key] = { "replay", #key, text },
+	RECORDING_COUNTERS(X)
+	REPLAY_COUNTERS(X)
+	ACCOUNT_REPLAY(X)
+#undef X
 #define X(id, name, text) [ROW_PARSE_##id] = { "parse", name, text },
 	PARSE_REASONS(X)
 #undef X
@@ -86,6 +91,7 @@ static const struct account_row rows[ACCOUNT_ROWS] = {
 
 static const struct account_section sections[] = {
 	{ "capture", "the capture" },
+	{ "replay", "the recorded traffic (--read)" },
 	{ "parse", "captured packets, by parse result" },
 	{ "classify", "parsed segments, by matching rule" },
 	{ "ended", "ended sessions, by outcome" },
@@ -110,9 +116,12 @@ static const struct account_section sections[] = {
 };
 
 static const struct account_equation equations[] = {
-	{ "packets captured = all parse results", "capture.packets", "parse.*" },
+	{ "packets captured + taken from the recording = all parse results", "capture.packets + replay.taken",
+	  "parse.*" },
+	{ "packets read = taken + not taken yet", "replay.packets", "replay.taken + replay.waiting" },
 	{ "packets parsed = given to the engine + not given, by reason + answers", "parse.ok",
-	  "classify.given + classify.no_rule + classify.loopback_source + classify.foreign + own.answers" },
+	  "classify.given + classify.no_rule + classify.loopback_source + classify.foreign + own.answers + "
+	  "replay.server + replay.unanswered + replay.filtered" },
 	{ "segments in the engine = given, once per matching rule", "engine.captured_segments",
 	  "classify.given + classify.given_again" },
 	{ "payload captured = acknowledged + pending + everything else, by reason", "engine.captured_bytes",
@@ -177,9 +186,11 @@ static void collect_capture(struct account *a, struct pipeline *p)
 	struct source_counters n;
 	uint64_t *row = a->row;
 
-	source_counters(p->replies, &n);
-	row[ROW_CAPTURE_replies] += p->replies_seen;
-	row[ROW_CAPTURE_replies_dropped] += n.kernel_drops;
+	if (p->replies) {
+		source_counters(p->replies, &n);
+		row[ROW_CAPTURE_replies] += p->replies_seen;
+		row[ROW_CAPTURE_replies_dropped] += n.kernel_drops;
+	}
 	for (unsigned i = 0; i < p->n_sources; i++) {
 		source_counters(p->source[i], &n);
 		add_source(a, p->source[i]->name, &n);
@@ -198,6 +209,25 @@ static void collect_capture(struct account *a, struct pipeline *p)
 #define X(key, text) row[ROW_CLASSIFY_##key] += p->classified.key;
 	CLASSIFY_COUNTERS(X)
 #undef X
+}
+
+static void collect_replay(struct account *a, const struct pipeline *p)
+{
+	const struct replay_state *s;
+	struct recording_counters n;
+	uint64_t *row = a->row;
+
+	if (!p->replay)
+		return;
+	s = replay_state(p->replay);
+	recording_counters(replay_recording(p->replay), &n);
+#define X(key, text) row[ROW_REPLAY_##key] += n.key;
+	RECORDING_COUNTERS(X)
+#undef X
+#define X(key, text) row[ROW_REPLAY_##key] += s->key;
+	REPLAY_COUNTERS(X)
+#undef X
+	row[ROW_REPLAY_waiting] += n.packets - s->taken;
 }
 
 static void collect_spoken(struct account *a, const struct pipeline *p)
@@ -298,6 +328,7 @@ void account_collect(void *pipeline, void *sum)
 	struct account *a = sum;
 
 	collect_capture(a, p);
+	collect_replay(a, p);
 	collect_engine(a, p->engine);
 	collect_spoken(a, p);
 	collect_way_out(a, p);

@@ -21,6 +21,8 @@
 	X(replies, "SYN-ACKs and resets of the online server, seen as they left")                            \
 	X(replies_dropped, "more of them, dropped by the kernel (counted by each worker)")
 
+#define ACCOUNT_REPLAY(X) X(waiting, "packets read that are not taken yet")
+
 #define ACCOUNT_LIVE(X)                                                                                      \
 	X(sessions, "live sessions")                                                                         \
 	X(bytes, "payload bytes that the target has not acknowledged yet")                                   \
@@ -70,6 +72,11 @@
 enum account_row_id {
 #define X(key, text) ROW_CAPTURE_##key,
 	ACCOUNT_CAPTURE(X)
+#undef X
+#define X(key, text) ROW_REPLAY_##key,
+	RECORDING_COUNTERS(X)
+	REPLAY_COUNTERS(X)
+	ACCOUNT_REPLAY(X)
 #undef X
 #define X(id, name, text) ROW_PARSE_##id,
 	PARSE_REASONS(X)
