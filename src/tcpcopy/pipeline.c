@@ -10,9 +10,9 @@
  *                         what they release leaves with their batch
  *
  * Four things wake the worker: a readable source (pipeline_capture.c), a readable channel, what the online
- * server says of its connections (replies.c), the engine's next deadline. Each ends in pipeline_batch_done(): give the
- * engine what it waits for, flush the sink, let the engine have its memory back, set the timer. A source may
- * deliver a bounded number of packets for each wake-up, so the channel is never starved.
+ * server says of its connections (replies.c), the engine's next deadline. Each ends in pipeline_batch_done():
+ * give the engine what it waits for, flush the sink, let the engine have its memory back, set the timer. A
+ * source may deliver a bounded number of packets for each wake-up, so the channel is never starved.
  */
 #include "tcpcopy/pipeline.h"
 

@@ -160,6 +160,8 @@ static bool do_config(struct script *s, char *text)
 		c->join = ENGINE_JOIN_ALL;
 	else if (!strcmp(key, "prove"))
 		c->prove = true;
+	else if (!strcmp(key, "recorded"))
+		c->recorded = true;
 	else if (!strcmp(key, "unproved"))
 		c->unproved = true;
 	else if (!strcmp(key, "no-source"))
