@@ -166,6 +166,8 @@ void protocol_answered(struct protocol_state *s);
  * more than a login takes.
  */
 void protocol_tally_closed(struct protocol_tally *t, const struct protocol_state *s);
+/* All sessions of *t. */
+uint64_t protocol_sessions(const struct protocol_tally *t);
 /* Add *from to *to, whose names stay if it has any. */
 void protocol_tally_add(struct protocol_tally *to, const struct protocol_tally *from);
 

@@ -119,6 +119,15 @@ void protocol_tally_closed(struct protocol_tally *t, const struct protocol_state
 		t->failed[d] += s->details >> d & 1;
 }
 
+uint64_t protocol_sessions(const struct protocol_tally *t)
+{
+	uint64_t n = 0;
+
+	for (unsigned i = 0; i < PROTOCOL_COUNT; i++)
+		n += t->sessions[i];
+	return n;
+}
+
 void protocol_tally_add(struct protocol_tally *to, const struct protocol_tally *from)
 {
 	for (unsigned i = 0; i < PROTOCOL_COUNT; i++) {

@@ -123,6 +123,30 @@ static void check_target(const struct engine *e, unsigned target)
 	}
 }
 
+/* Every exchange is in exactly one row, and those that are open are kept with their sessions. */
+static void check_exchanges(const struct engine *e)
+{
+	uint64_t open[2] = { 0 };
+	struct session *s;
+
+	for (uint32_t i = 0; (s = slots_from(e->sessions, &i)); i++)
+		open[0] += exchange_open(session_exchange(s));
+	for (unsigned n = 0; n < e->n_targets; n++) {
+		const struct exchange_tally *t = &e->target[n].exchanges;
+		uint64_t rows = t->same + t->open, ends = t->open;
+
+		for (unsigned i = 0; i < EXCHANGE_DIFFERENCE_COUNT; i++)
+			rows += t->different[i];
+		for (unsigned i = 0; i < EXCHANGE_OBSTACLE_COUNT; i++)
+			rows += t->not_comparable[i];
+		for (unsigned i = 0; i < EXCHANGE_END_COUNT; i++)
+			ends += t->ended_by[i];
+		assert(t->all == rows && t->all == ends);
+		open[1] += t->open;
+	}
+	assert(open[0] == open[1]);
+}
+
 void engine_check(const struct engine *e)
 {
 	const struct engine_counters *n = &e->n;
@@ -153,6 +177,7 @@ void engine_check(const struct engine *e)
 	for (unsigned t = 0; t < e->n_targets; t++)
 		check_target(e, t);
 	memory_check(e);
+	check_exchanges(e);
 	for (int o = 0; o < OUTCOME_COUNT; o++) {
 		ended += n->ended[o];
 		lost += n->lost_by_outcome[o];

@@ -193,6 +193,7 @@ static bool join(struct engine *e, struct session *s, const struct segment *g, e
 		return false;
 	session_event(e, s, EV_JOINED);
 	session_event(e, s, EV_PROVED);
+	exchange_joined(session_exchange(s));
 	e->n.sessions_joined++;
 	session_target(e, s)->spoken.joined[s->spoken.protocol]++;
 	rejoin_begun(e, s, now);

@@ -71,7 +71,7 @@ struct engine *engine_new(const struct engine_config *c, const struct engine_ops
 	e->store = pool_new(0);
 	e->wheel = wheel_new(now);
 	if (e->store) {
-		e->sessions = slots_new(e->store, sizeof(struct session));
+		e->sessions = slots_new(e->store, sizeof(struct session_slot));
 		e->flows = flow_table_new(&c->key, e->store);
 		e->accounts = table_new(e->store);
 	}
@@ -162,7 +162,7 @@ void engine_shutdown(struct engine *e, uint64_t now)
 
 static void prefetch(const struct session *s)
 {
-	for (size_t line = 0; s && line < sizeof(*s); line += 64)
+	for (size_t line = 0; s && line < sizeof(struct session_slot); line += 64)
 		__builtin_prefetch((const char *)s + line, 1);
 }
 
@@ -273,7 +273,7 @@ bool engine_announcing(const struct engine *e)
 
 size_t engine_memory(const struct engine *e)
 {
-	return pool_bytes_used(e->pool) + (size_t)slots_count(e->sessions) * sizeof(struct session);
+	return pool_bytes_used(e->pool) + (size_t)slots_count(e->sessions) * sizeof(struct session_slot);
 }
 
 uint64_t engine_doubtful_bytes(const struct engine *e)

@@ -47,6 +47,7 @@ struct target {
 	struct rule_memory *memory;
 	enum engine_join join;
 	struct protocol_tally spoken;
+	struct exchange_tally exchanges;
 };
 
 /* A SYN-ACK of the online server whose SYN has not been captured yet. */

@@ -152,6 +152,8 @@ void queue_cut(struct engine *e, struct session *s, uint32_t *end, uint32_t *ack
 bool turn_unanswered(const struct session *s);
 /* The stream begins anew, on another connection, with its head. */
 void turn_begin_again(struct engine *e, struct session *s, uint64_t now);
+/* @s ends with outcome @o: what is known of its last answers is all that there will be. */
+void turn_over(struct engine *e, struct session *s, enum session_outcome o, uint64_t now);
 
 /* handover.c */
 /* The turn that waits is not one for this connection: the target has closed it. */

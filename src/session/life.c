@@ -85,7 +85,7 @@ struct session *session_new(struct engine *e, const struct flow_key *k, uint64_t
 	s = slots_take(e->sessions, &i);
 	if (!s)
 		return NULL;
-	memset(s, 0, sizeof(*s));
+	memset(s, 0, sizeof(struct session_slot));
 	s->key = *k;
 	s->id = (uint64_t)e->generation++ << 32 | i;
 	flow_table_put(e->flows, s);
@@ -363,6 +363,7 @@ void session_end(struct engine *e, struct session *s, enum session_outcome o, ui
 
 	o = cause(s, o);
 	rejoin_ended(e, s, o, !over && o != OUTCOME_HALF_OPEN && o != OUTCOME_SHUTDOWN, now);
+	turn_over(e, s, o, now);
 	if (target_knows) {
 		output_rst(e, s, s->snd_nxt, s->events & EV_ESTABLISHED, now);
 		session_event(e, s, EV_RST_SENT);

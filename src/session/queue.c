@@ -357,10 +357,14 @@ void queue_drop_before(struct engine *e, struct session *s, const struct qseg *f
 
 void queue_drop(struct engine *e, struct session *s)
 {
+	unsigned unsent = 0;
+
 	for (const struct qseg *q = s->hold; q; q = qseg_next(q)) {
 		e->n.turns_given_up += q->turn;
 		e->turns_waiting -= q->turn;
+		unsent += q->turn && q->piece.len;
 	}
+	exchange_unsent(&session_target(e, s)->exchanges, unsent);
 	while (s->stream.head) {
 		struct qseg *q = qseg_of(stream_take(&s->stream));
 		uint32_t lost = data_above(q, s->snd_una);

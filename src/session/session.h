@@ -8,6 +8,7 @@
 #include "base/hist.h"
 #include "base/pool.h"
 #include "base/siphash.h"
+#include "compare/exchange.h"
 #include "packet/online.h"
 #include "packet/response.h"
 #include "packet/segment.h"
@@ -277,6 +278,9 @@ struct engine_example {
 };
 struct engine_examples {
 	struct engine_example ended[OUTCOME_COUNT], declined[DECLINE_COUNT];
+	/* and the newest whose target answered differently; in a row of such answers the first */
+	struct engine_example differs[EXCHANGE_DIFFERENCE_COUNT];
+	struct exchange answer[EXCHANGE_DIFFERENCE_COUNT]; /* of these */
 };
 
 /* What happened to the questions about the online server's sockets. One table: field, text. */
@@ -384,6 +388,8 @@ struct engine_joins {
 const struct engine_joins *engine_joins(const struct engine *e, unsigned target);
 /* What the sessions of the target with the index @target speak. */
 const struct protocol_tally *engine_spoken(const struct engine *e, unsigned target);
+/* What became of the exchanges of the target with the index @target. */
+const struct exchange_tally *engine_exchanges(const struct engine *e, unsigned target);
 /* Are there sessions whose clients wait for a proof? */
 bool engine_waits_for_proof(const struct engine *e);
 

@@ -6,6 +6,7 @@
 #include "base/table.h"
 #include "base/util.h"
 #include "base/wheel.h"
+#include "compare/exchange.h"
 #include "protocol/protocol.h"
 #include "session/session.h"
 #include "session/turn.h"
@@ -225,5 +226,15 @@ struct session {
 	bool unwatched : 1;      /* an assistant has refused its watch, and nothing was heard since */
 	struct syn_options *syn; /* of the replicated SYN, until it is answered */
 };
+
+/* What stands beside it, and is touched once a turn. */
+struct session_slot {
+	struct session session; /* first */
+	struct exchange_state exchange;
+};
+static inline struct exchange_state *session_exchange(struct session *s)
+{
+	return &CONTAINER_OF(s, struct session_slot, session)->exchange;
+}
 
 #endif

@@ -161,7 +161,7 @@ static void take_ack(struct engine *e, struct session *s, const struct response 
 /* The target's data and FIN. */
 static void take_data(struct engine *e, struct session *s, const struct response *r, uint64_t now)
 {
-	bool fin = r->flags & TCPF_FIN;
+	bool fin = r->flags & TCPF_FIN, first;
 	uint32_t end = r->seq + r->len + (fin ? 1 : 0), fresh;
 	uint64_t expect;
 
@@ -183,6 +183,7 @@ static void take_data(struct engine *e, struct session *s, const struct response
 	if (!seq_gt(end, s->rcv_nxt) && !(fin && end == s->rcv_nxt && !(s->events & EV_TARGET_FIN)))
 		return;
 	fresh = end - s->rcv_nxt;
+	first = fin && !(s->events & EV_TARGET_FIN);
 	s->rcv_nxt = end;
 	if (fin) {
 		if (!(s->events & EV_TARGET_FIN))
@@ -194,7 +195,7 @@ static void take_data(struct engine *e, struct session *s, const struct response
 	}
 	if (s->snd_nxt == s->iss + 1)
 		session_target(e, s)->client_first = false;
-	turn_response(e, s, r, fresh, now);
+	turn_response(e, s, r, fresh, first, now);
 	if (fin)
 		rejoin_closed(e, s);
 	expect = s->hold ? s->hold->expect : s->client_read - s->turn_read;

@@ -32,11 +32,34 @@
  * of that answer came after it, and no long silence has been the end since. Or not half of the answer has
  * come, and of no such answer it is known yet that it was the whole one.
  *
+ * Here, too, the exchanges are fed (compare/exchange.h): a turn with the answers of both sides. A session
+ * that ends leaves the last one, of which it is known what the client has read, and whether the target is
+ * done.
+ *
  * s->hold is the first qseg of the turn that waits (NULL: none); what precedes it may be sent. The released
  * turn lies between s->turn_start and s->turn_end, as far as captured: it grows while the turn is still
  * being captured, and the answer is counted anew each time.
  */
 #include "session/impl.h"
+
+#define ANSWER_QUIET (1000 * NS_PER_MS) /* of both sides: an answer is over; or --hold, if that is longer */
+
+static struct exchange_tally *exchanges(const struct engine *e, const struct session *s)
+{
+	return &session_target(e, s)->exchanges;
+}
+
+/* Keep the newest exchanges that differ, for people to look at. */
+static void keep_examples(struct engine *e, const struct session *s, uint64_t now)
+{
+	struct exchange_tally *t = exchanges(e, s);
+
+	for (unsigned d = 0; t->fresh; d++, t->fresh >>= 1)
+		if (t->fresh & 1) {
+			e->examples.differs[d] = (struct engine_example){ .key = s->key, .time = now };
+			e->examples.answer[d] = t->newest[d];
+		}
+}
 
 /* @q was just appended to the main queue. */
 void turn_linked(struct engine *e, struct session *s, struct qseg *q)
@@ -66,6 +89,8 @@ void turn_linked(struct engine *e, struct session *s, struct qseg *q)
 	} else if (!s->hold) {
 		s->turn_end = qseg_end(q);
 		s->answered = 0;
+		if (q->piece.len)
+			exchange_begins(session_exchange(s), exchanges(e, s));
 	}
 }
 
@@ -91,10 +116,24 @@ static void answer_missed(struct session *s)
 	s->patience.answers = 0;
 }
 
-/* @new_bytes of answer (its FIN counts as one) came with @r, after its ack was taken. */
-void turn_response(struct engine *e, struct session *s, const struct response *r, uint32_t new_bytes,
-		   uint64_t now)
+/* As exchange_answered(). */
+static void exchange_goes_on(struct engine *e, struct session *s, const struct response *r,
+			     uint32_t new_bytes, bool fin, uint64_t now)
 {
+	const bool covers = seq_gt(r->ack, seq_max(s->turn_start, s->iss + 1));
+
+	exchange_answered(session_exchange(s), exchanges(e, s), (int64_t)new_bytes - fin,
+			  (covers ? EXCHANGE_CAME_COVERING : 0u) | (r->merged ? EXCHANGE_CAME_MERGED : 0u) |
+				  (fin ? EXCHANGE_CAME_FIN : 0u) |
+				  (s->events & EV_FIN_SENT ? 0u : EXCHANGE_CAME_FIN_FIRST));
+	keep_examples(e, s, now);
+}
+
+/* @new_bytes of answer (its FIN, if @fin, counts as one) came with @r, after its ack was taken. */
+void turn_response(struct engine *e, struct session *s, const struct response *r, uint32_t new_bytes,
+		   bool fin, uint64_t now)
+{
+	exchange_goes_on(e, s, r, new_bytes, fin, now);
 	if (!new_bytes)
 		return;
 	s->answer_last = now;
@@ -183,20 +222,25 @@ static uint64_t deadline(const struct engine *e, const struct session *s, const 
 	return MIN(last, MAX(q->captured_at, s->progress_at) + MAX(hold, MAX(2 * s->srtt, PAUSE_FLOOR)));
 }
 
-/* May turn @q, which waits, go now? Counts it by the way it goes. */
-static bool may_go(struct engine *e, struct session *s, const struct qseg *q, uint64_t now)
+/* May turn @q, which waits, go now? Counts it by the way it goes, *@by. */
+static bool may_go(struct engine *e, struct session *s, const struct qseg *q, enum exchange_end *by,
+		   uint64_t now)
 {
 	if (s->answered >= q->expect) {
 		rejoin_released(s, q->expect);
 		e->n.released_on_answer++;
+		*by = EXCHANGE_BY_REQUEST;
 	} else if (s->events & EV_TARGET_FIN) {
 		e->n.released_on_close++;
+		*by = EXCHANGE_BY_FIN;
 	} else if (now >= deadline(e, s, q)) {
 		answer_missed(s);
 		e->n.released_on_deadline++;
+		*by = EXCHANGE_BY_DEADLINE;
 	} else if (now >= pause_over(s, q->ack, q->expect, q->part, q->captured_at)) {
 		rejoin_released(s, q->expect);
 		e->n.released_on_pause++;
+		*by = EXCHANGE_BY_QUIET;
 		s->by_pause = true;
 		s->by_short = much_shorter(s, q->expect);
 		return true;
@@ -207,10 +251,15 @@ static bool may_go(struct engine *e, struct session *s, const struct qseg *q, ui
 	return true;
 }
 
-static void release(struct session *s, uint64_t now)
+/* The turn that waits goes, because of @by. */
+static void release(struct engine *e, struct session *s, enum exchange_end by, uint64_t now)
 {
-	struct qseg *q = qseg_next(s->hold);
+	struct qseg *q = s->hold;
 
+	exchange_next(session_exchange(s), exchanges(e, s), q->expect, by, q->piece.len != 0,
+		      e->cfg.hold != 0);
+	keep_examples(e, s, now);
+	q = qseg_next(q);
 	while (q && !q->turn)
 		q = qseg_next(q);
 	s->hold = q;
@@ -251,6 +300,7 @@ static uint64_t rst_pause(const struct session *s)
 /* Release every turn that may go. The connection is established. */
 void turn_check(struct engine *e, struct session *s, uint64_t now)
 {
+	enum exchange_end by = EXCHANGE_BY_OVER;
 	const struct qseg *q;
 
 	while ((q = s->hold)) {
@@ -260,7 +310,7 @@ void turn_check(struct engine *e, struct session *s, uint64_t now)
 			arm(e, s, handover_deadline(e, s), UINT64_MAX);
 			return;
 		}
-		if (!may_go(e, s, q, now)) {
+		if (!may_go(e, s, q, &by, now)) {
 			arm(e, s, deadline(e, s, q),
 			    pause_over(s, q->ack, q->expect, q->part, q->captured_at));
 			return;
@@ -274,7 +324,7 @@ void turn_check(struct engine *e, struct session *s, uint64_t now)
 			s->fin_rcv_nxt = s->rcv_nxt;
 		}
 		e->turns_waiting--;
-		release(s, now);
+		release(e, s, by, now);
 	}
 	if (s->events & (EV_CLIENT_RST | EV_CUT) && !turn_rst_may_go(e, s, now)) {
 		arm(e, s, rst_deadline(e, s), rst_pause(s));
@@ -303,17 +353,23 @@ bool turn_rst_may_go(const struct engine *e, const struct session *s, uint64_t n
 void turn_begin_again(struct engine *e, struct session *s, uint64_t now)
 {
 	const struct qseg *head = session_head(s);
+	unsigned again = 0;
 
-	for (const struct qseg *q = head; q != s->hold; q = qseg_next(q))
+	exchange_target_first(session_exchange(s), exchanges(e, s));
+	for (const struct qseg *q = head; q != s->hold; q = qseg_next(q)) {
 		e->n.turns_resent += q->turn;
+		again += q->turn && q->piece.len;
+	}
 	s->turn_end = head->piece.seq;
 	if (s->hold == head) { /* it waits for nothing there */
 		e->n.released_on_close++;
 		e->turns_waiting--;
-		release(s, now);
+		release(e, s, EXCHANGE_BY_FIN, now);
 	} else {
 		s->turn_end = s->hold ? s->hold->piece.seq : s->stream.nxt;
 	}
+	exchange_connects(session_exchange(s), exchanges(e, s), again);
+	keep_examples(e, s, now);
 	s->turn_start = s->iss;
 	s->answered = s->answered_any = 0;
 	s->unasked = s->psh_seen = false;
@@ -324,4 +380,74 @@ void turn_begin_again(struct engine *e, struct session *s, uint64_t now)
 bool turn_unanswered(const struct session *s)
 {
 	return s->fin_late && s->rcv_nxt == s->fin_rcv_nxt + 1; /* its FIN alone has come since */
+}
+
+/* Has the target sent all that it will? */
+static bool target_is_done(const struct session *s, enum session_outcome o)
+{
+	switch (o) {
+	case OUTCOME_COMPLETE:
+	case OUTCOME_UNANSWERED:
+	case OUTCOME_TARGET_OPEN:
+	case OUTCOME_TARGET_CLOSED:
+	case OUTCOME_TARGET_RESET:
+		return true;
+	case OUTCOME_CLIENT_RESET: /* it has waited for its turn */
+		return s->events & EV_ESTABLISHED && s->snd_una == s->snd_nxt && !s->hold;
+	default:
+		return false;
+	}
+}
+
+static enum exchange_end end_of(enum session_outcome o)
+{
+	switch (o) {
+	case OUTCOME_COMPLETE:
+	case OUTCOME_UNANSWERED:
+	case OUTCOME_TARGET_OPEN:
+	case OUTCOME_TARGET_CLOSED:
+		return EXCHANGE_BY_FIN;
+	case OUTCOME_CLIENT_RESET:
+	case OUTCOME_SERVER_RESET:
+	case OUTCOME_TARGET_RESET:
+		return EXCHANGE_BY_RST;
+	default:
+		return EXCHANGE_BY_OVER;
+	}
+}
+
+/* Have both sides said nothing for so long that nothing is on its way? */
+static bool all_is_quiet(const struct engine *e, const struct session *s, uint64_t now)
+{
+	return s->events & EV_ESTABLISHED && s->snd_una == s->snd_nxt && !s->next &&
+	       now >= MAX(s->captured_last, s->answer_last) + MAX(ANSWER_QUIET, e->cfg.hold);
+}
+
+void turn_over(struct engine *e, struct session *s, enum session_outcome o, uint64_t now)
+{
+	const uint32_t over = s->events & (EV_CLIENT_FIN | EV_CLIENT_RST | EV_CUT);
+	const uint64_t read = s->client_read - s->turn_read;
+	const bool quiet = all_is_quiet(e, s, now);
+	const struct exchange_last l = {
+		.online = s->hold ? s->hold->expect : MAX(read, s->rst_expect),
+		.by = end_of(o),
+		/* what did not begin may still come */
+		.known = s->hold || (quiet && read),
+		.complete = target_is_done(s, o) || quiet,
+		.client_fin = s->events & EV_CLIENT_FIN,
+		.reads_on = s->events & EV_CLIENT_FIN && !s->hold,
+		.reset = s->events & EV_CLIENT_RST || o == OUTCOME_SERVER_RESET,
+		.hole = s->events & EV_CUT,
+	};
+
+	if ((o == OUTCOME_TARGET_CLOSED || o == OUTCOME_TARGET_RESET) &&
+	    (!over || (s->hold && s->hold->piece.len)))
+		exchange_target_first(session_exchange(s), exchanges(e, s));
+	exchange_over(session_exchange(s), exchanges(e, s), &l);
+	keep_examples(e, s, now);
+}
+
+const struct exchange_tally *engine_exchanges(const struct engine *e, unsigned target)
+{
+	return &e->target[target].exchanges;
 }

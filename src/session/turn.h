@@ -23,9 +23,9 @@ struct patience {
 };
 
 void turn_linked(struct engine *e, struct session *s, struct qseg *q); /* q was just appended in order */
-/* @new_bytes of answer, a FIN counted as one, came with @r, whose ack was taken before. */
+/* @new_bytes of answer, its FIN (if @fin) counted as one, came with @r, whose ack was taken before. */
 void turn_response(struct engine *e, struct session *s, const struct response *r, uint32_t new_bytes,
-		   uint64_t now);
+		   bool fin, uint64_t now);
 /* The client will have read more, beyond client_read, by what it acknowledges at @at, ns. */
 void turn_client_reads(struct session *s, uint64_t at);
 void turn_check(struct engine *e, struct session *s, uint64_t now); /* release what may go, arm the timers */

@@ -219,6 +219,41 @@ static bool do_outcome(struct script *s, char *text)
 	return script_fail(s, "outcome %s expected, the session lives", what);
 }
 
+/* Of the first target: exchanges_KIND, not_comparable_REASON, ended_by_END, target_first_TURNS. */
+static bool exchanges_of(const struct script *s, const char *name, uint64_t *n)
+{
+	const struct exchange_tally *t = engine_exchanges(s->h.engine, 0);
+	const struct {
+		const char *name;
+		uint64_t n;
+	} rows[] = { { "exchanges", t->all },
+		     { "exchanges_open", t->open },
+		     { "exchanges_same", t->same },
+		     { "exchanges_followers", t->followers },
+		     { "exchanges_merged", t->merged },
+		     { "exchanges_unsolicited", t->unsolicited },
+#define X(id, key, text) { "exchanges_" #key, t->different[EXCHANGE_##id] },
+		     EXCHANGE_DIFFERENCES(X)
+#undef X
+#define X(id, key, text) { "not_comparable_" #key, t->not_comparable[EXCHANGE_NOT_##id] },
+			     EXCHANGE_OBSTACLES(X)
+#undef X
+#define X(id, key, text) { "ended_by_" #key, t->ended_by[EXCHANGE_BY_##id] },
+				     EXCHANGE_ENDS(X)
+#undef X
+#define X(id, key, text) { "target_first_" #key, t->target_first[EXCHANGE_AFTER_##id] },
+					     EXCHANGE_TURNS(X)
+#undef X
+	};
+
+	for (unsigned i = 0; i < ARRAY_SIZE(rows); i++)
+		if (!strcmp(name, rows[i].name)) {
+			*n = rows[i].n;
+			return true;
+		}
+	return false;
+}
+
 /* Numbers of the engine that a script may ask for: counters by their names, and some of its state.
  */
 static bool number_of(const struct script *s, const char *name, uint64_t *n)
@@ -270,6 +305,8 @@ static bool number_of(const struct script *s, const char *name, uint64_t *n)
 			return true;
 		}
 	}
+	if (exchanges_of(s, name, n))
+		return true;
 	if (!strcmp(name, "sessions"))
 		*n = engine_sessions(s->h.engine);
 	else if (!strcmp(name, "lingering"))

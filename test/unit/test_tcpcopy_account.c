@@ -50,6 +50,12 @@ static void fill(struct account *a)
 	a->row[ROW_ENGINE_sessions_opened] = 1;
 	a->row[ROW_SPOKEN_HTTP1] = 1;
 	a->spoken[0].sessions[PROTOCOL_HTTP1] = 1;
+	a->row[ROW_EXCHANGE_all] = 4;
+	a->row[ROW_EXCHANGE_same] = a->row[ROW_DIFFERENT_ABSENT] = a->row[ROW_NOT_COMPARABLE_HOLE] = 1;
+	a->row[ROW_EXCHANGE_open] = 1;
+	a->row[ROW_ANSWER_ENDED_REQUEST] = 2;
+	a->row[ROW_ANSWER_ENDED_OVER] = 1;
+	a->exchanges[0].different[EXCHANGE_ABSENT] = 1;
 	a->row[ROW_ENGINE_missing_bytes] = 35;
 	a->row[ROW_ENGINE_holes] = a->row[ROW_ENGINE_holes_given_up] = 1;
 	hist_add(&a->lag, 1000);
@@ -76,6 +82,10 @@ static void equations(void **state)
 	assert_int_equal(balanced(&one), account_table.n_equations - 1);
 	one.row[ROW_LIVE_bytes]++;
 	assert_int_equal(balanced(&one), account_table.n_equations - 2);
+	one.row[ROW_NOT_COMPARABLE_HOLE]--;
+	assert_int_equal(balanced(&one), account_table.n_equations - 3);
+	one.row[ROW_ANSWER_ENDED_OVER]++;
+	assert_int_equal(balanced(&one), account_table.n_equations - 4);
 }
 
 static void sums(void **state)
@@ -83,9 +93,13 @@ static void sums(void **state)
 	(void)state;
 	fill(&one);
 	one.examples.ended[OUTCOME_CAPTURE_HOLE].time = 5;
+	one.examples.differs[EXCHANGE_ABSENT].time = 7;
+	one.examples.answer[EXCHANGE_ABSENT].online = 90;
 	account_init(&sum);
 	account_add(&sum, &one);
 	one.examples.ended[OUTCOME_CAPTURE_HOLE].time = 4;
+	one.examples.differs[EXCHANGE_ABSENT].time = 6;
+	one.examples.answer[EXCHANGE_ABSENT].online = 80;
 	one.assistants_up = 1;
 	account_add(&sum, &one);
 	assert_int_equal(sum.row[ROW_ENGINE_captured_bytes], 60);
@@ -94,6 +108,8 @@ static void sums(void **state)
 	assert_int_equal(sum.spoken[0].sessions[PROTOCOL_HTTP1], 2);
 	assert_int_equal(sum.assistants_up, 1);
 	assert_int_equal(sum.examples.ended[OUTCOME_CAPTURE_HOLE].time, 5);
+	assert_int_equal(sum.exchanges[0].different[EXCHANGE_ABSENT], 2);
+	assert_int_equal(sum.examples.answer[EXCHANGE_ABSENT].online, 90);
 	assert_int_equal(balanced(&sum), account_table.n_equations);
 }
 

@@ -14,8 +14,9 @@
  * why: one line, each time that it begins. So does one line for each rule where nothing is captured at all,
  * from the sockets of this host (unheard.c).
  *
- * What the clients speak is looked at once a second for as long as the program runs, since a client that
- * speaks something else may come at any time; each line is logged once.
+ * What the clients speak, and whether the target answers as the online server does, is looked at once a
+ * second for as long as the program runs, since a client that speaks something else may come at any time;
+ * each line is logged once.
  */
 #include "tcpcopy/check/diagnosis.h"
 
@@ -30,6 +31,7 @@
 #include "tcpcopy/check/probe.h"
 #include "tcpcopy/check/unheard.h"
 #include "tcpcopy/pipeline.h"
+#include "tcpcopy/exchanges.h"
 #include "tcpcopy/spoken.h"
 
 #define LOOK_S 1
@@ -56,7 +58,11 @@ struct diagnosis {
 	unsigned rule;
 	bool probing, over; /* a probe is made; none is made any more */
 	struct spoken_said said;
-	struct protocol_tally spoken[CONFIG_MAX_RULES]; /* of each rule, over all workers */
+	struct exchanges_said said_exchanges;
+	struct sums {
+		struct protocol_tally spoken;
+		struct exchange_tally exchanges;
+	} sums[CONFIG_MAX_RULES]; /* of each rule, over all workers */
 };
 
 static void look(void *pipeline, void *arg)
@@ -201,21 +207,28 @@ static void watch_unheard(struct diagnosis *d, const struct state *s, uint64_t n
 	}
 }
 
-static void look_at_spoken(void *pipeline, void *arg)
+static void look_at_sessions(void *pipeline, void *arg)
 {
 	const struct pipeline *p = pipeline;
-	struct protocol_tally *sum = arg;
+	struct sums *sum = arg;
 
-	for (unsigned i = 0; i < p->config->n_rules; i++)
-		protocol_tally_add(&sum[i], engine_spoken(p->engine, i));
+	for (unsigned i = 0; i < p->config->n_rules; i++) {
+		protocol_tally_add(&sum[i].spoken, engine_spoken(p->engine, i));
+		exchange_tally_add(&sum[i].exchanges, engine_exchanges(p->engine, i));
+	}
 }
 
-static void say_spoken(struct diagnosis *d)
+static void say_what_sessions_tell(struct diagnosis *d)
 {
-	memset(d->spoken, 0, sizeof(d->spoken));
-	workers_collect(d->workers, look_at_spoken, d->spoken);
-	for (unsigned i = 0; i < d->k.config->n_rules; i++)
-		spoken_say(&d->said, d->k.config, i, &d->spoken[i]);
+	memset(d->sums, 0, sizeof(d->sums));
+	workers_collect(d->workers, look_at_sessions, d->sums);
+	for (unsigned i = 0; i < d->k.config->n_rules; i++) {
+		const struct sums *s = &d->sums[i];
+
+		spoken_say(&d->said, d->k.config, i, &s->spoken);
+		exchanges_say(&d->said_exchanges, d->k.config, i, &s->exchanges,
+			      protocol_sessions(&s->spoken));
+	}
 }
 
 /* What is open is closed at the next look, because one of them may be calling us now. */
@@ -266,7 +279,7 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
-	say_spoken(d);
+	say_what_sessions_tell(d);
 	workers_collect(d->workers, look, &s);
 	watch_unheard(d, &s, now);
 	watch_unacked(d, &s, now);

@@ -54,6 +54,21 @@ static const struct account_row rows[ACCOUNT_ROWS] = {
 	[ROW_NOT_JOINED_##id] = { "not_joined", #name, "connections not joined that speak " text },
 	PROTOCOLS(X)
 #undef X
+#define X(key, text) [ROW_EXCHANGE_##key] = { "exchange", #key, text },
+	ACCOUNT_EXCHANGES(X)
+#undef X
+#define X(id, name, text) [ROW_DIFFERENT_##id] = { "different", #name, text },
+	EXCHANGE_DIFFERENCES(X)
+#undef X
+#define X(id, name, text) [ROW_NOT_COMPARABLE_##id] = { "not_comparable", #name, text },
+	EXCHANGE_OBSTACLES(X)
+#undef X
+#define X(id, name, text) [ROW_ANSWER_ENDED_##id] = { "answer_ended", #name, "answers ended by " text },
+	EXCHANGE_ENDS(X)
+#undef X
+#define X(id, name, text) [ROW_TARGET_FIRST_##id] = { "target_first", #name, "sessions, after " text },
+	EXCHANGE_TURNS(X)
+#undef X
 #define X(key, text) [ROW_ENGINE_##key] = { "engine", #key, text },
 	ENGINE_COUNTERS(X)
 #undef X
@@ -103,6 +118,11 @@ static const struct account_section sections[] = {
 	{ "detail", "sessions with something that matters to their copy" },
 	{ "joined", "sessions joined in the middle of a connection, by protocol" },
 	{ "not_joined", "connections not joined because of their protocol (see --join)" },
+	{ "exchange", "requests with the answers of both sides" },
+	{ "different", "exchanges whose answers differ, by kind" },
+	{ "not_comparable", "exchanges whose answers cannot be compared, by reason" },
+	{ "answer_ended", "exchanges, by what ended the target's answer" },
+	{ "target_first", "sessions that the target ended while the client went on, by turns answered" },
 	{ "engine", "the session engine" },
 	{ "live", "live state at the time of the report" },
 	{ "state", "live sessions, by state" },
@@ -131,6 +151,10 @@ static const struct account_equation equations[] = {
 	  "ended.* + live.sessions" },
 	{ "sessions = all protocols", "engine.sessions_opened + engine.sessions_joined", "spoken.*" },
 	{ "sessions joined = all protocols", "engine.sessions_joined", "joined.*" },
+	{ "exchanges = same + different, by kind + not comparable, by reason + open", "exchange.all",
+	  "exchange.same + different.* + not_comparable.* + exchange.open" },
+	{ "exchanges = ended, by what ended the answer + open", "exchange.all",
+	  "answer_ended.* + exchange.open" },
 	{ "live sessions = all states", "live.sessions", "state.*" },
 	{ "turns = released + given up + waiting", "engine.turns",
 	  "engine.released_on_answer + engine.released_on_pause + engine.released_on_close + "
@@ -246,6 +270,26 @@ static void collect_spoken(struct account *a, const struct pipeline *p)
 	}
 }
 
+static void collect_exchanges(struct account *a, const struct pipeline *p)
+{
+	for (unsigned i = 0; i < p->config->n_rules; i++) {
+		const struct exchange_tally *t = engine_exchanges(p->engine, i);
+
+		exchange_tally_add(&a->exchanges[i], t);
+#define X(key, text) a->row[ROW_EXCHANGE_##key] += t->key;
+		ACCOUNT_EXCHANGES(X)
+#undef X
+		for (unsigned j = 0; j < EXCHANGE_DIFFERENCE_COUNT; j++)
+			a->row[ROW_DIFFERENT_SHORTER + j] += t->different[j];
+		for (unsigned j = 0; j < EXCHANGE_OBSTACLE_COUNT; j++)
+			a->row[ROW_NOT_COMPARABLE_JOINED + j] += t->not_comparable[j];
+		for (unsigned j = 0; j < EXCHANGE_END_COUNT; j++)
+			a->row[ROW_ANSWER_ENDED_REQUEST + j] += t->ended_by[j];
+		for (unsigned j = 0; j < EXCHANGE_TURNS_COUNT; j++)
+			a->row[ROW_TARGET_FIRST_NONE + j] += t->target_first[j];
+	}
+}
+
 static void collect_engine(struct account *a, const struct engine *e)
 {
 	const struct engine_counters *n = engine_counters(e);
@@ -320,6 +364,11 @@ static void add_examples(struct engine_examples *to, const struct engine_example
 		newest(&to->ended[i], &from->ended[i]);
 	for (int i = 0; i < DECLINE_COUNT; i++)
 		newest(&to->declined[i], &from->declined[i]);
+	for (int i = 0; i < EXCHANGE_DIFFERENCE_COUNT; i++)
+		if (from->differs[i].time > to->differs[i].time) {
+			to->differs[i] = from->differs[i];
+			to->answer[i] = from->answer[i];
+		}
 }
 
 void account_collect(void *pipeline, void *sum)
@@ -331,6 +380,7 @@ void account_collect(void *pipeline, void *sum)
 	collect_replay(a, p);
 	collect_engine(a, p->engine);
 	collect_spoken(a, p);
+	collect_exchanges(a, p);
 	collect_way_out(a, p);
 	add_examples(&a->examples, engine_examples(p->engine));
 	a->assistants_up = MIN(a->assistants_up, p->returns ? returns_parts_up(p->returns) : 0);
@@ -361,8 +411,10 @@ void account_add(struct account *sum, const struct account *one)
 		sum->row[i] += one->row[i];
 	hist_merge(&sum->lag, &one->lag);
 	add_examples(&sum->examples, &one->examples);
-	for (unsigned i = 0; i < CONFIG_MAX_RULES; i++)
+	for (unsigned i = 0; i < CONFIG_MAX_RULES; i++) {
 		protocol_tally_add(&sum->spoken[i], &one->spoken[i]);
+		exchange_tally_add(&sum->exchanges[i], &one->exchanges[i]);
+	}
 	for (unsigned i = 0; i < one->n_sources; i++)
 		add_source(sum, one->source[i].name, &one->source[i].n);
 	sum->assistants_up = MIN(sum->assistants_up, one->assistants_up);

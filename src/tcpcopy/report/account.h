@@ -59,6 +59,14 @@
 	X(refused,                                                                                           \
 	  "stray responses left unanswered: not from a target, sessions not announced yet, or too many")
 
+#define ACCOUNT_EXCHANGES(X)                                                                                 \
+	X(all, "requests sent, or given up before")                                                          \
+	X(same, "of these, answered by both sides with the same length")                                     \
+	X(open, "of these, whose answer goes on, or that wait for the next one to be told apart")            \
+	X(followers, "of the different ones, behind a difference on the same connection")                    \
+	X(merged, "of all, with a response record that was merged from several")                             \
+	X(unsolicited, "of all, without a request: what a server says first")
+
 #define ACCOUNT_OWN(X)                                                                                       \
 	X(swallowed, "answers that were kept from this host's TCP, as the kernel counts them")               \
 	X(accepted, "answers without a session that this host's TCP got, because a socket has the port")     \
@@ -111,6 +119,21 @@ enum account_row_id {
 #define X(id, name, text, join) ROW_NOT_JOINED_##id,
 	PROTOCOLS(X)
 #undef X
+#define X(key, text) ROW_EXCHANGE_##key,
+	ACCOUNT_EXCHANGES(X)
+#undef X
+#define X(id, name, text) ROW_DIFFERENT_##id,
+	EXCHANGE_DIFFERENCES(X)
+#undef X
+#define X(id, name, text) ROW_NOT_COMPARABLE_##id,
+	EXCHANGE_OBSTACLES(X)
+#undef X
+#define X(id, name, text) ROW_ANSWER_ENDED_##id,
+	EXCHANGE_ENDS(X)
+#undef X
+#define X(id, name, text) ROW_TARGET_FIRST_##id,
+	EXCHANGE_TURNS(X)
+#undef X
 #define X(key, text) ROW_ENGINE_##key,
 	ENGINE_COUNTERS(X)
 #undef X
@@ -159,6 +182,7 @@ struct account {
 	struct hist lag; /* ns from the capture of a segment to its first sending */
 	struct engine_examples examples;
 	struct protocol_tally spoken[CONFIG_MAX_RULES];      /* for each rule */
+	struct exchange_tally exchanges[CONFIG_MAX_RULES];   /* for each rule */
 	struct account_source source[CONFIG_MAX_INTERFACES]; /* by name */
 	unsigned n_sources;
 	unsigned assistants_up;             /* of the worker with the fewest */

@@ -74,6 +74,52 @@ static const char *detail_called(unsigned d)
 	return detail_name((enum protocol_detail)d);
 }
 
+static const char *difference_called(unsigned d)
+{
+	return exchange_difference_name((enum exchange_difference)d);
+}
+
+static const char *obstacle_called(unsigned o)
+{
+	return exchange_obstacle_name((enum exchange_obstacle)o);
+}
+
+static const char *turns_called(unsigned n)
+{
+	return exchange_turns_name((enum exchange_turns)n);
+}
+
+static json_t *exchanges(const struct exchange_tally *t)
+{
+	json_t *all =
+		json_pack("{s:I, s:I, s:I, s:I}", "all", (json_int_t)t->all, "same", (json_int_t)t->same,
+			  "followers", (json_int_t)t->followers, "open", (json_int_t)t->open);
+
+	add_counts(all, "different", t->different, EXCHANGE_DIFFERENCE_COUNT, difference_called);
+	add_counts(all, "not_comparable", t->not_comparable, EXCHANGE_OBSTACLE_COUNT, obstacle_called);
+	add_counts(all, "target_first", t->target_first, EXCHANGE_TURNS_COUNT, turns_called);
+	return all;
+}
+
+/* Of each kind of difference the newest. */
+static json_t *differences(const struct report *r)
+{
+	const struct engine_examples *ex = &r->now.examples;
+	json_t *list = json_array();
+
+	for (unsigned d = 0; d < EXCHANGE_DIFFERENCE_COUNT; d++)
+		if (ex->differs[d].time)
+			json_array_append_new(list,
+					      json_pack("{s:s, s:s, s:I, s:I, s:I, s:o}", "name",
+							difference_called(d), "text",
+							exchange_difference_text((enum exchange_difference)d),
+							"exchange", (json_int_t)ex->answer[d].number,
+							"online_bytes", (json_int_t)ex->answer[d].online,
+							"target_bytes", (json_int_t)ex->answer[d].target,
+							"example", example(r, &ex->differs[d])));
+	return list;
+}
+
 static json_t *rules(const struct report *r)
 {
 	json_t *list = json_array();
@@ -87,6 +133,7 @@ static json_t *rules(const struct report *r)
 		add_counts(rule, "detail", t->details, DETAIL_COUNT, detail_called);
 		add_counts(rule, "joined", t->joined, PROTOCOL_COUNT, protocol_called);
 		add_counts(rule, "not_joined", t->not_joined, PROTOCOL_COUNT, protocol_called);
+		json_object_set_new(rule, "exchanges", exchanges(&r->now.exchanges[i]));
 		json_array_append_new(list, rule);
 	}
 	return list;
@@ -126,6 +173,7 @@ int report_json(struct reporter *reporter, json_t *all)
 		!json_object_set_new(all, "lag", lag(&r->now.lag)) &&
 		!json_object_set_new(all, "reasons", reasons(r)) &&
 		!json_object_set_new(all, "rules", rules(r)) &&
+		!json_object_set_new(all, "differences", differences(r)) &&
 		!json_object_set_new(all, "interfaces", interfaces(&r->now)) &&
 		!json_object_set_new(all, "never_captured",
 				     json_pack("{s:I, s:I, s:I, s:I}", "bytes", (json_int_t)loss.bytes,

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "program/log.h"
+#include "tcpcopy/exchanges.h"
 #include "tcpcopy/report/impl.h"
 #include "tcpcopy/spoken.h"
 
@@ -244,6 +245,40 @@ static void print_spoken(const struct report *r, FILE *to)
 	}
 }
 
+/* How the target has answered the requests of each rule, beside the online server. */
+static void print_exchanges(const struct report *r, FILE *to)
+{
+	const struct engine_examples *ex = &r->now.examples;
+	char text[EXCHANGES_TEXT];
+
+	for (unsigned i = 0; i < r->config->n_rules; i++) {
+		const struct exchange_tally *t = &r->now.exchanges[i];
+		const uint64_t sessions = protocol_sessions(&r->now.spoken[i]);
+
+		fprintf(to, "answers        %s: ", r->config->rules[i].text);
+		exchanges_print(to, t);
+		fputc('\n', to);
+		for (unsigned w = 0; w < EXCHANGES_WARNINGS; w++)
+			if (exchanges_matter(t, sessions, (enum exchanges_warning)w))
+				fprintf(to, "  %s\n",
+					exchanges_text(text, sizeof(text), &r->config->rules[i], t, sessions,
+						       (enum exchanges_warning)w));
+	}
+	for (unsigned d = 0; d < EXCHANGE_DIFFERENCE_COUNT; d++) {
+		char client[ENDPOINT_TEXT_LEN], online[ENDPOINT_TEXT_LEN], when[ACCOUNT_TIME_LEN];
+
+		if (!ex->differs[d].time)
+			continue;
+		fprintf(to,
+			"  latest %s: %s -> %s at %s, exchange %u: %llu bytes online, %llu bytes of the target\n",
+			exchange_difference_name((enum exchange_difference)d),
+			endpoint_format(client, sizeof(client), &ex->differs[d].key.client),
+			endpoint_format(online, sizeof(online), &ex->differs[d].key.online),
+			reporter_time(&r->reporter, ex->differs[d].time, when), ex->answer[d].number,
+			(ull)ex->answer[d].online, (ull)ex->answer[d].target);
+	}
+}
+
 static void print_workers(const struct account *a, FILE *to)
 {
 	for (unsigned i = 0; i < a->workers && a->workers > 1; i++)
@@ -268,6 +303,7 @@ static void print_account(struct reporter *reporter, FILE *to)
 		fprintf(to, "assistants: %u connected, %llu connections lost, %llu attempts failed\n",
 			r->now.assistants_up, (ull)r->now.row[ROW_CHANNEL_losses_of_connection],
 			(ull)r->now.row[ROW_CHANNEL_attempts_failed]);
+	print_exchanges(r, to);
 	print_spoken(r, to);
 	print_reasons(r, UINT32_MAX, to);
 }
@@ -334,6 +370,7 @@ static void print_screen(struct reporter *reporter, FILE *to)
 	}
 	if (!wrong)
 		fprintf(to, "account        balanced\n");
+	print_exchanges(r, to);
 	print_spoken(r, to);
 	print_reasons(r, 8, to);
 }
