@@ -1,12 +1,13 @@
 """Recording what a host sees on its interface, and reading it with tshark."""
 
 import re
+import signal
 import subprocess
 import time
 
 from .netns import LabError, tool
 
-SETTLE = 0.2    # seconds for what the kernel has captured to reach the file
+PATIENCE = 60   # seconds, for what the kernel has captured to reach the file
 
 
 class Capture:
@@ -30,12 +31,23 @@ class Capture:
                 return
         raise LabError(f"{host.name}: tcpdump: {''.join(said)}")
 
+    def _read_all(self):
+        """Has tcpdump read all that the kernel has for it? Its end would throw the rest away."""
+        self._tcpdump.send_signal(signal.SIGUSR1)
+        counts = [int(n) for n in re.findall(r"(\d+) packets? ", self._tcpdump.stderr.readline())]
+        if len(counts) != 3:
+            return True     # it has ended
+        captured, received, dropped = counts
+        return captured == received - dropped
+
     def stop(self):
         """End the recording and return self; may be called twice."""
         if self.captured is None:
-            time.sleep(SETTLE)
+            deadline = time.monotonic() + PATIENCE
+            while not self._read_all() and time.monotonic() < deadline:
+                time.sleep(0.02)
             self._tcpdump.terminate()
-            said = self._tcpdump.communicate(timeout=20)[1]
+            said = self._tcpdump.communicate(timeout=PATIENCE)[1]
             self.captured, self.dropped = (
                 int(re.search(rf"(\d+) packets? {what}", said).group(1))
                 for what in ("captured", "dropped by kernel"))

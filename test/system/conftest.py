@@ -100,12 +100,21 @@ def mode(request):
 class Program:
     """One of our programs in a host, in the foreground, its log in a file of the lab."""
 
+    made = []       # in the lab that is up
+
+    @classmethod
+    def running(cls, lab, name):
+        """Those of this name that run in a lab, and can be asked."""
+        return [p for p in cls.made if p.lab is lab and p.name == name and p.process.poll() is None and
+                "--status --control" in p.log]
+
     def __init__(self, host, name, *args, prefix=()):
+        self.lab, self.name = host.lab, name
         self.log_path = host.lab.new_path(f"{host.name}-{name}.log")
-        self.name = name
         self.again = lambda: Program(host, name, *args, prefix=prefix)
         with open(self.log_path, "w") as log:
             self.process = host.popen([*prefix, BIN / name, *args], stdout=log, stderr=log)
+        self.made[:] = [p for p in self.made if p.lab is host.lab] + [self]
 
     @property
     def log(self):
@@ -120,7 +129,7 @@ class Program:
         """What --status --json says of it."""
         path = re.search(r"--status --control (\S+)", self.log)[1]
         return json.loads(subprocess.run([BIN / self.name, "--status", "--json", "--control", path], capture_output=True,
-                                         text=True, timeout=20, check=True).stdout)
+                                         text=True, timeout=PATIENCE, check=True).stdout)
 
     def kill(self):
         """End it as a crash would; again() makes the next one."""
@@ -130,7 +139,7 @@ class Program:
     def stop(self):
         """End it as its operator would; its whole log. The sanitizers' word is the exit status."""
         self.process.terminate()
-        assert self.process.wait(timeout=30) == 0, self.log
+        assert self.process.wait(timeout=PATIENCE) == 0, self.log
         assert "Sanitizer" not in self.log and "runtime error" not in self.log, self.log
         return self.log
 
@@ -242,7 +251,7 @@ def servers(lab):
     return [lab.redis(name) for name in ("online", "target")]
 
 
-def run_all(host, commands, timeout=60):
+def run_all(host, commands, timeout=5 * PATIENCE):
     """Run commands side by side in one host; all must succeed."""
     running = [host.popen(c, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) for c in commands]
     for process in running:

@@ -30,7 +30,8 @@ class Talk:
         self.to_text, self.port, self.sport = to, port, sport
         self.out = socket.socket(self.family, socket.SOCK_RAW, socket.IPPROTO_RAW)
         self.wire = socket.socket(self.family, socket.SOCK_RAW, socket.IPPROTO_TCP)
-        self.wire.settimeout(5)
+        self.wire.settimeout(60)
+        self.wire.setsockopt(socket.SOL_SOCKET, 33, 8 << 20)     # SO_RCVBUFFORCE: it hears all of the host's TCP
         self.nxt = 1000 + sport * 65536 % 2 ** 31
         self.clock, self.echo, self.ack = 5000, 0, 0
 

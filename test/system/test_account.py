@@ -15,7 +15,7 @@ import time
 import pytest
 from scapy.all import IP, TCP, L3RawSocket                          # pylint: disable=no-name-in-module
 
-from conftest import BIN, TOP, Program, Replay, Report, wait_until
+from conftest import BIN, PATIENCE, TOP, Program, Replay, Report, wait_until
 from workload import appends, ask, closed, connect, dropped, equal, pair
 
 SHORT = 600     # bytes: what is longer is not captured
@@ -24,7 +24,7 @@ IDLE = 5        # connections that stay open
 
 def ask_status(program, path, *args):
     return subprocess.run([BIN / program, "--status", "--control", path, *args], capture_output=True, text=True,
-                          timeout=20, check=False)
+                          timeout=PATIENCE, check=False)
 
 
 def printed(account):
@@ -117,7 +117,14 @@ def test_mixed_run(lab):
     for connection in idle:
         connection.close()
     assert closed(lab)
+
+    def heard():
+        """Has tcpcopy read the last record?"""
+        forwarded, read = (Report("", ask_status(name, sockets[name], "--json").stdout)[row] for name, row in (
+            ("intercept", "segments.forwarded"), ("tcpcopy", "engine.responses")))
+        return forwarded == read
     time.sleep(0.5)     # the last acknowledgments
+    assert wait_until(heard)
     account = r.stop()
     intercept = r.intercept_account
 
@@ -196,7 +203,8 @@ def test_full_disk(lab, small_disk):
     assert wait_until(lambda: log.stat().st_size - before < 8192)
     json.loads(report.read_text())      # an old one, but a whole one
     assert program.process.poll() is None
-    assert sorted(path.name for path in small_disk.iterdir()) == ["filler", "log", "report"]
+    names = ["filler", "log", "report"]     # and for a moment the report that has no room
+    assert wait_until(lambda: sorted(path.name for path in small_disk.iterdir()) == names)
     filler.unlink()
     after = Report("", report.read_text())
     assert wait_until(lambda: Report("", report.read_text())["log.dropped"] > after["log.dropped"])
@@ -223,7 +231,7 @@ def test_control_socket(lab):
     assert path.stat().st_mode & 0o777 == 0o600
     # a second one may not take it
     second = quiet(lab, "--control", path)
-    assert second.process.wait(20) == 1
+    assert second.process.wait(PATIENCE) == 1
     # clients that say nothing, too much or nonsense, and more of them than are served, do not keep others out for long
     idle = [socket.socket(socket.AF_UNIX) for _ in range(12)]
     for s in idle:
@@ -246,7 +254,7 @@ def test_control_socket(lab):
     assert not path.exists()
     # what is no socket is left alone
     path.write_text("precious")
-    assert quiet(lab, "--control", path).process.wait(20) == 1
+    assert quiet(lab, "--control", path).process.wait(PATIENCE) == 1
     assert path.read_text() == "precious"
 
 
@@ -254,7 +262,7 @@ def test_several_instances_are_listed(lab):
     """Without --control, by the default names; other programs of this machine may be among them."""
     running = [Program(lab.host("assistant"), "intercept", "-i", "eth0", "-F", "tcp", "-p", port).wait_ready()
                for port in (7001, 7002)]
-    said = subprocess.run([BIN / "intercept", "--status"], capture_output=True, text=True, check=False, timeout=20)
+    said = subprocess.run([BIN / "intercept", "--status"], capture_output=True, text=True, check=False, timeout=PATIENCE)
     assert said.returncode == 1 and "choose one with --control" in said.stderr
     for program in running:
         path = pathlib.Path(f"/run/tcpcopy/intercept-{program.process.pid}.sock")
@@ -281,6 +289,6 @@ def test_log_is_reopened(lab):
 def test_bad_paths_are_refused_at_the_start(lab, option):
     for path in ("/nonexistent/x", "/proc/x"):
         program = quiet(lab, option, path)
-        assert program.process.wait(20) == 1
+        assert program.process.wait(PATIENCE) == 1
         assert f'option {option} "{path}": ' in program.log and "accepted: " in program.log
     assert os.path.isdir("/proc")

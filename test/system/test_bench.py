@@ -7,7 +7,7 @@ import signal
 import subprocess
 
 import pytest
-from conftest import TOP, wait_until
+from conftest import PATIENCE, TOP, wait_until
 
 from labnet.lab import lab_directory
 from labnet.netns import namespaces
@@ -22,7 +22,7 @@ def test_smallest_step(tmp_path):
     document.write_text("before\n<!-- results: delay -->\nold\n<!-- end of results -->\nbetween\n"
                         "<!-- results: work -->\nkept\n<!-- end of results -->\n")
     argv = [*RUN, "--sections", "delay", "-k", "1000 *", "--out", tmp_path / "out", "--document", document]
-    done = subprocess.run(argv, text=True, capture_output=True, timeout=60)
+    done = subprocess.run(argv, text=True, capture_output=True, timeout=5 * PATIENCE)
     assert done.returncode == 0, done.stderr
 
     results = json.loads((tmp_path / "out" / "results.json").read_text())
@@ -44,7 +44,7 @@ def test_smallest_step(tmp_path):
 
     # all of it is there already
     before = (tmp_path / "out" / "delay.json").read_text()
-    assert subprocess.run([*argv, "--resume"], capture_output=True, timeout=60).returncode == 0
+    assert subprocess.run([*argv, "--resume"], capture_output=True, timeout=5 * PATIENCE).returncode == 0
     assert (tmp_path / "out" / "delay.json").read_text() == before
 
 
@@ -54,7 +54,7 @@ def test_interrupted(tmp_path):
     try:
         assert wait_until(lambda: len(namespaces(prefix)) >= 5 or running.poll() is not None)
         running.send_signal(signal.SIGINT)
-        assert running.wait(timeout=30) == 130
+        assert running.wait(PATIENCE) == 130
     finally:
         running.kill()
     assert namespaces(prefix) == [] and not lab_directory(prefix).exists()
@@ -62,5 +62,5 @@ def test_interrupted(tmp_path):
 
 @pytest.mark.parametrize("option, value", [("--sections", "work,nothing"), ("--runs", "0")])
 def test_wrong_words(option, value):
-    done = subprocess.run([str(TOP / "bench" / "run"), option, value], text=True, capture_output=True, timeout=20)
+    done = subprocess.run([str(TOP / "bench" / "run"), option, value], text=True, capture_output=True, timeout=PATIENCE)
     assert done.returncode == 2 and "accepted:" in done.stderr

@@ -14,7 +14,7 @@ import threading
 import time
 
 import pytest
-from conftest import wait_until
+from conftest import PATIENCE, wait_until
 from test_hostile import frame, lies
 from test_intercept import CHANNEL_PORT, EXPECT, HELLO, PORT, PROBE, STRAY, TARGET, WATCH, endpoint
 from test_secret import counted, secret_file
@@ -44,7 +44,7 @@ class Stranger(threading.Thread):
 
     def __enter__(self):
         self.start()
-        assert self.busy.wait(30) and not self.failed, self.failed
+        assert self.busy.wait(5 * PATIENCE) and not self.failed, self.failed
         return self
 
     def __exit__(self, *_):
@@ -66,7 +66,7 @@ class Stranger(threading.Thread):
         connection.close()
         with self.lab.host(host).inside():
             connection = socket.socket()
-        connection.settimeout(20)
+        connection.settimeout(PATIENCE)
         self.connections.append(connection)
         try:
             if source:
@@ -204,7 +204,7 @@ def test_a_stranger_without_a_secret(lab, replay, attack):
         good_traffic(lab, online, target)
         assert copy.intercept.status()["account"]["waiting"]["peers"] < 1000        # there is room for others
         lab.host("online").check_output(["ss", "-K", "dport", "=", f":{CHANNEL_PORT}"])
-        assert wait_until(lambda: copy.tcpcopy.log.count(": connected (") == 2), copy.tcpcopy.log
+        assert wait_until(lambda: copy.tcpcopy.log.count(": connected (") >= 2), copy.tcpcopy.log
         for n in range(5):
             ask(older, f"append older{os.getpid()} {n}.")
         good_traffic(lab, online, target)

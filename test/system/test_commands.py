@@ -12,7 +12,7 @@ import subprocess
 
 import pytest
 
-from conftest import BIN, TOP
+from conftest import BIN, PATIENCE, TOP
 from labnet import Lab
 
 HOSTS = {"tcpcopy": "online", "intercept": "assistant"}
@@ -79,7 +79,7 @@ def test_the_tree_has_it(page):
         path = TOP / program
         assert path.exists() and (not words or os.access(path, os.X_OK)), command
         if options := {w for w in words if w[0] == "-"} - {"-h"}:
-            said = subprocess.run([path, "-h"], capture_output=True, text=True, timeout=20).stdout
+            said = subprocess.run([path, "-h"], capture_output=True, text=True, timeout=PATIENCE).stdout
             assert options <= set(re.findall(r"-[\w-]+", said)), command
     for command in markdown(text, "(?:sudo )?make "):
         words = [w for w in command.removeprefix("sudo ").split(" ") if w.isascii()]

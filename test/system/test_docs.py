@@ -11,7 +11,7 @@ import subprocess
 
 import pytest
 
-from conftest import BIN, TOP
+from conftest import BIN, PATIENCE, TOP
 
 ENGINE = sorted((TOP / "src/session").glob("*.[ch]"))
 SESSION = (TOP / "doc/SESSION.md").read_text(encoding="utf-8")
@@ -367,7 +367,7 @@ def test_manual_describes_no_option_that_is_gone(program):
     described = set()
     for item in re.findall(r"^\.It (Fl .*)", text, re.MULTILINE):
         described |= {"-" + name for name in re.findall(r"(?:^| , )Fl (\S+)", " " + item if item[0] == "," else item)}
-    done = subprocess.run([pathlib.Path(BIN) / program, "-h"], capture_output=True, text=True, timeout=20, check=True)
+    done = subprocess.run([pathlib.Path(BIN) / program, "-h"], capture_output=True, text=True, timeout=PATIENCE, check=True)
     pairs = re.findall(r"^ +(-\w)?(?:, | {4,})?(--[\w-]+)?", done.stdout, re.MULTILINE)
     offered = {name for pair in pairs for name in pair if name}
     assert described and described <= offered, described - offered

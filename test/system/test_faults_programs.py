@@ -12,7 +12,7 @@ import socket
 import time
 
 import pytest
-from conftest import BIN, SANITIZED, Replay, wait_until
+from conftest import BIN, PATIENCE, SANITIZED, Replay, wait_until
 from faults import FAULTS, World, descriptors
 from workload import Trouble, ask, closed, connect, pair
 
@@ -22,7 +22,7 @@ def unchanged(world, before):
         now = world.resources()
         return all(now[name][0] <= before[name][0] for name in now) and \
             all(now[name][1] < before[name][1] + (64 if SANITIZED else 8) for name in now)
-    assert wait_until(same, 10), (before, world.resources())
+    assert wait_until(same), (before, world.resources())
     return True
 
 
@@ -62,7 +62,7 @@ def test_what_a_killed_tcpcopy_leaves_is_reset_when_the_target_speaks(lab, both)
         unchanged(world, before)
     world.target.cli("config", "set", "timeout", "1")      # the load is never idle so long
     world.load.stop()
-    assert closed(lab, timeout=15), lab.host("target").check_output(["ss", "-tn"])
+    assert closed(lab), lab.host("target").check_output(["ss", "-tn"])
     account = world.replay.stop()
     assert account["strays.reset"] >= 5, account.log
     assert "segments without a WATCH, reported as strays" in world.replay.intercept_log
@@ -125,7 +125,7 @@ def test_no_descriptors_left(lab):
         assert wait_until(lambda: "cannot accept a connection" in intercept.log)
         world.recovered()
         resource.prlimit(pid, resource.RLIMIT_NOFILE, limits)
-        waiting.settimeout(10)
+        waiting.settimeout(PATIENCE)
         assert waiting.recv(1) == b"\x01", "its HELLO"
     unchanged(world, before)
     account = world.finish()
@@ -137,7 +137,7 @@ def test_too_few_descriptors_to_start(lab, name):
     args = {"tcpcopy": ["-x", "80-10.90.109.143:80", "-s", "10.90.110.143"], "intercept": ["-i", "eth0"]}[name]
     # the sanitizer itself could not look for leaks
     done = lab.host("online").run(["env", "ASAN_OPTIONS=detect_leaks=0", "prlimit", "--nofile=6", BIN / name, *args],
-                                  timeout=20)
+                                  timeout=PATIENCE)
     assert done.returncode == 1 and "Too many open files" in done.stderr, done.stderr
     assert "ERROR: AddressSanitizer" not in done.stderr and "runtime error" not in done.stderr
 

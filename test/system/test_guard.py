@@ -9,7 +9,7 @@ import signal
 import subprocess
 
 import pytest
-from conftest import TOP, Echo, Program, wait_until
+from conftest import PATIENCE, Echo, Program, built, wait_until
 from test_intercept import ACK, FILTER, INTERCEPT, PORT, SYN, TARGET, FakeTcpcopy, Flow, endpoint, opened, start
 
 TABLE = "inet tcpcopy_intercept"
@@ -168,7 +168,7 @@ def test_the_whole_table(lab):
 
 def test_one_in_a_namespace(lab):
     first = start(lab, "-i", "eth0", *GUARD)
-    second = lab.host("assistant").run([INTERCEPT, "-i", "eth0", "-p", "40000", *GUARD], timeout=10)
+    second = lab.host("assistant").run([INTERCEPT, "-i", "eth0", "-p", "40000", *GUARD], timeout=PATIENCE)
     assert second.returncode == 1
     assert f"pid {first.process.pid}" in second.stderr
     first.stop()
@@ -235,7 +235,7 @@ def test_a_table_of_another_process(lab, helpertool):
     """It may be that of an intercept that was killed, so it is waited for a little."""
     other = Helper(lab.host("assistant"), helpertool)
     assert other("create") == "ok owning"
-    done = lab.host("assistant").run([INTERCEPT, "-i", "eth0", *GUARD], timeout=30)
+    done = lab.host("assistant").run([INTERCEPT, "-i", "eth0", *GUARD], timeout=PATIENCE)
     assert done.returncode == 1 and "--guard: another process owns the nft table" in done.stderr
     intercept = Program(lab.host("assistant"), "intercept", "-i", "eth0", *GUARD)
     assert wait_until(lambda: children(intercept))
@@ -247,8 +247,8 @@ def test_without_its_helper_it_ends(lab):
     """The table goes with the helper, so the clients would hear from the target. Without an intercept tcpcopy is silent."""
     intercept = start(lab, "-i", "eth0", *GUARD)
     os.kill(helper_of(intercept), signal.SIGKILL)
-    assert intercept.process.wait(20) == 1
-    assert tables(lab.host("assistant")) == ""
+    assert intercept.process.wait(PATIENCE) == 1
+    assert wait_until(lambda: tables(lab.host("assistant")) == "")
     assert "the guard's helper process has ended, and its nft table with it; ending" in intercept.log
     assert "report:" in intercept.log
     start(lab, "-i", "eth0", *GUARD).stop()
@@ -296,8 +296,7 @@ class Helper:
 
 @pytest.fixture
 def helpertool():
-    subprocess.run(["make", "-s", "build/tools/helpertool"], cwd=TOP, check=True)
-    return TOP / "build/tools/helpertool"
+    return built("helpertool")
 
 
 @pytest.mark.parametrize("v6", [False, True], ids=["v4", "v6"])
@@ -341,7 +340,7 @@ def test_what_the_helper_refuses(lab, helpertool):
     assert nft(assistant, "list ruleset").stdout == rules
     assert helper("add 10.1.2.3 80") == "ok" and elements(assistant) == {("10.1.2.3", 80)}
     helper.process.stdin.close()
-    assert helper.process.wait(10) == 0 and tables(assistant) == ""
+    assert helper.process.wait(PATIENCE) == 0 and tables(assistant) == ""
 
 
 def test_two_helpers(lab, helpertool):
@@ -357,9 +356,9 @@ def test_without_the_capability(lab, helpertool):
     without = ["setpriv", "--bounding-set=-net_admin", "--inh-caps=-net_admin", "--ambient-caps=-net_admin"]
     helper = Helper(lab.host("assistant"), helpertool, *without)
     assert helper("create") == "nf_tables needs CAP_NET_ADMIN: run as root"
-    done = lab.host("assistant").run([*without, INTERCEPT, "-i", "eth0", *GUARD], timeout=10)
+    done = lab.host("assistant").run([*without, INTERCEPT, "-i", "eth0", *GUARD], timeout=PATIENCE)
     assert done.returncode == 1 and "--guard: nf_tables needs CAP_NET_ADMIN: run as root" in done.stderr
     lab.host("assistant").sysctl(net__ipv4__ip_forward=1)
-    done = lab.host("assistant").run([*without, INTERCEPT, "-i", "eth0", *GUARD, "--check"], timeout=10)
+    done = lab.host("assistant").run([*without, INTERCEPT, "-i", "eth0", *GUARD, "--check"], timeout=PATIENCE)
     assert done.returncode == 1
     assert "--guard cannot work: nf_tables needs CAP_NET_ADMIN: run as root" in done.stdout

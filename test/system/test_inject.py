@@ -10,8 +10,9 @@ import threading
 import time
 
 import pytest
-from conftest import Program, wait_until
+from conftest import PATIENCE, Program, wait_until
 from test_walkthrough import drain
+from workload import closed
 
 CLIENT = {4: "10.90.114.82", 6: "fd90::114:82"}
 FIELDS = ["ip.id", "ip.ttl", "ipv6.hlim", "ip.len", "ipv6.plen", "tcp.seq_raw", "tcp.len", "tcp.flags.push",
@@ -106,7 +107,7 @@ def test_super_packet_is_one_where_the_device_segments(lab, sender, iotool, fami
     sent = sender.send(LARGE, f"gso={MSS}", "count=2", "link", family=family)
     assert (sent["segments"], sent["packets"]) == (2, 90)
     assert sent["bytes"] == 2 * LARGE + 90 * (40 if family == 4 else 60)
-    lines = receiver.communicate(timeout=20)[0].splitlines()
+    lines = receiver.communicate(timeout=PATIENCE)[0].splitlines()
     got = [dict(re.findall(r"(\w+)=(\S+)", line)) for line in lines if line.startswith("packet ")]
     assert [(p["payload"], p["gso"], p["wrong"]) for p in got] == [(f"{LARGE}/{LARGE}", f"{MSS}", "0")] * 2
 
@@ -161,8 +162,8 @@ def test_netfilter_of_this_host_is_not_asked(lab, sender):
 def test_unknown_neighbour_is_found_by_a_raw_socket(lab, sender):
     lab.host("online").check_output(["ip", "neigh", "flush", "all"])
     with sender.wire() as capture:
-        sent = sender.send(40, "count=20", "batch=1", "interval=20", "link")
-    assert sent["packets"] == 20 and 0 < sent["fallback"] < 5
+        sent = sender.send(40, "count=20", "batch=1", "interval=100", "link")
+    assert sent["packets"] == 20 and 0 < sent["fallback"] < 10
     assert len(packets(capture)) == 20
 
 
@@ -209,14 +210,22 @@ def test_no_route_and_no_link(lab, sender):
     assert sender.send(40, "count=3", "link")["packets"] == 0
     online.check_output(["ip", "route", "del", "blackhole", sender.target.ip4])
     sender.know_neighbour("permanent")
-    stream = online.popen(sender.argv(40, "count=40", "batch=1", "interval=50", "link"), stdout=subprocess.PIPE)
-    time.sleep(0.3)
+    stream = online.popen(sender.argv(40, "count=40", "batch=1", "step", "link"), stdin=subprocess.PIPE,
+                          stdout=subprocess.PIPE)
+
+    def packets_sent(n):
+        for _ in range(n):
+            print(file=stream.stdin, flush=True)
+            assert stream.stdout.readline() == "sent\n"
+            time.sleep(0.05)
+    packets_sent(10)
     online.check_output(["ip", "link", "set", "eth0", "down"])
-    time.sleep(0.5)
+    packets_sent(10)
     online.check_output(["ip", "link", "set", "eth0", "up"])
-    sent = sender.counters(stream.communicate(timeout=20)[0])
-    assert 5 < sent["unreachable"] < 20
-    assert sent["packets"] + sent["unreachable"] == 40 and sent["fallback"] < 8
+    packets_sent(20)
+    sent = sender.counters(stream.communicate(timeout=PATIENCE)[0])
+    assert 5 < sent["unreachable"] < 15
+    assert sent["packets"] + sent["unreachable"] == 40 and sent["fallback"] < 15
 
 
 def test_a_way_that_is_not_ethernet(lab, replay):
@@ -225,7 +234,7 @@ def test_a_way_that_is_not_ethernet(lab, replay):
     online.ip_batch(["tuntap add dev tun0 mode tun", "link set tun0 up", f"route add {target.ip4}/32 dev tun0"])
     words = ["-x", f"6379-{target.ip4}:6379", "-s", lab.host("assistant").ip4, "-L"]
     refused = Program(online, "tcpcopy", "--inject=link", *words)
-    assert refused.process.wait(timeout=10) == 1
+    assert refused.process.wait(PATIENCE) == 1
     assert f'option --inject "link": the target {target.ip4} is not reached over Ethernet; accepted: raw, or auto' \
         in refused.log
     started = Program(online, "tcpcopy", *words)
@@ -256,13 +265,18 @@ class Load:
             self.count += 1
             time.sleep(self.pause)
 
+    def go_on(self, commands):
+        """Until so many more have been answered."""
+        enough = self.count + commands
+        assert wait_until(lambda: self.count >= enough)
+
     def stop(self):
         self.going = False
         self.thread.join(timeout=60)
         assert not self.thread.is_alive()
         for client in self.clients:
             client.stdin.close()
-            client.wait(10)
+            client.wait(PATIENCE)
         return self.count
 
 
@@ -282,7 +296,7 @@ def test_five_megabytes(lab, replay, way, offload):
     value = lab.new_path("value")
     value.write_bytes(bytes((i * 7 + (i >> 8)) & 0xff for i in range(5_000_000)))
     assert "OK" in lab.host("client").sh(f"redis-cli -h {lab.host('online').ip4} -x set big < {value}").stdout
-    assert drain(online, target) and online.digest() == target.digest()
+    assert drain(online, target) and closed(lab) and online.digest() == target.digest()
     assert lab.host("target").nstat()["TcpInCsumErrors"] == before["TcpInCsumErrors"]
     account = r.stop()
     assert account.outcomes() == {"complete": 1}
@@ -296,14 +310,16 @@ def test_five_megabytes(lab, replay, way, offload):
     else:
         assert max(sizes) <= 1500 and {p["tcp.checksum.status"] for p in replica} == {"1"}
         times = {p["tcp.seq_raw"]: p["tcp.options.timestamp.tsval"] for p in client}
-        same = [times[p["tcp.seq_raw"]] == p["tcp.options.timestamp.tsval"] for p in replica]
-        assert sum(same) > 0.9 * len(same)      # what was held may carry a later one
+        # what was held may carry a later one of the client's
+        later = [int(p["tcp.options.timestamp.tsval"]) - int(times[p["tcp.seq_raw"]]) for p in replica]
+        assert min(later) == 0 and {p["tcp.options.timestamp.tsval"] for p in replica} <= set(times.values()), later
 
 
 def settle(lab, load, r, online, target):
     """The load has ended: all of it has arrived, once and in order, and no session was lost."""
-    assert load.stop() > 50
-    assert drain(online, target, timeout=15)
+    load.go_on(50)
+    load.stop()
+    assert drain(online, target) and closed(lab)
     assert online.digest() == target.digest()
     account = r.stop()
     assert account.outcomes() == {"complete": 4}
@@ -317,7 +333,7 @@ def running(lab, replay):
     lab.host("online").check_output(["ping", "-c1", "-q", lab.host("target").ip4])
     r = replay(tcpcopy=["--inject", "link"])
     load = Load(lab)
-    time.sleep(0.3)
+    load.go_on(10)
     yield load, r, online, target
     load.going = False
     load.thread.join(timeout=60)
@@ -341,7 +357,7 @@ def test_mac_changes_and_is_announced(lab, running):
     lab.host("target").sysctl(net__ipv4__conf__eth0__arp_notify=1)
     lab.host("online").sysctl(net__ipv4__neigh__eth0__locktime=0)
     mac = change_mac(lab)
-    assert wait_until(lambda: arriving_at(lab, mac) > 5, timeout=10)
+    assert wait_until(lambda: arriving_at(lab, mac) > 5)
     account = settle(lab, load, r, online, target)
     assert account["sent.fallback"] < 20
 
@@ -353,10 +369,10 @@ def test_mac_changes_unannounced(lab, running):
                               net__ipv4__neigh__eth0__delay_first_probe_time=1,
                               net__ipv4__neigh__eth0__retrans_time_ms=100)
     lab.host("online").check_output(["ip", "neigh", "del", lab.host("target").ip4, "dev", "eth0"])
-    time.sleep(0.5)     # the entry is a new one, with these times
+    load.go_on(20)      # the entry is a new one, with these times
     mac = change_mac(lab)
     # the target itself speaks to the assistant only, so the online server does not learn it from there
-    assert wait_until(lambda: arriving_at(lab, mac) > 5, timeout=30)
+    assert wait_until(lambda: arriving_at(lab, mac) > 5)
     settle(lab, load, r, online, target)
 
 
@@ -366,11 +382,11 @@ def test_route_flaps(lab, running):
     gateway.sysctl(net__ipv4__ip_forward=1, net__ipv4__conf__all__send_redirects=0,
                    net__ipv4__conf__eth0__send_redirects=0)
     for _ in range(3):
+        before = gateway.nstat()["IpForwDatagrams"]
         lab.host("online").ip_batch([f"route add {lab.host('target').ip4}/32 via {gateway.ip4}"])
-        time.sleep(0.4)
+        assert wait_until(lambda: gateway.nstat()["IpForwDatagrams"] >= before + 10)
         lab.host("online").ip_batch([f"route del {lab.host('target').ip4}/32 via {gateway.ip4}"])
-        time.sleep(0.4)
-    assert gateway.nstat()["IpForwDatagrams"] > 20
+        load.go_on(20)
     account = settle(lab, load, r, online, target)
     assert 0 < account["sent.fallback"] < 100
 
@@ -379,7 +395,7 @@ def test_neighbour_is_deleted(lab, running):
     load, r, online, target = running
     for _ in range(5):
         lab.host("online").check_output(["ip", "neigh", "del", lab.host("target").ip4, "dev", "eth0"])
-        time.sleep(0.2)
+        load.go_on(10)
     account = settle(lab, load, r, online, target)
     assert account["sent.fallback"] >= 3
 
@@ -399,13 +415,15 @@ def test_mtu_shrinks(lab, running):
     for name in ("online", "target"):
         lab.offload(name, False)
     lab.host("online").ip_batch([f"route add {lab.host('target').ip4}/32 dev eth0 mtu 900"])
-    time.sleep(0.3)
+    load.go_on(20)
+    assert drain(online, target)        # so tcpcopy has been told of the route
     with lab.host("target").capture(f"src host {CLIENT[4]} and tcp dst port 6379 and greater 800") as capture:
         value = lab.new_path("value")
         value.write_bytes(b"x" * 100_000)
         assert "OK" in lab.host("client").sh(f"redis-cli -h {lab.host('online').ip4} -x set big < {value}").stdout
         assert wait_until(lambda: target.cli("strlen", "big") == "100000")
     assert {p["ip.len"] for p in capture.fields("ip.len") if int(p["ip.len"]) > 850} == {"900"}
-    assert load.stop() > 20 and drain(online, target)
+    load.stop()
+    assert drain(online, target) and closed(lab)
     assert online.digest() == target.digest()
     assert r.stop().outcomes() == {"complete": 5}

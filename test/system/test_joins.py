@@ -8,7 +8,7 @@ import threading
 import time
 
 import pytest
-from conftest import wait_until
+from conftest import PATIENCE, wait_until
 from workload import ask, connect
 
 PORT = 7000
@@ -88,7 +88,10 @@ def test_logins_that_were_not_captured(lab, replay, target):
     older = [login(f"older {n}") for n in range(50)]
     r = replay(port=PORT)
     begun, turns, good = time.monotonic(), 0, []
-    while time.monotonic() < begun + 10:
+
+    def stopped():
+        return r.tcpcopy.status()["account"]["declined"]["joins_stopped"] > 0
+    while time.monotonic() < begun + 10 or time.monotonic() < begun + PATIENCE and not stopped():
         for n, connection in enumerate(older):
             ask(connection, f"older {n} asks {turns}")
         turns += 1
@@ -133,12 +136,13 @@ def test_the_workers_share_the_rate(lab, replay):
     for connection in older[:16]:       # one after the other, so that both workers know how the first have failed
         asks([connection])
         time.sleep(0.1)
-    begun = time.monotonic()
+    assert wait_until(lambda: len(server.accepted) == r.tcpcopy.status()["account"]["engine"]["sessions_joined"])
+    begun, before = time.monotonic(), len(server.accepted)
     while time.monotonic() < begun + 3:
         asks(older)
         time.sleep(0.02)
-    joins = sum(at > begun for at in server.accepted)
-    assert 5 < joins <= 5 * 3 + 2, joins
+    joins, seconds = len(server.accepted) - before, time.monotonic() - begun
+    assert 5 < joins <= 5 * seconds + 2, (joins, seconds)
     for connection in older:
         connection.close()
     account = r.stop()

@@ -8,7 +8,7 @@ import struct
 import threading
 import time
 
-from conftest import wait_until
+from conftest import PATIENCE, wait_until
 from workload import closed, connect
 
 PORT = 7000
@@ -156,7 +156,7 @@ def test_connections_that_the_server_never_accepts(lab, replay):
     for connection in first:
         connection.close()
     assert wait_until(lambda: target.ends == ["closed"] * known)
-    lab.delay("client", 20_000)         # all SYNs are there before the first handshake is complete
+    lab.delay("client", 200_000)        # all SYNs are there before the first handshake is complete
     connections = []
     for _ in range(clients):
         with lab.host("client").inside():
@@ -164,7 +164,7 @@ def test_connections_that_the_server_never_accepts(lab, replay):
         connections[-1].setblocking(False)
         assert connections[-1].connect_ex((lab.host("online").ip4, PORT)) in (0, errno.EINPROGRESS)
     for connection in connections:
-        assert select.select([], [connection], [], 10)[1]
+        assert select.select([], [connection], [], PATIENCE)[1]
         assert connection.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == 0
     for connection in connections[::2]:
         connection.sendall(b"a request\n")

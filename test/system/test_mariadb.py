@@ -7,7 +7,8 @@ import subprocess
 import time
 
 import pytest
-from conftest import wait_until
+from conftest import PATIENCE, wait_until
+from workload import closed
 
 PORT = 3306
 SERVER, CLIENT = shutil.which("mariadbd", path="/usr/sbin:/usr/local/sbin") or shutil.which("mariadbd"), \
@@ -44,7 +45,7 @@ class MariaDB:
 
     def stop(self):
         self.process.terminate()
-        assert self.process.wait(60) == 0
+        assert self.process.wait(PATIENCE) == 0
 
 
 def test_connections_older_than_tcpcopy(lab, replay):
@@ -74,7 +75,8 @@ def test_connections_older_than_tcpcopy(lab, replay):
                                  "from performance_schema.host_cache")
     for client in older:
         client.stdin.close()
-        client.wait(10)
+        client.wait(PATIENCE)
+    assert closed(lab, PORT)
     account = r.stop()
     assert executed and blocked == "0", (errors, blocked, account.log)
     assert account["engine.sessions_joined"] <= 50, account.log      # 5 a second

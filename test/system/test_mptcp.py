@@ -5,7 +5,7 @@ import json
 import socket
 
 import pytest
-from conftest import wait_until
+from conftest import PATIENCE, wait_until
 from workload import closed
 
 IPPROTO_MPTCP = 262
@@ -76,7 +76,7 @@ def talk(lab, further=0):
     for number in range(CONNECTIONS):
         with lab.host("client").inside():
             connection = socket.socket(socket.AF_INET, socket.SOCK_STREAM, IPPROTO_MPTCP)
-            connection.settimeout(20)
+            connection.settimeout(PATIENCE)
             connection.connect((lab.host("online").ip4, PORT))
         connection.sendall(b"first;")
         assert wait_until(lambda: joins(lab) == (number + 1) * further)

@@ -11,9 +11,9 @@ import signal
 import socket
 
 import pytest
-from conftest import BIN, SANITIZED, Program, run_all, wait_until
+from conftest import BIN, PATIENCE, SANITIZED, Program, run_all, wait_until
 from test_check import Check, requests
-from workload import Trouble, all_complete, appends, ask, closed, connect, equal, pace
+from workload import Trouble, all_complete, appends, ask, closed, connect, equal, over, pace
 
 T2 = {4: "10.90.109.200", 6: "fd90::109:200"}
 ON_TARGET = ",".join(T2.values())
@@ -143,7 +143,7 @@ def test_the_targets_own_clients(lab, start):
     assert ask(own, "ping") == b"+PONG\r\n"
     assert equal(s.online, s.target)
     assert lab.host("client").check_output(["redis-cli", "-h", lab.host("target").ip4, "ping"]).strip() == "PONG"
-    assert all_complete(s.run.stop())
+    assert over(s.run) and all_complete(s.run.stop())
     assert ask(own, "ping") == b"+PONG\r\n"
 
 
@@ -165,7 +165,7 @@ def test_the_helper(lab, start):
     assert len(files) == 7      # and sockets to the program and to the kernel, and the lock
     assert "/dev/net/tun" not in [os.readlink(fd) for fd in pathlib.Path(f"/proc/{s.run.intercept.process.pid}/fd").iterdir()]
     host.ip_batch(["link del tcpcopy0"])
-    assert s.run.intercept.process.wait(30) == 1
+    assert s.run.intercept.process.wait(PATIENCE) == 1
     assert "helper process of --on-target has ended" in s.run.intercept.log
     assert wait_until(lambda: T2[4] not in rules(host) and T2[6] not in rules(host))
 
@@ -208,7 +208,7 @@ def test_both_killed(lab, start, version):
     refused = host.run([BIN / "intercept", "--clean"])
     assert refused.returncode == 1 and "runs on this host" in refused.stderr
     os.kill(helper_of(again), signal.SIGKILL)
-    assert again.process.wait(30) == 1
+    assert again.process.wait(PATIENCE) == 1
     assert "helper process of --on-target has ended" in again.log
     done = host.check_output([BIN / "intercept", "--clean"])
     assert done == f"removed the rule for {T2[4]}\nremoved the rule for {T2[6]}\n"
@@ -223,9 +223,9 @@ def test_refused(lab):
     route = host.check_output(["ip", "route"])
 
     def starting(address):
-        done = host.run([BIN / "intercept", "--on-target", address], timeout=30)
+        done = host.run([BIN / "intercept", "--on-target", address], timeout=PATIENCE)
         assert done.returncode == 1, done.stderr
-        check = host.run([BIN / "intercept", "--on-target", address, "--check"], timeout=30).stdout
+        check = host.run([BIN / "intercept", "--on-target", address, "--check"], timeout=PATIENCE).stdout
         (broken,) = re.findall(r"^broken +on-target +(.*)", check, re.MULTILINE)
         assert broken in done.stderr
         return broken
@@ -253,6 +253,6 @@ def test_arp_ignore(lab, start):
     line = re.search(rf"inet {T2[4]}/32.*\n.*valid_lft (\d+)sec preferred_lft 0sec", host.check_output(["ip", "addr"]))
     assert int(line[1]) <= 60
     appends(lab, 2, 50)
-    assert equal(s.online, s.target)
+    assert equal(s.online, s.target) and closed(lab)
     assert all_complete(s.run.stop())
     assert T2[4] not in host.check_output(["ip", "addr"])

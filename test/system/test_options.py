@@ -13,6 +13,7 @@ import time
 
 import pytest
 
+from conftest import PATIENCE
 from labnet.watched import Watchdog
 
 ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", ".."))
@@ -29,7 +30,7 @@ needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="network namespaces ne
 
 
 def run(*args, prefix=(), **options):
-    return subprocess.run([*prefix, TCPCOPY, *args], capture_output=True, text=True, timeout=20, **options)
+    return subprocess.run([*prefix, TCPCOPY, *args], capture_output=True, text=True, timeout=PATIENCE, **options)
 
 
 def refused(result, option, value, *words):
@@ -202,7 +203,7 @@ class Host:
         for pid in self.pids():
             os.kill(pid, signal.SIGTERM)
         for process in self.started:
-            process.wait(timeout=10)
+            process.wait(PATIENCE)
         wait_for(lambda: not self.pids(), self.pids)
 
 
@@ -214,8 +215,8 @@ def text(path):
         return ""
 
 
-def wait_for(condition, explain, seconds=10):
-    deadline = time.monotonic() + seconds
+def wait_for(condition, explain):
+    deadline = time.monotonic() + PATIENCE
     while not condition():
         assert time.monotonic() < deadline, explain()
         time.sleep(0.02)
@@ -268,7 +269,7 @@ def test_no_permission(host, tmp_path):
     """Everybody may ask for the options, but capturing needs a capability, and the message says which."""
     program = anybodys(tmp_path)
     result = subprocess.run([*host.prefix, "setpriv", f"--reuid={NOBODY}", "--clear-groups", program, "-x", RULE,
-                             "-s", ABSENT, "-L"], capture_output=True, text=True, timeout=20)
+                             "-s", ABSENT, "-L"], capture_output=True, text=True, timeout=PATIENCE)
     assert result.returncode == 1, result.stderr
     assert "CAP_NET_RAW" in result.stderr
 
@@ -282,7 +283,7 @@ def test_no_permission_to_ask(host, tmp_path):
         command = f"mount -t tmpfs tmpfs {os.path.dirname(directory)} && mkdir -m {mode} {directory} && " \
                   f"exec setpriv --reuid={NOBODY} --clear-groups {program} --status"
         result = subprocess.run([*host.prefix, "unshare", "-m", "sh", "-c", command], capture_output=True, text=True,
-                                timeout=20)
+                                timeout=PATIENCE)
         assert result.returncode == 1 and words in result.stderr, result.stderr
 
 
@@ -318,7 +319,7 @@ def test_second_tcpcopy_on_the_same_rule(host, tmp_path):
     # Another target for the same port is another rule, and with the process its claims are gone.
     other = host.start("-x", "6379-10.90.109.144:6379", "-s", ABSENT, "-L", log=tmp_path / "other")
     first.send_signal(signal.SIGTERM)
-    assert first.wait(timeout=10) == 0
+    assert first.wait(PATIENCE) == 0
     host.start("-x", RULE, "-s", ABSENT, "-L", log=tmp_path / "again")
     assert other.poll() is None
 

@@ -7,7 +7,7 @@ import socket
 import struct
 
 import pytest
-from conftest import BIN
+from conftest import BIN, PATIENCE
 
 PORT = 36524
 CREDENTIALS = struct.Struct("3i")
@@ -67,7 +67,7 @@ def test_ready_when_it_works(lab, rule):
     for process in (tcpcopy, intercept):
         process.terminate()
         manager.hears_next(process, "STOPPING=1")
-        assert process.wait(30) == 0, process.log.read_text()
+        assert process.wait(PATIENCE) == 0, process.log.read_text()
     assert manager.has_heard_nothing()
 
 
@@ -80,7 +80,7 @@ def test_ready_without_an_assistant(lab, rule):
     assert "trying again" in tcpcopy.log.read_text()
     tcpcopy.terminate()
     manager.hears_next(tcpcopy, "STOPPING=1")
-    assert tcpcopy.wait(30) == 0, tcpcopy.log.read_text()
+    assert tcpcopy.wait(PATIENCE) == 0, tcpcopy.log.read_text()
 
 
 def test_failed_start_is_never_ready(lab, rule):
@@ -89,14 +89,14 @@ def test_failed_start_is_never_ready(lab, rule):
         listener = socket.create_server(("", PORT))
     # An assistant that does not say HELLO: everything is open, yet nothing works.
     tcpcopy = manager.start("online", "tcpcopy", *rule, "-s", lab.host("assistant").ip4)
-    listener.settimeout(20)
+    listener.settimeout(PATIENCE)
     connection, _ = listener.accept()
     assert manager.has_heard_nothing()
     connection.close()
-    assert tcpcopy.wait(30) == 1, tcpcopy.log.read_text()
+    assert tcpcopy.wait(PATIENCE) == 1, tcpcopy.log.read_text()
     assert manager.has_heard_nothing()
     # And an intercept whose port is taken, which is the last that it finds out.
     intercept = manager.start("assistant", "intercept", "-i", "eth0", "-F", "tcp and src port 6379")
-    assert intercept.wait(30) == 1 and f"{PORT}" in intercept.log.read_text(), intercept.log.read_text()
+    assert intercept.wait(PATIENCE) == 1 and f"{PORT}" in intercept.log.read_text(), intercept.log.read_text()
     assert manager.has_heard_nothing()
     listener.close()

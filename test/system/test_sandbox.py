@@ -16,7 +16,7 @@ import subprocess
 import conftest
 import pytest
 from conftest import PATIENCE, TOP, Replay, wait_until
-from workload import all_complete, appends, equal, pair
+from workload import all_complete, appends, closed, equal, pair
 
 PLAIN = pathlib.Path(os.environ.get("TCPCOPY_PLAIN_DIR", TOP))
 NOBODY = 65534
@@ -90,7 +90,7 @@ def test_all_that_happens_at_run_time(lab, tmp_path, user):
     assert helper["CapEff"] == helper["CapPrm"] == f"{1 << 12:016x}"    # CAP_NET_ADMIN
     assert {helper[f"Cap{kind}"] for kind in ("Inh", "Bnd", "Amb")} == {"0" * 16}
     assert helper["NoNewPrivs"] == "1" and helper["Seccomp"] == "2"
-    assert all_complete(copy.stop())
+    assert closed(lab) and all_complete(copy.stop())
     assert not os.path.exists(tmp_path / "tcpcopy/pid") and not os.path.exists(tmp_path / "intercept/pid")
     assert TABLE_NAME not in lab.host("assistant").check_output(["nft", "list", "tables"])
 
@@ -113,7 +113,7 @@ def test_log_rotation(lab, user):
     assert wait_until(lambda: path.exists() and "log reopened" in path.read_text())
     assert path.stat().st_uid == (NOBODY if user else 0)
     process.terminate()
-    assert process.wait(20) == 0
+    assert process.wait(PATIENCE) == 0
     assert "report:" in path.read_text()
 
 
@@ -146,7 +146,7 @@ def test_options(lab):
     assert any("warning" in line or "no sandbox (--no-sandbox)" in line for line in lines)
     assert status(process.pid)["Seccomp"] == "0" and int(status(process.pid)["CapEff"], 16)
     process.terminate()
-    assert process.wait(20) == 0
+    assert process.wait(PATIENCE) == 0
     for value, words in [("nobodyatall", "there is no user nobodyatall"), ("nobody:nogroupatall", "there is no group"),
                          ("", "a name is missing")]:
         for program in ("tcpcopy", "intercept"):

@@ -10,7 +10,7 @@ import threading
 import time
 
 import pytest
-from conftest import BIN, Program, wait_until
+from conftest import BIN, PATIENCE, Program, wait_until
 from test_intercept import CHANNEL_PORT, FINDINGS, PING, PONG, PORT, PROBE, TAKEN, WATCH, FakeTcpcopy, Flow, endpoint
 from workload import all_complete, appends, ask, closed, connect, equal, pair
 
@@ -27,7 +27,7 @@ def secret_file(path, content=SECRET, mode=0o600):
 def tcpcopy(lab, *args, host="online"):
     """A tcpcopy that is expected to give up: its status and its words."""
     result = lab.host(host).run([BIN / "tcpcopy", "-x", f"6379-{lab.host('target').ip4}:6379",
-                                 "-s", lab.host("assistant").ip4, *args], timeout=20)
+                                 "-s", lab.host("assistant").ip4, *args], timeout=PATIENCE)
     return result.returncode, result.stdout + result.stderr
 
 
@@ -78,6 +78,7 @@ def test_replication_with_a_secret(lab, replay, workers):
         with open(f"/proc/{program.process.pid}/cmdline", "rb") as cmdline:
             assert b"horse" not in cmdline.read()
         assert "encrypted" in program.log and "plain" not in program.log and "no secret" not in program.log
+    assert closed(lab)
     account = copy.stop()
     assert all_complete(account) and account["channel.connects"] == workers * workers
     wire.stop()
@@ -230,6 +231,7 @@ def test_peers_that_are_only_in_the_way(lab, replay, secret, tmp_path):
     assert wait_until(lambda: copy.tcpcopy.log.count(": connected (") == 2), copy.tcpcopy.log
     for connection in idle:
         connection.close()
+    assert wait_until(lambda: copy.intercept.status()["account"]["connections"]["turned_away"] == 500)
     copy.tcpcopy.stop()
     log = copy.intercept.stop()
     assert counted(log, "connections refused: over a limit, or no valid HELLO") == 500

@@ -102,7 +102,7 @@ def test_mistake(lab, mistake):
     relay = intercept(lab, at)
     make(lab)
     tcpcopy = Program(lab.host("online"), "tcpcopy", "-x", rule, "-s", server, *options).wait_ready()
-    found = wait_until(lambda: re.search(words, tcpcopy.log), 30)
+    found = wait_until(lambda: re.search(words, tcpcopy.log))
     assert found, tcpcopy.log
     check = Check(lab, "-s", server, *options, rule=rule) if checked else None
     log = tcpcopy.stop().split("--- account ---")[0]

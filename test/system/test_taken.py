@@ -57,7 +57,7 @@ def test_of_each_ambiguity_the_target_gets_what_the_server_took(lab, replay, v6)
     running = replay(port=PORT, v6=v6)
     said = craft(lab, [case for case in CASES + HANDSHAKES + CASES6 if case not in (CASES4 if v6 else CASES6)], v6)
     assert wait_until(lambda: set(said.values()) <= set(online.talks())), (said, online.talks())
-    wait_until(lambda: set(said.values()) <= set(target.talks()), 20)
+    wait_until(lambda: set(said.values()) <= set(target.talks()))
     there, here = online.talks(), target.talks()
     differ = {case: (there[who], here.get(who)) for case, who in said.items() if there[who] != here.get(who)}
     assert not differ, (differ, running.tcpcopy.log)
@@ -127,7 +127,7 @@ def test_a_flood_of_syns_is_no_flood_of_connections(lab, good):
     spoof(lab, "syn", 12000, 4000)
     account = finish()
     after = [info(server, "total_connections_received") for server in (online, target)]
-    assert after[1] - before[1] <= after[0] - before[0] + 1, (before, after)
+    assert after[1] - before[1] <= after[0] - before[0] + 20, (before, after)    # those of the load at that moment
     assert account["engine.sessions_opened"] > 5000, account.log
 
 
@@ -138,7 +138,7 @@ def test_the_online_server_aborts_and_so_does_the_copy(lab, replay):
     running = replay(port=PORT)
     client = lab.host("client")
     talk = ("import socket, sys; c = [socket.create_connection((sys.argv[1], 7000)) for _ in range(20)]; "
-            "[s.sendall(b'hello') for s in c]; [s.recv(9) for s in c]; [s.settimeout(20) for s in c]\n"
+            "[s.sendall(b'hello') for s in c]; [s.recv(9) for s in c]; [s.settimeout(60) for s in c]\n"
             "for s in c:\n  try:\n    s.recv(9)\n  except ConnectionResetError:\n    pass\n")
     assert not client.run(["/usr/bin/python3", "-c", talk, lab.host("online").ip4], timeout=60).returncode
     assert wait_until(lambda: len(target.talks()) == 20), (online.talks(), target.talks(), running.tcpcopy.log)
@@ -175,7 +175,7 @@ for n in range(40):
         s = socket.socket()
         s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         s.bind(("", 30000))
-        s.settimeout(10)
+        s.settimeout(60)
         try:
             s.connect((sys.argv[1], int(sys.argv[2])))
             break
@@ -211,6 +211,6 @@ def test_a_port_is_used_again_as_soon_as_the_server_has_reset(lab, replay):
 
     def executed():
         return [sorted(log.read_text().splitlines()) for log in logs]
-    assert wait_until(lambda: len(executed()[0]) == len(executed()[1]) == 40, 20), (executed(), running.tcpcopy.log)
+    assert wait_until(lambda: len(executed()[0]) == len(executed()[1]) == 40), (executed(), running.tcpcopy.log)
     assert executed()[0] == executed()[1], running.tcpcopy.log
     running.stop()

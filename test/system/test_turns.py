@@ -13,6 +13,7 @@ from workload import ask, closed, connect
 
 PORT = 7000
 CONNECTIONS, REQUESTS = 8, 60
+HOLD = ["--hold", "60s"]
 SERVER = pathlib.Path(__file__).with_name("turns_server.py")
 # bytes of answer, in turn: each is one write of the server, which leaves it at once
 ONE_WRITE = (5, 400, 3000, 6000, 1, 1448)
@@ -54,12 +55,13 @@ def judged(lab, replay, behaviour, sizes=ONE_WRITE, think=0.0, tcpcopy=()):
     """The target's talks, which are the online server's as far as the client's part goes, and the account."""
     lab.route_to_assistant("client")
     online, target = Judge(lab, "online"), Judge(lab, "target", *behaviour)
-    r = replay(port=PORT, tcpcopy=tcpcopy)
+    # a slow machine's copies fall behind, and no turn is to go because it has waited for too long
+    r = replay(port=PORT, tcpcopy=tcpcopy or HOLD)
     clients = [threading.Thread(target=converse, args=(lab, sizes, think)) for _ in range(CONNECTIONS)]
     for client in clients:
         client.start()
     for client in clients:
-        client.join(30)
+        client.join()
     assert wait_until(lambda: len(online.talks()) == len(target.talks()) == CONNECTIONS)
     assert closed(lab, PORT)
     there, here = online.talks(), target.talks()
@@ -115,7 +117,7 @@ def test_answers_in_several_writes(lab, replay):
 
 def test_order_is_not_kept_without_waiting(lab, replay):
     """What -W is for; and the proof that the judge sees it."""
-    talks, _ = judged(lab, replay, ["1", 5], tcpcopy=["-W"])
+    talks, _ = judged(lab, replay, ["1", 20], tcpcopy=["-W"])
     assert early(talks)
 
 
@@ -128,14 +130,14 @@ def test_the_target_closes_sooner(lab, replay, factor, requests):
     unless it came before the server had closed, whose RST then comes without a FIN.
     """
     lab.route_to_assistant("client")
-    lab.delay("target", 1000)
+    lab.delay("target", 4000)       # longer than a server takes to close behind its answer
     online, target = Judge(lab, "online"), Judge(lab, "target", factor, 0, requests)
-    r = replay(port=PORT)
+    r = replay(port=PORT, tcpcopy=HOLD)
     clients = [threading.Thread(target=converse, args=(lab, ONE_WRITE, 0)) for _ in range(CONNECTIONS)]
     for client in clients:
         client.start()
     for client in clients:
-        client.join(30)
+        client.join()
     assert wait_until(lambda: len(online.talks()) == CONNECTIONS)
 
     def missing():

@@ -6,8 +6,8 @@ import re
 import subprocess
 
 import pytest
-from conftest import BIN, TOP, run_all, wait_until
-from workload import Trouble
+from conftest import BIN, PATIENCE, TOP, run_all, wait_until
+from workload import Trouble, closed
 
 def three_clients(lab, v6):
     """Three clients, each with an address of its own."""
@@ -22,12 +22,12 @@ def commands_of(client, n):
     return "\n".join(lines) + "\n"
 
 
-def drain(online, target, timeout=20):
+def drain(online, target):
     """Until the target has executed what the online server has."""
     def same():
         there, here = target.calls(), online.calls()
         return all(there.get(k) == n for k, n in here.items() if k in ("append", "incrby", "set", "get"))
-    return wait_until(same, timeout)
+    return wait_until(same)
 
 
 @pytest.mark.parametrize("v6", [False, True], ids=["ipv4", "ipv6"])
@@ -48,11 +48,12 @@ def test_three_clients(lab, replay, v6):
         p.stdin.close()
         running.append(p)
     for p in running:
-        assert p.wait(60) == 0
+        assert p.wait(PATIENCE) == 0
     assert drain(online, target)
     calls = target.calls()
     assert calls["append"] == calls["incrby"] == 1500
     assert online.digest() == target.digest()
+    assert closed(lab)
     # nothing of the target's reaches a client
     for capture in captures:
         assert capture.fields("frame.number", "tcp.flags.str") == []
@@ -64,8 +65,11 @@ def test_three_clients(lab, replay, v6):
         "frame.number", "tcp.analysis.flags", "_ws.col.Info", display_filter="ip.checksum.status == 0 || (ip.dst == 10.90.109.143 || ipv6.dst == fd90::109:143) && "
         "(tcp.checksum.status == 0 || tcp.analysis.ack_lost_segment || tcp.analysis.retransmission || "
         "tcp.analysis.out_of_order || tcp.analysis.lost_segment)", options=["tcp.check_checksum:TRUE"])
-    assert flagged == []
     account = r.stop()
+    # on a slow machine an acknowledgment may come after the time that it is waited for
+    again = [packet for packet in flagged if "etransmission" in packet["_ws.col.Info"]]
+    assert len(again) <= account["engine.retransmitted_segments"] <= 30
+    assert again == flagged
     assert account.outcomes() == {"complete": 3}
 
 
@@ -95,7 +99,7 @@ def test_daemons_as_typed(lab):
 @pytest.mark.parametrize("one", [False, True], ids=["four-hosts", "one-command"])
 def test_demo(one):
     """The demonstration, which judges by itself: the README's first, and that of the walk-through."""
-    done = subprocess.run(["/usr/bin/python3", "-B", TOP / "lab/demo.py", *["--one"] * one], timeout=120, capture_output=True,
+    done = subprocess.run(["/usr/bin/python3", "-B", TOP / "lab/demo.py", *["--one"] * one], timeout=5 * PATIENCE, capture_output=True,
                           text=True, env={**os.environ, "TCPCOPY_BIN_DIR": str(BIN), "NO_COLOR": "1"})
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Everything is as it should be" in done.stdout and "  NO " not in done.stdout
@@ -122,7 +126,7 @@ def test_on_a_machine_of_your_own(lab):
         done = online.sh(copying, cwd=BIN)
         assert done.returncode == 0, done.stderr
         # the copy is behind by less than a redis-cli needs to start, but not on every machine
-        assert wait_until(lambda: online.sh(asking).stdout == "OK\nworld\n", 5)
+        assert wait_until(lambda: online.sh(asking).stdout == "OK\nworld\n")
         assert online.sh("redis-cli -p 7379 info commandstats | grep cmdstat_set").stdout
     finally:
         online.sh("redis-cli -p 7379 shutdown nosave")
@@ -139,6 +143,8 @@ def test_a_client_on_the_online_host(lab, replay):
     for _ in range(2):
         lab.host("online").check_output(["redis-cli", "-h", "10.90.111.142", "ping"])
     assert wait_until(lambda: "a client on this host itself (10.90.111.142) sends requests" in r.tcpcopy.log)
+    assert wait_until(lambda: r.tcpcopy.status()["account"]["classify"]["from_here"] >= 8)
+    assert closed(lab)
     account = r.stop()
     assert r.tcpcopy.log.count(") sends requests") == 1
     assert account["classify.from_here"] >= 8 and account["ended.complete"] == 1
@@ -167,6 +173,7 @@ def test_many_connections_at_once(lab, replay):
                                   "-r", "100000", "-q"]])
     assert drain(online, target)
     assert online.digest() == target.digest()
+    assert closed(lab)
     account = r.stop()
     assert account.outcomes()["complete"] == account["engine.sessions_opened"]
 
@@ -190,10 +197,10 @@ def test_intercept_comes_back(lab, replay):
     assert wait_until(lambda: "connection lost" in r.tcpcopy.log)
     assert command("append k 2") == "2"
     r.intercept = r.intercept.again().wait_ready()
-    assert wait_until(lambda: r.tcpcopy.log.count("connected (") == 2, timeout=3)
+    assert wait_until(lambda: r.tcpcopy.log.count("connected (") == 2)
     assert command("append k 3") == "3"
-    assert drain(online, target, timeout=5)
+    assert drain(online, target)
     client.stdin.close()
-    client.wait(10)
+    client.wait(PATIENCE)
     assert target.cli("get", "k") == "123"
     r.stop()

@@ -17,7 +17,7 @@ import conftest
 import pytest
 from conftest import TOP, Replay
 from inside import Inside
-from workload import all_complete, appends, equal, pair
+from workload import all_complete, appends, closed, equal, pair
 
 PLAIN = pathlib.Path(os.environ.get("TCPCOPY_PLAIN_DIR", TOP))
 NOBODY = 65534
@@ -57,7 +57,7 @@ class Both:
 
     def still_work(self):
         appends(self.lab, connections=2, commands=20)
-        assert equal(self.online, self.target)
+        assert equal(self.online, self.target) and closed(self.lab)
         account = self.copy.stop()
         assert all_complete(account)
         return account

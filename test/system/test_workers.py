@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from conftest import Program, wait_until
+from conftest import PATIENCE, Program, wait_until
 from test_intercept import FILTER, TARGET, FakeTcpcopy, Flow, endpoint, opened, start
 from workload import Trouble, all_complete, appends, ask, closed, connect, equal, pair
 
@@ -112,7 +112,7 @@ def test_a_pool_is_shared_without_collisions(lab, replay):
     sources = {line.split()[-1] for line in peers if line.strip()}
     assert len(sources) == 80 and all(source.startswith("10.99.0.1:") for source in sources)
     for client in clients:
-        client.communicate("\n", timeout=10)
+        client.communicate("\n", timeout=PATIENCE)
     account = run.stop()
     assert account["engine.sessions_opened"] >= 80 and account["declined.source"] == 0
     assert min(taken(account)) > 0
