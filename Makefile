@@ -30,7 +30,7 @@ link = $(CC) -pthread $(HARDENING) $(INSTRUMENT) $(CFLAGS) $(LINK_HARDENING) $(L
 step = $(if $(V),,@printf '  %-5s %s\n' $1 $2;)
 
 # --- sources ----------------------------------------------------------------------------------------------------
-folders := base packet program stream protocol compare session io channel tcpcopy intercept
+folders := base packet program stream path protocol compare session io channel tcpcopy intercept
 programs := $(foreach p,tcpcopy intercept,$(if $(wildcard $(SRCDIR)/src/$p/main.c),$p))
 
 # A folder's files, and those of the rooms in it.
@@ -43,12 +43,13 @@ below_base := base
 below_packet := packet base
 below_program := program base
 below_stream := stream packet base
+below_path := path packet base
 below_protocol := protocol packet base
 below_compare := compare base
-below_session := session compare protocol stream packet base
+below_session := session compare protocol path stream packet base
 below_io := io program packet base
 below_channel := channel program packet base
-below_tcpcopy := tcpcopy session compare protocol stream channel io program packet base
+below_tcpcopy := tcpcopy session compare protocol path stream channel io program packet base
 below_intercept := intercept channel io program packet base
 # test_base_pool -> base; everything without the name of a folder sees what tcpcopy sees
 layer_of = $(or $(filter $(folders),$(word 2,$(subst _, ,$(notdir $1)))),tcpcopy)
@@ -199,7 +200,7 @@ oracle: build/test/oracle
 	build/test/oracle --cases $(CASES) --seed $(ORACLE_SEED)
 
 # --- checks of the source -------------------------------------------------------------------------------------------
-layers: $(call archives,packet stream protocol session,build)
+layers: $(call archives,packet stream path protocol session,build)
 	$(SRCDIR)/test/layers $(SRCDIR) $(if $(INSTRUMENT),,build)
 
 # Each of these fails when its tool is not there: lab/install-packages installs them all.

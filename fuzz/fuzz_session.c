@@ -423,7 +423,7 @@ static void operate(struct world *w)
 		break;
 	case 15:
 		if (op & 16)
-			engine_set_target_mtu(w->e, f->key.target, 576 + next8(w) * 8u);
+			engine_set_target_mtu(w->e, f->key.target, 576 + next8(w) * 8u, next8(w) & 1);
 		else
 			w->refuse_source = !w->refuse_source;
 		break;

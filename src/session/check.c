@@ -116,7 +116,10 @@ static void check_session(const struct engine *e, const struct session *s, uint6
 static void check_target(const struct engine *e, unsigned target)
 {
 	const struct session *before = NULL;
+	const struct target *t = &e->target[target];
 
+	assert(t->path.limit <= t->path.route && (!t->probe.id || t->path.probing));
+	assert(!t->probe.id || !(session_by_id(e, t->probe.id)->events & EV_ENDED));
 	for (const struct session *s = e->target[target].backed_off; s; before = s, s = s->backoff_next) {
 		assert(session_by_id(e, s->id) == s && s->key.target == target && s->backoff_prev == before);
 		assert(!(s->events & EV_ENDED) && timer_on(s, TIMER_RTX));
@@ -207,6 +210,8 @@ void engine_check(const struct engine *e)
 	assert(n->responses == n->responses_believed + n->responses_refused + n->responses_unknown +
 				       n->responses_late + n->leftovers_reset);
 	assert(n->holes == n->holes_filled + n->holes_given_up + holes_open);
+	assert(n->path_probes == n->path_probes_arrived + n->path_probes_lost + n->path_probes_undecided +
+					 engine_path_probes(e));
 	assert(asked->asked == asked->answered + asked->overdue + asked->withdrawn + open);
 	assert(asked->open == open);
 	assert(turns_waiting == e->turns_waiting && holes_open == e->holes_open);

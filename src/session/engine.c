@@ -126,7 +126,8 @@ int engine_add_target(struct engine *e, const struct endpoint *at, uint32_t mtu)
 	if (!t)
 		return -1;
 	e->target = t;
-	t[e->n_targets] = (struct target){ .at = *at, .mtu = mtu, .join = e->cfg.join };
+	t[e->n_targets] = (struct target){ .at = *at, .join = e->cfg.join };
+	path_init(&t[e->n_targets].path, !addr_is_v4(&at->addr), mtu, true);
 	if (!memory_add_rule(e, &t[e->n_targets]))
 		return -1;
 	return (int)e->n_targets++;
@@ -137,9 +138,19 @@ void engine_set_target_join(struct engine *e, unsigned target, enum engine_join 
 	e->target[target].join = join;
 }
 
-void engine_set_target_mtu(struct engine *e, unsigned target, uint32_t mtu)
+void engine_set_target_mtu(struct engine *e, unsigned target, uint32_t mtu, bool direct)
 {
-	e->target[target].mtu = mtu;
+	path_set_route(&e->target[target].path, mtu, direct);
+}
+
+void engine_learn_path(struct engine *e, unsigned target, const struct path *p)
+{
+	path_learn(&e->target[target].path, p);
+}
+
+const struct path *engine_path(const struct engine *e, unsigned target)
+{
+	return &e->target[target].path;
 }
 
 void engine_shutdown(struct engine *e, uint64_t now)
@@ -239,6 +250,15 @@ const struct engine_questions *engine_questions(const struct engine *e)
 unsigned engine_turns_waiting(const struct engine *e)
 {
 	return e->turns_waiting;
+}
+
+unsigned engine_path_probes(const struct engine *e)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < e->n_targets; i++)
+		n += e->target[i].probe.id != 0;
+	return n;
 }
 
 unsigned engine_holes_open(const struct engine *e)

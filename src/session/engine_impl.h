@@ -7,6 +7,7 @@
 #include "base/slots.h"
 #include "base/util.h"
 #include "base/wheel.h"
+#include "path/path.h"
 #include "session/flow_table.h"
 #include "session/rejoin.h"
 #include "session/session.h"
@@ -26,7 +27,12 @@ struct rule_memory;
 
 struct target {
 	struct endpoint at;
-	uint32_t mtu;
+	struct path path;
+	struct {             /* valid with path.probing and an id: the probe that this engine has sent */
+		uint64_t id; /* of its session; 0: none */
+		uint32_t start, end;
+		enum path_verdict lost; /* what its end will say if it is acknowledged */
+	} probe;
 	uint64_t last_heard; /* ns; 0: never */
 	uint64_t ask_after;  /* ns; no session opens before; valid from REFUSALS_FEW refusals on */
 	struct engine_proofs proofs;

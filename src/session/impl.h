@@ -50,6 +50,7 @@
 #define REFUSALS_FEW 16 /* in a row, of one target: then it is asked from time to time only */
 #define REFUSED_PAUSE (100 * NS_PER_MS)
 #define DUP_THRESH 3
+#define SIZE_DOUBTED 2 /* time-outs of a packet, after which its size may be the reason */
 #define JOIN_WSCALE 7
 #define JOIN_WINDOW 512                /* raw: 64 KB at scale 7 */
 #define EVICT_LOOK 64                  /* sessions looked at when half-open ones have to make room */
@@ -225,13 +226,15 @@ void output_window_probe(struct engine *e, struct session *s, uint64_t now);
 /* (Re)send up to @max payload bytes from @seq on (below SND.NXT). Returns sequence space sent. */
 uint32_t output_resend(struct engine *e, struct session *s, uint32_t seq, uint32_t max, uint64_t now);
 void output_negotiated(struct engine *e, struct session *s); /* MSS from options, MTU and SYN-ACK */
-/* The way to the target may have become narrower: to be called before anything is sent. */
-void output_narrower(const struct engine *e, struct session *s);
+/* The way to the target may take other sizes than before: to be called before anything is sent. */
+void output_resize(const struct engine *e, struct session *s);
 static inline void output_mtu(const struct engine *e, struct session *s)
 {
-	if (session_target(e, s)->mtu < (uint32_t)s->mss + s->headers)
-		output_narrower(e, s);
+	if (session_target(e, s)->path.limit != s->limit)
+		output_resize(e, s);
 }
+/* The target's probe, if it is of @s: @v is known of it. */
+void output_probed(struct engine *e, struct session *s, enum path_verdict v, uint64_t now);
 
 /* loss.c */
 void loss_rtt_sample(struct session *s, uint64_t rtt); /* ns, RFC 6298 2 */
@@ -246,6 +249,8 @@ void loss_dup_ack(struct engine *e, struct session *s, unsigned n, uint64_t now)
 void loss_timeout(struct engine *e, struct session *s, uint64_t now); /* TIMER_RTX fired */
 void loss_send(struct engine *e, struct session *s, uint64_t now);    /* retransmit what recovery allows */
 uint32_t loss_window(const struct session *s); /* bytes of new data that the congestion window allows */
+/* The @n bytes from @seq on are sent again: is the probe of the target's path among them? */
+void loss_of_probe(const struct engine *e, const struct session *s, uint32_t seq, uint32_t n);
 /* Set TIMER_RTX anew: tail loss probe (RFC 8985 7), time-out (RFC 6298 5), or off with nothing in flight. */
 void loss_rearm(struct engine *e, struct session *s, uint64_t now);
 void loss_target_alive(struct engine *e, struct target *t, uint64_t now); /* it was silent, and speaks */

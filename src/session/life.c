@@ -319,6 +319,7 @@ bool session_again(struct engine *e, struct session *s, enum session_outcome o, 
 	count_end(e, s, o, now);
 	if (e->ops->ended)
 		e->ops->ended(e->arg, s, o);
+	output_probed(e, s, PATH_UNKNOWN, now);
 	loss_free(e, s);
 	loss_backoff_unlink(e, s);
 	for (int t = 0; t < TIMER_COUNT; t++)
@@ -376,6 +377,7 @@ void session_end(struct engine *e, struct session *s, enum session_outcome o, ui
 	doubt_drop(e, s);
 	queue_drop(e, s);
 	e->n.lost_by_outcome[o] += e->n.lost_bytes - lost;
+	output_probed(e, s, PATH_UNKNOWN, now);
 	loss_free(e, s);
 	loss_backoff_unlink(e, s);
 	timer_off_all(e, s);

@@ -112,6 +112,14 @@ static uint64_t rto(struct engine *e, struct session *s, uint64_t now)
 	return value;
 }
 
+/* Is the probe of the target's path all that is in flight? */
+static bool only_probe(const struct engine *e, const struct session *s)
+{
+	const struct target *t = session_target(e, s);
+
+	return t->probe.id == s->id && s->snd_una == t->probe.start && s->snd_nxt == t->probe.end;
+}
+
 /* (Re)start TIMER_RTX after new data was sent, acknowledged or retransmitted. */
 void loss_rearm(struct engine *e, struct session *s, uint64_t now)
 {
@@ -132,7 +140,7 @@ void loss_rearm(struct engine *e, struct session *s, uint64_t now)
 		 * loss
 		 */
 		probe = MAX(MAX(2 * s->srtt, s->srtt + 4 * s->rttvar), TLP_FLOOR);
-		if (s->snd_nxt - s->snd_una <= s->mss)
+		if (s->snd_nxt - s->snd_una <= s->mss || only_probe(e, s))
 			probe += TLP_ACK_DELAY;
 		if (probe < time_out) {
 			s->tlp_armed = true;
@@ -277,13 +285,70 @@ void loss_send(struct engine *e, struct session *s, uint64_t now)
 		loss_rearm(e, s, now);
 }
 
+void loss_of_probe(const struct engine *e, const struct session *s, uint32_t seq, uint32_t n)
+{
+	struct target *t = session_target(e, s);
+
+	if (t->path.probing && t->probe.id == s->id && seq_between(seq, t->probe.start, seq + n - 1) &&
+	    t->probe.lost != PATH_LOST)
+		t->probe.lost = s->rec && s->rec->active && !s->rec->by_rto ? PATH_LOST : PATH_TIMEOUT;
+}
+
+/*
+ * What an acknowledgment says about the size of packets. One in the middle of the probe, or at the end of the
+ * small piece in place of a large packet, says that these larger ones have not arrived, however late it is.
+ */
+static void size_acked(struct engine *e, struct session *s, uint64_t now)
+{
+	struct target *t = session_target(e, s);
+	const bool smaller_arrived = s->trial && s->snd_una == s->trial_end;
+
+	if (t->path.probing && t->probe.id == s->id) {
+		if (seq_ge(s->snd_una, t->probe.end))
+			output_probed(e, s, t->probe.lost, now);
+		else if (seq_gt(s->snd_una, t->probe.start))
+			t->probe.lost = PATH_LOST;
+	}
+	s->trial = false;
+	if (!smaller_arrived)
+		return;
+	path_too_large(&t->path, s->trial_size, now);
+	if (e->ops->path)
+		e->ops->path(e->arg, s->key.target, &t->path);
+}
+
+/*
+ * The time-out of the packet at SND.UNA was not its first one, and the target is alive: packets of that size
+ * may not arrive any more, or where they need no proof, may never have.
+ */
+static void suspect_size(struct engine *e, struct session *s, uint64_t now)
+{
+	struct target *t = session_target(e, s);
+	const struct qseg *q = session_head(s);
+	const uint32_t left = q->piece.len - MIN(q->piece.len, s->snd_una - q->piece.seq),
+		       size = MIN(MIN(q->gso_size ? q->gso_size : left, left), s->mss) + s->headers;
+
+	if (s->backoff < SIZE_DOUBTED || now - t->last_heard > ALIVE_WITHIN)
+		return;
+	if (path_doubt(&t->path, size)) {
+		e->n.path_doubts++;
+		if (e->ops->path)
+			e->ops->path(e->arg, s->key.target, &t->path);
+		output_mtu(e, s);
+	} else if (s->backoff > SIZE_DOUBTED && path_trial(&t->path, size)) {
+		s->trial = true;
+		s->trial_end = s->snd_una;
+		s->trial_size = (uint16_t)size;
+	}
+}
+
 void loss_acked(struct engine *e, struct session *s, uint32_t old_una, uint64_t now)
 {
 	struct recovery *r = s->rec;
 	uint32_t acked = s->snd_una - old_una;
 	int gone = 0;
 
-	(void)now;
+	size_acked(e, s, now);
 	s->dup_acks = 0;
 	s->tlp_out = false;
 	s->backoff = 0;
@@ -428,6 +493,7 @@ void loss_timeout(struct engine *e, struct session *s, uint64_t now)
 	e->n.rto_fired++;
 	if (s->backoff < 10)
 		s->backoff++;
+	suspect_size(e, s, now);
 	enter(e, s, true, now);
 	loss_rearm(e, s, now);
 	loss_send(e, s, now);

@@ -36,6 +36,20 @@ static uint32_t window_bytes(const struct session *s, uint16_t raw)
 	return (uint32_t)raw_window(s, raw) << (s->ws_ok ? s->client_wscale : 0);
 }
 
+/* The payload of a full segment in a packet of at most @size bytes. */
+static uint16_t mss_for(const struct session *s, uint32_t size)
+{
+	const uint32_t fixed = addr_is_v4(&s->source.addr) ? 40 : 60;
+
+	return (uint16_t)(MAX(88u, MIN(s->peer_mss, size - fixed)) - (s->headers - fixed));
+}
+
+void output_resize(const struct engine *e, struct session *s)
+{
+	s->limit = session_target(e, s)->path.limit;
+	s->mss = mss_for(s, s->limit);
+}
+
 void output_negotiated(struct engine *e, struct session *s)
 {
 	bool v4 = addr_is_v4(&s->source.addr);
@@ -44,8 +58,9 @@ void output_negotiated(struct engine *e, struct session *s)
 	uint32_t ours = s->client_mss ? s->client_mss : v4 ? DEFAULT_MSS_V4 : DEFAULT_MSS_V6;
 
 	s->headers = (uint8_t)(fixed + ts);
-	s->mss = (uint16_t)(MAX(88u, MIN(theirs, session_target(e, s)->mtu - fixed)) - ts);
-	s->rcv_mss = (uint16_t)(MAX(88u, MIN(ours, session_target(e, s)->mtu - fixed)) - ts);
+	s->peer_mss = (uint16_t)theirs;
+	output_resize(e, s);
+	s->rcv_mss = (uint16_t)(MAX(88u, MIN(ours, session_target(e, s)->path.route - fixed)) - ts);
 	/* what its SYN showed is not "reopened" */
 	s->window_edge = s->rcv_nxt + window_bytes(s, s->client_window);
 }
@@ -129,13 +144,13 @@ void output_rst(struct engine *e, struct session *s, uint32_t seq, bool with_ack
 	emit(e, s, &t);
 }
 
-/* @len bytes of @q from offset @off, with its FIN if @fin. */
+/* @len bytes of @q from offset @off, with its FIN if @fin, in segments of @mss bytes at most. */
 static void emit_data(struct engine *e, struct session *s, struct qseg *q, uint32_t off, uint32_t len,
-		      bool fin, bool again)
+		      bool fin, bool again, uint32_t mss)
 {
 	uint8_t flags = TCPF_ACK | (fin ? TCPF_FIN : 0);
 	uint16_t raw = again ? s->client_window : q->window;
-	uint32_t seg = q->gso_size ? MIN(q->gso_size, s->mss) : s->mss;
+	uint32_t seg = q->gso_size ? MIN(q->gso_size, mss) : mss;
 	struct tx_segment t;
 
 	if (q->psh && off + len == q->piece.len)
@@ -186,6 +201,51 @@ static void count_lag(struct engine *e, uint64_t lag)
 }
 
 /*
+ * Is a packet larger than any that has arrived to leave, with the @left bytes of @q? Then only one such is on
+ * its way (path/path.h). Returns the bytes of it, at most @usable; 0: none.
+ */
+static uint32_t begin_probe(struct engine *e, struct session *s, const struct qseg *q, uint32_t left,
+			    uint32_t usable, uint64_t now)
+{
+	struct target *t = session_target(e, s);
+	uint32_t want = MIN(MIN(q->gso_size ? q->gso_size : left, left), mss_for(s, t->path.route)), size;
+
+	if (want <= s->mss)
+		return 0;
+	size = path_probe(&t->path, want + s->headers, now);
+	if (size <= (uint32_t)s->mss + s->headers || size - s->headers > usable ||
+	    (e->ops->path_probe && !e->ops->path_probe(e->arg, s->key.target)))
+		return 0;
+	size -= s->headers;
+	path_probe_sent(&t->path);
+	t->probe.id = s->id;
+	t->probe.start = s->snd_nxt;
+	t->probe.end = s->snd_nxt + size;
+	t->probe.lost = PATH_ARRIVED;
+	e->n.path_probes++;
+	return size;
+}
+
+void output_probed(struct engine *e, struct session *s, enum path_verdict v, uint64_t now)
+{
+	struct target *t = session_target(e, s);
+	struct path before = t->path;
+
+	if (t->probe.id != s->id)
+		return;
+	t->probe.id = 0;
+	path_probed(&t->path, t->probe.end - t->probe.start + s->headers, v, now);
+	if (v == PATH_ARRIVED)
+		e->n.path_probes_arrived++;
+	else if (t->path.narrow && (!before.narrow || before.lost_at != t->path.lost_at))
+		e->n.path_probes_lost++;
+	else
+		e->n.path_probes_undecided++;
+	if (e->ops->path)
+		e->ops->path(e->arg, s->key.target, &t->path);
+}
+
+/*
  * Send what may be sent of the queue. Within the window whole client segments leave as they were; where
  * only a part fits, less than a segment is kept back, unless @override: it has been kept back long enough.
  */
@@ -196,10 +256,12 @@ static void send_new(struct engine *e, struct session *s, bool override, uint64_
 
 	while ((q = s->next) && q != s->hold) {
 		uint32_t off = s->snd_nxt - q->piece.seq, left = q->piece.len - off, n = left,
-			 usable = usable_window(s);
+			 usable = usable_window(s), probe = begin_probe(e, s, q, left, usable, now);
 		bool fin;
 
-		if (n > usable) {
+		if (probe) {
+			n = probe;
+		} else if (n > usable) {
 			n = override ? usable : fitting(s, usable);
 			if (!n)
 				break;
@@ -211,7 +273,7 @@ static void send_new(struct engine *e, struct session *s, bool override, uint64_
 			count_lag(e, now > q->captured_at ? now - q->captured_at : 0);
 		if (s->snd_nxt == s->iss + 1 && s->rcv_nxt == s->irs + 1)
 			session_target(e, s)->client_first = true;
-		emit_data(e, s, q, off, n, fin, false);
+		emit_data(e, s, q, off, n, fin, false, MAX(probe, s->mss));
 		sent = true;
 		if (s->snd_una == s->snd_nxt)
 			s->progress_at = now; /* the target's silence begins here, not at its last answer */
@@ -282,11 +344,16 @@ uint32_t output_resend(struct engine *e, struct session *s, uint32_t seq, uint32
 	if (s->rec)
 		s->rec->again = q;
 	off = seq - q->piece.seq;
+	if (s->trial && seq == s->snd_una) {
+		max = MIN(max, PATH_LEAST_V4 - s->headers);
+		s->trial_end = seq + max;
+	}
 	n = MIN(MIN(q->piece.len - off, max), s->snd_nxt - seq);
+	loss_of_probe(e, s, seq, n);
 	fin = q->piece.fin && off + n == q->piece.len && qseg_end(q) == s->snd_nxt;
 	q->resent = true;
 	e->n.retransmitted_segments++;
-	emit_data(e, s, q, off, n, fin, true);
+	emit_data(e, s, q, off, n, fin, true, s->mss);
 	return n + (fin ? 1 : 0);
 }
 
@@ -307,11 +374,6 @@ static void acknowledge(struct engine *e, struct session *s, uint64_t now)
 		output_ack(e, s, now);
 	else if (due && !timer_on(s, TIMER_ACK))
 		timer_set(e, s, TIMER_ACK, now + ACK_DELAY);
-}
-
-void output_narrower(const struct engine *e, struct session *s)
-{
-	s->mss = (uint16_t)(MAX(88u + s->headers, session_target(e, s)->mtu) - s->headers);
 }
 
 /*

@@ -12,6 +12,7 @@
 #include "packet/online.h"
 #include "packet/response.h"
 #include "packet/segment.h"
+#include "path/path.h"
 #include "protocol/protocol.h"
 
 /*
@@ -135,6 +136,11 @@ enum session_event {
 	X(probes_sent, "tail loss probes")                                                                   \
 	X(window_probes, "zero-window probes")                                                               \
 	X(fast_retransmits, "losses repaired by fast retransmit")                                            \
+	X(path_probes, "segments larger than any that had arrived, sent to learn whether they do")           \
+	X(path_probes_arrived, "of these, acknowledged")                                                     \
+	X(path_probes_lost, "of these, lost while smaller segments arrived")                                 \
+	X(path_probes_undecided, "of these, neither: only a time-out told of a loss, or the session ended")  \
+	X(path_doubts, "times that segments of a size which had arrived timed out again and again")          \
 	X(responses, "response records received")                                                            \
 	X(responses_believed, "of these, accepted")                                                          \
 	X(responses_unknown, "of these, for a session that no longer exists")                                \
@@ -345,6 +351,16 @@ struct engine_ops {
 	 * after engine_capture_lost() and slowly at all times, and before it ends one for its silence.
 	 */
 	void (*online_ask)(void *arg, uint64_t question, const struct flow_key *key);
+	/*
+	 * May a packet be sent to the target with the index @target to learn whether packets of its size
+	 * arrive? Of all engines that send there one does so at a time. A look-up as that of source_take;
+	 * NULL: always.
+	 */
+	bool (*path_probe)(void *arg, unsigned target);
+	/*
+	 * That probe is over, or what is known of the way to @target has changed: *p is known. May be NULL.
+	 */
+	void (*path)(void *arg, unsigned target, const struct path *p);
 	/* Session @s has its outcome. May be NULL. */
 	void (*ended)(void *arg, const struct session *s, enum session_outcome o);
 };
@@ -362,8 +378,15 @@ void engine_free(struct engine *e);
 int engine_add_target(struct engine *e, const struct endpoint *at, uint32_t mtu);
 /* Connections to the target with the index @target are joined in their middle as @join says. */
 void engine_set_target_join(struct engine *e, unsigned target, enum engine_join join);
-/* The path to the target with the index @target now has the MTU @mtu, in bytes. */
-void engine_set_target_mtu(struct engine *e, unsigned target, uint32_t mtu);
+/*
+ * The route to the target with the index @target now has the MTU @mtu, in bytes. @direct: no router is on the
+ * way, so that such packets need no proof that they arrive; it is so until this is called.
+ */
+void engine_set_target_mtu(struct engine *e, unsigned target, uint32_t mtu, bool direct);
+/* Another engine knows *p of the way to the target with the index @target. */
+void engine_learn_path(struct engine *e, unsigned target, const struct path *p);
+/* Returns how large packets the way to the target with the index @target takes. */
+const struct path *engine_path(const struct engine *e, unsigned target);
 
 /*
  * A segment of a client was captured. s->tuple goes from the client to the online server; k->client and
@@ -503,6 +526,8 @@ uint64_t engine_live_bytes(const struct engine *e);
 uint64_t engine_doubtful_bytes(const struct engine *e);
 /* Turns that wait for the previous response. */
 unsigned engine_turns_waiting(const struct engine *e);
+/* Segments on their way that are to show whether packets of their size arrive. */
+unsigned engine_path_probes(const struct engine *e);
 /* Holes in the captured streams of live sessions. */
 unsigned engine_holes_open(const struct engine *e);
 /* Numbers of live sessions, by enum session_state. */

@@ -191,6 +191,9 @@ struct session {
 	struct recovery *rec;
 	uint64_t rejoin_after; /* ns; observing: not before */
 
+	uint32_t limit;         /* the target's path.limit that mss was made for */
+	uint32_t trial_end;     /* valid with trial: where a small piece in place of a large one ends */
+	uint16_t trial_size;    /* valid with trial: bytes of that large one's packet */
 	uint16_t mss;           /* payload of one segment towards the target */
 	uint16_t rcv_mss;       /* payload of a full segment from the target */
 	uint16_t peer_mss;      /* the target's MSS option */
@@ -216,6 +219,7 @@ struct session {
 	uint8_t leftover_resets; /* since the last SYN time-out */
 	uint8_t moves;           /* to another source */
 	bool df : 1, client_ts : 1, client_ws : 1, client_sack : 1, client_mptcp : 1;
+	bool trial : 1;
 	bool ts_ok : 1, ws_ok : 1, sack_ok : 1; /* negotiated with the target */
 	bool ack_now : 1, psh_seen : 1, tlp_armed : 1, tlp_out : 1, syn_resent : 1, syn_timed_out : 1,
 		has_turn_ack : 1, watched : 1, has_source : 1, has_server_irs : 1, waits_for_proof : 1,

@@ -9,6 +9,7 @@
 #include "tcpcopy/classify.h"
 #include "tcpcopy/config/config.h"
 #include "tcpcopy/mapping.h"
+#include "tcpcopy/paths.h"
 #include "session/session.h"
 #include "tcpcopy/replay/replay.h"
 #include "tcpcopy/replies.h"
@@ -57,16 +58,18 @@ struct pipeline {
 	bool said_taken[CONFIG_MAX_RULES];
 	bool said_given_up[CONFIG_MAX_RULES], said_stopped[CONFIG_MAX_RULES];
 	bool said_heard;
-	struct event *second;    /* once a second */
-	uint64_t drops_known;    /* packets dropped by the kernel that the engine has been told of */
-	unsigned mtu_changes;    /* the value of the sink's counter that the engine has been told of */
-	struct returns *returns; /* NULL: not begun, or over */
-	const struct plan *plan; /* of own addresses; NULL: there are assistants */
-	struct own *own;         /* the same as returns, if there is a plan */
-	struct inflow inflow;    /* of answers to it */
-	bool said_inflow;        /* in the log, that it is over */
-	bool by_loopback;        /* what is taken was captured on loopback */
-	bool said_from_here;     /* in the log, that a client is on this host */
+	struct event *second;           /* once a second */
+	uint64_t drops_known;           /* packets dropped by the kernel that the engine has been told of */
+	unsigned mtu_changes;           /* the value of the sink's counter that the engine has been told of */
+	struct paths *paths;            /* of all workers; set after pipeline_open() */
+	bool probing[CONFIG_MAX_RULES]; /* its engine has claimed the probe of the rule there */
+	struct returns *returns;        /* NULL: not begun, or over */
+	const struct plan *plan;        /* of own addresses; NULL: there are assistants */
+	struct own *own;                /* the same as returns, if there is a plan */
+	struct inflow inflow;           /* of answers to it */
+	bool said_inflow;               /* in the log, that it is over */
+	bool by_loopback;               /* what is taken was captured on loopback */
+	bool said_from_here;            /* in the log, that a client is on this host */
 	struct mapping *mapping;
 	struct online *online;   /* this host's sockets; NULL: they cannot be looked at */
 	struct answers answers;  /* to the engine's questions */

@@ -139,6 +139,23 @@ static void op_online_ask(void *arg, uint64_t question, const struct flow_key *k
 	answers_ask(&p->answers, question, key);
 }
 
+static bool op_path_probe(void *arg, unsigned target)
+{
+	struct pipeline *p = arg;
+
+	p->probing[target] = paths_claim(p->paths, target);
+	return p->probing[target];
+}
+
+static void op_path(void *arg, unsigned target, const struct path *path)
+{
+	struct pipeline *p = arg;
+	const bool over = p->probing[target] && !path->probing;
+
+	p->probing[target] &= path->probing;
+	paths_news(p->paths, p->workers, p->worker, target, path, over);
+}
+
 const struct engine_ops pipeline_ops = {
 	.emit = op_emit,
 	.flush = op_flush,
@@ -149,6 +166,8 @@ const struct engine_ops pipeline_ops = {
 	.source_other = op_source_other,
 	.source_give = op_source_give,
 	.online_ask = op_online_ask,
+	.path_probe = op_path_probe,
+	.path = op_path,
 };
 
 void pipeline_give_responses(struct pipeline *p)

@@ -148,6 +148,6 @@ void pipeline_follow_mtu(struct pipeline *p)
 		uint32_t mtu = sink_mtu(p->sink, &c->rules[i].target.addr);
 
 		if (mtu)
-			engine_set_target_mtu(p->engine, i, mtu);
+			engine_set_target_mtu(p->engine, i, mtu, engine_path(p->engine, i)->trusted);
 	}
 }

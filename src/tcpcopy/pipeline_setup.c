@@ -22,6 +22,12 @@
 #define MAX_SESSIONS 4000000
 #define DEFAULT_MTU 1500
 
+/* No router is between this host and where *r leads, so its link's MTU is that of the whole way. */
+static bool is_direct(const struct route_info *r)
+{
+	return r->local || (!r->has_gateway && !r->has_encapsulation);
+}
+
 static int add_targets(struct pipeline *p, char *err, size_t err_size)
 {
 	const struct config *c = p->config;
@@ -51,6 +57,7 @@ static int add_targets(struct pipeline *p, char *err, size_t err_size)
 			snprintf(err, err_size, "out of memory or file descriptors");
 			return -1;
 		}
+		engine_set_target_mtu(p->engine, i, engine_path(p->engine, i)->route, is_direct(&route));
 		engine_set_target_join(p->engine, i, r->join);
 	}
 	return 0;

@@ -2,7 +2,8 @@
  * The pipelines of all workers - theory of operation
  *
  * A worker has a pipeline: capture sockets, sessions, timers, sink, connections to the assistants. Nothing of
- * that is seen by another thread, so nothing has a lock; the configuration is shared and constant. The kernel
+ * that is seen by another thread, so nothing has a lock; the configuration is shared and constant, and of the
+ * ways to the targets (paths.h) a flag for each rule is shared. The kernel
  * spreads connections over the workers by the client's port (io/capture/fanout.h), so that each worker knows
  * who else uses a source that it chooses (mapping.c), and the answers to a session come on the connection of
  * the worker that announced it. Without assistants it spreads them by both ends, so that a worker gets the
@@ -97,6 +98,7 @@ int pipelines_open(struct pipelines *p, const struct config *c, const struct pla
 			return -1;
 		list[i]->workers = w;
 		list[i]->plan = plan;
+		list[i]->paths = &p->paths;
 		list[i]->started = on_first_round;
 		list[i]->started_arg = p;
 		workers_give(w, i, list[i]);

@@ -10,6 +10,7 @@ struct mailbox;
 struct pipelines {
 	struct workers *workers;
 	struct fanout spread;
+	struct paths paths;
 	unsigned count;       /* pipelines that were opened, and have to be closed */
 	struct mailbox *news; /* to the main thread: how the start goes */
 	unsigned up;

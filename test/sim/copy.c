@@ -52,6 +52,10 @@ static void flush(struct world *w)
 				fail(w, "a packet of %zu bytes was emitted, the MTU is %u", len, k->mtu);
 			if (sources_elsewhere(w, &t->tuple.src))
 				continue;
+			if (k->takes && len > k->takes && w->now >= k->takes_from) {
+				k->swallowed++;
+				continue;
+			}
 			link_send(w, &k->to_target[target], &k->target[target], &g, packet, (uint32_t)len);
 		}
 	}
@@ -471,7 +475,7 @@ void copy_narrow(struct world *w, void *arg, uint64_t mtu)
 	flush(w);
 	w->copy.mtu = (uint32_t)mtu;
 	for (unsigned i = 0; i < w->copy.n_targets; i++)
-		engine_set_target_mtu(w->copy.e, i, (uint32_t)mtu);
+		engine_set_target_mtu(w->copy.e, i, (uint32_t)mtu, !w->copy.routed);
 	referee_narrower(w);
 }
 
@@ -494,6 +498,14 @@ static void op_ended(void *arg, const struct session *s, enum session_outcome o)
 	trace(w, "session %llx ends: %s", (unsigned long long)session_id(s), session_outcome_name(o));
 }
 
+static void op_path(void *arg, unsigned target, const struct path *p)
+{
+	(void)target;
+	trace(arg, "the way takes %u bytes: proved %u, at most %u, base %u", p->limit, p->proved, p->most,
+	      p->base);
+	referee_path(arg);
+}
+
 void copy_start(struct world *w)
 {
 	struct copy *k = &w->copy;
@@ -504,6 +516,7 @@ void copy_start(struct world *w)
 		.watch = op_watch,
 		.unwatch = op_unwatch,
 		.ended = op_ended,
+		.path = op_path,
 		.online_ask = k->blind ? NULL : ask_online,
 	};
 	if (w->subject == SUBJECT_SOURCES)
@@ -512,9 +525,11 @@ void copy_start(struct world *w)
 	k->e = engine_new(&k->cfg, &k->ops, w, MAX(w->now, w->capture.from));
 	if (!k->e)
 		abort();
-	for (unsigned i = 0; i < k->n_targets; i++)
+	for (unsigned i = 0; i < k->n_targets; i++) {
 		if (engine_add_target(k->e, &k->target[i].at, k->mtu) != (int)i)
 			abort();
+		engine_set_target_mtu(k->e, i, k->mtu, !k->routed);
+	}
 	if (k->target[0].lwip)
 		k->target[0].lwip = lwip_start(w, &k->target[0]);
 	copy_restore_channel(w);

@@ -262,7 +262,7 @@ static void syn_sent(struct world *w, struct replica *r, const struct tx_segment
 	i = beginning(w, r, t->window);
 	r->orderly = !r->continued &&
 		     !w->copy.cfg.prove; /* what waits for a proof, and how long, is not known here */
-	r->s.exact = r->s.exact && r->orderly;
+	r->s.exact = r->s.exact && r->orderly && !w->copy.routed && !w->copy.takes;
 	g = r->syn = r->conn->told[i];
 	r->hint = i;
 	r->ip_id = (uint16_t)(g.ip_id - (r->joined ? 2 : 1));
@@ -299,6 +299,20 @@ const struct told *told_of(struct replica *r, uint32_t seq, uint32_t len, bool f
 	return NULL;
 }
 
+/* Of @t, from @g: what the way takes, or, of one at a time, what it has not been seen to take. */
+static uint32_t segment_size(struct world *w, const struct replica *r, const struct told *g,
+			     const struct tx_segment *t)
+{
+	const struct path *p = engine_path(w->copy.e, r->target);
+	const uint32_t headers = (replica_v4(r) ? 40 : 60) + (r->ts_ok ? 12 : 0);
+	const uint32_t mss = MIN(r->mss, MAX(88u + headers, p->limit) - headers),
+		       seg = g->gso_size ? MIN(g->gso_size, mss) : mss;
+	const bool probe =
+		p->probing && !t->gso_size && t->len > seg && t->len <= r->mss && t->seq == r->s.nxt;
+
+	return probe ? t->len : seg;
+}
+
 static void data_sent(struct world *w, struct replica *r, const struct tx_segment *t)
 {
 	bool fin = t->flags & TCPF_FIN, again = seq_lt(t->seq, r->s.nxt);
@@ -317,7 +331,7 @@ static void data_sent(struct world *w, struct replica *r, const struct tx_segmen
 	if (!g)
 		fail(w, "port %u: no captured segment has all of seq %u len %u%s", r->source.port,
 		     t->seq - r->iss, t->len, fin ? " and FIN" : "");
-	seg = g->gso_size ? MIN(g->gso_size, r->mss) : r->mss;
+	seg = segment_size(w, r, g, t);
 	off = t->seq - g->seq;
 	if (!again && window_bytes(w, r, shown_window(w, r, g->window)) >= 2u * r->rcv_mss)
 		raw = g->flags & TCPF_SYN ? (uint16_t)(g->window >> g->opt.wscale) : g->window;
@@ -520,6 +534,13 @@ void referee_narrower(struct world *w)
 		if (r->established && r->mss > w->copy.mtu - fixed)
 			r->mss = (uint16_t)MAX(88u, w->copy.mtu - fixed);
 	}
+}
+
+/* The engine knows more of the way: which windows it uses with that is not known here. */
+void referee_path(struct world *w)
+{
+	for (struct replica *r = w->copy.replica; r->used; r++)
+		r->s.exact = false;
 }
 
 void referee_channel_cut(struct world *w)

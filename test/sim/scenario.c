@@ -263,8 +263,8 @@ static void decide_fairness(struct world *w)
 
 	f->capture_whole = !c->loss && !c->cut && !c->reorder && w->subject != SUBJECT_HOLES;
 	f->client_clean = link_clean(&w->up) && link_clean(&w->down);
-	f->wires_clean = !k->merging && !k->forged;
-	f->nothing_lost = !w->cut_at && w->subject != SUBJECT_SOURCES;
+	f->wires_clean = !k->merging && !k->forged && !k->takes;
+	f->nothing_lost = !w->cut_at && w->subject != SUBJECT_SOURCES && !k->takes;
 	for (unsigned i = 0; i < k->n_targets; i++) {
 		const struct target_host *h = &k->target[i];
 

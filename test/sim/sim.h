@@ -31,6 +31,7 @@ struct world;
 	X(STRANGER, "somebody sends segments who is not the client")                                         \
 	X(MULTIPATH, "clients offer Multipath TCP")                                                          \
 	X(NARROWER, "the way to the target becomes narrower")                                                \
+	X(BLACK_HOLE, "large packets to the target are lost, and nobody says so")                            \
 	X(BRIEF, "clients reset as soon as they are connected, or before")                                   \
 	X(HALF_CLOSE, "clients close their half long before they have all answers")                          \
 	X(ABORTS, "the online server refuses or resets connections")                                         \
@@ -367,6 +368,10 @@ struct copy {
 	uint64_t answers_late;   /* ns, questions are answered within this time; 0: at once */
 	uint32_t mtu, later_mtu; /* later_mtu: from mtu_at on */
 	uint64_t mtu_at;         /* ns; 0: it stays */
+	uint32_t takes;          /* bytes; larger packets are lost from takes_from on; 0: all are taken */
+	uint64_t takes_from;     /* ns */
+	uint64_t swallowed;      /* packets that were */
+	bool routed;             /* the engine knows that a router is on the way */
 	unsigned emitted_now;
 	struct sources *sources; /* source.c; NULL: each session has its client's own */
 	struct replica *replica; /* referee.h; the last one is unused */
@@ -429,6 +434,7 @@ void referee_unwatched(struct world *w, uint64_t id);
 void referee_ended(struct world *w, uint64_t id, enum session_outcome o);
 void referee_channel_cut(struct world *w);
 void referee_narrower(struct world *w);
+void referee_path(struct world *w);
 void referee_free(struct world *w);
 
 /* online.c: client, online server, capture */

@@ -126,6 +126,18 @@ static void make_narrower(struct world *w)
 		grow(w, &w->conn[i]);
 }
 
+/* Only the packets that do not arrive tell it, from the start, or from some time on. */
+static void make_black_hole(struct world *w)
+{
+	struct copy *k = &w->copy;
+
+	make_narrower(w);
+	k->mtu_at = 0;
+	k->takes = w->v6 ? (uint32_t)rng_range(w, 1280, 1480) : (uint32_t)rng_range(w, 576, 1480);
+	k->takes_from = rng_below(w, 2) ? 0 : w->now + rng_below(w, 600 * NS_PER_MS);
+	k->routed = rng_below(w, 2);
+}
+
 static void make_brief(struct world *w)
 {
 	struct copy *k = &w->copy;
@@ -475,14 +487,14 @@ static void make_refusing(struct world *w)
 void subject_make(struct world *w)
 {
 	static void (*const make[SUBJECT_COUNT])(struct world * w) = {
-		[SUBJECT_STRANGER] = make_stranger,     [SUBJECT_MULTIPATH] = make_multipath,
-		[SUBJECT_NARROWER] = make_narrower,     [SUBJECT_BRIEF] = make_brief,
-		[SUBJECT_HALF_CLOSE] = make_half_close, [SUBJECT_ABORTS] = make_aborts,
-		[SUBJECT_SOURCES] = make_sources,       [SUBJECT_JOINS] = make_joins,
-		[SUBJECT_LOSSES] = make_losses,         [SUBJECT_HOLES] = make_holes,
-		[SUBJECT_PATIENCE] = make_patience,     [SUBJECT_HANDOVER] = make_handover,
-		[SUBJECT_PORTS] = make_ports,           [SUBJECT_WINDOWS] = make_windows,
-		[SUBJECT_REFUSING] = make_refusing,
+		[SUBJECT_STRANGER] = make_stranger, [SUBJECT_MULTIPATH] = make_multipath,
+		[SUBJECT_NARROWER] = make_narrower, [SUBJECT_BLACK_HOLE] = make_black_hole,
+		[SUBJECT_BRIEF] = make_brief,       [SUBJECT_HALF_CLOSE] = make_half_close,
+		[SUBJECT_ABORTS] = make_aborts,     [SUBJECT_SOURCES] = make_sources,
+		[SUBJECT_JOINS] = make_joins,       [SUBJECT_LOSSES] = make_losses,
+		[SUBJECT_HOLES] = make_holes,       [SUBJECT_PATIENCE] = make_patience,
+		[SUBJECT_HANDOVER] = make_handover, [SUBJECT_PORTS] = make_ports,
+		[SUBJECT_WINDOWS] = make_windows,   [SUBJECT_REFUSING] = make_refusing,
 	};
 
 	if (make[w->subject])

@@ -254,6 +254,7 @@ void harness_start(struct harness *h, bool channel_up)
 		int index = engine_add_target(h->engine, &h->target[i], h->mtu);
 
 		assert(index == i);
+		engine_set_target_mtu(h->engine, (unsigned)i, h->mtu, !h->routed);
 	}
 	if (channel_up)
 		engine_channel_up(h->engine, UINT_MAX, h->now);

@@ -43,6 +43,7 @@ struct harness {
 	struct engine_config config; /* to be changed before harness_start() */
 	struct endpoint target[HARNESS_TARGETS];
 	uint32_t mtu;
+	bool routed;    /* a router is on the way to the targets */
 	bool no_source; /* source_take refuses */
 	bool no_other;  /* and source_other does */
 	/* what is answered to a question about a socket, at once: */

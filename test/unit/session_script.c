@@ -172,6 +172,8 @@ static bool do_config(struct script *s, char *text)
 		s->channel_down = true;
 	else if (!strcmp(key, "ipv6"))
 		s->ipv6 = true;
+	else if (!strcmp(key, "routed"))
+		s->h.routed = true;
 	else
 		fault = value ? script_number(value, &n) : "number?";
 	if (!strcmp(key, "server-window"))
@@ -394,7 +396,7 @@ static bool do_mtu(struct script *s, const char *text)
 	if (script_number(text, &mtu))
 		return script_fail(s, "mtu BYTES");
 	for (unsigned i = 0; i < HARNESS_TARGETS; i++)
-		engine_set_target_mtu(s->h.engine, i, (uint32_t)mtu);
+		engine_set_target_mtu(s->h.engine, i, (uint32_t)mtu, true);
 	return true;
 }
 

@@ -30,8 +30,10 @@
 #include "tcpcopy/check/parts.h"
 #include "tcpcopy/check/probe.h"
 #include "tcpcopy/check/unheard.h"
+#include "tcpcopy/paths.h"
 #include "tcpcopy/pipeline.h"
 #include "tcpcopy/exchanges.h"
+#include "tcpcopy/report/account.h"
 #include "tcpcopy/spoken.h"
 
 #define LOOK_S 1
@@ -62,7 +64,8 @@ struct diagnosis {
 	struct sums {
 		struct protocol_tally spoken;
 		struct exchange_tally exchanges;
-	} sums[CONFIG_MAX_RULES]; /* of each rule, over all workers */
+	} sums[CONFIG_MAX_RULES];             /* of each rule, over all workers */
+	uint32_t said_path[CONFIG_MAX_RULES]; /* the size that was said; 0: none */
 };
 
 static void look(void *pipeline, void *arg)
@@ -231,6 +234,37 @@ static void say_what_sessions_tell(struct diagnosis *d)
 	}
 }
 
+static void look_at_paths(void *pipeline, void *arg)
+{
+	const struct pipeline *p = pipeline;
+	struct path *sum = arg;
+
+	for (unsigned i = 0; i < p->config->n_rules; i++)
+		account_path(&sum[i], engine_path(p->engine, i));
+}
+
+/* Once for each rule and size: the way takes less than its route says; and when it takes that again. */
+static void say_paths(struct diagnosis *d, uint64_t now)
+{
+	const struct config *c = d->k.config;
+	struct path path[CONFIG_MAX_RULES] = { 0 };
+	char text[PATHS_TEXT];
+
+	workers_collect(d->workers, look_at_paths, path);
+	for (unsigned i = 0; i < c->n_rules; i++) {
+		const uint32_t size = paths_settled(&path[i], now);
+
+		if (size && size != d->said_path[i]) {
+			d->said_path[i] = size;
+			log_warn("%s", paths_text(text, sizeof(text), &c->rules[i], &path[i]));
+		} else if (d->said_path[i] && !path[i].narrow) {
+			d->said_path[i] = 0;
+			log_info("-x %s: packets of %u bytes arrive at the target again", c->rules[i].text,
+				 path[i].limit);
+		}
+	}
+}
+
 /* What is open is closed at the next look, because one of them may be calling us now. */
 static void end(struct diagnosis *d)
 {
@@ -280,6 +314,7 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 	(void)fd;
 	(void)what;
 	say_what_sessions_tell(d);
+	say_paths(d, now);
 	workers_collect(d->workers, look, &s);
 	watch_unheard(d, &s, now);
 	watch_unacked(d, &s, now);

@@ -168,6 +168,9 @@ static const struct account_equation equations[] = {
 	  "own.swallowed + own.accepted", "own.answers + own.uncaptured" },
 	{ "holes = filled + given up + open", "engine.holes",
 	  "engine.holes_filled + engine.holes_given_up + live.holes" },
+	{ "path probes = arrived + lost + undecided + on their way", "engine.path_probes",
+	  "engine.path_probes_arrived + engine.path_probes_lost + engine.path_probes_undecided + "
+	  "live.path_probes" },
 	{ "segments emitted + stray resets = given to the sender", "engine.emitted_segments + strays.reset",
 	  "sent.segments" },
 	{ "packets made = accepted by the kernel + refused, by reason", "sent.offered",
@@ -313,6 +316,7 @@ static void collect_engine(struct account *a, const struct engine *e)
 	row[ROW_LIVE_doubtful] += engine_doubtful_bytes(e);
 	row[ROW_LIVE_turns] += engine_turns_waiting(e);
 	row[ROW_LIVE_holes] += engine_holes_open(e);
+	row[ROW_LIVE_path_probes] += engine_path_probes(e);
 	row[ROW_LIVE_lingering] += engine_lingering(e);
 	row[ROW_LIVE_observed] += engine_observed(e);
 	row[ROW_LIVE_memory] += engine_memory(e);
@@ -352,6 +356,12 @@ static void collect_way_out(struct account *a, const struct pipeline *p)
 #undef X
 }
 
+void account_path(struct path *sum, const struct path *one)
+{
+	if (!sum->route || (one->narrow && (!sum->narrow || one->lost_at > sum->lost_at)))
+		*sum = *one;
+}
+
 static void newest(struct engine_example *to, const struct engine_example *from)
 {
 	if (from->time > to->time)
@@ -381,6 +391,8 @@ void account_collect(void *pipeline, void *sum)
 	collect_engine(a, p->engine);
 	collect_spoken(a, p);
 	collect_exchanges(a, p);
+	for (unsigned i = 0; i < p->config->n_rules; i++)
+		account_path(&a->path[i], engine_path(p->engine, i));
 	collect_way_out(a, p);
 	add_examples(&a->examples, engine_examples(p->engine));
 	a->assistants_up = MIN(a->assistants_up, p->returns ? returns_parts_up(p->returns) : 0);
@@ -414,6 +426,7 @@ void account_add(struct account *sum, const struct account *one)
 	for (unsigned i = 0; i < CONFIG_MAX_RULES; i++) {
 		protocol_tally_add(&sum->spoken[i], &one->spoken[i]);
 		exchange_tally_add(&sum->exchanges[i], &one->exchanges[i]);
+		account_path(&sum->path[i], &one->path[i]);
 	}
 	for (unsigned i = 0; i < one->n_sources; i++)
 		add_source(sum, one->source[i].name, &one->source[i].n);

@@ -29,6 +29,7 @@
 	X(doubtful, "payload bytes put aside until it is known whether the online server took them")         \
 	X(turns, "turns waiting for a response")                                                             \
 	X(holes, "holes that may still be filled")                                                           \
+	X(path_probes, "segments on their way to show whether packets of their size arrive")                 \
 	X(lingering, "ended sessions that still answer stray segments")                                      \
 	X(observed, "connections that are not, or not yet, replicated")                                      \
 	X(memory, "bytes of memory held by sessions and their data")
@@ -183,6 +184,7 @@ struct account {
 	struct engine_examples examples;
 	struct protocol_tally spoken[CONFIG_MAX_RULES];      /* for each rule */
 	struct exchange_tally exchanges[CONFIG_MAX_RULES];   /* for each rule */
+	struct path path[CONFIG_MAX_RULES];                  /* the way to its target */
 	struct account_source source[CONFIG_MAX_INTERFACES]; /* by name */
 	unsigned n_sources;
 	unsigned assistants_up;             /* of the worker with the fewest */
@@ -204,6 +206,9 @@ void account_collect(void *pipeline, void *sum);
  * what the kernel has dropped, and what could not be parsed. As account_collect().
  */
 void account_answers(void *pipeline, void *sum);
+
+/* What *one knows of a way is known of *sum, unless that knows something newer. */
+void account_path(struct path *sum, const struct path *one);
 
 /* Add the account *one to *sum. */
 void account_add(struct account *sum, const struct account *one);

@@ -126,8 +126,11 @@ static json_t *rules(const struct report *r)
 
 	for (unsigned i = 0; i < r->config->n_rules; i++) {
 		const struct protocol_tally *t = &r->now.spoken[i];
-		json_t *rule = json_pack("{s:s, s:s, s:s}", "rule", r->config->rules[i].text, "server_name",
-					 t->sni, "alpn", t->alpn);
+		const struct path *path = &r->now.path[i];
+		json_t *rule = json_pack("{s:s, s:s, s:s, s:i, s:i, s:i}", "rule", r->config->rules[i].text,
+					 "server_name", t->sni, "alpn", t->alpn, "route_mtu",
+					 (int)path->route, "packet_most", (int)path->limit, "packet_lost",
+					 path->narrow ? (int)path->lost : 0);
 
 		add_counts(rule, "spoken", t->sessions, PROTOCOL_COUNT, protocol_called);
 		add_counts(rule, "detail", t->details, DETAIL_COUNT, detail_called);

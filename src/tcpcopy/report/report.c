@@ -13,6 +13,7 @@
 #include "program/log.h"
 #include "tcpcopy/exchanges.h"
 #include "tcpcopy/report/impl.h"
+#include "tcpcopy/paths.h"
 #include "tcpcopy/spoken.h"
 
 typedef unsigned long long ull;
@@ -279,6 +280,17 @@ static void print_exchanges(const struct report *r, FILE *to)
 	}
 }
 
+/* The ways that take less than their routes say. */
+static void print_paths(const struct report *r, FILE *to)
+{
+	char text[PATHS_TEXT];
+
+	for (unsigned i = 0; i < r->config->n_rules; i++)
+		if (r->now.path[i].narrow)
+			fprintf(to, "path MTU       %s\n",
+				paths_text(text, sizeof(text), &r->config->rules[i], &r->now.path[i]));
+}
+
 static void print_workers(const struct account *a, FILE *to)
 {
 	for (unsigned i = 0; i < a->workers && a->workers > 1; i++)
@@ -305,6 +317,7 @@ static void print_account(struct reporter *reporter, FILE *to)
 			(ull)r->now.row[ROW_CHANNEL_attempts_failed]);
 	print_exchanges(r, to);
 	print_spoken(r, to);
+	print_paths(r, to);
 	print_reasons(r, UINT32_MAX, to);
 }
 
@@ -372,6 +385,7 @@ static void print_screen(struct reporter *reporter, FILE *to)
 		fprintf(to, "account        balanced\n");
 	print_exchanges(r, to);
 	print_spoken(r, to);
+	print_paths(r, to);
 	print_reasons(r, 8, to);
 }
 
