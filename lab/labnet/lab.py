@@ -289,13 +289,13 @@ class Lab:
         """A running Redis server on this host."""
         return Redis(self.host(name), port, args).start()
 
-    def nginx(self, name, port=80, workers=1, access_log=True):
+    def nginx(self, name, port=80, **kwargs):
         """A running Nginx server on this host."""
-        return Nginx(self.host(name), port, workers, access_log).start()
+        return Nginx(self.host(name), port, **kwargs).start()
 
-    def postgresql(self, name, port=5432):
+    def postgresql(self, name, port=5432, **kwargs):
         """A running PostgreSQL server on this host."""
-        return PostgreSQL(self.host(name), port).start()
+        return PostgreSQL(self.host(name), port, **kwargs).start()
 
     def memcached(self, name, port=11211):
         """A running Memcached server on this host."""

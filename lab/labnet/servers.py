@@ -127,8 +127,8 @@ http {{
     uwsgi_temp_path {directory}/uwsgi;
     scgi_temp_path {directory}/scgi;
     server {{
-        listen {port} backlog=4096;
-        listen [::]:{port} backlog=4096;
+        listen {port} backlog=4096{options};
+        listen [::]:{port} backlog=4096{options};
         root {root};
         location = /status {{ stub_status; access_log off; }}
         # nginx reads a body to its end before it asks the upstream, which is not given it
@@ -152,14 +152,15 @@ class Nginx(Server):
     a body of any length and method, reads all of it, and answers 204.
 
     Files put into `root` are served. With `access_log`, `access` has one line a
-    request: client, port, "request", status, request bytes, bytes sent.
+    request: client, port, "request", status, request bytes, bytes sent. `options` are more words for listen: "http2".
     """
 
     kind = "nginx"
 
-    def __init__(self, host, port=80, workers=1, access_log=True):
+    def __init__(self, host, port=80, workers=1, access_log=True, options=""):
         super().__init__(host, port)
         self.workers = workers
+        self.options = options
         self.root = self.directory / "root"
         self.access = self.directory / "access.log" if access_log else None
 
@@ -170,6 +171,7 @@ class Nginx(Server):
         (self.directory / "nginx.conf").write_text(NGINX_CONF.format(
             workers=self.workers, files=files, connections=min(files, 16384),
             directory=self.directory, log=self.log, port=self.port, root=self.root,
+            options=self.options and f" {self.options}",
             access=f"{self.access} lab" if self.access else "off"))
 
     def command(self):
@@ -194,12 +196,13 @@ class Nginx(Server):
 
 
 class PostgreSQL(Server):
-    """PostgreSQL, trusting everybody, without TLS, in no hurry to write to the disk."""
+    """PostgreSQL, trusting everybody, without TLS, in no hurry to write to the disk; `settings` are further ones."""
 
     kind = "postgresql"
 
-    def __init__(self, host, port=5432):
+    def __init__(self, host, port=5432, settings=None):
         super().__init__(host, port)
+        self.settings = settings or {}
         found = sorted(pathlib.Path("/usr/lib/postgresql").glob("*/bin"),
                        key=lambda path: int(path.parent.name))
         if not found:
@@ -224,7 +227,7 @@ class PostgreSQL(Server):
 
     def command(self):
         settings = {"listen_addresses": "*", "unix_socket_directories": self.directory,
-                    "fsync": "off", "ssl": "off", "shared_buffers": "32MB", "autovacuum": "off"}
+                    "fsync": "off", "shared_buffers": "32MB", "autovacuum": "off", **self.settings}
         return self._as_owner(self.bin / "postgres", "-D", self.data, "-p", self.port,
                               *(word for name, value in settings.items()
                                 for word in ("-c", f"{name}={value}")))

@@ -58,13 +58,13 @@ enum protocol_weight {
 #define PROTOCOL_DETAILS(X)                                                                                  \
 	X(PROXY, proxy, COUNTED, "a PROXY header comes first", "")                                           \
 	X(ENCRYPTED, encrypted, BROKEN, "the clients speak TLS, which the target cannot decrypt",            \
-	  "copy the hop behind the TLS terminator: tcpcopy -x 127.0.0.1:@O-@T:@P -c ADDRESSES, with the "    \
-	  "terminator's plain port in place of @O")                                                          \
+	  "copy the hop behind the TLS terminator, without -s: tcpcopy -x 127.0.0.1:@O-@T:@P, with the "     \
+	  "terminator's plain port in place of @O (doc/SERVICES.md has a recipe for each)")                  \
 	X(SSH_KEYS, ssh_keys, BROKEN, "the clients speak SSH, whose keys the target does not have",          \
 	  "leave this rule out: SSH cannot be copied")                                                       \
 	X(POSTGRESQL_TLS, postgresql_tls, BROKEN,                                                            \
 	  "the clients of PostgreSQL encrypt, which the target cannot decrypt",                              \
-	  "let the clients connect with sslmode=disable, or on the online server: ALTER SYSTEM "             \
+	  "let the clients connect with sslmode=disable, or on both servers: ALTER SYSTEM "                  \
 	  "SET ssl = off; SELECT pg_reload_conf();")                                                         \
 	X(POSTGRESQL_MD5, postgresql_md5, DOUBTED,                                                           \
 	  "the clients answer the online server's md5 challenge, which is not the target's",                 \
@@ -80,7 +80,7 @@ enum protocol_weight {
 	  "on the target start mysqld --skip-grant-tables --skip-name-resolve --skip-networking=0")          \
 	X(STARTTLS, starttls, BROKEN, "the clients turn to TLS (STARTTLS), which the target cannot decrypt", \
 	  "copy the hop behind the TLS terminator, or turn STARTTLS off on the online server")               \
-	X(DIGEST, digest, NOTED, "the clients use HTTP Digest, whose nonce the target refuses (401)",        \
+	X(DIGEST, digest, NOTED, "the clients use HTTP Digest, whose nonce most targets refuse (401)",       \
 	  "on the target turn authentication off for @T:@P")                                                 \
 	X(FTP_DATA, ftp_data, BROKEN, "FTP moves files on other connections, which are not copied",          \
 	  "leave this rule out: FTP cannot be copied")                                                       \

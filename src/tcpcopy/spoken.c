@@ -4,7 +4,8 @@
  * In: the tallies of the engine (protocol/protocol.h). Out: lines for people. Each says the port, what the
  * clients do, what follows and what to type, and is logged once a rule and kind: who runs into it has to read
  * it within seconds of the first such session, and not a thousand times. What a target can be set up to take
- * is said when the target has refused it.
+ * is said when the target has refused it. A connection that is not joined, because the target has ended its
+ * session for such a cause, is no second one: to let the clients reconnect would not help.
  */
 #include "tcpcopy/spoken.h"
 
@@ -79,6 +80,36 @@ char *spoken_join_text(char *buf, size_t size, const struct rule *rule, enum pro
 	return buf;
 }
 
+/* The protocol of a detail for which its sessions end early, and are not joined again. */
+static enum protocol whose(enum protocol_detail d)
+{
+	switch (d) {
+	case DETAIL_ENCRYPTED:
+		return PROTOCOL_TLS;
+	case DETAIL_SSH_KEYS:
+		return PROTOCOL_SSH;
+	case DETAIL_POSTGRESQL_TLS:
+	case DETAIL_POSTGRESQL_MD5:
+	case DETAIL_POSTGRESQL_SCRAM:
+		return PROTOCOL_POSTGRESQL;
+	case DETAIL_MYSQL_TLS:
+	case DETAIL_MYSQL_PASSWORD:
+		return PROTOCOL_MYSQL;
+	case DETAIL_WEBSOCKET:
+		return PROTOCOL_WEBSOCKET;
+	default:
+		return PROTOCOL_NONE;
+	}
+}
+
+bool spoken_explains(const struct protocol_tally *t, enum protocol p)
+{
+	for (unsigned d = 0; d < DETAIL_COUNT; d++)
+		if (whose((enum protocol_detail)d) == p && p && spoken_matters(t, (enum protocol_detail)d))
+			return true;
+	return false;
+}
+
 void spoken_say(struct spoken_said *said, const struct config *c, unsigned rule,
 		const struct protocol_tally *t)
 {
@@ -98,7 +129,8 @@ void spoken_say(struct spoken_said *said, const struct config *c, unsigned rule,
 			log_warn("%s", text);
 	}
 	for (unsigned p = 0; p < PROTOCOL_COUNT; p++) {
-		if (t->not_joined[p] && !(said->not_joined[rule] & 1u << p)) {
+		if (t->not_joined[p] && !(said->not_joined[rule] & 1u << p) &&
+		    !spoken_explains(t, (enum protocol)p)) {
 			said->not_joined[rule] |= 1u << p;
 			log_warn("%s", spoken_join_text(text, sizeof(text), r, (enum protocol)p, false));
 		}

@@ -28,6 +28,12 @@ char *spoken_text(char *buf, size_t size, const struct rule *rule, enum protocol
 /* The same of connections of protocol @p that are joined (@joined), or not, because of it. */
 char *spoken_join_text(char *buf, size_t size, const struct rule *rule, enum protocol p, bool joined);
 
+/*
+ * Has *t a detail because of which connections of protocol @p end early? Then it is no news that they are not
+ * joined.
+ */
+bool spoken_explains(const struct protocol_tally *t, enum protocol p);
+
 /* Which lines were said of each rule. All zero: none. */
 struct spoken_said {
 	uint32_t details[CONFIG_MAX_RULES], joined[CONFIG_MAX_RULES], not_joined[CONFIG_MAX_RULES];

@@ -7,6 +7,7 @@ import json
 import os
 import pathlib
 import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -22,6 +23,10 @@ from two_hosts import two_hosts                                     # noqa: E402
 
 BIN = pathlib.Path(os.environ.get("TCPCOPY_BIN_DIR", TOP))
 SANITIZED = (BIN / "tcpcopy").exists() and b"__asan_init" in (BIN / "tcpcopy").read_bytes()
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "rare: needs servers that take long to install or to start; ./check --all")
 
 
 @pytest.fixture
@@ -249,6 +254,18 @@ def alone(lab):
 def servers(lab):
     """redis on the online server and the target."""
     return [lab.redis(name) for name in ("online", "target")]
+
+
+@pytest.fixture(scope="module")
+def accounts(tmp_path_factory):
+    """The folder of a MariaDB with accounts, to be copied."""
+    path = tmp_path_factory.mktemp("accounts") / "data"
+    if not shutil.which("mariadb-install-db"):
+        pytest.skip("needs mariadb-server-core")
+    subprocess.run(["mariadb-install-db", "--no-defaults", "--user=root", f"--datadir={path}", "--skip-test-db",
+                    "--auth-root-authentication-method=normal", "--innodb-log-file-size=4M"], check=True, capture_output=True)
+    yield path
+    shutil.rmtree(path)
 
 
 def run_all(host, commands, timeout=5 * PATIENCE):

@@ -285,6 +285,34 @@ def test_threats_name_their_tests():
     assert rows > 50
 
 
+# --- doc/SERVICES.md ------------------------------------------------------------------------------------------------
+
+SERVICES = (TOP / "doc/SERVICES.md").read_text(encoding="utf-8")
+
+
+def test_services_name_their_tests():
+    """Each row has a result, what to do where it does not simply work, and a test, or says that none was run and what was
+    seen last. What is behind --all is marked so, and nothing else."""
+    there, rare = proofs(), (TOP / "test/system/test_services_rare.py").read_text(encoding="utf-8")
+    ((head, rows),) = [found for found in tables(SERVICES) if found[0][0] == "service"]
+    assert head == ["service", "use", "result", "what to do", "said", "shown by", "version"] and len(rows) > 30
+    for row in rows:
+        service, use, result, remedy, said, shown, version = row
+        words = re.findall(r"`?(\w[\w-]+|--all)`?", shown)
+        assert result == "works" or result == "cannot" or result.startswith(("works with ", "works behind ")), row
+        assert (remedy or result == "works") and said in ("", "-", "yes", "a note") and use and version, row
+        assert said or result == "works", row
+        if shown.startswith("not run"):
+            assert re.search(r"\d", version) or "Debian 12 has no" in shown, row
+            continue
+        named = set(words) - {"--all"}
+        assert named and named <= there, row
+        assert ("--all" in words) == any(f"def {name}(" in rare for name in named), row
+    for anchor in re.findall(r"\]\(#([\w-]+)\)", SERVICES):
+        headings = [re.sub(r"[^\w -]", "", h.lower()).replace(" ", "-") for h in re.findall(r"^#+ (.*)", SERVICES, re.MULTILINE)]
+        assert anchor in headings, anchor
+
+
 # --- doc/ARCHITECTURE.md --------------------------------------------------------------------------------------------
 
 ARCHITECTURE = (TOP / "doc/ARCHITECTURE.md").read_text(encoding="utf-8")

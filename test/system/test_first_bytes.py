@@ -123,7 +123,7 @@ def test_tls(lab, replay):
         next(line[2] for line in check.lines if line[:2] == ("broken", "requests")), check.output
     log = r.stop().log
     assert len(said(log.split("--- account ---")[0], "the clients speak TLS")) == 1, log
-    assert f"tcpcopy -x 127.0.0.1:{PORT}-{lab.host('target').ip4}:{PORT} -c ADDRESSES" in log
+    assert f"tcpcopy -x 127.0.0.1:{PORT}-{lab.host('target').ip4}:{PORT}, with the terminator's plain port" in log
     assert 'server name "shop.example", ALPN "http/1.1"' in log
     for server in servers:
         server.close()

@@ -18,23 +18,27 @@ pytestmark = pytest.mark.skipif(not SERVER or not CLIENT, reason="needs mariadb-
 
 
 class MariaDB:
-    """Everybody may log in, from an address that has a name: only those are blocked."""
+    """Its client's address has a name: only those are blocked. With --skip-grant-tables everybody may log in."""
 
-    def __init__(self, lab, name):
+    def __init__(self, lab, name, *words):
         path = lab.new_path(f"{name}-mariadb")
-        (path / "data/mysql").mkdir(parents=True)
+        path.mkdir()
+        self.prepare(path / "data")
         hosts = path / "hosts"
         hosts.write_text(f"127.0.0.1 localhost\n{lab.host('client').ip4} client\n")
         self.socket, self.log = path / "socket", path / "log"
         messages = pathlib.Path(SERVER).resolve().parent.parent / "share/mysql"
         command = [SERVER, "--no-defaults", "--user=root", f"--datadir={path}/data", f"--lc-messages-dir={messages}",
-                   "--skip-grant-tables", "--performance-schema=on", f"--port={PORT}", "--bind-address=0.0.0.0",
+                   "--performance-schema=on", f"--port={PORT}", "--bind-address=0.0.0.0",
                    f"--socket={self.socket}", f"--pid-file={path}/pid", f"--log-error={self.log}",
-                   "--innodb-buffer-pool-size=8M"]
+                   "--innodb-buffer-pool-size=8M", *words]
         host = lab.host(name)
         self.process = host.popen(["unshare", "--mount", "sh", "-c", 'mount --bind "$0" /etc/hosts && exec "$@"',
                                    hosts, *command])
         assert host.wait_listening(PORT, lambda: self.process.poll() is None), self.log.read_text()
+
+    def prepare(self, data):
+        (data / "mysql").mkdir(parents=True)
 
     def ask(self, question):
         return subprocess.run([CLIENT, "--no-defaults", "-N", "-S", self.socket, "-e", question], capture_output=True,
@@ -51,7 +55,7 @@ class MariaDB:
 def test_connections_older_than_tcpcopy(lab, replay):
     """Their logins were not captured. The server refuses them, and takes those that are captured from the start."""
     lab.route_to_assistant("client")
-    online, target = MariaDB(lab, "online"), MariaDB(lab, "target")
+    online, target = (MariaDB(lab, name, "--skip-grant-tables") for name in ("online", "target"))
     command = [CLIENT, "--no-defaults", "-N", "-n", "--skip-ssl", "-h", lab.host("online").ip4, "-P", str(PORT)]
     older = [lab.host("client").popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
              for _ in range(40)]

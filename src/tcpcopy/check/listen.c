@@ -89,7 +89,7 @@ void listen_say(struct check_report *report, const struct listening *l, const st
 				   spoken_text(text, sizeof(text), r, (enum protocol_detail)d, t));
 	}
 	for (unsigned p = 0; p < PROTOCOL_COUNT; p++) {
-		if (t->not_joined[p] && p != PROTOCOL_TLS)
+		if (t->not_joined[p] && p != PROTOCOL_TLS && !spoken_explains(t, (enum protocol)p))
 			check_note(report, CHECK_WARNING, "%s",
 				   spoken_join_text(text, sizeof(text), r, (enum protocol)p, false));
 		if (t->joined[p] && protocol_join((enum protocol)p) == PROTOCOL_JOIN_PLAIN)
