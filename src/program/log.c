@@ -52,6 +52,7 @@ static struct {
 	bool hangs;      /* syslog took too long, and has not taken a line since */
 	bool priorities; /* stderr is systemd's, which reads "<4>" at the beginning of a line */
 	bool torn;       /* the line before lacks its end */
+	bool over_line;  /* on stderr: what stands in its line is cleared before */
 	int fd;          /* stderr, the file, or the socket of syslog or the journal */
 	int syslog;      /* the socket of log_open_syslog(), until it is used; -1: none */
 	int dir;         /* where the file is; -1: no file */
@@ -253,6 +254,13 @@ static size_t put_time(char *line, size_t room)
 	       (size_t)snprintf(line + len, room - len, ".%03u%s ", (unsigned)(now / NS_PER_MS % 1000), zone);
 }
 
+void log_over_line(bool on)
+{
+	pthread_mutex_lock(&lock);
+	state.over_line = on;
+	pthread_mutex_unlock(&lock);
+}
+
 static void write_line(const char *line, size_t len)
 {
 	const int flags = MSG_NOSIGNAL | (state.hangs ? MSG_DONTWAIT : 0);
@@ -305,7 +313,8 @@ static size_t put_head(char *line, size_t room, enum log_level level)
 	}
 	if (state.priorities)
 		len = (size_t)snprintf(line, room, "<%d>", levels[level].priority);
-	return len + (size_t)snprintf(line + len, room - len, "%s: ", state.prog);
+	return len + (size_t)snprintf(line + len, room - len, "%s%s: ", state.over_line ? "\033[K" : "",
+				      state.prog);
 }
 
 /* Under the lock. */

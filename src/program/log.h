@@ -46,6 +46,12 @@ void log_close(void);
 /* Log one line at @level. Control characters are replaced. May be called by any thread. */
 void log_at(enum log_level level, const char *fmt, ...) PRINTF_LIKE(2, 3);
 
+/*
+ * @on: standard error is a terminal, and its last line is written over again and again: clear it before each
+ * line that goes there.
+ */
+void log_over_line(bool on);
+
 /* Log each line of @text as LOGL_INFO, and free it. NULL is nothing. */
 void log_lines(char *text);
 #define log_err(...) log_often(LOGL_ERROR, LOG_BURST, __VA_ARGS__)

@@ -237,6 +237,11 @@ const struct engine_counters *engine_counters(const struct engine *e)
 	return &e->n;
 }
 
+uint64_t engine_lag(const struct engine *e)
+{
+	return e->lag_before;
+}
+
 const struct engine_examples *engine_examples(const struct engine *e)
 {
 	return &e->examples;

@@ -506,6 +506,8 @@ void engine_shutdown(struct engine *e, uint64_t now);
 
 /* What the engine has counted. The pointers are valid as long as @e. */
 const struct engine_counters *engine_counters(const struct engine *e);
+/* How far behind its capture was what was emitted for the first time last, ns. */
+uint64_t engine_lag(const struct engine *e);
 /* The newest connection with each outcome and each reason to decline. */
 const struct engine_examples *engine_examples(const struct engine *e);
 /* What happened to the questions about the online server's sockets. */

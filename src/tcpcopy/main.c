@@ -28,6 +28,7 @@
 #include "tcpcopy/check/diagnosis.h"
 #include "tcpcopy/config/lock.h"
 #include "tcpcopy/pipelines.h"
+#include "tcpcopy/replay/progress.h"
 #include "tcpcopy/report/report.h"
 #include "tcpcopy/returns/swallow.h"
 
@@ -42,6 +43,7 @@ struct program {
 	struct workers *workers;
 	struct pipelines pipelines;
 	struct diagnosis *diagnosis;
+	struct progress *progress; /* of a replay */
 };
 
 /* The way back was tried for the first time: the start has succeeded or failed. */
@@ -168,8 +170,13 @@ int main(int argc, char **argv)
 	frame_confine(&p.frame);
 	if (pipelines_start(&p.pipelines, p.frame.base, on_started, &p, err, sizeof(err)))
 		daemon_fail(1, "%s", err);
+	if (c->n_read && !c->quiet)
+		p.progress = progress_new(p.frame.base, p.workers,
+					  !c->run.daemon && !c->run.log_path[0] && !c->run.log_journal &&
+						  isatty(STDERR_FILENO));
 	frame_run(&p.frame);
 
+	progress_free(p.progress);
 	diagnosis_close(p.diagnosis);
 	pipelines_stop(&p.pipelines);
 	frame_account(&p.frame);

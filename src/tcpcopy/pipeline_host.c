@@ -119,6 +119,8 @@ static void on_second(evutil_socket_t fd, short what, void *arg)
 	say_mptcp(p);
 	if (p->own && !p->worker)
 		own_say(p->own);
+	if (p->replay)
+		replay_say(p->replay);
 }
 
 int pipeline_watch_host(struct pipeline *p)

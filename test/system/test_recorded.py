@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 """Recorded traffic: what tcpdump has written of one server is replayed to another one, which then holds the same."""
 
+import re
 import subprocess
 
 import pytest
@@ -58,6 +59,41 @@ def test_as_recorded(recorded):
     assert account["engine.acked_bytes"] == account["engine.captured_bytes"] > 0
     assert account["replay.taken"] == account["replay.packets"]
     assert account["engine.released_on_deadline"] == 0
+
+
+@pytest.mark.parametrize("pace", [["--speed", "10"], ["--speed", "0.5"], ["--speed", "max"], ["--rate", "3000", "-q"]])
+def test_paces(recorded, pace):
+    account = recorded.replay(*pace)
+    assert recorded.equal()
+    assert account.outcomes() == {"complete": account["engine.sessions_opened"]}
+    assert int(re.search(r"replayed: (\d+) requests in", account.log)[1]) >= sum(recorded.writes.values())
+    assert ("behind schedule: " in account.log) == (pace[1] != "max")
+
+
+def test_loops(recorded):
+    """Each loop has connections of its own; what was appended three times is there three times, in order."""
+    account = recorded.replay("-T", "3", "--speed", "max")
+    assert writes(recorded.again) == {name: 3 * n for name, n in recorded.writes.items()}
+    once = recorded.server.cli("get", "commands3")
+    assert recorded.again.cli("strlen", "commands3") == str(3 * len(once))
+    assert account["engine.sessions_opened"] % 3 == 0
+    assert account.outcomes() == {"complete": account["engine.sessions_opened"]}
+
+
+def part(lab, recorded, packets, late=0):
+    """A file of the packets of that range, such as "1-20", `late` seconds later."""
+    first, second = lab.new_path("part.pcap"), lab.new_path("late.pcap")
+    lab.host("online").check_output(["editcap", "-r", recorded.path, first, packets])
+    lab.host("online").check_output(["editcap", "-t", str(late), first, second])
+    return second
+
+
+def test_pauses_are_cut(lab):
+    """Two halves of a connection that are 20 s apart by the files' clock; the second one is named first."""
+    recorded = Recorded(lab, connections=1, commands=30)
+    account = recorded.replay("-I", "50", read=[part(lab, recorded, "31-9999", 20), part(lab, recorded, "1-30")])
+    assert float(re.search(r"without the ([0-9.]+) s that were cut", account.log)[1]) > 15
+    assert recorded.equal()
 
 
 def test_port_that_is_not_there(recorded):

@@ -51,12 +51,14 @@ struct recording {
 	bool waiting; /* the other side has found nothing */
 	bool at_end, stop;
 	struct recording_counters n;
-	uint64_t done, all; /* bytes */
+	uint64_t done, all; /* bytes of the files, over all loops; all 0: not known */
+	uint64_t read;      /* bytes of memory of all packets so far */
 	char complaint[COMPLAINTS][512];
 	unsigned complaints;
 	/* of the other side alone */
 	struct recorded *next;
 	struct recorded *taken;
+	uint64_t taken_bytes;
 };
 
 static void list_reset(struct list *l)
@@ -94,11 +96,14 @@ static bool hand_over(struct recording *r)
 		*r->ready.end = r->portion.first;
 		r->ready.end = r->portion.end;
 		r->ready.bytes += r->portion.bytes;
+		r->read += r->portion.bytes;
 		list_reset(&r->portion);
 		wake(r);
 	}
 	r->n = *merge_counters(r->merge);
 	merge_progress(r->merge, &r->done, &r->all);
+	r->done += r->loop * r->all;
+	r->all *= r->loops;
 	while (r->ready.bytes > AHEAD && !r->stop)
 		pthread_cond_wait(&r->room, &r->lock);
 	go_on = !r->stop;
@@ -239,6 +244,7 @@ void recording_taken(struct recording *r)
 	struct recorded *x = r->next;
 
 	r->next = x->next;
+	r->taken_bytes += x->bytes;
 	x->next = r->taken;
 	r->taken = x;
 }
@@ -266,7 +272,10 @@ double recording_share(struct recording *r)
 	double share;
 
 	pthread_mutex_lock(&r->lock);
-	share = r->all ? MIN((double)r->done / (double)r->all, 1.0) : -1;
+	share = -1;
+	if (r->all) /* of what was read; of that, what was taken */
+		share = MIN((double)r->done / (double)r->all, 1.0) * (double)r->taken_bytes /
+			(double)MAX(r->read, 1u);
 	pthread_mutex_unlock(&r->lock);
 	return share;
 }

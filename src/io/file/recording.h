@@ -65,7 +65,7 @@ void recording_release(struct recording *r);
 /* Has all of it been taken? */
 bool recording_at_end(struct recording *r);
 
-/* How much has been read: 0 to 1 over all loops, by the files' sizes; -1: not known, it is a pipe. */
+/* How much has been taken: 0 to 1 over all loops, by the files' sizes; -1: not known, it is a pipe. */
 double recording_share(struct recording *r);
 /* Fill in what was counted so far. */
 void recording_counters(struct recording *r, struct recording_counters *n);

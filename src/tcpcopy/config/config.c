@@ -265,6 +265,7 @@ static const struct args_option options[] = {
 	  "0 to 24h, with the unit us, ms, s, m or h, or a number of ms", set_gap, ARGS_WHOLE },
 	{ 'T', "loops", "N", 0, "replay all of it so many times, each on connections of its own [1]",
 	  "1 to 1000000000", set_loops, ARGS_WHOLE },
+	{ 'q', "quiet", NULL, 0, "show no progress of a replay", NULL, args_set_true, AT(bool, quiet) },
 	{ 'F', "filter", "FILTER", ARGS_GREEDY,
 	  "replicate only packets that also match this pcap-filter(7) expression; need not be quoted",
 	  "a pcap-filter(7) expression, such as src net 192.0.2.0/24", set_filter, ARGS_WHOLE },

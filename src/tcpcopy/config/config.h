@@ -101,6 +101,7 @@ struct config {
 	uint64_t gap;   /* -I, ns; UINT64_MAX: none is cut */
 	uint64_t loops; /* -T */
 	bool has_speed;
+	bool quiet;              /* -q: no progress */
 	char filter[1024];       /* -F: and-ed to the filter made from the rules; "" none */
 	uint16_t assistant_port; /* -p: default port of assistants */
 	bool keep_trying;        /* -L */

@@ -37,9 +37,8 @@
 
 #define SLICE 128u /* packets for one turn of the loop */
 #define SPIN (100 * NS_PER_US)
-#define AGAIN (500 * NS_PER_US) /* while the target is behind */
-#define TURNS_MOST 16384u       /* that may wait, with --speed max */
-#define OPEN_MORE 16u           /* sessions than the recording has connections, with --speed max */
+#define AGAIN NS_PER_MS /* while the target is behind */
+#define OPEN_MORE 16u   /* sessions than the recording has connections, with --speed max */
 #define LOOK_EVERY (10 * NS_PER_MS)
 #define END_QUIET NS_PER_SEC
 #define END_CLOSING (3 * NS_PER_SEC) /* the same, where closing is under way */
@@ -56,6 +55,7 @@ struct replay {
 	struct event *timer, *readable;
 	struct replay_state state;
 	bool going;
+	uint64_t began_at; /* ns */
 	/* the next packet; NULL: not looked at yet */
 	const struct recorded *next;
 	uint64_t due; /* ns; 0: at once */
@@ -244,6 +244,7 @@ static void give(struct replay *r)
 			r->state.unanswered++;
 		else
 			give_client(r, &r->segment);
+		r->state.requests += r->verdict.turn;
 		break;
 	case SERVER:
 		r->state.server++;
@@ -274,22 +275,24 @@ static bool ports_run_short(const struct replay *r)
 	return used + used / 8 >= all;
 }
 
-/* Do the sessions hold so much that reading has to wait? Not if nothing would ever change that. */
+/*
+ * Do the sessions hold so much that reading has to wait? Not if nothing would ever change that. It goes on
+ * when there is room for some more, and not for each packet.
+ */
 static bool is_full(const struct replay *r)
 {
 	const struct pipeline *p = r->p;
+	const uint64_t most = p->config->memory / 2;
 	const bool begins = r->syn != NULL;
 
 	if (begins && ports_run_short(r) && (engine_lingering(p->engine) || is_under_way(r)))
 		return true;
 	if (!is_under_way(r))
 		return false;
-	if (engine_memory(p->engine) > p->config->memory / 2)
+	if (engine_memory(p->engine) > (r->state.waits ? most - most / 4 : most))
 		return true;
-	if (r->state.clock.speed || r->state.clock.rate)
-		return false;
-	return engine_turns_waiting(p->engine) > TURNS_MOST ||
-	       (begins && engine_sessions(p->engine) > served_open(r->served) + OPEN_MORE);
+	return !r->state.clock.speed && !r->state.clock.rate && begins &&
+	       engine_sessions(p->engine) > served_open(r->served) + OPEN_MORE;
 }
 
 /* Once for each cause, when it begins. */
@@ -334,6 +337,7 @@ static bool hand_over(struct replay *r)
 
 static void finish(struct replay *r)
 {
+	replay_say(r);
 	r->state.over = true;
 	r->p->replayed(r->p->started_arg);
 }
@@ -444,8 +448,25 @@ void replay_go(struct replay *r)
 	if (r->going)
 		return;
 	r->going = true;
+	r->began_at = clock_now();
 	event_add(r->readable, NULL);
 	arm(r, 0);
+}
+
+uint64_t replay_time(const struct replay *r)
+{
+	if (!r->began_at)
+		return 0;
+	return (r->ending ? r->moved_at : clock_now()) - r->began_at;
+}
+
+void replay_say(struct replay *r)
+{
+	char words[512];
+
+	for (recording_complaint(r->recording, words, sizeof(words)); words[0];
+	     recording_complaint(r->recording, words, sizeof(words)))
+		log_warn("%s", words);
 }
 
 const struct replay_state *replay_state(const struct replay *r)

@@ -21,7 +21,8 @@ struct replay_state {
 #define X(field, text) uint64_t field;
 	REPLAY_COUNTERS(X)
 #undef X
-	uint64_t other; /* packets to or from other ports */
+	uint64_t requests; /* turns that were handed over */
+	uint64_t other;    /* packets to or from other ports */
 	struct schedule clock;
 	struct hist late_here; /* ns by which this program was late to hand over */
 	bool waits;            /* for the target to come after */
@@ -38,6 +39,12 @@ int replay_start(struct replay *r);
 
 /* The way back is up: the clock begins. */
 void replay_go(struct replay *r);
+
+/* For how long it has been going, until nothing moved any more; ns. */
+uint64_t replay_time(const struct replay *r);
+
+/* Log what was found wrong with the files. Once a second. */
+void replay_say(struct replay *r);
 
 /* How it stands, and what was read. */
 const struct replay_state *replay_state(const struct replay *r);

@@ -388,6 +388,7 @@ void account_collect(void *pipeline, void *sum)
 
 	collect_capture(a, p);
 	collect_replay(a, p);
+	figures_collect(pipeline, &a->figures);
 	collect_engine(a, p->engine);
 	collect_spoken(a, p);
 	collect_exchanges(a, p);

@@ -3,6 +3,7 @@
 
 #include "program/account.h"
 #include "tcpcopy/pipeline.h"
+#include "tcpcopy/replay/figures.h"
 
 /*
  * The account of tcpcopy: what became of every packet, session, byte and response. The rows of the stages
@@ -180,7 +181,8 @@ struct account_source {
 /* Of one worker, or the sum of several. */
 struct account {
 	uint64_t row[ACCOUNT_ROWS];
-	struct hist lag; /* ns from the capture of a segment to its first sending */
+	struct hist lag;        /* ns from the capture of a segment to its first sending */
+	struct figures figures; /* of a replay */
 	struct engine_examples examples;
 	struct protocol_tally spoken[CONFIG_MAX_RULES];      /* for each rule */
 	struct exchange_tally exchanges[CONFIG_MAX_RULES];   /* for each rule */

@@ -306,7 +306,10 @@ static void print_account(struct reporter *reporter, FILE *to)
 	print_workers(&r->now, to);
 	account_print(&account_table, r->now.row, to);
 	print_loss(&r->now, to);
-	print_lag(&r->now.lag, to);
+	if (r->now.figures.any)
+		figures_print(&r->now.figures, to);
+	else
+		print_lag(&r->now.lag, to);
 	if (r->swallow)
 		fprintf(to, "answers: %llu captured here; %llu of %llu ports in use\n",
 			(ull)r->now.row[ROW_OWN_answers], (ull)r->now.row[ROW_OWN_ports_used],
@@ -359,6 +362,15 @@ static void print_screen(struct reporter *reporter, FILE *to)
 		"since the last report: p50 %llu us, p99 %llu us\n",
 		us(&a->lag, 0.5), us(&a->lag, 0.99), (ull)a->lag.max / 1000, us(&rates.lag, 0.5),
 		us(&rates.lag, 0.99));
+	if (a->figures.any) {
+		char text[FIGURES_TEXT];
+
+		fprintf(to, "replay         %s\n",
+			figures_format(text, &a->figures,
+				       a->figures.seconds > 0
+					       ? (double)a->figures.requests / a->figures.seconds
+					       : 0));
+	}
 	print_states(a, to);
 	fprintf(to,
 		"payload        %llu bytes captured, %llu acknowledged, %llu pending, %llu lost, %llu not replicated\n",
