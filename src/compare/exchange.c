@@ -13,6 +13,10 @@
  * client that had read a part, or by a target that sends a part late. So what differs is counted only when it
  * is known that the sums do not agree soon (RUN_MOST).
  *
+ * Where --hold has passed without an answer, the next request goes. If that is answered as it should be, there
+ * was none. If not, the answer may have been late, and from then on it is not known on this connection to which
+ * request an answer belongs: what is equal is equal, what is not cannot be compared.
+ *
  * At the end of a connection the client's acknowledgments count the online server's FIN. Whether they do is
  * known where the target has closed first, too, or where the client reads on behind its own FIN. Else a
  * difference of one byte says nothing, and is no difference here.
@@ -67,21 +71,11 @@ static void end_run(struct exchange_state *x, struct exchange_tally *t)
 	}
 	for (unsigned i = 0; i < EXCHANGE_END_COUNT; i++)
 		t->ended_by[i] += x->run_ended[i];
+	x->late = 0;
+	x->late_online = 0;
 	memset(x->run, 0, sizeof(x->run));
 	memset(x->run_ended, 0, sizeof(x->run_ended));
 	x->sum = 0;
-}
-
-static void differs(struct exchange_state *x, struct exchange_tally *t, const struct exchange *a)
-{
-	if (!in_run(x))
-		x->first = *a;
-	count_flags(t, a);
-	x->run[difference_of(a)]++;
-	x->run_ended[a->ended_by]++;
-	x->sum += (int64_t)(a->target - a->online);
-	if (!x->sum || in_run(x) == RUN_MOST)
-		end_run(x, t);
 }
 
 static void count_end(struct exchange_tally *t, const struct exchange *a)
@@ -91,6 +85,54 @@ static void count_end(struct exchange_tally *t, const struct exchange *a)
 	count_flags(t, a);
 }
 
+static void cannot(struct exchange_state *x, struct exchange_tally *t, const struct exchange *a,
+		   enum exchange_obstacle why)
+{
+	end_run(x, t);
+	count_end(t, a);
+	t->not_comparable[why]++;
+}
+
+/* The absent answers at the end of the run were late, perhaps, since the one behind them is another one. */
+static void were_late(struct exchange_state *x, struct exchange_tally *t)
+{
+	const uint8_t n = x->late;
+
+	if (!n)
+		return;
+	x->vague = true;
+	x->run[EXCHANGE_ABSENT] -= n;
+	x->run_ended[EXCHANGE_BY_DEADLINE] -= n;
+	x->sum += (int64_t)x->late_online;
+	x->late = 0;
+	t->open -= n;
+	t->ended_by[EXCHANGE_BY_DEADLINE] += n;
+	t->not_comparable[EXCHANGE_NOT_DEADLINE] += n;
+	end_run(x, t);
+}
+
+static void differs(struct exchange_state *x, struct exchange_tally *t, const struct exchange *a)
+{
+	const bool late = !a->target && a->ended_by == EXCHANGE_BY_DEADLINE;
+
+	if (a->target)
+		were_late(x, t);
+	if (x->vague) {
+		cannot(x, t, a, EXCHANGE_NOT_DEADLINE);
+		return;
+	}
+	if (!in_run(x))
+		x->first = *a;
+	x->late = late ? x->late + 1 : 0;
+	x->late_online = late ? x->late_online + a->online : 0;
+	count_flags(t, a);
+	x->run[difference_of(a)]++;
+	x->run_ended[a->ended_by]++;
+	x->sum += (int64_t)(a->target - a->online);
+	if (!x->sum || in_run(x) == RUN_MOST)
+		end_run(x, t);
+}
+
 static void is_same(struct exchange_state *x, struct exchange_tally *t, const struct exchange *a)
 {
 	end_run(x, t);
@@ -98,12 +140,12 @@ static void is_same(struct exchange_state *x, struct exchange_tally *t, const st
 	t->same++;
 }
 
-static void cannot(struct exchange_state *x, struct exchange_tally *t, const struct exchange *a,
-		   enum exchange_obstacle why)
+/* --hold passed in the middle of it. */
+static void was_late(struct exchange_state *x, struct exchange_tally *t, const struct exchange *a)
 {
-	end_run(x, t);
-	count_end(t, a);
-	t->not_comparable[why]++;
+	were_late(x, t);
+	x->vague = true;
+	cannot(x, t, a, EXCHANGE_NOT_DEADLINE);
 }
 
 /* The answer before the open one is over. The client has gone on, so the online length is exact. */
@@ -121,7 +163,7 @@ static void close_last(struct exchange_state *x, struct exchange_tally *t)
 	else if (a->target == a->online || (x->fin && a->online == a->target + 1))
 		is_same(x, t, a);
 	else if (a->ended_by == EXCHANGE_BY_DEADLINE && a->target && a->target < a->online)
-		cannot(x, t, a, EXCHANGE_NOT_DEADLINE);
+		was_late(x, t, a);
 	else
 		differs(x, t, a);
 }
@@ -223,7 +265,7 @@ void exchange_connects(struct exchange_state *x, struct exchange_tally *t, unsig
 		x->last.target = 0;
 	}
 	x->answered = 0;
-	x->fin = x->fin_first = false;
+	x->vague = x->fin = x->fin_first = false;
 }
 
 /* What the last one is, by how the session ended. */

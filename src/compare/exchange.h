@@ -31,7 +31,7 @@ enum exchange_difference {
 	X(JOINED, joined, "the first answer of a connection joined in its middle")                           \
 	X(HOLE, hole, "part of the client's stream was never captured")                                      \
 	X(UNHELD, unheld, "turns do not wait for answers (-W, or --hold 0)")                                 \
-	X(DEADLINE, deadline, "the target's answer was not complete when --hold had passed")                 \
+	X(DEADLINE, deadline, "the target's answer, or one before it, was late when --hold had passed")      \
 	X(CLOSE, close, "one byte apart at the end of the connection: it may be a FIN")                      \
 	X(RESET, reset, "the client or the online server reset the connection")                              \
 	X(UNREAD, unread, "the session ended before the client had read all of the answer")                  \
@@ -118,11 +118,14 @@ struct exchange_state {
 	/* different answers in a row, whose sums may agree: the first of them, the sum of target - online */
 	struct exchange first;
 	int64_t sum;
+	uint64_t late_online;                  /* bytes of the online answers to the late ones */
 	uint32_t number;                       /* of the next */
 	uint32_t answered;                     /* turns, on this connection to the target */
 	uint8_t run[3];                        /* of these in a row, by kind */
 	uint8_t run_ended[EXCHANGE_END_COUNT]; /* and by what ended them */
 	uint8_t flags;                         /* of the open one */
+	uint8_t late;   /* of these, absent when --hold had passed, with nothing behind them yet */
+	bool vague : 1; /* an answer came when --hold had passed: to which request is not known */
 	bool open : 1, has_last : 1, joined : 1, differed : 1;
 	bool closing : 1;            /* the client's FIN was a turn of its own, and has gone */
 	bool fin : 1, fin_first : 1; /* the target's FIN has come; before ours went */

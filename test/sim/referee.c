@@ -10,6 +10,7 @@
  *   referee_header.c  and so are the fields of its header
  *   referee_loss.c  a retransmission has a reason, what has one is sent, and the congestion window holds
  *   referee_outcome.c  a session ends for its reason, and in time
+ *   referee_exchange.c  answers that differ are found, and none is invented
  *   referee_turn.c  no turn goes before its time, none waits longer, and so it is with acknowledgments
  *
  * Where it cannot know, because captured bytes are missing, say, it is silent.

@@ -42,6 +42,7 @@ struct totals {
 	struct engine_counters n;
 	struct objections bad;
 	uint64_t links_lost, fair, strict, lwip;
+	struct exchanges_seen exchanges;
 };
 
 static void say_how(void)
@@ -356,6 +357,9 @@ static void add_up(struct world *w, struct totals *sum)
 
 	for (size_t i = 0; i < offsetof(struct engine_counters, capture_to_emit) / sizeof(*to); i++)
 		to[i] += from[i];
+	sum->exchanges.all += w->exchanges.all;
+	sum->exchanges.compared += w->exchanges.compared;
+	sum->exchanges.differ += w->exchanges.differ;
 	sum->requests += w->requests;
 	sum->executed += w->executed;
 	sum->early += w->early;
@@ -432,6 +436,7 @@ static void run(uint64_t seed, bool show, struct totals *sum)
 	check_counters(w);
 	check_outcomes(w);
 	check_objections(w);
+	referee_exchanges(w);
 	check_nothing_left(w);
 	add_up(w, sum);
 	copy_free(w);
@@ -495,6 +500,8 @@ static void report(const struct totals *t, unsigned jobs)
 	       (unsigned long long)sum.bad.old, (unsigned long long)sum.bad.paws,
 	       (unsigned long long)sum.bad.beyond_window, (unsigned long long)sum.bad.challenge,
 	       (unsigned long long)sum.bad.ack_beyond, (unsigned long long)sum.bad.bad_rst);
+	printf("exchanges %llu, compared %llu, different %llu\n", (unsigned long long)sum.exchanges.all,
+	       (unsigned long long)sum.exchanges.compared, (unsigned long long)sum.exchanges.differ);
 	to = (uint64_t *)&sum.n;
 	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
 		printf("%s%s %llu", i ? ", " : "engine: ", names[i], (unsigned long long)to[i]);

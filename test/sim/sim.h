@@ -435,6 +435,7 @@ void referee_ended(struct world *w, uint64_t id, enum session_outcome o);
 void referee_channel_cut(struct world *w);
 void referee_narrower(struct world *w);
 void referee_path(struct world *w);
+void referee_exchanges(struct world *w); /* at the end: what became of them is true */
 void referee_free(struct world *w);
 
 /* online.c: client, online server, capture */
@@ -489,6 +490,9 @@ struct world {
 	uint64_t requests, executed;
 	bool stopped; /* the clients and the online server have gone */
 	uint64_t sum_ended[OUTCOME_COUNT];
+	struct exchanges_seen {
+		uint64_t all, compared, differ;
+	} exchanges;
 };
 
 void scenario_make(struct world *w);

@@ -245,6 +245,34 @@ static void deadline(void **state)
 	balanced();
 }
 
+/* An answer that did not come in time was absent if the next one is as it should be, else it may have been late. */
+static void late(void **state)
+{
+	(void)state;
+	exchange(0, 100, EXCHANGE_BY_DEADLINE);
+	exchange(0, 50, EXCHANGE_BY_DEADLINE);
+	exchange(7, 7, EXCHANGE_BY_REQUEST);
+	answer(1);
+	assert_int_equal(t.different[EXCHANGE_ABSENT], 2);
+	exchange_next(&x, &t, 1, EXCHANGE_BY_REQUEST, true, true);
+	exchange_next(&x, &t, 100, EXCHANGE_BY_DEADLINE, true, true);
+	exchange(150, 50, EXCHANGE_BY_REQUEST);
+	exchange(30, 30, EXCHANGE_BY_REQUEST);
+	exchange(30, 31, EXCHANGE_BY_QUIET);
+	answer(9);
+	balanced();
+	assert_int_equal(t.not_comparable[EXCHANGE_NOT_DEADLINE], 3);
+	assert_int_equal(t.same, 3);
+	assert_int_equal(t.open, 1);
+	exchange_connects(&x, &t, 0); /* on a connection of its own nothing is late */
+	exchange_next(&x, &t, 10, EXCHANGE_BY_FIN, true, true);
+	answer(1);
+	over(1, true, true);
+	assert_int_equal(t.different[EXCHANGE_SHORTER], 1);
+	assert_int_equal(t.not_comparable[EXCHANGE_NOT_DEADLINE], 3);
+	balanced();
+}
+
 /*
  * The end of a connection. @read: by the client when it closed, its acks of a FIN included; @later: after
  * that; @target: bytes of the target, whose FIN came @first.
@@ -400,7 +428,7 @@ int main(void)
 		cmocka_unit_test_setup(ends, fresh),        cmocka_unit_test_setup(ends_early, fresh),
 		cmocka_unit_test_setup(nothing, fresh),     cmocka_unit_test_setup(target_first, fresh),
 		cmocka_unit_test_setup(connects, fresh),    cmocka_unit_test_setup(fin_late, fresh),
-		cmocka_unit_test_setup(adds, fresh),
+		cmocka_unit_test_setup(adds, fresh),        cmocka_unit_test_setup(late, fresh),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
