@@ -28,6 +28,8 @@
 
 #define RUN_MOST 8
 
+enum ends { SAME, MAYBE, OTHER };
+
 static void count_flags(struct exchange_tally *t, const struct exchange *a)
 {
 	t->merged += (a->flags & EXCHANGE_MERGED) != 0;
@@ -268,30 +270,45 @@ void exchange_connects(struct exchange_state *x, struct exchange_tally *t, unsig
 	x->vague = x->fin = x->fin_first = false;
 }
 
+/* Are they equal, or one byte apart where that may be a FIN? */
+static enum ends compare_ends(const struct exchange_state *x, const struct exchange_last *l, uint64_t online,
+			      uint64_t target, bool more)
+{
+	const bool fin_first = l->client_fin && x->fin_first;
+
+	if (more) /* the FIN is left out; unless there was none yet, where the client's is no turn of its own */
+		return online == target ? SAME : !x->closing && online + 1 == target ? MAYBE : OTHER;
+	if (online == target)
+		return fin_first ? MAYBE : SAME;
+	if (online == target + 1)
+		return fin_first || (l->reset && x->fin_first) ? SAME : MAYBE;
+	return OTHER;
+}
+
 /* What the last one is, by how the session ended. */
 static void judge_last(struct exchange_state *x, struct exchange_tally *t, const struct exchange_last *l)
 {
-	const struct exchange *a = &x->last;
-	const uint64_t o = a->online, n = a->target;
-	const bool more = l->reads_on && l->online;
+	struct exchange *a = &x->last;
+	const bool more = l->reads_on && l->online; /* behind its FIN the client has read the other one */
+	enum ends ends;
 
+	a->online -= more;
+	ends = compare_ends(x, l, a->online, a->target, more);
 	if (a->flags & EXCHANGE_JOINED)
 		cannot(x, t, a, EXCHANGE_NOT_JOINED);
 	else if (l->hole)
 		cannot(x, t, a, EXCHANGE_NOT_HOLE);
 	else if (a->flags & EXCHANGE_NOT_HELD)
 		cannot(x, t, a, EXCHANGE_NOT_UNHELD);
-	else if (o == n && !(l->client_fin && x->fin_first))
+	else if (ends == SAME)
 		is_same(x, t, a);
-	else if (o == n + 1 && (l->client_fin || l->reset) && (x->fin_first || more))
-		is_same(x, t, a);
-	else if (o == n || o == n + 1)
+	else if (ends == MAYBE)
 		cannot(x, t, a, EXCHANGE_NOT_CLOSE);
-	else if (n > o && l->reset)
+	else if (a->target > a->online && l->reset)
 		cannot(x, t, a, EXCHANGE_NOT_RESET);
-	else if (n > o && !l->known && !x->closing)
+	else if (a->target > a->online && !l->known && !x->closing)
 		cannot(x, t, a, EXCHANGE_NOT_UNREAD);
-	else if (n < o && !l->complete)
+	else if (a->target < a->online && !l->complete)
 		cannot(x, t, a, EXCHANGE_NOT_SESSION);
 	else
 		differs(x, t, a);

@@ -308,6 +308,12 @@ static void ends(void **state)
 	assert_int_equal(t.not_comparable[EXCHANGE_NOT_CLOSE], 1);
 	end(102, 0, 100, true);
 	assert_int_equal(t.different[EXCHANGE_SHORTER], 1);
+	end(100, 1, 101, false); /* one byte is one byte, where the FIN is known */
+	assert_int_equal(t.different[EXCHANGE_LONGER], 1);
+	end(100, 1, 99, false);
+	assert_int_equal(t.different[EXCHANGE_SHORTER], 1);
+	end(100, 1, 101, true);
+	assert_int_equal(t.different[EXCHANGE_LONGER], 1);
 	end(98, 1, 100, false);
 	assert_int_equal(t.different[EXCHANGE_LONGER], 1);
 }
