@@ -13,9 +13,9 @@
  * client that had read a part, or by a target that sends a part late. So what differs is counted only when it
  * is known that the sums do not agree soon (RUN_MOST).
  *
- * Where --hold has passed without an answer, the next request goes. If that is answered as it should be, there
- * was none. If not, the answer may have been late, and from then on it is not known on this connection to which
- * request an answer belongs: what is equal is equal, what is not cannot be compared.
+ * Where --hold has passed without an answer, the next request goes. If that is answered as it should be,
+ * there was none. If not, the answer may have been late, and from then on it is not known on this connection
+ * to which request an answer belongs: what is equal is equal, what is not cannot be compared.
  *
  * At the end of a connection the client's acknowledgments count the online server's FIN. Whether they do is
  * known where the target has closed first, too, or where the client reads on behind its own FIN. Else a
@@ -276,7 +276,8 @@ static enum ends compare_ends(const struct exchange_state *x, const struct excha
 {
 	const bool fin_first = l->client_fin && x->fin_first;
 
-	if (more) /* the FIN is left out; unless there was none yet, where the client's is no turn of its own */
+	/* the FIN is left out; unless there was none yet, where the client's is no turn of its own */
+	if (more)
 		return online == target ? SAME : !x->closing && online + 1 == target ? MAYBE : OTHER;
 	if (online == target)
 		return fin_first ? MAYBE : SAME;

@@ -245,7 +245,7 @@ static void deadline(void **state)
 	balanced();
 }
 
-/* An answer that did not come in time was absent if the next one is as it should be, else it may have been late. */
+/* One that did not come in time was absent if the next one is as it should be, else it may have been late. */
 static void late(void **state)
 {
 	(void)state;
