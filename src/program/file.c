@@ -4,7 +4,8 @@
  * In: a name that an operator chose, in a directory that others may write to. Out: a regular file, or the
  * reason why there is none. To open a FIFO waits for whoever reads it, so nothing is opened in a way that
  * waits. A symbolic link would lead what is written, emptied or removed to a file that nobody named, so the
- * last part of a name is not followed; directories may be links.
+ * last part of a name is not followed; directories may be links. A file that has another name besides would
+ * do the same, and is not written to.
  */
 #include "program/file.h"
 
@@ -18,10 +19,17 @@ int file_open(int dir, const char *name, int flags, mode_t mode)
 	int fd = openat(dir, name, flags | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC | O_NOCTTY, mode);
 	struct stat st;
 
-	if (fd < 0 || (!fstat(fd, &st) && S_ISREG(st.st_mode)))
+	if (fd < 0)
+		return fd;
+	if (fstat(fd, &st) || !S_ISREG(st.st_mode)) {
+		close(fd);
+		errno = S_ISDIR(st.st_mode) ? EISDIR : ENXIO;
+		return -1;
+	}
+	if (st.st_nlink < 2 || (flags & O_ACCMODE) == O_RDONLY)
 		return fd;
 	close(fd);
-	errno = S_ISDIR(st.st_mode) ? EISDIR : ENXIO;
+	errno = EMLINK;
 	return -1;
 }
 
@@ -52,6 +60,8 @@ const char *file_words(int error)
 		return "it is a symbolic link";
 	case ENXIO:
 		return "it is not a regular file";
+	case EMLINK:
+		return "it has another name as well (a hard link), so others may mean it";
 	default:
 		return strerror(error);
 	}

@@ -107,7 +107,6 @@ static void catch_signals(struct frame *f)
 {
 	static const int number[FRAME_SIGNALS] = { SIGTERM, SIGINT, SIGUSR1, SIGHUP };
 
-	signal(SIGPIPE, SIG_IGN);
 	for (int i = 0; i < FRAME_SIGNALS; i++) {
 		f->signals[i] = evsignal_new(f->base, number[i], on_signal, f);
 		if (!f->signals[i] || event_add(f->signals[i], NULL))
@@ -115,8 +114,24 @@ static void catch_signals(struct frame *f)
 	}
 }
 
+/*
+ * What the caller had blocked or ignored is not what stops or ends this program. A file that may not grow
+ * (ulimit -f) is an error of writing, as a full disk is.
+ */
+static void own_signals(void)
+{
+	sigset_t none;
+
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+	signal(SIGCHLD, SIG_DFL);
+	signal(SIGPIPE, SIG_IGN);
+	signal(SIGXFSZ, SIG_IGN);
+}
+
 void frame_begin(struct frame *f, const char *name, const struct run_config *run)
 {
+	own_signals();
 	*f = (struct frame){ .name = name, .run = run };
 	if (sandbox_hide_memory(run->no_sandbox))
 		log_warn("this process leaves a core when it crashes: %s", strerror(errno));
@@ -177,7 +192,8 @@ void frame_confine(struct frame *f)
 void frame_ready(struct frame *f)
 {
 	if (daemon_ready())
-		daemon_fail(1, "option -d: cannot become a daemon: %s", strerror(errno));
+		daemon_fail(1, "option -d: cannot become a daemon, which needs /dev/null: %s",
+			    strerror(errno));
 	if (f->run->daemon && !log_is_elsewhere(f->run))
 		log_to_syslog();
 	notify_manager("READY=1");

@@ -10,8 +10,10 @@
  *
  * The sockets of syslog and the journal are opened at the start and kept, as the sandbox lets none be opened
  * and none go to another address. When the daemon at their other end is started anew with a new socket, the
- * lines that follow are lost, which --status counts. A daemon that hangs costs one line SYSLOG_PATIENCE_MS;
- * from then on it gets what it takes at once.
+ * lines that follow are lost, which --status counts. A daemon that hangs costs one line PATIENCE_MS; from
+ * then on it gets what it takes at once. So does whoever reads stderr: a pager that waits for its user, or a
+ * terminal that was stopped, must not stop the program. The descriptor is the caller's as
+ * well, so it stays blocking, and is asked for room instead: there is some for a whole line, or none.
  *
  * The state is one per process; a lock keeps a line that another thread writes from meeting its
  * change. The directory of the file is kept open, so that it can be found again from wherever the
@@ -21,6 +23,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -41,7 +44,7 @@
 SANDBOX_CALLS("openat", "sendto");
 
 #define LINE_MAX_BYTES 4096
-#define SYSLOG_PATIENCE_MS 200
+#define PATIENCE_MS 200
 
 static struct {
 	const char *prog;
@@ -49,7 +52,7 @@ static struct {
 	bool to_syslog, to_journal;
 	bool nowhere;    /* the file is /dev/null */
 	bool stream;     /* syslog's socket has no bounds between lines but zeros */
-	bool hangs;      /* syslog took too long, and has not taken a line since */
+	bool hangs;      /* syslog or stderr took too long, and has not taken a line since */
 	bool priorities; /* stderr is systemd's, which reads "<4>" at the beginning of a line */
 	bool torn;       /* the line before lacks its end */
 	bool over_line;  /* on stderr: what stands in its line is cleared before */
@@ -203,7 +206,7 @@ static int connect_to(const char *path, int type)
 
 int log_open_syslog(const char *socket_path)
 {
-	static const struct timeval patience = { .tv_usec = SYSLOG_PATIENCE_MS * 1000 };
+	static const struct timeval patience = { .tv_usec = PATIENCE_MS * 1000 };
 
 	state.syslog = connect_to(socket_path, SOCK_DGRAM);
 	state.stream = state.syslog < 0 && errno == EPROTOTYPE;
@@ -261,15 +264,33 @@ void log_over_line(bool on)
 	pthread_mutex_unlock(&lock);
 }
 
+/* Is the line for a pipe, terminal or socket of the caller that has no room? It may get some soon. */
+static bool stderr_is_full(void)
+{
+	struct pollfd p = { .fd = state.fd, .events = POLLOUT };
+	int n;
+
+	if (state.name || state.nowhere || state.to_journal || state.to_syslog)
+		return false;
+	do
+		n = poll(&p, 1, state.hangs ? 0 : PATIENCE_MS);
+	while (n < 0 && errno == EINTR);
+	if (!n)
+		errno = EAGAIN;
+	return !n;
+}
+
 static void write_line(const char *line, size_t len)
 {
 	const int flags = MSG_NOSIGNAL | (state.hangs ? MSG_DONTWAIT : 0);
-	ssize_t wrote;
+	ssize_t wrote = -1;
 
-	do
-		wrote = state.to_syslog ? send(state.fd, line, len, flags) : write(state.fd, line, len);
-	while (wrote < 0 && errno == EINTR);
-	state.hangs = state.to_syslog && wrote < 0 && errno == EAGAIN;
+	if (!stderr_is_full())
+		do
+			wrote = state.to_syslog ? send(state.fd, line, len, flags)
+						: write(state.fd, line, len);
+		while (wrote < 0 && errno == EINTR);
+	state.hangs = !state.to_journal && wrote < 0 && errno == EAGAIN;
 	if (wrote == (ssize_t)len) {
 		state.lost = 0;
 	} else {

@@ -15,6 +15,7 @@
 #include <sched.h>
 #include <seccomp.h>
 #include <stdint.h>
+#include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -44,6 +45,7 @@ void sandbox_calls_add(struct sandbox_calls *c)
 
 #define WHOLE UINT64_MAX
 #define INT UINT32_MAX
+#define TYPE 0xfu /* of a socket, without SOCK_NONBLOCK and SOCK_CLOEXEC */
 
 /* A call that is let through if its arguments, masked, are these. */
 struct form {
@@ -51,7 +53,7 @@ struct form {
 	struct {
 		unsigned number;
 		uint64_t mask, value;
-	} arg[2];
+	} arg[3];
 	unsigned args;
 };
 
@@ -90,10 +92,14 @@ static int allow_forms(scmp_filter_ctx ctx)
 		{ "fcntl", { { 1, INT, F_GETLK } }, 1 },
 		{ "fcntl", { { 1, INT, F_SETLK } }, 1 },
 		/* Connections and questions to the kernel; neither packets past its rules nor daemons. */
-		{ "socket", { { 0, WHOLE, AF_INET }, { 2, INT, 0 } }, 2 },
-		{ "socket", { { 0, WHOLE, AF_INET6 }, { 2, INT, 0 } }, 2 },
+		{ "socket", { { 0, WHOLE, AF_INET }, { 1, TYPE, SOCK_STREAM }, { 2, INT, 0 } }, 3 },
+		{ "socket", { { 0, WHOLE, AF_INET }, { 1, TYPE, SOCK_DGRAM }, { 2, INT, 0 } }, 3 },
+		{ "socket", { { 0, WHOLE, AF_INET6 }, { 1, TYPE, SOCK_STREAM }, { 2, INT, 0 } }, 3 },
+		{ "socket", { { 0, WHOLE, AF_INET6 }, { 1, TYPE, SOCK_DGRAM }, { 2, INT, 0 } }, 3 },
 		{ "socket", { { 0, WHOLE, AF_NETLINK }, { 2, INT, NETLINK_ROUTE } }, 2 },
 		{ "socket", { { 0, WHOLE, AF_NETLINK }, { 2, INT, NETLINK_SOCK_DIAG } }, 2 },
+		/* No connection that connect() is not asked for: Landlock looks at that alone. */
+		{ "sendto", { { 3, MSG_FASTOPEN, 0 } }, 1 },
 		/* Questions about interfaces; on a terminal, "is it one?" alone. */
 		{ "ioctl", { { 1, INT, SIOCGIFNAME } }, 1 },
 		{ "ioctl", { { 1, INT, SIOCGIFFLAGS } }, 1 },
@@ -117,14 +123,15 @@ static int allow_forms(scmp_filter_ctx ctx)
 					0);
 }
 
-static int allow_names(scmp_filter_ctx ctx, const char *const *names)
+/* @all: also what is let through in some forms alone. */
+static int allow_names(scmp_filter_ctx ctx, const char *const *names, bool all)
 {
 	int error = 0;
 
 	for (; *names && !error; names++) {
 		const int call = seccomp_syscall_resolve_name(*names);
 
-		if (call != __NR_SCMP_ERROR)
+		if (call != __NR_SCMP_ERROR && (all || strcmp(*names, "sendto") != 0))
 			error = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, call, 0);
 	}
 	return error;
@@ -144,9 +151,9 @@ int sandbox_restrict_calls(const char *const *names)
 	int error = ctx ? 0 : -ENOMEM;
 
 	if (!error && names)
-		error = allow_names(ctx, names);
+		error = allow_names(ctx, names, true);
 	for (const struct sandbox_calls *c = names ? NULL : all_calls; c && !error; c = c->next)
-		error = allow_names(ctx, c->names);
+		error = allow_names(ctx, c->names, false);
 	if (!error && !names)
 		error = allow_forms(ctx);
 	if (!error && !names)

@@ -23,6 +23,7 @@ PLAIN = pathlib.Path(os.environ.get("TCPCOPY_PLAIN_DIR", TOP))
 NOBODY = 65534
 HIGH = 1 << 32          # above an int: the kernel does not look there
 SIGKILL = signal.SIGKILL
+FASTOPEN = socket.MSG_FASTOPEN
 
 
 @pytest.fixture(autouse=True)
@@ -302,6 +303,12 @@ def test_ports(lab, user):
         else:
             refused(call, "connect", fd, to[36524], 16, error=errno.EACCES)
         fd = call("socket", socket.AF_INET, 1, 0)
+        for sending in ("sendto", "sendmsg", "sendmmsg"):    # with MSG_FASTOPEN, which asks connect() no more than Landlock
+            words = [b"pwned", 5, FASTOPEN, to[6400], 16] if sending == "sendto" else \
+                [call.message(b"pwned", to[6400]), *([1] if sending == "sendmmsg" else []), FASTOPEN]
+            refused(call, sending, fd, *words)
+        for kind in (5, 6, 2 | 4):                           # SCTP and DCCP, without naming them
+            refused(call, "socket", socket.AF_INET, kind, 0)
         here = struct.pack("=H", socket.AF_INET) + struct.pack(">H4s8x", 6401, bytes(4))
         refused(call, "bind", fd, here, 16, error=errno.EACCES)
         refused(call, "listen", fd, 1)

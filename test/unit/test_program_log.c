@@ -338,6 +338,33 @@ static void to_stderr_of_systemd(void **state)
 	assert_string_equal(capture_end(), "<3>prog: bad\nprog: bad\n");
 }
 
+/* Whoever reads stderr may stop, as a pager does: that is waited for once, and the lines are counted. */
+static void to_a_stderr_that_nobody_reads(void **state)
+{
+	const uint64_t dropped = log_lines_dropped();
+	const int kept = dup(STDERR_FILENO);
+	char read_back[1 << 16];
+	unsigned lines = 0;
+	int pipe_of[2];
+
+	(void)state;
+	assert_int_equal(pipe(pipe_of), 0);
+	assert_int_equal(dup2(pipe_of[1], STDERR_FILENO), STDERR_FILENO);
+	for (; log_lines_dropped() == dropped && lines < 10000; lines++)
+		log_info("%0500u", lines);
+	for (unsigned i = 0; i < 100; i++)
+		log_info("lost");
+	assert_int_equal(log_lines_dropped(), dropped + 101);
+	assert_true(read(pipe_of[0], read_back, sizeof(read_back)) > 4096);
+	log_info("after");
+	assert_true(read(pipe_of[0], read_back, sizeof(read_back) - 1) > 0);
+	dup2(kept, STDERR_FILENO);
+	assert_non_null(strstr(read_back, "prog: after (lines lost before this one: 101, "));
+	close(kept);
+	close(pipe_of[0]);
+	close(pipe_of[1]);
+}
+
 /*
  * A line that finds half the room it needs: the next one begins on a line of its own, and both are counted.
  */
@@ -394,6 +421,7 @@ int main(void)
 		cmocka_unit_test(full_disk),
 		cmocka_unit_test(to_syslog),
 		cmocka_unit_test(to_a_syslog_that_hangs),
+		cmocka_unit_test(to_a_stderr_that_nobody_reads),
 	};
 
 	return cmocka_run_group_tests(tests, make_directory, remove_directory);
