@@ -124,7 +124,11 @@ int pipeline_open(struct pipeline *p, const struct config *c, const struct fanou
 		return 0;
 	p->answers.online = p->online;
 	p->local = local_open();
-	return replies_open(p, err, err_size);
+	if (replies_open(p, err, err_size))
+		return -1;
+	if (c->inject != INJECT_RAW)
+		capture_replies_without(p->replies, sink_link_socket(p->sink));
+	return 0;
 }
 
 /* The way back from the targets. */

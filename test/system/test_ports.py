@@ -274,3 +274,24 @@ def test_a_session_that_is_announced_again(net, restarted):
     # proved again where intercept has known it before; else all who ask hear it
     assert [taken(one) for one in (stranger, another, owner)] == ([[], [], []] if restarted else [[n] for n in numbers] + [[]])
     intercept.stop()
+
+
+def test_own_copies_are_not_the_servers_words(lab, replay):
+    """A client whose port is the service's: SYNs and resets of its copies leave this host from that port, too."""
+    online, target = pair(lab, "nginx")
+    run = replay(port=80)
+    for _ in range(3):
+        with lab.host("client").inside(), socket.socket() as connection:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            connection.bind(("", 80))
+            connection.settimeout(20)
+            connection.connect((lab.host("online").ip4, 80))
+            connection.sendall(b"GET / HTTP/1.1\r\nHost: online\r\n\r\n")
+            assert connection.recv(9) == b"HTTP/1.1 "
+            # a reset frees the port at once
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    assert wait_until(lambda: len(target.requests()) == len(online.requests()) == 3) and closed(lab, 80)
+    account = run.stop()
+    assert account["engine.sessions_opened"] == 3 and account["sent.packets"] >= 9
+    # what goes by a raw socket, while the neighbour is not known, is seen
+    assert 3 <= account["capture.replies"] <= 3 + account["sent.fallback"]

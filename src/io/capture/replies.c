@@ -9,6 +9,10 @@
  * It is one AF_PACKET socket bound to no interface, without a ring, since little comes. SOCK_DGRAM, so that
  * packets begin at the IP header whatever device they leave by. The kernel clones each outgoing packet once
  * for such a socket, before its filter runs; that is its price, and the reason why it takes nothing else.
+ *
+ * Our copies leave this host, too, and there are as many of them as there are requests. What a socket sends the
+ * kernel does not show to the members of its own fan-out group: so the socket that sends them joins ours. In a
+ * group of this type without a program all packets are for the first member.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -108,6 +112,20 @@ static void replies_close(struct source *s)
 	if (s->fd >= 0)
 		sandbox_close(s->fd);
 	free(CONTAINER_OF(s, struct replies, source));
+}
+
+void capture_replies_without(struct source *s, int fd)
+{
+	const struct sockaddr_ll all = { .sll_family = AF_PACKET, .sll_protocol = htons(ETH_P_ALL) };
+	unsigned group = (0u | PACKET_FANOUT_CBPF | PACKET_FANOUT_FLAG_UNIQUEID) << 16;
+	socklen_t len = sizeof(group);
+
+	if (setsockopt(s->fd, SOL_PACKET, PACKET_FANOUT, &group, sizeof(group)) ||
+	    getsockopt(s->fd, SOL_PACKET, PACKET_FANOUT, &group, &len))
+		return;
+	/* members have the protocol of the group */
+	if (!bind(fd, (const struct sockaddr *)&all, sizeof(all)))
+		setsockopt(fd, SOL_PACKET, PACKET_FANOUT, &group, sizeof(group));
 }
 
 static const struct source_ops ops = {

@@ -15,7 +15,7 @@
  * What GSO cannot say (SYN with data, urgent data) is cut to wire segments here. So is what exceeds
  * the MTU of the moment, whatever the sender believed it was.
  *
- * The socket has protocol 0 and so receives nothing; its filter, which drops all, sees to it that nobody can
+ * The socket receives nothing: it has protocol 0, and a filter which drops all and sees to it that nobody can
  * make it listen. It is not bound: each message names its
  * interface, which outlives interfaces that come and go. PACKET_QDISC_BYPASS is not used: it saves
  * little, fails for super-packets where the device cannot segment, hides what is sent from tcpdump
@@ -296,4 +296,9 @@ bool sink_link_reaches(struct sink *s, const struct addr *to)
 	struct next_hop *hop = next_hops_find(&link_of(s)->hops, to, clock_coarse());
 
 	return hop && hop->ethernet;
+}
+
+int sink_link_socket(const struct sink *s)
+{
+	return ((const struct sink_link *)(const void *)s)->batch.fd;
 }

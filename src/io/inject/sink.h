@@ -105,6 +105,9 @@ struct sink *sink_link_open(char *err, size_t err_size);
 /* For that sink: is @to behind an interface that takes Ethernet frames? */
 bool sink_link_reaches(struct sink *s, const struct addr *to);
 
+/* The AF_PACKET socket by which that sink sends. It receives nothing: its filter drops all. */
+int sink_link_socket(const struct sink *s);
+
 /*
  * A sink that writes a pcap file at @path, overwriting an existing one; "-" is standard output. The link type
  * is raw IP, the time that at which a segment was taken (wall clock, ns). Packets are as sink_raw would send
