@@ -6,8 +6,12 @@
 #include "tcpcopy/answers.h"
 
 #define BATCH_MOST 64u
+#define BATCH_SERVER_MOST 128u
 
-/* Captured segments and responses on their way to the engine, in order; see batch.c. */
+/*
+ * Captured segments and responses on their way to the engine, in order, and the online server's SYN-ACKs,
+ * which are given between them; see batch.c.
+ */
 struct batch {
 	unsigned n;
 	struct batch_entry {
@@ -20,6 +24,13 @@ struct batch {
 			struct response response;
 		};
 	} entry[BATCH_MOST];
+	unsigned server_first, n_server; /* of the rings below */
+	uint32_t server_ack[BATCH_SERVER_MOST];
+	struct batch_server {
+		struct flow_key key;
+		struct segment segment; /* without its payload and its raw options */
+		bool given;
+	} server[BATCH_SERVER_MOST];
 };
 
 /*
@@ -33,8 +44,20 @@ bool batch_add(struct batch *b, const struct flow_key *k, const struct segment *
 bool batch_add_response(struct batch *b, const struct response *r);
 
 /*
- * Give all of it to the engine, in order. What the engine asks at one entry is answered before the next.
- * @now: ns.
+ * Add the SYN-ACK *s of the online server to the client of *k, captured after those added before. Returns
+ * false if there is no room: call batch_run_server().
+ */
+bool batch_add_server(struct batch *b, const struct flow_key *k, const struct segment *s);
+
+/* Has the batch a SYN-ACK that was captured after @time, ns? */
+bool batch_server_after(const struct batch *b, uint64_t time);
+
+/* Give the engine the @n oldest SYN-ACKs, if there are so many. @now: ns. */
+void batch_run_server(struct batch *b, unsigned n, struct engine *e, struct answers *a, uint64_t now);
+
+/*
+ * Give all of it to the engine, in order, and each SYN-ACK ahead of what was captured after it; those that
+ * are newer than all else stay. What the engine asks at one entry is answered before the next. @now: ns.
  */
 void batch_run(struct batch *b, struct engine *e, struct answers *a, uint64_t now);
 

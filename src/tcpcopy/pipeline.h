@@ -46,6 +46,7 @@ struct pipeline {
 	struct event *replying; /* it has sent something */
 	struct event *resume;   /* after a pause, in which that wakes nobody */
 	bool replies_pause;     /* so it is read ahead of each batch */
+	bool behind;            /* the source that was read last has more */
 	bool opening;           /* a SYN is in the batch */
 	unsigned n_resets;      /* of the online server, to be told when what was captured before is */
 	struct reset {

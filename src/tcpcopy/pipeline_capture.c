@@ -3,9 +3,9 @@
  *
  * A batch is read from a source, parsed and classified, and then handed to the engine, in the order of
  * capture; answers of targets to addresses of this host are in it, too. What the online server sent comes by
- * another socket (replies.c), and the order between the two is kept where it matters: the SYN-ACKs are told
- * ahead of a batch that may answer them, since what is in the batch was captured before they are read; a
- * reset is told when all that was captured before it has been.
+ * another socket (replies.c), and the order between the two is kept where it matters: the SYN-ACKs are read
+ * ahead of a batch that may answer them, since what is in the batch was captured before they are read, and
+ * told within it; a reset is told when all that was captured before it has been.
  */
 #include <string.h>
 
@@ -21,9 +21,10 @@
 static void run_batch(struct pipeline *p)
 {
 	if (p->replies && (p->replies_pause || p->opening || engine_waits_for_proof(p->engine)))
-		replies_take(p);
+		replies_take(p, p->newest);
 	p->opening = false;
 	batch_run(&p->batch, p->engine, &p->answers, p->now);
+	replies_left(p);
 }
 
 /*

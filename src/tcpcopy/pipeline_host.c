@@ -37,7 +37,8 @@ void pipeline_progress(struct pipeline *p, unsigned i, unsigned n)
 {
 	uint64_t all = UINT64_MAX;
 
-	p->taken_until[i] = n < SOURCE_TAKE_MOST ? p->now - SETTLED : p->newest;
+	p->behind = n == SOURCE_TAKE_MOST;
+	p->taken_until[i] = p->behind ? p->newest : p->now - SETTLED;
 	for (unsigned j = 0; j < p->n_sources; j++)
 		all = MIN(all, p->taken_until[j]);
 	p->taken_all = all;

@@ -6,15 +6,18 @@
  * SYN-ACK as the proof of a connection once its client has acknowledged it, and a reset as its end.
  *
  * They come by a socket of their own. Whoever is late finds a whole connection in one batch, and must not
- * hand over the client's ACK before the SYN-ACK that it answers: while proofs are missing, or a SYN is in the
- * batch, this socket is read between the reading of the batch and its processing.
+ * hand over the client's ACK before the SYN-ACK that it answers: while proofs are missing, or a SYN is in
+ * the batch, this socket is read between the reading of the batch and its processing, up to the end of the
+ * batch, and each SYN-ACK is told when its time has come in it (batch.c).
  *
- * So the SYN-ACK itself need not wake anybody: what follows from it follows with the client's ACK. The first
- * one does, and for 10 ms after it none: then the socket is read ahead of each batch, and at the end.
+ * So the SYN-ACK itself need not wake anybody: what follows from it follows with the client's ACK. The
+ * first one does, and for 10 ms after it none: then the socket is read ahead of each batch, and at the end.
+ * One that no batch has taken along by then is told all the same: nothing comes of that connection, or not
+ * soon. Not so where packets wait that were captured before it.
  *
  * A reset, which ends its copy, is not to overtake the requests that were captured before it, perhaps in a
- * ring that hands over a block at a time: it waits until all sources have been read up to its time. What was
- * captured later, the server did not take; the engine is told at once, and refuses that.
+ * ring that hands over a block at a time: it waits until all sources have been read up to its time. What
+ * was captured later, the server did not take; the engine is told at once, and refuses that.
  *
  * Each worker has such a socket and takes what is of its own connections.
  */
@@ -54,10 +57,23 @@ int replies_open(struct pipeline *p, char *err, size_t err_size)
 	return p->replies ? 0 : -1;
 }
 
-static void tell(struct pipeline *p, const struct flow_key *k, const struct segment *s)
+static void tell_reset(struct pipeline *p, const struct flow_key *k, const struct segment *s)
 {
 	engine_server(p->engine, k, s, p->now);
 	answers_give(&p->answers, p->engine, p->now);
+}
+
+static void tell_synacks(struct pipeline *p, unsigned n)
+{
+	batch_run_server(&p->batch, n, p->engine, &p->answers, p->now);
+}
+
+static void add_synack(struct pipeline *p, const struct flow_key *k, const struct segment *s)
+{
+	if (batch_add_server(&p->batch, k, s))
+		return;
+	tell_synacks(p, 1);
+	batch_add_server(&p->batch, k, s);
 }
 
 static void keep_reset(struct pipeline *p, const struct flow_key *k, const struct segment *s)
@@ -95,7 +111,7 @@ static void on_reply(const struct raw_packet *packet, void *arg)
 		if (s.flags & TCPF_RST)
 			keep_reset(p, &k, &s);
 		else
-			tell(p, &k, &s);
+			add_synack(p, &k, &s);
 	}
 }
 
@@ -104,27 +120,44 @@ void replies_tell_resets(struct pipeline *p, uint64_t before)
 	unsigned n = 0;
 
 	for (; n < p->n_resets && p->reset[n].segment.time < before; n++)
-		tell(p, &p->reset[n].key, &p->reset[n].segment);
+		tell_reset(p, &p->reset[n].key, &p->reset[n].segment);
 	if (!n)
 		return;
 	p->n_resets -= n;
 	memmove(p->reset, p->reset + n, p->n_resets * sizeof(p->reset[0]));
 }
 
-void replies_take(struct pipeline *p)
+void replies_take(struct pipeline *p, uint64_t until)
 {
-	for (unsigned i = 0; i < TAKE_MOST / SOURCE_TAKE_MOST; i++)
+	for (unsigned i = 0; i < TAKE_MOST / SOURCE_TAKE_MOST && !batch_server_after(&p->batch, until); i++)
 		if (source_poll(p->replies, SOURCE_TAKE_MOST, on_reply, p) < SOURCE_TAKE_MOST)
 			return;
+}
+
+static bool pause_begins(struct pipeline *p)
+{
+	static const struct timeval pause = { .tv_usec = PAUSE_US };
+
+	return !event_add(p->resume, &pause);
+}
+
+void replies_left(struct pipeline *p)
+{
+	if (!p->batch.n_server || p->replies_pause)
+		return;
+	p->replies_pause = pause_begins(p);
+	if (p->replies_pause)
+		event_del(p->replying);
 }
 
 /* Something has come, or the pause is over. */
 void replies_ready(struct pipeline *p, bool came)
 {
-	static const struct timeval pause = { .tv_usec = PAUSE_US };
-
-	replies_take(p);
-	p->replies_pause = came && !event_add(p->resume, &pause);
+	if (!p->behind) {
+		tell_synacks(p, p->batch.n_server); /* which were read before the pause, or in it */
+		replies_take(p, UINT64_MAX);
+	}
+	p->replies_pause = (came || p->behind || p->batch.n_server) && pause_begins(p);
 	if (!p->replies_pause)
 		event_add(p->replying, NULL);
 }

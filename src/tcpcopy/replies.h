@@ -20,8 +20,14 @@ void replies_close(struct pipeline *p);
 /* The event loop's turn: @came, else the pause is over. */
 void replies_ready(struct pipeline *p, bool came);
 
-/* Give the engine the SYN-ACKs that have come, and keep the resets. Call it ahead of a batch. */
-void replies_take(struct pipeline *p);
+/*
+ * Put the SYN-ACKs that have come into the batch, as far as one that was captured after @until, ns, and keep
+ * the resets. Call it ahead of running the batch.
+ */
+void replies_take(struct pipeline *p, uint64_t until);
+
+/* The batch was run. What stays of the SYN-ACKs is told within 10 ms, whatever else comes. */
+void replies_left(struct pipeline *p);
 
 /* Give the engine the resets that were kept and were read before @before, ns. */
 void replies_tell_resets(struct pipeline *p, uint64_t before);

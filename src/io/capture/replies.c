@@ -10,9 +10,9 @@
  * packets begin at the IP header whatever device they leave by. The kernel clones each outgoing packet once
  * for such a socket, before its filter runs; that is its price, and the reason why it takes nothing else.
  *
- * Our copies leave this host, too, and there are as many of them as there are requests. What a socket sends the
- * kernel does not show to the members of its own fan-out group: so the socket that sends them joins ours. In a
- * group of this type without a program all packets are for the first member.
+ * Our copies leave this host, too, and there are as many of them as there are requests. What a socket sends
+ * the kernel does not show to the members of its own fan-out group: so the socket that sends them joins ours.
+ * In a group of this type without a program all packets are for the first member.
  */
 #include <arpa/inet.h>
 #include <errno.h>

@@ -166,8 +166,8 @@ int capture_set_filter(struct source *s, const char *filter, char *err, size_t e
 struct source *capture_replies_open(const char *ports, char *err, size_t err_size);
 
 /*
- * What @fd sends, an AF_PACKET socket that is to receive nothing and has a filter that drops all, is not for this
- * source, and the kernel need not clone it. Without effect where the kernel does not know how.
+ * What @fd sends, an AF_PACKET socket that is to receive nothing and has a filter that drops all, is not for
+ * this source, and the kernel need not clone it. Without effect where the kernel does not know how.
  */
 void capture_replies_without(struct source *s, int fd);
 
