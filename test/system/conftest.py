@@ -18,6 +18,9 @@ import pytest
 TOP = pathlib.Path(__file__).resolve().parent.parent.parent
 sys.path.insert(0, str(TOP / "lab"))
 
+# what these assert is to show its values as well
+pytest.register_assert_rewrite("alone", "faults", "two_hosts", "workload")
+
 from labnet import Lab                                              # noqa: E402
 from two_hosts import two_hosts                                     # noqa: E402
 

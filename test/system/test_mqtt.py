@@ -109,18 +109,18 @@ def told(broker, run):
 def test_messages(lab, replay, qualities):
     """Whatever the pause between messages, the target's broker tells and hears the same."""
     online, target = pair(lab, "mosquitto")
-    r = replay(port=PORT, tcpcopy=["--hold", "60s"])    # a slow machine's copies fall behind
+    r = replay(port=PORT)
     runs = range(8)
     for run in runs:
         talk(lab, run, qualities, (0, 0.03)[run % 2])
-    whole = [run for run in runs if wait_until(lambda run=run: told(target, run) == told(online, run), 20)]
+    whole = [run for run in runs if wait_until(lambda run=run: told(target, run) == told(online, run))]
     assert closed(lab, PORT)
     account = r.stop()
     for run in runs:
         assert told(online, run)["Sending PUBLISH to"] == MESSAGES
     # a machine that stands still makes a pause, by which a turn may go too early; the broken connection counts
-    broken = len(runs) - len(whole)
-    assert broken <= min(len(runs) // 2, account["engine.released_on_pause"]), [told(target, run) for run in runs]
-    assert account.outcomes()["complete"] == 2 * len(runs) - broken
-    if not broken:
-        assert account["engine.lost_bytes"] == 0
+    broken, early = len(runs) - len(whole), account["engine.released_on_pause"] + account["engine.released_on_deadline"]
+    assert broken <= min(len(runs) // 2, early), [told(target, run) for run in runs]
+    assert account.outcomes()["complete"] >= len(runs)
+    if not early:
+        assert account.outcomes() == {"complete": 2 * len(runs)} and account["engine.lost_bytes"] == 0
