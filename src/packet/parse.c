@@ -112,6 +112,16 @@ static enum parse_reason parse_link(struct link *l, enum link_type type, const u
 	}
 }
 
+bool parse_ip_offset(enum link_type type, const uint8_t *data, uint32_t captured, uint32_t *offset)
+{
+	struct link l;
+
+	if (parse_link(&l, type, data, captured) != PARSE_OK)
+		return false;
+	*offset = l.offset;
+	return true;
+}
+
 enum parse_reason parse_packet(struct segment *s, const struct raw_packet *p)
 {
 	/* files may claim anything */

@@ -6,6 +6,8 @@ import subprocess
 
 import pytest
 from conftest import BIN, Account, wait_until
+from scapy.layers.inet import TCP
+from scapy.utils import PcapReader, PcapWriter
 from workload import appends, writes
 
 
@@ -101,3 +103,100 @@ def test_port_that_is_not_there(recorded):
     packets = account["replay.packets"]
     assert f"nothing to replay: no packets to port 6380; there are {packets} to port 6379" in account.log
     assert recorded.again.calls().get("append") is None
+
+
+def packed(lab, recorded, command):
+    path = lab.new_path("packed")
+    lab.host("online").sh(f"{command} < {recorded.path} > {path}")
+    return path
+
+
+@pytest.mark.parametrize("command", ["gzip -c", "zstd -qc"])
+def test_packed(lab, recorded, command):
+    """By content: the file has no name that says so."""
+    recorded.replay("--speed", "max", read=[packed(lab, recorded, command)])
+    assert recorded.equal()
+
+
+def test_packed_by_something_else(lab, recorded):
+    report = lab.new_path("none.json")
+    done = lab.host("online").run([BIN / "tcpcopy", "--read", packed(lab, recorded, "xz -c"), "-x",
+                                   f"6379-{recorded.target.ip4}:6379", "--report", report], check=False)
+    assert done.returncode == 1
+    assert re.search(r"packed by xz, which this program does not unpack: type xz -dc \S+ \| tcpcopy --read -", done.stderr)
+
+
+def test_pipe(recorded):
+    """Read once, as it comes; the writer has a pause in the middle."""
+    size = recorded.path.stat().st_size // 2
+    writer = recorded.online.popen(["sh", "-c", f"head -c {size} {recorded.path}; sleep 1; tail -c +{size + 1} {recorded.path}"],
+                                   stdout=subprocess.PIPE)
+    account = recorded.replay("--speed", "10", read=["-"], stdin=writer.stdout)
+    assert writer.wait(10) == 0
+    assert recorded.equal()
+    assert account["replay.damaged"] == 0
+
+
+@pytest.mark.parametrize("direction", ["dst", "src"])
+def test_one_direction_only(lab, recorded, direction):
+    """Of the clients it is all that is needed; of the server there is nothing to replay."""
+    path = lab.new_path("half.pcap")
+    lab.host("online").check_output(["tcpdump", "-r", recorded.path, "-w", path, "tcp", direction, "port", "6379"])
+    if direction == "src":
+        account = recorded.replay(read=[path], status=1)
+        assert account["replay.server"] == account["replay.taken"] > 0
+        return
+    account = recorded.replay(read=[path])
+    assert recorded.equal()
+    assert account["replay.server"] == 0
+    assert account.outcomes() == {"complete": account["engine.sessions_opened"]}
+
+
+def test_file_that_was_cut(lab, recorded):
+    """In the middle of a packet: all that comes before is replayed, and it is said."""
+    path = lab.new_path("cut.pcap")
+    path.write_bytes(recorded.path.read_bytes()[:recorded.path.stat().st_size * 2 // 3])
+    account = recorded.replay("--speed", "max", read=[path])
+    assert "what comes before is replayed" in account.log and account["replay.damaged"] == 1
+    assert account["engine.acked_bytes"] == account["engine.captured_bytes"] > 0
+    assert 0 < sum(writes(recorded.again).values()) < sum(recorded.writes.values())
+
+
+def test_packets_that_are_missing(lab, recorded):
+    """What the recorded server has acknowledged and is not there is counted; the other connections lose nothing, and this
+    one is joined again."""
+    path, gone = lab.new_path("holes.pcap"), []
+    with PcapReader(str(recorded.path)) as packets, PcapWriter(str(path)) as kept:
+        for packet in packets:
+            if b"commands3\r\n$3\r\n50." in bytes(packet):
+                gone.append(len(packet[TCP].payload))
+            else:
+                kept.write(packet)
+    assert len(gone) == 1
+    account = recorded.replay("--speed", "0.2", read=[path])
+    assert account["engine.missing_bytes"] == gone[0]
+    assert account.outcomes()["capture-hole"] == 1
+    for name in (f"commands{n}" for n in range(10)):
+        if name != "commands3":
+            assert recorded.server.cli("get", name) == recorded.again.cli("get", name)
+    there = recorded.again.cli("get", "commands3")
+    assert ".49." in there and ".50." not in there
+
+
+def test_duplicates_of_a_bridge(lab, recorded):
+    """Each packet twice, the second time a little later and with another link-layer address."""
+    late, both = lab.new_path("late.pcap"), lab.new_path("both.pcap")
+    lab.host("online").check_output(["editcap", "-t", "0.00001", recorded.path, late])
+    lab.host("online").check_output(["mergecap", "-F", "pcap", "-w", both, recorded.path, late])
+    account = recorded.replay(read=[both])
+    assert recorded.equal()
+    assert account["engine.duplicate_bytes"] == account["engine.acked_bytes"]
+
+
+def test_snapped(lab, recorded):
+    """Of each request only a part was recorded: nothing false is replayed, and it is said how much there was."""
+    path = lab.new_path("snapped.pcap")
+    lab.host("online").check_output(["editcap", "-s", "80", recorded.path, path])
+    account = recorded.replay("--speed", "max", read=[path])
+    assert account["replay.truncated"] > 0 and account["engine.truncated_bytes"] + account["engine.missing_bytes"] > 0
+    assert sum(writes(recorded.again).values()) == 0

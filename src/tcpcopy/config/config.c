@@ -63,6 +63,11 @@ static const char *set_gap(void *into, const char *value)
 	return config_set_gap(into, value);
 }
 
+static const char *set_decap(void *into, const char *value)
+{
+	return config_set_decap(into, value);
+}
+
 static const char *set_loops(void *into, const char *value)
 {
 	return config_set_loops(into, value);
@@ -265,6 +270,10 @@ static const struct args_option options[] = {
 	  "0 to 24h, with the unit us, ms, s, m or h, or a number of ms", set_gap, ARGS_WHOLE },
 	{ 'T', "loops", "N", 0, "replay all of it so many times, each on connections of its own [1]",
 	  "1 to 1000000000", set_loops, ARGS_WHOLE },
+	{ 0, "decap", "KIND,...", 0,
+	  "of recorded packets of these tunnels and mirrors, replay what they carry: vxlan, geneve, erspan, gre, or "
+	  "none [all]",
+	  "vxlan, geneve, erspan and gre, or none", set_decap, ARGS_WHOLE },
 	{ 'q', "quiet", NULL, 0, "show no progress of a replay", NULL, args_set_true, AT(bool, quiet) },
 	{ 'F', "filter", "FILTER", ARGS_GREEDY,
 	  "replicate only packets that also match this pcap-filter(7) expression; need not be quoted",
@@ -344,6 +353,7 @@ int config_parse(struct config *c, int argc, char **argv)
 		.speed = 1000000,
 		.gap = UINT64_MAX,
 		.loops = 1,
+		.decap = DECAP_ALL,
 		.session_buffer = DEFAULT_SESSION_BUFFER,
 		.memory = DEFAULT_MEMORY,
 	};

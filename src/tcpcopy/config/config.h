@@ -9,6 +9,7 @@
 #include "channel/secret.h"
 #include "io/capture/source.h"
 #include "packet/addr.h"
+#include "packet/decap.h"
 #include "session/session.h"
 
 /*
@@ -100,6 +101,8 @@ struct config {
 	uint64_t rate;  /* --rate, millionths of turns a second; 0: by the recorded times */
 	uint64_t gap;   /* -I, ns; UINT64_MAX: none is cut */
 	uint64_t loops; /* -T */
+	unsigned decap; /* --decap: bits by enum decap_kind */
+	bool has_decap;
 	bool has_speed;
 	bool quiet;              /* -q: no progress */
 	char filter[1024];       /* -F: and-ed to the filter made from the rules; "" none */

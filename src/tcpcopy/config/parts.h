@@ -42,6 +42,7 @@ const char *config_set_speed(struct config *c, const char *value);
 const char *config_set_rate(struct config *c, const char *value);
 const char *config_set_gap(struct config *c, const char *value);
 const char *config_set_loops(struct config *c, const char *value);
+const char *config_set_decap(struct config *c, const char *value);
 
 /* Is the value of -i no interface, but a file? */
 bool config_is_file(const char *value);

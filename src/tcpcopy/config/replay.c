@@ -70,11 +70,42 @@ const char *config_set_loops(struct config *c, const char *value)
 	return number_parse(value, 1, 1000000000, &c->loops);
 }
 
+const char *config_set_decap(struct config *c, const char *value)
+{
+	static const char *const names[DECAP_COUNT] = {
+#define X(id, name) [DECAP_BIT_##id] = name,
+		DECAPS(X)
+#undef X
+	};
+
+	c->has_decap = true;
+	c->decap = 0;
+	if (!strcmp(value, "none"))
+		return NULL;
+	for (;; value++) {
+		const size_t len = strcspn(value, ",");
+		unsigned i = 0;
+
+		while (i < DECAP_COUNT && (strlen(names[i]) != len || memcmp(names[i], value, len) != 0))
+			i++;
+		if (i == DECAP_COUNT)
+			return args_wrong("\"%.*s\" is no such tunnel", (int)len, value);
+		c->decap |= 1u << i;
+		value += len;
+		if (!*value)
+			return NULL;
+	}
+}
+
 const char *config_check_replay(const struct config *c, const char **option)
 {
 	if (!c->n_read) {
-		*option = c->has_speed ? "speed" : c->rate ? "rate" : c->gap != UINT64_MAX ? "gap" : "loops";
-		return c->has_speed || c->rate || c->gap != UINT64_MAX || c->loops != 1
+		*option = c->has_speed           ? "speed"
+			  : c->rate              ? "rate"
+			  : c->gap != UINT64_MAX ? "gap"
+			  : c->has_decap         ? "decap"
+						 : "loops";
+		return c->has_speed || c->rate || c->gap != UINT64_MAX || c->has_decap || c->loops != 1
 			       ? "is for recorded traffic; accepted: with --read"
 			       : NULL;
 	}

@@ -120,11 +120,15 @@ static enum whose whose(const struct replay *r)
 	return is_for_a_rule(r, &back) ? SERVER : NOBODY;
 }
 
-static enum parse_reason parse(struct segment *s, const struct recorded *x)
+static enum parse_reason parse(struct replay *r, struct segment *s, const struct recorded *x)
 {
 	enum parse_reason reason = parse_packet(s, &x->raw);
 	struct raw_packet p = x->raw;
 
+	if (reason == PARSE_NOT_TCP && decap(&p, r->p->config->decap)) {
+		r->state.unwrapped++;
+		reason = parse_packet(s, &p);
+	}
 	if (reason != PARSE_BAD_CHECKSUM)
 		return reason;
 	p.checksum = file_checksum(&p); /* pending in a device, where it was sent */
@@ -142,7 +146,7 @@ static bool look(struct replay *r)
 	r->next = recording_next(r->recording);
 	if (!r->next)
 		return false;
-	r->reason = parse(&r->segment, r->next);
+	r->reason = parse(r, &r->segment, r->next);
 	r->segment.opt.tsval += r->segment.opt.has_ts ? (uint32_t)(r->next->shift / NS_PER_MS) : 0;
 	r->whose = whose(r);
 	r->verdict = (struct served_verdict){ .turn = false };

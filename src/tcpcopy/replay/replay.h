@@ -15,6 +15,7 @@ struct replay;
 	X(taken, "packets taken from the recording")                                                         \
 	X(server, "of these, segments of the recorded server, which say what it took")                       \
 	X(unanswered, "of these, SYNs that nothing followed, or that were repeated: no connections")         \
+	X(unwrapped, "of these, packets of tunnels or mirrors, of which what they carry was taken")          \
 	X(filtered, "of these, segments of clients that -F leaves out")
 
 struct replay_state {

@@ -140,7 +140,8 @@ static bool keep(struct served *s, struct connection *c, const struct segment *g
 	c->syn->segment = *g;
 	c->syn->segment.payload = NULL;
 	c->syn->segment.captured = 0;
-	memcpy(c->syn->options, g->raw_options, MIN(g->raw_options_len, sizeof(c->syn->options)));
+	if (g->raw_options_len)
+		memcpy(c->syn->options, g->raw_options, MIN(g->raw_options_len, sizeof(c->syn->options)));
 	c->kept = true;
 	c->has_iss = c->has_sent = true;
 	c->iss = g->seq;
