@@ -76,6 +76,8 @@ int main(int argc, char **argv)
 		return control_ask(NAME, c->run.control_path, c->run.status_json);
 	if (c->clean)
 		return on_target_clean();
+	if (frame_need_proc(NAME))
+		return 1;
 	if (c->run.check)
 		return check_main(c, argv);
 

@@ -14,7 +14,9 @@
 #include <errno.h>
 #include <event2/event.h>
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "program/control.h"
 #include "program/daemon.h"
@@ -127,6 +129,17 @@ static void own_signals(void)
 	signal(SIGCHLD, SIG_DFL);
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGXFSZ, SIG_IGN);
+}
+
+int frame_need_proc(const char *name)
+{
+	if (!access("/proc/sys/net", X_OK) && !access("/proc/net", X_OK))
+		return 0;
+	fprintf(stderr,
+		"%s: cannot read /proc: %s; /proc is not mounted here, or not all of it: on this host "
+		"type: mount -t proc proc /proc\n",
+		name, strerror(errno));
+	return 1;
 }
 
 void frame_begin(struct frame *f, const char *name, const struct run_config *run)

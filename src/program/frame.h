@@ -42,6 +42,13 @@ struct frame {
 };
 
 /*
+ * Can the kernel's settings be read? Without them all that is said of forwarding, routes and rules of others
+ * would be guesses. Call it before --check and before frame_begin(). Returns 0, or 1 with words on standard
+ * error.
+ */
+int frame_need_proc(const char *name);
+
+/*
  * Begin: become a daemon, open the log, take the PID file, make the event loop. @name and @run must outlive
  * the frame. From here on, signals that end the program wait for frame_run().
  */

@@ -143,6 +143,8 @@ int main(int argc, char **argv)
 	log_init(NAME, c->run.verbose ? LOGL_DEBUG : LOGL_INFO);
 	if (c->run.status)
 		return control_ask(NAME, c->run.control_path, c->run.status_json);
+	if (frame_need_proc(NAME))
+		return 1;
 	if (c->run.check)
 		return check_main(c, argv);
 

@@ -95,6 +95,10 @@ static enum protocol whose(enum protocol_detail d)
 	case DETAIL_MYSQL_TLS:
 	case DETAIL_MYSQL_PASSWORD:
 		return PROTOCOL_MYSQL;
+	case DETAIL_STARTTLS:
+		return PROTOCOL_SMTP;
+	case DETAIL_FTP_DATA:
+		return PROTOCOL_FTP;
 	case DETAIL_WEBSOCKET:
 		return PROTOCOL_WEBSOCKET;
 	default:

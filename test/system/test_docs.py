@@ -5,6 +5,7 @@ say: names, numbers and tables, in both directions.
 Pure text, apart from -h of the two programs (TCPCOPY_BIN_DIR, or the top of the tree). That every option of -h is in its
 manual is tested where the options are.
 """
+import os
 import pathlib
 import re
 import subprocess
@@ -311,6 +312,20 @@ def test_services_name_their_tests():
     for anchor in re.findall(r"\]\(#([\w-]+)\)", SERVICES):
         headings = [re.sub(r"[^\w -]", "", h.lower()).replace(" ", "-") for h in re.findall(r"^#+ (.*)", SERVICES, re.MULTILINE)]
         assert anchor in headings, anchor
+
+
+def test_readme_names_what_the_programs_run_with():
+    """The packages for a host on which nothing was built are those of the libraries."""
+    readme = (TOP / "README.md").read_text(encoding="utf-8")
+    named = set(re.search(r"`sudo apt-get install (lib[\w .+-]+)`", readme)[1].split())
+    needed = set()
+    for program in "tcpcopy", "intercept":
+        plain = pathlib.Path(os.environ.get("TCPCOPY_PLAIN_DIR", TOP)) / program
+        for library in re.findall(r"NEEDED +(\S+)", subprocess.run(["objdump", "-p", plain], capture_output=True, text=True,
+                                                                    check=True).stdout):
+            owner = subprocess.run(["dpkg", "-S", f"*/{library}"], capture_output=True, text=True).stdout
+            needed |= {line.split(":")[0] for line in owner.splitlines() if line.endswith(f"/{library}")}
+    assert {name for name in needed if name != "zlib1g" and not name.startswith("libc6")} == named  # Debian itself needs those
 
 
 # --- doc/ARCHITECTURE.md --------------------------------------------------------------------------------------------

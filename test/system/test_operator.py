@@ -14,7 +14,7 @@ import struct
 import subprocess
 
 import pytest
-from conftest import BIN, PATIENCE, SANITIZED, Program, wait_until
+from conftest import BIN, PATIENCE, SANITIZED, TOP, Program, wait_until
 from test_intercept import WATCH, FakeTcpcopy, endpoint
 from workload import appends, ask, closed, connect, equal, pair
 
@@ -254,6 +254,19 @@ def test_daemon_keeps_nothing_of_its_caller(lab, program):
                    if int(fd.name) < 3)
     os.kill(pid, signal.SIGTERM)
     assert wait_until(lambda: not pid_file.exists())
+
+
+@pytest.mark.parametrize("check", [[], ["--check"]], ids=["start", "check"])
+@pytest.mark.parametrize("name", sorted(PROGRAMS))
+def test_no_proc(lab, name, check):
+    """What cannot be known without /proc is not guessed: forwarding that is off, or a permission that is lacking."""
+    plain = pathlib.Path(os.environ.get("TCPCOPY_PLAIN_DIR", TOP))     # sanitizers need /proc themselves
+    host, args = PROGRAMS[name]
+    done = lab.host(host).run(["unshare", "--mount", "sh", "-c", 'mount -t tmpfs none /proc && exec "$@"', "sh", plain / name,
+                               *args, *check], timeout=PATIENCE)
+    assert done.returncode == 1 and done.stdout == ""
+    assert done.stderr.startswith(f"{name}: cannot read /proc") and "mount -t proc proc /proc" in done.stderr
+    assert done.stderr.count("\n") == 1, done.stderr
 
 
 FALSE = ["does not exist", "no interface", "no route", "no such interface"]

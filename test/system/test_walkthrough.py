@@ -3,6 +3,7 @@
 
 import os
 import re
+import signal
 import subprocess
 
 import pytest
@@ -130,6 +131,40 @@ def test_on_a_machine_of_your_own(lab):
         assert online.sh("redis-cli -p 7379 info commandstats | grep cmdstat_set").stdout
     finally:
         online.sh("redis-cli -p 7379 shutdown nosave")
+
+
+def test_four_servers_of_your_own(lab):
+    """The steps of the README, as typed on each host, in their order; Ctrl-C ends them."""
+    text = (TOP / "README.md").read_text(encoding="utf-8").split("## On four servers of your own\n")[1].split("\n## ")[0]
+    steps = {int(step[0]): re.findall(r"^    (.*)", step, re.MULTILINE) for step in text.split("\n### ")[1:]}
+    (route,), (sysctl, _), (intercept,), (checking, copying), (request,) = (steps[n] for n in range(3, 8))
+    servers = [lab.redis(name) for name in ("online", "target")]
+    on = {name: lab.host(name) for name in ("client", "online", "target", "assistant")}
+    typed = {"env": {**os.environ, "PATH": f"{BIN}:{os.environ['PATH']}"}}
+    on["target"].check_output(["sh", "-c", route.removeprefix("sudo ")])
+    on["assistant"].check_output(["sh", "-c", sysctl.removeprefix("sudo ")])
+    assert "via 10.90.110.143" in on["target"].check_output(["ip", "route", "get", "10.90.114.82"])
+    running = []
+
+    def start(host, line):
+        log = lab.new_path(f"{host.name}-typed")
+        with open(log, "w") as file:
+            running.append(host.popen(["sh", "-c", f"exec {line.removeprefix('sudo ')}"], stdout=file, stderr=file, **typed))
+        assert wait_until(lambda: log.read_text().rstrip().endswith("ready")), log.read_text()
+    start(on["assistant"], intercept)
+    done = on["online"].sh(checking.removeprefix("sudo "), **typed)
+    assert done.returncode == 0 and ": broken" not in done.stdout and "\nok       probe" in done.stdout, done.stdout
+    start(on["online"], copying)
+    monitors = [server.monitor() for server in servers]
+    on["client"].check_output(["sh", "-c", request])
+    lines = []
+    for monitor in monitors:
+        lines.append(next(line for line in monitor.stdout if '"set"' in line).split(" ", 1)[1])
+        monitor.terminate()
+    assert lines[0] == lines[1] and "10.90.114.82:" in lines[0]
+    for process in reversed(running):
+        process.send_signal(signal.SIGINT)
+        assert process.wait(30) == 0
 
 
 def test_a_client_on_the_online_host(lab, replay):
