@@ -76,7 +76,7 @@ struct engine *engine_new(const struct engine_config *c, const struct engine_ops
 		e->accounts = table_new(e->store);
 	}
 	if (c->prove)
-		e->early = calloc(EARLY_REPLIES, sizeof(*e->early));
+		e->early = calloc(EARLY_SETS, sizeof(*e->early));
 	hist_reset(&e->n.capture_to_emit);
 	hist_reset(&e->n.spacing_error);
 	share_whole_init(&e->all, 0);

@@ -65,8 +65,12 @@ struct early_reply {
 	bool has_ts, has_sack, has_wscale, has_mptcp;
 	uint8_t wscale;
 };
-#define EARLY_REPLIES 65536u /* in sets of EARLY_WAYS, by a hash of their key; the oldest makes room */
+#define EARLY_SETS 4096u /* by a hash of their key; the oldest makes room */
 #define EARLY_WAYS 16u
+struct early_set {
+	uint32_t ack[EARLY_WAYS]; /* of the same, in one cache line: most that are looked for are not here */
+	struct early_reply reply[EARLY_WAYS];
+};
 
 struct engine {
 	struct engine_config cfg;
@@ -84,7 +88,9 @@ struct engine {
 	unsigned by_state[STATE_COUNT]; /* the live ones */
 	unsigned turns_waiting, holes_open;
 	uint64_t started_at, live_bytes;
-	struct early_reply *early; /* EARLY_REPLIES of them; NULL: without prove */
+	struct early_set *early; /* EARLY_SETS of them; NULL: without prove */
+	uint32_t early_kept;     /* not more replies than so many can still be found in them */
+	uint64_t early_last;     /* ns, when the last one was kept */
 	struct budget doubt_questions;
 	uint64_t doubt_bytes;    /* payload in doubts */
 	uint64_t lag_before;     /* ns, from capture to first emission, of what was emitted last */

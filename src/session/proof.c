@@ -135,10 +135,10 @@ static void accepted(struct engine *e, struct session *s, const struct early_rep
 }
 
 /*
- * The first of the EARLY_WAYS places where the reply about @k may stand. Its ack is part of the hash: a
- * client in a hurry has several connections by one port within the time that capture lags.
+ * The set in which the reply about @k may stand. Its ack is part of the hash: a client in a hurry has
+ * several connections by one port within the time that capture lags.
  */
-static struct early_reply *early_places(const struct engine *e, const struct flow_key *k, uint32_t ack)
+static struct early_set *early_set(const struct engine *e, const struct flow_key *k, uint32_t ack)
 {
 	const struct {
 		struct endpoint client, online;
@@ -146,30 +146,39 @@ static struct early_reply *early_places(const struct engine *e, const struct flo
 		uint32_t ack;
 	} packed = { k->client, k->online, k->target, k->copy, ack };
 
-	return &e->early[siphash(&e->cfg.key, &packed, sizeof(packed)) % (EARLY_REPLIES / EARLY_WAYS) *
-			 EARLY_WAYS];
+	return &e->early[siphash(&e->cfg.key, &packed, sizeof(packed)) % EARLY_SETS];
 }
 
 /* In the place of the oldest there. */
 static void early_keep(struct engine *e, const struct early_reply *r)
 {
-	struct early_reply *at = early_places(e, &r->key, r->ack), *oldest = at;
+	struct early_set *set = early_set(e, &r->key, r->ack);
+	unsigned oldest = 0;
 
 	for (unsigned i = 1; i < EARLY_WAYS; i++)
-		if (at[i].time < oldest->time)
-			oldest = &at[i];
-	*oldest = *r;
+		if (set->reply[i].time < set->reply[oldest].time)
+			oldest = i;
+	if (r->time - e->early_last >= EARLY_LIFE)
+		e->early_kept = 0; /* the others are too old */
+	e->early_kept++;
+	e->early_last = r->time;
+	set->ack[oldest] = r->ack;
+	set->reply[oldest] = *r;
 }
 
 /* The reply on @k with @ack that came before its SYN, or NULL. */
 static struct early_reply *early_find(struct engine *e, const struct flow_key *k, uint32_t ack, uint64_t now)
 {
-	struct early_reply *r = e->early ? early_places(e, k, ack) : NULL;
+	struct early_set *set = e->early_kept ? early_set(e, k, ack) : NULL;
 
-	for (unsigned i = 0; r && i < EARLY_WAYS; i++, r++)
-		if (r->time && now - r->time < EARLY_LIFE && r->ack == ack && r->key.target == k->target &&
-		    endpoint_eq(&r->key.client, &k->client) && endpoint_eq(&r->key.online, &k->online))
+	for (unsigned i = 0; set && i < EARLY_WAYS; i++) {
+		struct early_reply *r = &set->reply[i];
+
+		if (set->ack[i] == ack && r->time && now - r->time < EARLY_LIFE &&
+		    r->key.target == k->target && endpoint_eq(&r->key.client, &k->client) &&
+		    endpoint_eq(&r->key.online, &k->online))
 			return r;
+	}
 	return NULL;
 }
 
@@ -194,6 +203,7 @@ void proof_look_back(struct engine *e, struct session *s, uint64_t now)
 	if (r) {
 		accepted(e, s, r, now);
 		r->time = 0; /* it makes room */
+		e->early_kept--;
 	}
 }
 

@@ -123,7 +123,9 @@ bool batch_add_server(struct batch *b, const struct flow_key *k, const struct se
 		return false;
 	b->n_server++;
 	b->server_ack[x - b->server] = s->ack;
-	*x = (struct batch_server){ .key = *k, .segment = *s };
+	x->key = *k;
+	x->segment = *s;
+	x->given = false;
 	x->segment.payload = x->segment.raw_options = NULL;
 	x->segment.captured = x->segment.raw_options_len = 0;
 	return true;

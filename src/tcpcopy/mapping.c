@@ -1,13 +1,13 @@
 /*
  * Source mapping - theory of operation
  *
- * Two live connections of a target must not have the same source: the target would take the second one's SYN
- * for a segment of the first, and one of the two would be reset. So the endpoints in use towards each target
- * are kept in a table (base/table.h), whose hash is keyed, because clients choose their ports.
+ * Two live connections of a target must not have the same source: the target would take the second one's
+ * SYN for a segment of the first, and one of the two would be reset. So the endpoints in use towards each
+ * target are kept in a table (base/table.h), whose hash is keyed, because clients choose their ports.
  *
- * Without a pool a session has its client's endpoint. A client may use one port towards two addresses of the
- * online host, or two of its ports, and both may be copied to one target: then the second session goes from
- * another port of the client's address. A connection whose port is used again shares the endpoint with
+ * Without a pool a session has its client's endpoint. A client may use one port towards two addresses of
+ * the online host, or two of its ports, and both may be copied to one target: then the second session goes
+ * from another port of the client's address. A connection whose port is used again shares the endpoint with
  * its predecessor, which it waits for: that is the same connection for the target, too.
  *
  * With a pool (-c), a client address is hashed to an address of the pool of its family, so that one client
@@ -16,8 +16,8 @@
  * address with other ports.
  *
  * Workers share the endpoints without knowing of each other: an endpoint is for the worker to which
- * connections from its port go. They are spread by the client's port alone, so a client's own port is always
- * one of ours.
+ * connections from its port go. They are spread by the client's port alone, so a client's own port is
+ * always one of ours.
  */
 #include "tcpcopy/mapping.h"
 
@@ -258,6 +258,14 @@ bool mapping_take(struct mapping *m, const struct flow_key *k, struct endpoint *
 bool mapping_take_other(struct mapping *m, const struct flow_key *k, struct endpoint *source)
 {
 	return take_new(m, k, true, source);
+}
+
+void mapping_prefetch(const struct mapping *m, const struct flow_key *k)
+{
+	const struct place own = place_of(m, k, &k->client);
+
+	if (!m->c->n_pool)
+		table_prefetch(m->taken, hash_of(m, &own));
 }
 
 void mapping_give(struct mapping *m, const struct flow_key *k, const struct endpoint *source)

@@ -23,12 +23,15 @@ struct mapping *mapping_new(const struct config *c, const struct fanout *spread,
 void mapping_free(struct mapping *m);
 
 /*
- * Claim an address and port for the new session *k. Returns true and sets *@source (port in host byte order);
- * or returns false if no address and port is left for this target, or memory ran out. Without a pool it is
- * the client's own, or another port of its address while a session of another connection has that one. The
- * caller gives the claim back with mapping_give() when the session is gone.
+ * Claim an address and port for the new session *k. Returns true and sets *@source (port in host byte
+ * order); or returns false if no address and port is left for this target, or memory ran out. Without a
+ * pool it is the client's own, or another port of its address while a session of another connection has
+ * that one. The caller gives the claim back with mapping_give() when the session is gone.
  */
 bool mapping_take(struct mapping *m, const struct flow_key *k, struct endpoint *source);
+
+/* Ask for the memory that mapping_take() will look at. */
+void mapping_prefetch(const struct mapping *m, const struct flow_key *k);
 
 /*
  * As mapping_take(), for a session whose present source another tcpcopy has: another one. Both are the

@@ -136,7 +136,11 @@ static void captured(const struct raw_packet *packet, void *arg)
 			.online = s.tuple.dst,
 			.target = (uint16_t)rule[i],
 		};
-		p->opening |= s.flags & TCPF_SYN;
+		if (s.flags & TCPF_SYN) {
+			p->opening = true;
+			if (!p->plan)
+				mapping_prefetch(p->mapping, &p->last);
+		}
 		if (batch_add(&p->batch, &p->last, &s))
 			run_batch(p);
 	}

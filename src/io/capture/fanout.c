@@ -52,6 +52,8 @@ int fanout_init(struct fanout *f, unsigned workers, bool source_port_only)
 
 unsigned fanout_worker(const struct fanout *f, const struct tuple *t)
 {
+	if (f->workers == 1)
+		return 0;
 	if (f->source_port_only)
 		return fanout_port_worker(f, t->src.port);
 	return worker_of(f, fold(&t->src.addr) ^ fold(&t->dst.addr), t->src.port ^ t->dst.port);
