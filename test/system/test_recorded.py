@@ -5,8 +5,12 @@ import re
 import subprocess
 
 import pytest
-from conftest import BIN, Account, wait_until
-from scapy.layers.inet import TCP
+from conftest import BIN, Account, Program, wait_until
+from scapy.contrib.erspan import ERSPAN_II
+from scapy.contrib.geneve import GENEVE
+from scapy.layers.inet import IP, TCP, UDP
+from scapy.layers.l2 import GRE, Dot1Q, Ether
+from scapy.layers.vxlan import VXLAN
 from scapy.utils import PcapReader, PcapWriter
 from workload import appends, writes
 
@@ -28,14 +32,14 @@ class Recorded:
         self.digest, self.writes = self.server.digest(), writes(self.server)
         self.again = lab.redis("target")
 
-    def replay(self, *args, host="online", read=None, port=6379, status=0, stdin=None):
+    def replay(self, *args, host="online", read=None, port=6379, to=6379, status=0, stdin=None):
         """The account of a replay that ended by itself."""
         report = self.lab.new_path("tcpcopy.json")
         log = self.lab.new_path("replay.log")
-        with open(log, "w") as to:
+        with open(log, "w") as output:
             process = self.lab.host(host).popen(
-                [BIN / "tcpcopy", "--read", *(read or [self.path]), "-x", f"{port}-{self.target.ip4}:6379", "--report", report,
-                 *args], stdin=stdin or subprocess.DEVNULL, stdout=to, stderr=to)
+                [BIN / "tcpcopy", "--read", *(read or [self.path]), "-x", f"{port}-{self.target.ip4}:{to}", "--report",
+                 report, *args], stdin=stdin or subprocess.DEVNULL, stdout=output, stderr=output)
         assert process.wait(120) == status, log.read_text()
         assert "Sanitizer" not in log.read_text() and "runtime error" not in log.read_text(), log.read_text()
         account = Account(log.read_text(), report.read_text())
@@ -200,3 +204,65 @@ def test_snapped(lab, recorded):
     account = recorded.replay("--speed", "max", read=[path])
     assert account["replay.truncated"] > 0 and account["engine.truncated_bytes"] + account["engine.missing_bytes"] > 0
     assert sum(writes(recorded.again).values()) == 0
+
+
+def test_with_an_assistant(lab, recorded):
+    """The target sees the clients' own addresses; in the second loop their ports are used again, and no old timestamp comes
+    after a new one."""
+    lab.route_to_assistant("client")
+    assistant = lab.host("assistant")
+    intercept = Program(assistant, "intercept", "-i", "eth0", "-F", "tcp", "and", "src", "port", 6379).wait_ready()
+    before = recorded.target.nstat()
+    stray = lab.host("client").capture(f"tcp and src host {recorded.target.ip4}")
+    account = recorded.replay("-s", assistant.ip4, "-T", "2", "--speed", "max")
+    intercept.stop()
+    assert writes(recorded.again) == {name: 2 * n for name, n in recorded.writes.items()}
+    assert stray.stop().captured == 0
+    for name in "TcpExtPAWSEstab", "TcpExtPAWSActive", "TcpExtTCPACKSkippedPAWS", "TcpInCsumErrors":
+        assert recorded.target.nstat().get(name, 0) == before.get(name, 0), name
+    assert account["engine.acked_bytes"] == account["engine.captured_bytes"]
+    assert account["capture.packets"] == 0
+
+
+TUNNELS = {
+    "vxlan": lambda packet: UDP(sport=50000, dport=4789) / VXLAN(vni=7) / packet,
+    "geneve": lambda packet: UDP(sport=50000, dport=6081) / GENEVE(vni=7, proto=0x6558) / packet,
+    "erspan": lambda packet: GRE(proto=0x88be, seqnum_present=1, sequence_number=1) / ERSPAN_II(ver=1, vlan=1, session_id=1) / packet,
+    "qinq": None,
+}
+
+
+@pytest.mark.parametrize("tunnel", TUNNELS)
+def test_tunnels(lab, tunnel):
+    """What a mirror port or a cloud hands over, made from the recording by scapy; and frames with two VLAN tags."""
+    recorded = Recorded(lab, connections=2, commands=10)
+    path = lab.new_path("tunnel.pcap")
+    with PcapReader(str(recorded.path)) as packets, PcapWriter(str(path)) as to:
+        for packet in packets:
+            if tunnel == "qinq":
+                outer = (Ether(src=packet.src, dst=packet.dst, type=0x88a8) / Dot1Q(vlan=5, type=0x8100) / Dot1Q(vlan=6) /
+                         packet.payload)
+            else:
+                outer = Ether() / IP(src="192.0.2.1", dst="192.0.2.2") / TUNNELS[tunnel](packet)
+            outer.time = packet.time
+            to.write(outer)
+    if tunnel == "vxlan":
+        assert "no packets to port 6379" in recorded.replay("--decap", "none", read=[path], status=1).log
+    account = recorded.replay("--speed", "max", read=[path])
+    assert recorded.equal()
+    assert account["replay.unwrapped"] == (0 if tunnel == "qinq" else account["replay.packets"])
+
+
+def test_nginx(lab):
+    """A connection for each request, as in the access log of the server that was recorded."""
+    servers = [lab.nginx(name) for name in ("online", "target")]
+    online = lab.host("online")
+    capture = online.capture("tcp port 80", snaplen=4096)
+    lab.host("client").sh(f"for i in $(seq 30); do curl -s http://{online.ip4}/?$i > /dev/null; done")
+    assert capture.stop().dropped == 0
+    recorded = Recorded.__new__(Recorded)
+    recorded.lab, recorded.online, recorded.target, recorded.path = lab, online, lab.host("target"), capture.path
+    account = recorded.replay("--speed", "10", port=80, to=80)
+    requests = [sorted(line.split('"')[1] for line in server.requests()) for server in servers]
+    assert requests[0] == requests[1]
+    assert len(requests[0]) == account["ended.complete"] == 30
