@@ -22,7 +22,7 @@ from labnet import Lab, LabError
 TOP = pathlib.Path(__file__).resolve().parent.parent
 BIN = pathlib.Path(os.environ.get("TCPCOPY_BIN_DIR", TOP))
 PORT = 6379
-PATIENCE = 5        # seconds for the target to execute what the online server has executed
+PATIENCE = 60        # seconds for the target to execute what the online server has executed
 FIELDS = ("frame.time_epoch", "ip.src", "tcp.srcport", "ip.dst", "tcp.dstport", "ip.id", "ip.ttl",
           "ip.len", "tcp.seq_raw", "tcp.ack_raw", "tcp.window_size_value",
           "tcp.options.timestamp.tsval", "tcp.options.timestamp.tsecr", "tcp.len", "tcp.flags.syn",

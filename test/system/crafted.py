@@ -463,7 +463,7 @@ def parked(talk):
         talk.send(b"." * 1400, at=1 + 1400 * n)
         if n % 20 == 19:
             talk.pause(0.005)
-    talk.pause(60)
+    talk.pause(600)     # until it is ended
 
 
 def crumbs(talk):

@@ -6,7 +6,7 @@ import socket
 import subprocess
 
 import pytest
-from conftest import BIN, wait_until
+from conftest import BIN, PATIENCE, wait_until
 from test_first_bytes import Server
 from workload import ask, closed, connect
 
@@ -35,7 +35,7 @@ def converse(lab):
 def screen(replay):
     path = re.search(r"--status --control (\S+)", replay.tcpcopy.log)[1]
     return subprocess.run([BIN / "tcpcopy", "--status", "--control", path], capture_output=True, text=True,
-                          timeout=20, check=True).stdout
+                          timeout=PATIENCE, check=True).stdout
 
 
 def said(replay, words):
@@ -113,6 +113,7 @@ def test_no_answer(lab, replay):
 
 def test_closes(lab, replay):
     """What waits goes to the next connection, so all is answered as it should be, and yet the target is another."""
+    lab.delay("target", 4000)       # longer than the target takes to close behind its answer
     r = compared(lab, replay, answer, ENDS_FIRST, farewell=b"." * 40)
     assert "ended first by the target, after one turn" in screen(r)
     account, lines = ended(r)

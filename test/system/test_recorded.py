@@ -5,7 +5,7 @@ import re
 import subprocess
 
 import pytest
-from conftest import BIN, Account, Program, wait_until
+from conftest import BIN, PATIENCE, Account, Program, wait_until
 from scapy.contrib.erspan import ERSPAN_II
 from scapy.contrib.geneve import GENEVE
 from scapy.layers.inet import IP, TCP, UDP
@@ -40,7 +40,7 @@ class Recorded:
             process = self.lab.host(host).popen(
                 [BIN / "tcpcopy", "--read", *(read or [self.path]), "-x", f"{port}-{self.target.ip4}:{to}", "--report",
                  report, *args], stdin=stdin or subprocess.DEVNULL, stdout=output, stderr=output)
-        assert process.wait(120) == status, log.read_text()
+        assert process.wait(5 * PATIENCE) == status, log.read_text()
         assert "Sanitizer" not in log.read_text() and "runtime error" not in log.read_text(), log.read_text()
         account = Account(log.read_text(), report.read_text())
         account.balanced()

@@ -14,12 +14,12 @@ import sys
 import threading
 
 import pytest
-from conftest import wait_until
+from conftest import PATIENCE, wait_until
 from labnet import PostgreSQL
 from services import DOCUMENT, Recipe, WithAccounts, mariadb, named, said, works
 from test_first_bytes import certificate
 from test_mqtt import PUBACK, PUBLISH, Client, text
-from workload import ask, connect, pair
+from workload import ask, closed, connect, over, pair
 
 PORT = 7000
 
@@ -114,19 +114,20 @@ def test_older_connections_of_http(lab, replay, version):
     servers = pair(lab, "nginx", options="http2" if version == 2 else "")
     client = lab.host("client")
     words = ["--h1"] if version == 1 else []
-    load = client.popen(["h2load", *words, "-D", "5", "-c", "5", "-m", "1", "--rps", "20", URL], stdout=subprocess.DEVNULL)
+    load = client.popen(["h2load", *words, "-D", "10", "-c", "5", "-m", "1", "--rps", "20", URL], stdout=subprocess.DEVNULL)
     assert wait_until(lambda: len(servers[0].requests()) > 20)
     r = replay(port=80)
     if version == 2:
         assert wait_until(lambda: said(r.tcpcopy))
     else:
         assert wait_until(lambda: len(servers[1].requests()) > 50)
-    load.wait(30)
+    load.wait(PATIENCE)
     if version == 2:
         assert "let the clients reconnect, or start tcpcopy with --join=80=all" in named(r, "HTTP/2 connections that are open already", "")
         assert servers[1].requests() == []
         client.check_output(["h2load", "-n", "20", "-c", "2", URL])
         assert wait_until(lambda: len(servers[1].requests()) == 20)
+    over(r)
     account = r.stop()
     assert account["engine.sessions_joined"] == (5 if version == 1 else 0), account.log
     if version == 1:
@@ -219,7 +220,7 @@ class Apache:
 
     def stop(self):
         self.process.terminate()
-        self.process.wait(20)
+        self.process.wait(PATIENCE)
 
 
 def test_http_digest(lab, replay):
@@ -430,7 +431,7 @@ def test_what_has_a_login_is_not_joined(lab, replay):
     assert insert(2) and insert(3)
     named(r, "PostgreSQL connections that are open already are not joined", "let the clients reconnect")
     older.stdin.close()
-    older.wait(20)
+    older.wait(PATIENCE)
     lab.host("client").check_output([*psql, "-c", "insert into t values (4)"])
     assert wait_until(lambda: servers[1].sql("select n from t") == ["4"])
     assert r.stop()["engine.sessions_joined"] == 0
@@ -589,6 +590,7 @@ def test_the_world(lab, replay, shut):
     assert wait_until(lambda: len(came) == (10 if shut else 20))
     assert set(came) == {lab.host(name).ip4 for name in ("online", *["target"] * (not shut))}
     mail.close()
+    assert closed(lab, PORT)
     account = r.stop()
     assert account["engine.lost_bytes"] == 0 and account.outcomes() == {"complete": 1}, account.log
     if shut:

@@ -49,14 +49,14 @@ static void tell(const char *text)
 		abort();
 }
 
-/* The next text of the daemon, within 5 s. */
+/* The next text of the daemon, within a minute. */
 static const char *hear(void)
 {
 	static char text[200];
 	struct pollfd p = { .fd = to_test[0], .events = POLLIN };
 
 	for (size_t i = 0; i < sizeof(text); i++) {
-		if (poll(&p, 1, 5000) != 1)
+		if (poll(&p, 1, 60000) != 1)
 			return "(silence)";
 		if (read(to_test[0], &text[i], 1) != 1)
 			return "(end)";
