@@ -14,7 +14,7 @@ import sys
 import threading
 
 import pytest
-from conftest import PATIENCE, wait_until
+from conftest import PATIENCE, Program, wait_until
 from labnet import PostgreSQL
 from services import DOCUMENT, Recipe, WithAccounts, mariadb, named, said, works
 from test_first_bytes import certificate
@@ -64,6 +64,33 @@ def test_redis_streams(lab, replay):
     assert own[0] == own[1] and clock[0] != clock[1]
     assert [server.cli("xpending", "own", "g").splitlines()[0] for server in servers] == ["0", "0"]
     r.stop()
+
+
+@pytest.mark.parametrize("split", [8192, 4096], ids=["same", "another"])
+def test_redis_cluster(lab, split):
+    """Clients go to the node that has the slot on the online side: one rule a node, and the same split."""
+    lab.route_to_assistant("client")
+    ports = 7001, 7002
+    nodes = {}
+    for name, middle in ("online", 8192), ("target", split):
+        nodes[name] = [lab.redis(name, port, args=["--cluster-enabled", "yes"]) for port in ports]
+        for node, slots in zip(nodes[name], ((0, middle - 1), (middle, 16383))):
+            node.cli("cluster", "addslotsrange", *slots)
+        nodes[name][0].cli("cluster", "meet", lab.host(name).ip4, ports[1])
+        assert wait_until(lambda name=name: all("cluster_state:ok" in node.cli("cluster", "info") for node in nodes[name]))
+    intercept = Program(lab.host("assistant"), "intercept").wait_ready()
+    r = Program(lab.host("online"), "tcpcopy", "-x", "7001-10.90.109.143:7001,7002-10.90.109.143:7002", "-s",
+                "10.90.110.143").wait_ready()
+    lab.host("client").check_output(["redis-cli", "-c", "-h", lab.host("online").ip4, "-p", ports[0]],
+                                    input="".join(f"set key{n} {n}\n" for n in range(60)))
+    there = nodes["online"], nodes["target"]
+    assert wait_until(lambda: sum(r.status()["account"]["ended"].values()) ==
+                      sum(r.status()["account"]["engine"][k] for k in ("sessions_opened", "sessions_joined")))
+    digests = [[node.digest() for node in side] for side in there]
+    stored = [sum(int(node.cli("dbsize")) for node in side) for side in there]
+    assert stored[0] == 60 and (digests[0] == digests[1] if split == 8192 else 0 < stored[1] < 60), stored
+    for program in r, intercept:
+        program.stop()
 
 
 # --- HTTP -------------------------------------------------------------------------------------------------------------
@@ -173,7 +200,8 @@ def test_http_cookie(lab, replay, how):
     assert wait_until(lambda: len(logs[1].read_text().splitlines()) == 11)
     counts = [log.read_text().count(" 200") for log in logs]
     assert counts == ([11, 11] if how == "signed" else [11, 1])
-    r.stop()
+    log = r.stop().log
+    assert ("answered by both sides with the same length" in log) and ("the target's answer is longer" in log) == (how == "own"), log
 
 
 APACHE = """
