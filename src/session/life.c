@@ -428,6 +428,14 @@ void engine_source_taken(struct engine *e, uint64_t id, uint64_t now)
 		session_end(e, s, OUTCOME_SOURCE_TAKEN, now);
 }
 
+void engine_source_lost(struct engine *e, uint64_t id, uint64_t now)
+{
+	struct session *s = session_by_id(e, id);
+
+	if (s && s->events & EV_STARTED && !(s->events & EV_ENDED))
+		session_end(e, s, OUTCOME_SOURCE_LOST, now);
+}
+
 void engine_unwatched(struct engine *e, uint64_t id, bool deaf, uint64_t now)
 {
 	struct session *s = session_by_id(e, id);

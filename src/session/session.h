@@ -49,6 +49,7 @@ struct session;
 	X(IDLE, "idle", "no segment from either side for more than two hours")                               \
 	X(MPTCP, "mptcp", "the client and the online server speak Multipath TCP")                            \
 	X(SOURCE_TAKEN, "source-taken", "another tcpcopy has a connection with this source at the target")   \
+	X(SOURCE_LOST, "source-lost", "this host lost the address or port that the session was copied from") \
 	X(UNWATCHED, "unwatched", "the assistant had no room for the watch: its responses were not heard")   \
 	X(PORT_REUSED, "port-reused", "the client reused its port before this session could end")            \
 	X(SHUTDOWN, "shutdown", "tcpcopy ended while the session was live")
@@ -464,6 +465,8 @@ void engine_response(struct engine *e, const struct response *r, uint64_t now);
  * another source, or ends.
  */
 void engine_source_taken(struct engine *e, uint64_t id, uint64_t now);
+/* The source of the session @id is none any more: nothing that the target answers comes to us. */
+void engine_source_lost(struct engine *e, uint64_t id, uint64_t now);
 
 /*
  * An assistant has no room to watch the responses of the session @id. @deaf: nobody else can hear them, so

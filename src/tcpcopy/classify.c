@@ -6,6 +6,9 @@
  * this host, because what the host only forwards is somebody else's: a request of a container to a service
  * outside is none of ours, and its payload is for a third party. And it wants its target's address family,
  * since a client's address is kept and so the family cannot change.
+ *
+ * With an assistant, a client on this host itself (a health check) is left out, unless -c gives its copies
+ * other addresses: the target would answer them to this host, whose TCP would reset the copies.
  */
 #include "tcpcopy/classify.h"
 
@@ -19,7 +22,7 @@ static bool rule_wants(const struct rule *r, const struct segment *s)
 }
 
 unsigned classify(const struct config *c, struct local *local, struct classify_counters *n,
-		  const struct segment *s, uint64_t now, unsigned rule[CONFIG_MAX_RULES])
+		  const struct segment *s, bool looped, uint64_t now, unsigned rule[CONFIG_MAX_RULES])
 {
 	unsigned count = 0, foreign = 0;
 
@@ -38,9 +41,15 @@ unsigned classify(const struct config *c, struct local *local, struct classify_c
 		n->no_rule++;
 		return 0;
 	}
-	if (addr_is_loopback(&s->tuple.src.addr) && !c->n_pool && c->way_back != RETURN_OWN) {
-		n->loopback_source++;
-		return 0;
+	if (!c->n_pool && c->way_back != RETURN_OWN) {
+		if (addr_is_loopback(&s->tuple.src.addr)) {
+			n->loopback_source++;
+			return 0;
+		}
+		if (looped && local && local_has(local, &s->tuple.src.addr, now)) {
+			n->from_here++;
+			return 0;
+		}
 	}
 	n->given++;
 	n->given_again += count - 1;

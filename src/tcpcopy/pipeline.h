@@ -92,11 +92,12 @@ struct pipeline {
 
 /*
  * Build the stages of worker @worker (from 0) in @base's loop, and open everything that needs privilege,
- * except for the sources. *c must outlive it. Returns 0, or -1 with the reason in @err. Call pipeline_close()
- * in either case.
+ * except for the sources. *c and *plan (of own addresses, or NULL) must outlive it. Returns 0, or -1 with the
+ * reason in @err. Call pipeline_close() in either case.
  */
-int pipeline_open(struct pipeline *p, const struct config *c, const struct fanout *spread, unsigned worker,
-		  struct event_base *base, char *err, size_t err_size);
+int pipeline_open(struct pipeline *p, const struct config *c, const struct plan *plan,
+		  const struct fanout *spread, unsigned worker, struct event_base *base, char *err,
+		  size_t err_size);
 
 /*
  * Add the stages to the event loop, and bring up the way back. Returns 0, or -1 if out of

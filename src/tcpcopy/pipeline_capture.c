@@ -42,15 +42,19 @@ static void stranger(struct pipeline *p, const struct segment *s)
 }
 
 /* Deaf listeners hear this target, and reset the copies. */
-static void heard(struct pipeline *p, const struct segment *s)
+static void heard(struct pipeline *p, const struct segment *s, uint64_t session)
 {
 	char target[ENDPOINT_TEXT_LEN];
 
+	own_heard(p->own, &s->tuple.src);
+	run_batch(p);
+	engine_source_lost(p->engine, session, p->now);
 	if (p->said_heard)
 		return;
 	p->said_heard = true;
 	log_err("%s sends with a TTL of 255, so listening sockets do not keep its answers from this host's TCP, "
-		"which resets them; an nft table would (run as root), or an assistant (-s)",
+		"which resets them: nothing is copied to it; an nft table keeps them (run as root), or let them "
+		"go to an assistant (-s)",
 		endpoint_format(target, sizeof(target), &s->tuple.src));
 }
 
@@ -81,35 +85,27 @@ static bool answer_taken(struct pipeline *p, const struct segment *s)
 	case OWN_SESSION:
 		break;
 	}
-	if (p->plan->deaf && s->ttl == TTL_HEARD)
-		heard(p, s);
+	if (p->plan->deaf && s->ttl == TTL_HEARD) {
+		heard(p, s, session);
+		return true;
+	}
 	r = response_from_segment(session, s);
 	if (batch_add_response(&p->batch, &r))
 		run_batch(p);
 	return true;
 }
 
-/*
- * A copy with an address of this host is answered to this host, whose TCP knows nothing of it and resets it,
- * unless the target leads all that it sends from there elsewhere (intercept --on-target).
- */
-static void note_client_here(struct pipeline *p, const struct segment *s)
+/* Once: a client on this host itself was left out (classify.c). */
+static void say_from_here(struct pipeline *p, const struct segment *s)
 {
 	char client[ADDR_TEXT_LEN];
 
-	if (p->plan || p->config->n_pool || !p->local || !local_has(p->local, &s->tuple.src.addr, p->now))
-		return;
-	p->classified.from_here++;
-	if (p->said_from_here || !(s->flags & TCPF_SYN))
-		return;
 	p->said_from_here = true;
-	addr_format(client, sizeof(client), &s->tuple.src.addr);
 	log_warn(
-		"a client on this host itself (%s) sends requests, such as a health check: the target's responses "
-		"to their copies come to this host, which resets them, unless the target leads all responses away "
-		"(intercept --on-target); -F \"not src host %s\" leaves them out, and without -s they are "
-		"replicated like any others",
-		client, client);
+		"the requests of clients on this host itself (%s), such as health checks, are left out: the target's "
+		"responses to their copies would go to this host, which would reset them; to replicate them, "
+		"give the copies other addresses, to which the target needs a route (-c ADDRESSES), or leave out -s",
+		addr_format(client, sizeof(client), &s->tuple.src.addr));
 }
 
 static void captured(const struct raw_packet *packet, void *arg)
@@ -127,9 +123,11 @@ static void captured(const struct raw_packet *packet, void *arg)
 		p->classified.no_rule += reason == PARSE_OK;
 		return;
 	}
-	n = reason == PARSE_OK ? classify(p->config, p->local, &p->classified, &s, p->now, rule) : 0;
-	if (n && p->by_loopback)
-		note_client_here(p, &s);
+	n = reason == PARSE_OK
+		    ? classify(p->config, p->local, &p->classified, &s, p->by_loopback, p->now, rule)
+		    : 0;
+	if (p->classified.from_here && !p->said_from_here)
+		say_from_here(p, &s);
 	for (unsigned i = 0; i < n; i++) {
 		p->last = (struct flow_key){
 			.client = s.tuple.src,

@@ -21,7 +21,7 @@ static void op_emit(void *arg, const struct tx_segment *t)
 
 	if (p->own) {
 		stamped = *t;
-		own_stamp(p->own, &stamped);
+		own_sends(p->own, &stamped);
 		t = &stamped;
 	}
 	sink_send(p->sink, t);

@@ -15,6 +15,21 @@
 #include "program/log.h"
 #include "tcpcopy/pipeline.h"
 
+static void on_lost(struct pipeline *p, uint64_t session)
+{
+	engine_source_lost(p->engine, session, p->now);
+}
+
+/* Do the own addresses still belong to this host? */
+static void look_at_own(struct pipeline *p)
+{
+	if (!p->own)
+		return;
+	p->now = clock_now();
+	own_look(p->own, !p->worker, on_lost);
+	event_active(p->timer, EV_TIMEOUT, 0);
+}
+
 static void on_addresses(evutil_socket_t fd, short what, void *arg)
 {
 	struct pipeline *p = arg;
@@ -22,6 +37,7 @@ static void on_addresses(evutil_socket_t fd, short what, void *arg)
 	(void)fd;
 	(void)what;
 	local_readable(p->local);
+	look_at_own(p);
 }
 
 static void on_routing(evutil_socket_t fd, short what, void *arg)
@@ -118,8 +134,7 @@ static void on_second(evutil_socket_t fd, short what, void *arg)
 	replies_say(p);
 	say_joins(p);
 	say_mptcp(p);
-	if (p->own && !p->worker)
-		own_say(p->own);
+	look_at_own(p);
 	if (p->replay)
 		replay_say(p->replay);
 }

@@ -83,8 +83,9 @@ static int open_sink(struct pipeline *p, char *err, size_t err_size)
 	return 0;
 }
 
-int pipeline_open(struct pipeline *p, const struct config *c, const struct fanout *spread, unsigned worker,
-		  struct event_base *base, char *err, size_t err_size)
+int pipeline_open(struct pipeline *p, const struct config *c, const struct plan *plan,
+		  const struct fanout *spread, unsigned worker, struct event_base *base, char *err,
+		  size_t err_size)
 {
 	struct engine_config ec = {
 		.hold = c->hold,
@@ -102,6 +103,7 @@ int pipeline_open(struct pipeline *p, const struct config *c, const struct fanou
 
 	memset(p, 0, sizeof(*p));
 	p->config = c;
+	p->plan = plan;
 	p->base = base;
 	p->spread = *spread;
 	p->worker = worker;

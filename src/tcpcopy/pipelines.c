@@ -94,10 +94,9 @@ int pipelines_open(struct pipelines *p, const struct config *c, const struct pla
 		const unsigned i = p->count++;
 
 		list[i] = &p->pipeline[i];
-		if (pipeline_open(list[i], c, &p->spread, i, workers_base(w, i), err, err_size))
+		if (pipeline_open(list[i], c, plan, &p->spread, i, workers_base(w, i), err, err_size))
 			return -1;
 		list[i]->workers = w;
-		list[i]->plan = plan;
 		list[i]->paths = &p->paths;
 		list[i]->started = on_first_round;
 		list[i]->started_arg = p;

@@ -19,6 +19,9 @@
  * ring that hands over a block at a time: it waits until all sources have been read up to its time. What
  * was captured later, the server did not take; the engine is told at once, and refuses that.
  *
+ * With own addresses, resets that leave from one of our ports come by it as well. Where a session has the
+ * port and we have sent none, this host's TCP did: the port is withdrawn, and the session ends (own.c).
+ *
  * Each worker has such a socket and takes what is of its own connections.
  */
 #include "tcpcopy/replies.h"
@@ -35,13 +38,18 @@
 #define TAKE_MOST 256u /* in one call */
 #define PAUSE_US 10000
 
-static int ports(const struct config *c, char *out, size_t size)
+static int ports(const struct config *c, const struct plan *plan, char *out, size_t size)
 {
 	size_t n = 0;
 
 	for (unsigned i = 0; i < c->n_rules && n < size; i++)
 		n += (size_t)snprintf(out + n, size - n, "%stcp src port %u", i ? " or " : "",
 				      c->rules[i].online_port);
+	for (unsigned i = 0; plan && i < plan->n_ranges && n < size; i++)
+		n += (size_t)snprintf(out + n, size - n,
+				      " or (tcp src portrange %u-%u and (tcp[tcpflags] & tcp-rst != 0 or "
+				      "(ip6 and ip6[6] = 6 and ip6[53] & 4 != 0)))",
+				      plan->range[i].first, plan->range[i].last);
 	return n < size ? 0 : -1;
 }
 
@@ -49,7 +57,7 @@ int replies_open(struct pipeline *p, char *err, size_t err_size)
 {
 	char text[CONFIG_FILTER_SIZE];
 
-	if (ports(p->config, text, sizeof(text))) {
+	if (ports(p->config, p->plan, text, sizeof(text))) {
 		snprintf(err, err_size, "option -x: too many rules for one capture filter");
 		return -1;
 	}
@@ -96,6 +104,7 @@ static void on_reply(const struct raw_packet *packet, void *arg)
 	unsigned rule[CONFIG_MAX_RULES], n;
 	struct segment s, request;
 	struct flow_key k;
+	uint64_t lost;
 
 	if (parse_packet(&s, packet) != PARSE_OK)
 		return;
@@ -103,9 +112,13 @@ static void on_reply(const struct raw_packet *packet, void *arg)
 	request.tuple = (struct tuple){ .src = s.tuple.dst, .dst = s.tuple.src };
 	if (fanout_worker(&p->spread, &request.tuple) != p->worker)
 		return;
+	if (p->own && s.flags & TCPF_RST && own_was_reset(p->own, &request.tuple, &lost)) {
+		engine_source_lost(p->engine, lost, p->now);
+		return;
+	}
 	p->replies_seen++;
 	k = (struct flow_key){ .client = request.tuple.src, .online = request.tuple.dst };
-	n = classify(p->config, p->local, &none, &request, p->now, rule);
+	n = classify(p->config, p->local, &none, &request, false, p->now, rule);
 	for (unsigned i = 0; i < n; i++) {
 		k.target = (uint16_t)rule[i];
 		if (s.flags & TCPF_RST)

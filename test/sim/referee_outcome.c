@@ -221,6 +221,7 @@ void outcome_ended(struct world *w, struct replica *r, enum session_outcome o)
 		break;
 	case OUTCOME_SOURCE_TAKEN:
 	case OUTCOME_UNWATCHED:
+	case OUTCOME_SOURCE_LOST:
 		if (w->subject != SUBJECT_SOURCES)
 			wrong(w, r, o);
 		break;

@@ -123,12 +123,54 @@ def test_a_user_who_may_only_capture(lab, alone, servers):
 
 
 def test_a_target_that_the_deaf_hear(lab, alone, servers):
+    """It is refused in words, by a running tcpcopy as by --check: this host's TCP resets what listening sockets hear."""
     lab.host("target").sysctl(net__ipv4__ip_default_ttl=255)
     a = alone(prefix=WITHOUT_ADMIN)
     connection = connect(lab)
     ask(connection, "append key 1.")
     assert wait_until(lambda: "10.90.109.143:6379 sends with a TTL of 255" in a.tcpcopy.log)
+    with connect(lab) as another:
+        ask(another, "append key 2.")
+        assert wait_until(lambda: a.tcpcopy.status()["account"]["declined"]["source"] > 0)
+        ask(another, "append key 3.")
     connection.close()
+    assert servers[0].cli("get", "key") == "1.2.3." and servers[1].cli("get", "key") == "" and a.closed()
+    account = a.stop()
+    assert account["ended.source-lost"] == 1 and account["own.heard"] == 1 and a.tcpcopy.log.count("sends with a TTL of 255") == 1
+    done = a.online.run([*WITHOUT_ADMIN, BIN / "tcpcopy", "-x", f"6379-{a.target.ip4}:6379", "--check"])
+    assert done.returncode == 1 and "sends with a TTL of 255" in done.stdout
+
+
+def test_a_port_gets_a_service(lab, alone, servers):
+    """It is bound to the very address and port of a session: this host's TCP resets the copy, and the port is withdrawn."""
+    a = alone("--own-ports", "20000-20059")
+    old, other = connect(lab), connect(lab)
+    for connection in (old, other):
+        ask(connection, "append key 1.")
+    assert wait_until(lambda: len(a.connections()) == 2)
+    with a.online.inside():
+        service = socket.create_server((a.online.ip4, 20000))
+    ask(old, "append key 2.")
+    assert wait_until(lambda: a.tcpcopy.status()["account"]["own"]["withdrawn"] == 1)
+    for n in range(30):
+        with connect(lab) as connection:
+            ask(connection, f"append new {n}.")
+    ask(other, "append other 1.")
+    assert wait_until(lambda: servers[1].cli("get", "new") == "".join(f"{n}." for n in range(30)), step=0.5)
+    assert wait_until(lambda: servers[1].cli("get", "other") == "1.", step=0.5)
+    assert "port 10.90.111.142:20000 is withdrawn: this host's TCP has reset what 10.90.109.143:6379 sent there" in a.tcpcopy.log
+    with lab.host("client").inside(), socket.create_connection((a.online.ip4, 20000), 20) as caller:
+        served = service.accept()[0]
+        caller.sendall(b"x")
+        assert served.recv(10) == b"x"                              # the service is whole
+        served.close()
+    service.close()
+    old.close()
+    other.close()
+    assert a.closed()
+    account = a.stop()
+    assert account["own.withdrawn"] == 1 == account["ended.source-lost"] and account["own.ports"] == 59
+    assert account["ended.target-reset"] == 0
 
 
 def test_nothing_comes_back(lab, alone):
@@ -189,8 +231,16 @@ def test_its_address_goes(lab, alone, servers):
     online = lab.host("online")
     online.ip_batch(["addr add 10.90.111.200/32 dev eth0"])
     a = alone("-c", "10.90.111.200")
+    older = connect(lab)
+    ask(older, "append older 1.")
+    assert wait_until(lambda: servers[1].cli("get", "older") == "1.")
     online.ip_batch(["addr del 10.90.111.200/32 dev eth0"])
-    assert wait_until(lambda: "10.90.111.200 is no address of this host any more" in a.tcpcopy.log)
+    assert wait_until(lambda: "10.90.111.200 is no address of this host any more, so nothing comes back to it: its sessions "
+                              "end, and new ones begin from none; give it back" in a.tcpcopy.log)
+    assert wait_until(lambda: a.tcpcopy.status()["account"]["ended"]["source-lost"] == 1)
+    with connect(lab) as connection:
+        ask(connection, "append lost 1.")
+        assert wait_until(lambda: a.tcpcopy.status()["account"]["declined"]["source"] > 0)
     online.ip_batch(["addr add 10.90.111.200/32 dev eth0"])
 
     def replicated():
@@ -198,7 +248,64 @@ def test_its_address_goes(lab, alone, servers):
             ask(connection, "append key 1.")
         return servers[1].cli("get", "key")
     assert wait_until(replicated, step=0.5)
-    assert a.stop().log.count("is no address of this host any more") == 1
+    assert wait_until(replicated, step=0.5)
+    older.close()
+    log = a.stop().log
+    assert log.count("is no address of this host any more") == 1 == log.count("10.90.111.200 is an address of this host again")
+
+
+def test_one_of_its_addresses_goes(lab, alone, servers):
+    """Its sessions end in words; their connections are joined from the other one, from which new sessions begin as well."""
+    online = lab.host("online")
+    online.ip_batch([f"addr add 10.90.111.{n}/32 dev eth0" for n in (200, 201)])
+    a = alone("-c", "10.90.111.200", "-c", "10.90.111.201", "--workers", 2)
+    older = [connect(lab) for _ in range(8)]
+    for connection in older:
+        ask(connection, "append key 1.")
+
+    def copies(address):
+        return a.target.check_output(["ss", "-Htn", "state", "established", "sport", "=", ":6379", "dst", address]).count("\n")
+    assert wait_until(lambda: copies("10.90.111.200") + copies("10.90.111.201") == 8)
+    gone = copies("10.90.111.200")
+    assert gone > 0
+    online.ip_batch(["addr del 10.90.111.200/32 dev eth0"])
+    assert wait_until(lambda: a.tcpcopy.status()["account"]["ended"]["source-lost"] == gone)
+    assert "new ones begin from the other addresses" in a.tcpcopy.log
+    for n in range(8):
+        with connect(lab) as connection:
+            ask(connection, f"append new {n}.")
+    assert wait_until(lambda: servers[1].cli("get", "new") == servers[0].cli("get", "new"))
+
+    def joined():
+        for connection in older:
+            ask(connection, "append later 1.")
+        return copies("10.90.111.201") == 8
+    assert wait_until(joined, step=0.5) and copies("10.90.111.200") == 0
+    for connection in older:
+        connection.close()
+    account = a.stop()
+    assert account["ended.source-lost"] == gone and account.log.count("is no address of this host any more") == 1
+
+
+def test_addresses_of_clients_on_loopback(lab, servers):
+    """Towards a target of this host each client can have an address of its own in 127.0.0.0/8."""
+    online, client = lab.host("online"), lab.host("client")
+    target = lab.redis("online", port=7379)
+    client.ip_batch([f"addr add 10.90.114.{n}/32 dev eth0" for n in range(201, 209)])
+    run = Program(online, "tcpcopy", "-x", "6379-127.0.0.1:7379", "-c", "127.0.1.0/24").wait_ready()
+    held = []
+    with client.inside():
+        for number in [*range(201, 209), *range(201, 209)]:
+            held.append(socket.create_connection((online.ip4, 6379), 20, (f"10.90.114.{number}", 0)))
+            ask(held[-1], f"append c{number} 1.")
+    assert wait_until(lambda: [target.cli("get", f"c{number}") for number in range(201, 209)] == ["1.1."] * 8)
+    seen = [line.split() for line in online.check_output(["ss", "-Htn", "state", "established", "sport", "=", ":7379"]).splitlines()]
+    hosts = [line[3].rsplit(":", 1)[0].removeprefix("[::ffff:").rstrip("]") for line in seen if not line[3].startswith("127.0.0.1:")]
+    assert len(hosts) == 16 and all(host.startswith("127.0.1.") for host in hosts)
+    assert sorted(hosts.count(host) for host in set(hosts)) == sorted([2] * len(set(hosts))) and len(set(hosts)) >= 7
+    for connection in held:
+        connection.close()
+    run.stop()
 
 
 def test_two_of_them(lab, alone, servers):

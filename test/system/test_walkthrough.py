@@ -168,21 +168,24 @@ def test_four_servers_of_your_own(lab):
 
 
 def test_a_client_on_the_online_host(lab, replay):
-    """Its copies' responses come to its own host: counted, said once, and no word for clients elsewhere."""
+    """Its copies' responses would come to its own host: left out, counted, said once; others are replicated."""
     lab.route_to_assistant("client")
     online, target = lab.redis("online"), lab.redis("target")
     r = replay()
+    before = lab.host("online").nstat()
     lab.host("client").check_output(["redis-cli", "-h", "10.90.111.142", "set", "key", "1"])
     assert drain(online, target)
-    assert "a client on this host itself" not in r.tcpcopy.log
+    assert "on this host itself" not in r.tcpcopy.log
     for _ in range(2):
         lab.host("online").check_output(["redis-cli", "-h", "10.90.111.142", "ping"])
-    assert wait_until(lambda: "a client on this host itself (10.90.111.142) sends requests" in r.tcpcopy.log)
+    assert wait_until(lambda: "clients on this host itself (10.90.111.142), such as health checks, are left out" in r.tcpcopy.log)
     assert wait_until(lambda: r.tcpcopy.status()["account"]["classify"]["from_here"] >= 8)
     assert closed(lab)
     account = r.stop()
-    assert r.tcpcopy.log.count(") sends requests") == 1
-    assert account["classify.from_here"] >= 8 and account["ended.complete"] == 1
+    assert r.tcpcopy.log.count("such as health checks, are left out") == 1
+    assert account["classify.from_here"] >= 8 and account.outcomes() == {"complete": 1}
+    assert "ping" not in target.calls()
+    assert lab.host("online").nstat().get("TcpOutRsts", 0) == before.get("TcpOutRsts", 0)
 
 
 def test_five_megabytes(lab, replay):

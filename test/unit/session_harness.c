@@ -308,6 +308,12 @@ void harness_source_taken(struct harness *h, uint64_t id)
 	settle(h);
 }
 
+void harness_source_lost(struct harness *h, uint64_t id)
+{
+	engine_source_lost(h->engine, id, h->now);
+	settle(h);
+}
+
 void harness_unwatched(struct harness *h, uint64_t id, bool deaf)
 {
 	engine_unwatched(h->engine, id, deaf, h->now);

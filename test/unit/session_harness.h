@@ -82,6 +82,7 @@ void harness_server_resets(struct harness *h, const struct flow_key *k, const st
 void harness_response(struct harness *h, const struct response *r);
 void harness_answer(struct harness *h, uint64_t question, const struct online_answer *a);
 void harness_source_taken(struct harness *h, uint64_t id);
+void harness_source_lost(struct harness *h, uint64_t id);
 void harness_unwatched(struct harness *h, uint64_t id, bool deaf);
 /* @only: the channel that is up brings responses to this client only; NULL: to all. */
 void harness_channel(struct harness *h, bool up, const struct endpoint *only);

@@ -374,17 +374,22 @@ static bool do_taken(struct script *s, const char *text)
 	return true;
 }
 
-/* The only assistant has no room for the watch of this session; or one of several. */
-static bool do_unwatched(struct script *s, const char *text, bool deaf)
+/* Nobody listens to this session: the only assistant has no room for its watch; one of several; no source. */
+static bool do_unheard(struct script *s, const char *word, const char *text)
 {
+	uint64_t id;
 	struct tuple response;
 	struct flow_key k;
 
 	if (strncmp(text, "for ", 4) || !script_key(s, text + 4, &k))
-		return script_fail(s, "full|nearly-full for CLIENT");
+		return script_fail(s, "full|nearly-full|lost for CLIENT");
 	response = (struct tuple){ .src = s->h.target[k.target], .dst = harness_source(&s->h, &k) };
-	script_note(s, "%10.3f   full %s\n", script_ms(s->h.now), text);
-	harness_unwatched(&s->h, harness_watched(&s->h, &response, 0), deaf);
+	script_note(s, "%10.3f   %s %s\n", script_ms(s->h.now), word, text);
+	id = harness_watched(&s->h, &response, 0);
+	if (strcmp(word, "lost") != 0)
+		harness_unwatched(&s->h, id, !strcmp(word, "full"));
+	else
+		harness_source_lost(&s->h, id);
 	return true;
 }
 
@@ -523,8 +528,8 @@ static bool run_line(struct script *s, char *text, const char *path, int depth)
 		return do_channel(s, rest);
 	if (!strcmp(word, "taken"))
 		return do_taken(s, rest);
-	if (!strcmp(word, "full") || !strcmp(word, "nearly-full"))
-		return do_unwatched(s, rest, !strcmp(word, "full"));
+	if (!strcmp(word, "full") || !strcmp(word, "nearly-full") || !strcmp(word, "lost"))
+		return do_unheard(s, word, rest);
 	if (!strcmp(word, "mtu"))
 		return do_mtu(s, rest);
 	if (!strcmp(word, "online"))

@@ -311,6 +311,90 @@ static void whose_an_answer_is(void **state)
 	event_base_free(base);
 }
 
+/* Ours are expected; one more is of this host's TCP, and ends the session and the use of its port. */
+static void a_reset_that_we_have_not_sent(void **state)
+{
+	struct event_base *base = event_base_new();
+	struct tx_segment reset = { .flags = TCPF_RST | TCPF_ACK };
+	const struct flow_key k = { .target = 0 };
+	uint64_t id, used = 0, all = 0;
+	struct tuple answer;
+	struct own *o;
+
+	(void)state;
+	rules(1);
+	only_ports(3000, 3001);
+	o = open_own(base, NULL);
+	assert_int_equal(take(o, 0), 3000);
+	answer = (struct tuple){ .src = c.rules[0].target, .dst = { loopback(1), 3000 } };
+	reset.tuple = (struct tuple){ .src = answer.dst, .dst = answer.src };
+	assert_false(own_was_reset(o, &answer, &id)); /* no session has it */
+	own_sends(o, &reset);
+	returns_watch(own_returns(o), 7, &answer, 0);
+	own_sends(o, &reset);
+	assert_false(own_was_reset(o, &answer, &id));
+	assert_true(own_was_reset(o, &answer, &id));
+	assert_int_equal(id, 7);
+	assert_false(own_was_reset(o, &answer, &id)); /* known */
+	assert_int_equal(own_counters(o)->withdrawn, 1);
+	returns_unwatch(own_returns(o), 7, &answer);
+	own_give(o, &k, &answer.dst);
+	own_ports(o, &used, &all);
+	assert_true(used == 0 && all == 1);
+	assert_int_equal(take(o, 0), 3001);
+	assert_int_equal(take(o, 0), 0);
+	returns_close(own_returns(o));
+	event_base_free(base);
+}
+
+static void a_target_that_listening_sockets_do_not_stop(void **state)
+{
+	struct event_base *base = event_base_new();
+	struct own *o;
+
+	(void)state;
+	rules(2);
+	only_ports(3000, 3001);
+	o = open_own(base, NULL);
+	own_heard(o, &c.rules[1].target);
+	assert_int_equal(take(o, 1), 0);
+	assert_int_equal(take(o, 0), 3000);
+	assert_int_equal(own_counters(o)->heard, 1);
+	returns_close(own_returns(o));
+	event_base_free(base);
+}
+
+/* Of a prefix the first and the last address are not used. Each client stays with its own. */
+static void addresses_of_clients_on_loopback(void **state)
+{
+	struct event_base *base = event_base_new();
+	struct flow_key k = { .target = 0 };
+	struct endpoint source, again;
+	struct own *o;
+	unsigned differ = 0;
+
+	(void)state;
+	rules(1);
+	c.pool[c.n_pool++] = (struct prefix){ .addr = loopback(32), .len = 124 };
+	only_ports(3000, 3063);
+	o = open_own(base, NULL);
+	assert_int_equal(plan.n_places, 14);
+	for (uint8_t i = 0; i < 8; i++) {
+		const uint8_t client[4] = { 10, 1, 2, i };
+
+		k.client = (struct endpoint){ addr_from_v4(client), 1000 };
+		assert_true(own_take(o, &k, &source));
+		k.client.port++;
+		assert_true(own_take(o, &k, &again));
+		assert_true(addr_eq(&source.addr, &again.addr));
+		assert_true(source.addr.b[15] > 32 && source.addr.b[15] < 47);
+		differ += source.addr.b[15] != loopback(33).b[15];
+	}
+	assert_true(differ >= 7);
+	returns_close(own_returns(o));
+	event_base_free(base);
+}
+
 /* The timestamp of what leaves, when the client's is @value; a SYN also has other options before it. */
 static uint32_t sent(struct own *o, const struct tuple *answer, uint8_t flags, uint32_t value)
 {
@@ -319,7 +403,7 @@ static uint32_t sent(struct own *o, const struct tuple *answer, uint8_t flags, u
 
 	t.options_len = flags & TCPF_SYN ? tcp_options_syn_build(t.options, 1460, 7, true, true, value)
 					 : tcp_options_ts_build(t.options, value, 77);
-	own_stamp(o, &t);
+	own_sends(o, &t);
 	assert_true(tcp_options_parse(&opt, t.options, t.options_len));
 	assert_true(opt.has_ts);
 	assert_int_equal(opt.tsecr, flags & TCPF_SYN ? 0 : 77);
@@ -357,7 +441,7 @@ static void each_session_of_a_port_has_a_newer_timestamp(void **state)
 	returns_watch(own_returns(o), 6, &answer, 0); /* across its end */
 	assert_int_equal(sent(o, &answer, TCPF_SYN, 0xfffffff0u), 0);
 	plain.tuple = (struct tuple){ .src = answer.dst, .dst = answer.src };
-	own_stamp(o, &plain);
+	own_sends(o, &plain);
 	assert_int_equal(plain.options_len, 0);
 	returns_close(own_returns(o));
 	event_base_free(base);
@@ -406,6 +490,9 @@ int main(void)
 		cmocka_unit_test(addresses_and_targets_have_ports_of_their_own),
 		cmocka_unit_test(a_port_that_a_socket_of_this_host_gets_meanwhile),
 		cmocka_unit_test(whose_an_answer_is),
+		cmocka_unit_test(a_reset_that_we_have_not_sent),
+		cmocka_unit_test(a_target_that_listening_sockets_do_not_stop),
+		cmocka_unit_test(addresses_of_clients_on_loopback),
 		cmocka_unit_test(each_session_of_a_port_has_a_newer_timestamp),
 		cmocka_unit_test(answers_that_come_too_fast),
 		cmocka_unit_test(workers_share_the_ports),

@@ -76,7 +76,7 @@ static void look(void *pipeline, void *arg)
 
 	s->responses += n->responses;
 	s->sessions += n->sessions_opened + n->sessions_joined;
-	s->captured += n->captured_segments;
+	s->captured += n->captured_segments + p->classified.from_here; /* of which there is a line already */
 	s->data += n->queued_bytes;
 	s->acked += n->acked_bytes;
 	s->refused += n->ended[OUTCOME_REFUSED];
@@ -120,8 +120,7 @@ static const char *cure_of_sending(enum sink_error e)
 
 /*
  * Nothing of what was captured is acknowledged. What the counters say without a probe: the kernel refuses to
- * send, the target refuses, somebody else hears the responses, or they go to this host itself. False: they do
- * not say it.
+ * send, the target refuses, or somebody else hears the responses. False: they do not say it.
  */
 static bool say_unacked(struct diagnosis *d, const struct state *s)
 {
@@ -130,7 +129,7 @@ static bool say_unacked(struct diagnosis *d, const struct state *s)
 	const uint64_t refused_sends = (s->offered - b->offered) - (s->sent - b->sent);
 	const uint64_t sessions = s->sessions - b->sessions, refused = s->refused - b->refused,
 		       reset = s->reset - b->reset;
-	char at[ENDPOINT_TEXT_LEN], target[ADDR_TEXT_LEN], client[ADDR_TEXT_LEN], own[640];
+	char at[ENDPOINT_TEXT_LEN], target[ADDR_TEXT_LEN], client[ADDR_TEXT_LEN];
 
 	endpoint_format(at, sizeof(at), &rule->target);
 	addr_format(target, sizeof(target), &rule->target.addr);
@@ -160,11 +159,6 @@ static bool say_unacked(struct diagnosis *d, const struct state *s)
 			"replace %s via ASSISTANT; on the assistant, which must not forward, type: sysctl "
 			"net.ipv4.ip_forward",
 			(unsigned long long)reset, (unsigned long long)sessions, client);
-		return true;
-	}
-	if (!d->k.config->n_pool && s->responses == b->responses && route_is_local(&s->last.client.addr)) {
-		log_err("nothing is acknowledged: %s",
-			unheard_own_client(own, sizeof(own), rule, &s->last.client.addr));
 		return true;
 	}
 	return false;

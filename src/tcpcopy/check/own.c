@@ -43,6 +43,7 @@ struct check_own {
 	uint64_t id;
 	struct tuple answer;
 	bool watched;
+	bool heard; /* it has answered with a TTL of 255, which no listening socket drops */
 };
 
 static void on_lost(void *arg)
@@ -59,6 +60,7 @@ static void on_packet(const struct raw_packet *packet, void *arg)
 	if (parse_packet(&s, packet) != PARSE_OK || !o->watched || !o->k->probe ||
 	    !endpoint_eq(&s.tuple.src, &o->answer.src) || !endpoint_eq(&s.tuple.dst, &o->answer.dst))
 		return;
+	o->heard |= o->plan.deaf && s.ttl == 255;
 	r = response_from_segment(o->id, &s);
 	probe_response(o->k->probe, &r);
 }
@@ -218,6 +220,12 @@ void check_own_send(struct check_own *o, const struct message *m)
 	o->id = m->watch.id;
 	o->answer = m->watch.response;
 	o->watched = true;
+	o->heard = false;
+}
+
+bool check_own_heard(const struct check_own *o)
+{
+	return o && o->heard;
 }
 
 void check_own_close(struct check_own *o)

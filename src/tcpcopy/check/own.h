@@ -19,6 +19,9 @@ struct endpoint check_own_source(const struct check_own *o, unsigned rule, bool 
 /* Take a message that a probe has for the assistants: it says whose answers are to be watched. */
 void check_own_send(struct check_own *o, const struct message *m);
 
+/* Does the target of the last probe send with a TTL of 255, so that listening sockets do not drop it? */
+bool check_own_heard(const struct check_own *o);
+
 /* End it. @o may be NULL. */
 void check_own_close(struct check_own *o);
 

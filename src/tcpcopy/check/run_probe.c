@@ -5,6 +5,7 @@
  */
 #include <event2/event.h>
 
+#include "tcpcopy/check/own.h"
 #include "tcpcopy/check/parts.h"
 #include "tcpcopy/check/probe.h"
 
@@ -26,6 +27,15 @@ static bool probe_one(struct check_report *report, struct checking *k, unsigned 
 		return false;
 	}
 	event_base_dispatch(k->base);
+	if (check_own_heard(k->own)) {
+		check_note(
+			report, CHECK_BROKEN,
+			"%s sends with a TTL of 255, so listening sockets do not keep its answers from this "
+			"host's TCP, which resets them; an nft table does (run as root), or let them go to an "
+			"assistant (-s)",
+			endpoint_format(at, sizeof(at), &to->target));
+		return false;
+	}
 	probe_diagnose(&r, probe_result(k->probe), k->config);
 	whole = probe_result(k->probe)->source.port;
 	if (k->last_port && r.state == CHECK_OK)

@@ -224,10 +224,10 @@ static int check_own_pool(const struct config *c)
 		char text[PREFIX_TEXT_LEN];
 
 		config_prefix_format(text, sizeof(text), p);
-		if (p->len != 128)
+		if (p->len != 128 && !addr_is_loopback(&p->addr))
 			return refuse(
 				"-c \"%s\": %s is more than one address; accepted without -s: addresses "
-				"of this host",
+				"of this host, and ranges of 127.0.0.0/8",
 				c->pool_text[i], text);
 		if (!addr_is_loopback(&p->addr) && !route_is_local(&p->addr))
 			return refuse("-c \"%s\": not an address of this host, so the target's answers would "

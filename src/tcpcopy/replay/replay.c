@@ -98,7 +98,7 @@ static unsigned rules_of(const struct replay *r, const struct tuple *t, struct c
 {
 	const struct segment s = { .tuple = *t };
 
-	return classify(r->p->config, NULL, n, &s, r->p->now, rule);
+	return classify(r->p->config, NULL, n, &s, false, r->p->now, rule);
 }
 
 static bool is_for_a_rule(const struct replay *r, const struct tuple *t)

@@ -140,8 +140,8 @@ static const struct account_equation equations[] = {
 	  "parse.*" },
 	{ "packets read = taken + not taken yet", "replay.packets", "replay.taken + replay.waiting" },
 	{ "packets parsed = given to the engine + not given, by reason + answers", "parse.ok",
-	  "classify.given + classify.no_rule + classify.loopback_source + classify.foreign + own.answers + "
-	  "replay.server + replay.unanswered + replay.filtered" },
+	  "classify.given + classify.no_rule + classify.loopback_source + classify.foreign + "
+	  "classify.from_here + own.answers + replay.server + replay.unanswered + replay.filtered" },
 	{ "segments in the engine = given, once per matching rule", "engine.captured_segments",
 	  "classify.given + classify.given_again" },
 	{ "payload captured = acknowledged + pending + everything else, by reason", "engine.captured_bytes",

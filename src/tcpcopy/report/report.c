@@ -21,19 +21,21 @@ typedef unsigned long long ull;
 /*
  * What the kernel has dropped for us against what was captured of it. Each answer is first captured and then
  * dropped, so what is dropped after the workers were asked is at most what they have, or have lost, when they
- * are asked again. Of those without a session, it has let pass what was for a socket of this host.
+ * are asked again. It has let pass what was for a socket of this host, which is what no session has, or what
+ * was reset, and what listening sockets hear.
  */
 static void count_swallowed(struct report *r)
 {
-	uint64_t *row = r->now.row, dropped, most = 0;
+	uint64_t *row = r->now.row, dropped, passed, most = 0;
 
 	if (!r->swallow || swallow_count(r->swallow, &dropped))
 		return;
 	row[ROW_OWN_swallowed] = dropped;
+	passed = row[ROW_OWN_host] + row[ROW_OWN_unknown] + row[ROW_OWN_heard] + row[ROW_OWN_withdrawn];
 	workers_collect(r->workers, account_answers, &most);
 	if (dropped >= row[ROW_OWN_answers] && dropped <= most)
 		row[ROW_OWN_uncaptured] = dropped - row[ROW_OWN_answers];
-	else if (dropped + row[ROW_OWN_host] + row[ROW_OWN_unknown] >= row[ROW_OWN_answers])
+	else if (dropped + passed >= row[ROW_OWN_answers])
 		row[ROW_OWN_accepted] = row[ROW_OWN_answers] - dropped;
 }
 

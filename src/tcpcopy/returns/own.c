@@ -8,11 +8,17 @@
  * Ports are taken in the order in which they were given back. A target that has closed first keeps the
  * connection for a minute or more (TIME-WAIT), and takes a new one of the same port sooner only if it looks
  * newer; so a port rests as long as there are others. Timestamps make it look so: clients have clocks that
- * differ, so each session's are shifted by what its port needs (own_stamp()). The echo of a timestamp is
+ * differ, so each session's are shifted by what its port needs (own_sends()). The echo of a timestamp is
  * nothing that the engine looks at.
  *
  * A program of this host may begin to use a port of the range at any time, so the kernel is asked for a
- * socket there before a port is taken, and when an answer comes to a port that no session has.
+ * socket there before a port is taken, and when an answer comes to a port that no session has. If one gets a
+ * port that a session has, this host's TCP resets the target: a reset is seen leaving that we have not sent.
+ * Such a port is withdrawn. So is a whole target that deaf listeners hear, and an address that goes away
+ * rests until it is back. The sessions of these end, and their connections may be joined again from
+ * elsewhere.
+ *
+ * Towards a target at a loopback address, the same client has the same own address as long as that has ports.
  *
  * Workers share the ports as the kernel shares out the answers: a port is for the worker to which its answers
  * go (io/capture/fanout.h).
@@ -37,7 +43,9 @@
 struct port {
 	uint64_t session;       /* its number plus one; 0: none */
 	uint32_t newest, shift; /* the timestamp that left it last; what is added to those of the session */
+	uint8_t resets;         /* that we have sent since the session began, and that were not seen yet */
 	bool stamped;           /* one has left it */
+	bool withdrawn;         /* our TCP has reset its session */
 	bool begins;            /* the next SYN is the first of its session */
 };
 
@@ -45,6 +53,8 @@ struct port {
 struct place {
 	const struct plan_place *at;
 	bool gone;                 /* the own address */
+	bool heard;                /* deaf listeners hear the target */
+	uint32_t withdrawn;        /* how many of its ports are */
 	struct port *of;           /* by number */
 	uint16_t *port;            /* a ring of those that are free */
 	uint32_t size, head, free; /* of that ring */
@@ -85,6 +95,7 @@ static void watch(struct returns *r, uint64_t id, const struct tuple *response, 
 		return;
 	place->of[response->dst.port].session = id + 1;
 	place->of[response->dst.port].begins = true;
+	place->of[response->dst.port].resets = 0;
 }
 
 static bool announce(struct returns *r, uint64_t id, const struct tuple *response, uint32_t number)
@@ -233,15 +244,30 @@ static bool take(struct own *o, struct place *place, uint16_t *port)
 	return false;
 }
 
+/* Where the search for @k's source begins: at the client's own place, or at the next one. */
+static unsigned start_for(const struct own *o, const struct flow_key *k)
+{
+	uint32_t h = 0;
+
+	if (!addr_is_loopback(&o->plan->config->rules[k->target].target.addr))
+		return o->next;
+	for (unsigned i = 0; i < 16; i++)
+		h = h * 31 + k->client.addr.b[i];
+	return h % o->n_places;
+}
+
 bool own_take(struct own *o, const struct flow_key *k, struct endpoint *source)
 {
+	const unsigned from = o->n_places ? start_for(o, k) : 0;
+
 	for (unsigned i = 0; i < o->n_places; i++) {
-		struct place *place = &o->place[(o->next + i) % o->n_places];
+		struct place *place = &o->place[(from + i) % o->n_places];
 		uint16_t port;
 
-		if (place->at->rule != o->first[k->target] || !take(o, place, &port))
+		if (place->at->rule != o->first[k->target] || place->gone || place->heard ||
+		    !take(o, place, &port))
 			continue;
-		o->next = (o->next + i + 1) % o->n_places;
+		o->next = (from + i + 1) % o->n_places;
 		*source = (struct endpoint){ place->at->own, port };
 		return true;
 	}
@@ -252,7 +278,7 @@ void own_give(struct own *o, const struct flow_key *k, const struct endpoint *so
 {
 	struct place *place = find(o, &o->plan->config->rules[k->target].target, &source->addr);
 
-	if (place && place->free < place->size)
+	if (place && !place->of[source->port].withdrawn && place->free < place->size)
 		give(place, source->port);
 }
 
@@ -276,6 +302,38 @@ enum own_answer own_answer(struct own *o, const struct tuple *t, uint64_t *sessi
 	return OWN_UNKNOWN;
 }
 
+bool own_was_reset(struct own *o, const struct tuple *t, uint64_t *session)
+{
+	struct place *place = find(o, &t->src, &t->dst.addr);
+	struct port *port = place ? &place->of[t->dst.port] : NULL;
+	char own[ENDPOINT_TEXT_LEN], target[ENDPOINT_TEXT_LEN];
+
+	if (!port || !port->session || port->withdrawn)
+		return false;
+	if (port->resets) {
+		port->resets--;
+		return false;
+	}
+	*session = port->session - 1;
+	port->withdrawn = true;
+	place->withdrawn++;
+	o->n.withdrawn++;
+	log_limited(
+		LOGL_WARN,
+		"port %s is withdrawn: this host's TCP has reset what %s sent there, so another program has "
+		"it by now (\"ss -tanp sport = :%u\" shows which)",
+		endpoint_format(own, sizeof(own), &t->dst), endpoint_format(target, sizeof(target), &t->src),
+		t->dst.port);
+	return true;
+}
+
+void own_heard(struct own *o, const struct endpoint *target)
+{
+	o->n.heard++;
+	for (unsigned i = 0; i < o->n_places; i++)
+		o->place[i].heard |= endpoint_eq(&o->place[i].at->target, target);
+}
+
 /* Where in the options of *t the timestamp's value is; NULL: it has none. */
 static uint8_t *find_stamp(struct tx_segment *t)
 {
@@ -288,14 +346,17 @@ static uint8_t *find_stamp(struct tx_segment *t)
 	return NULL;
 }
 
-void own_stamp(struct own *o, struct tx_segment *t)
+void own_sends(struct own *o, struct tx_segment *t)
 {
 	uint8_t *stamp = t->options_len ? find_stamp(t) : NULL;
-	struct place *place = stamp ? find(o, &t->tuple.dst, &t->tuple.src.addr) : NULL;
+	const bool reset = t->flags & TCPF_RST;
+	struct place *place = stamp || reset ? find(o, &t->tuple.dst, &t->tuple.src.addr) : NULL;
 	struct port *port = place ? &place->of[t->tuple.src.port] : NULL;
 	uint32_t value;
 
-	if (!port)
+	if (port && reset && port->resets < UINT8_MAX)
+		port->resets++;
+	if (!port || !stamp)
 		return;
 	value = get_be32(stamp);
 	if (t->flags & TCPF_SYN && port->begins) {
@@ -311,7 +372,24 @@ void own_stamp(struct own *o, struct tx_segment *t)
 	put_be32(stamp, value);
 }
 
-void own_say(struct own *o)
+/* Is there another address towards the target of @gone? */
+static bool has_other(const struct own *o, const struct place *gone)
+{
+	for (unsigned i = 0; i < o->n_places; i++)
+		if (&o->place[i] != gone && !o->place[i].gone && !o->place[i].heard &&
+		    endpoint_eq(&o->place[i].at->target, &gone->at->target))
+			return true;
+	return false;
+}
+
+static void lose_sessions(const struct own *o, const struct place *place, own_lost lost)
+{
+	for (unsigned port = 0; port < 65536; port++)
+		if (place->of[port].session)
+			lost(o->pipeline, place->of[port].session - 1);
+}
+
+void own_look(struct own *o, bool say, own_lost lost)
 {
 	char own[ADDR_TEXT_LEN];
 
@@ -323,11 +401,16 @@ void own_say(struct own *o)
 		if (route_lookup(&route, &place->at->own))
 			continue;
 		gone = !route.local;
-		if (gone && !place->gone)
-			log_err("%s is no address of this host any more, so nothing comes back to it: give it back, "
-				"or restart tcpcopy",
-				addr_format(own, sizeof(own), &place->at->own));
+		addr_format(own, sizeof(own), &place->at->own);
+		if (gone && !place->gone && say)
+			log_err("%s is no address of this host any more, so nothing comes back to it: its sessions "
+				"end, and new ones begin from %s; give it back, or restart tcpcopy",
+				own, has_other(o, place) ? "the other addresses" : "none");
+		if (!gone && place->gone && say)
+			log_info("%s is an address of this host again: sessions begin from it", own);
 		place->gone = gone;
+		if (gone)
+			lose_sessions(o, place, lost);
 	}
 }
 
@@ -339,7 +422,7 @@ const struct own_counters *own_counters(const struct own *o)
 void own_ports(const struct own *o, uint64_t *used, uint64_t *all)
 {
 	for (unsigned i = 0; i < o->n_places; i++) {
-		*used += o->place[i].size - o->place[i].free;
-		*all += o->place[i].size;
+		*used += o->place[i].size - o->place[i].free - o->place[i].withdrawn;
+		*all += o->place[i].size - o->place[i].withdrawn;
 	}
 }

@@ -22,7 +22,9 @@ struct own;
 	X(given, "of these, given to the session engine")                                                    \
 	X(unknown, "of these, to ports that no session has any more")                                        \
 	X(host, "of these, to sockets of this host, which have a port of the range")                         \
-	X(avoided, "times that a port was not taken because a socket of this host has it")
+	X(avoided, "times that a port was not taken because a socket of this host has it")                   \
+	X(withdrawn, "ports withdrawn: this host's TCP has reset what a target sent to their session")       \
+	X(heard, "of the answers given, with a TTL of 255, which listening sockets do not stop: refused")
 
 struct own_counters {
 #define X(field, text) uint64_t field;
@@ -63,12 +65,27 @@ enum own_answer own_answer(struct own *o, const struct tuple *t, uint64_t *sessi
 /*
  * The segment *t is about to be sent, from a source that own_take() has returned. Its timestamp, if it has
  * one, is shifted so that a new connection's is newer than all that have left its port before: then a target
- * that still has the previous one in TIME-WAIT takes the SYN at once (RFC 6191).
+ * that still has the previous one in TIME-WAIT takes the SYN at once (RFC 6191). Resets are counted, see
+ * own_was_reset().
  */
-void own_stamp(struct own *o, struct tx_segment *t);
+void own_sends(struct own *o, struct tx_segment *t);
 
-/* Log it, once, when an own address is none of this host any more. Asks the kernel. */
-void own_say(struct own *o);
+/*
+ * A reset has left this host against the tuple *t, that of an answer. Returns true if a session has it and we
+ * have not sent that reset: then the port is withdrawn, and *@session, which is set to the session's number,
+ * is over.
+ */
+bool own_was_reset(struct own *o, const struct tuple *t, uint64_t *session);
+
+/* An answer of @target is one that listening sockets hear: no session begins towards it any more. */
+void own_heard(struct own *o, const struct endpoint *target);
+
+typedef void (*own_lost)(struct pipeline *p, uint64_t session);
+/*
+ * Look, by asking the kernel, which own addresses are none of this host any more: nothing begins from these,
+ * and @lost is called with the number of each session that has one. @say: log what has changed.
+ */
+void own_look(struct own *o, bool say, own_lost lost);
 
 /* What was counted. Lasts as long as @o. */
 const struct own_counters *own_counters(const struct own *o);

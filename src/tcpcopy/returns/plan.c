@@ -23,6 +23,7 @@
 #include "io/host/offloads.h"
 #include "io/host/sockets.h"
 #include "io/inject/route.h"
+#include "packet/bytes.h"
 #include "program/log.h"
 
 #define FIRST_PORT 1024u
@@ -88,18 +89,36 @@ static int add_source(struct plan *p, unsigned rule, char *err, size_t err_size)
 	return add_place(p, rule, &route.source, err, err_size);
 }
 
+/* The addresses of *x, one for most, a range of loopback for targets there alone. */
+static int add_addresses(struct plan *p, unsigned rule, const struct prefix *x, char *err, size_t err_size)
+{
+	const struct addr *target = &p->config->rules[rule].target.addr;
+	const uint32_t n = x->len > 104 ? 1u << (128 - x->len) : 1u << 24;
+	const uint32_t edge = n > 2; /* the first and the last of a prefix are not used, as in other pools */
+
+	if (addr_is_v4(&x->addr) != addr_is_v4(target) ||
+	    (addr_is_loopback(&x->addr) && !addr_is_loopback(target)))
+		return 0;
+	for (uint32_t i = edge; i < n - edge; i++) {
+		struct addr own = x->addr;
+
+		put_be32(own.b + 12, get_be32(own.b + 12) + i);
+		if (add_place(p, rule, &own, err, err_size))
+			return -1;
+	}
+	return 0;
+}
+
 static int add_rule(struct plan *p, unsigned rule, char *err, size_t err_size)
 {
 	const struct config *c = p->config;
-	const struct addr *target = &c->rules[rule].target.addr;
 	const unsigned before = p->n_places;
 
 	for (unsigned i = 0; i < rule; i++)
 		if (endpoint_eq(&c->rules[i].target, &c->rules[rule].target))
 			return 0;
 	for (unsigned i = 0; i < c->n_pool; i++)
-		if (addr_is_v4(&c->pool[i].addr) == addr_is_v4(target) &&
-		    add_place(p, rule, &c->pool[i].addr, err, err_size))
+		if (add_addresses(p, rule, &c->pool[i], err, err_size))
 			return -1;
 	return p->n_places > before ? 0 : add_source(p, rule, err, err_size);
 }
