@@ -16,7 +16,7 @@ import time
 import pytest
 from conftest import PATIENCE, wait_until
 from test_hostile import frame, lies
-from test_intercept import CHANNEL_PORT, EXPECT, HELLO, PORT, PROBE, STRAY, TARGET, WATCH, endpoint
+from test_intercept import CHANNEL_PORT, EXPECT, FULL, HELLO, PING, PORT, PROBE, STRAY, TARGET, WATCH, endpoint
 from test_secret import counted, secret_file
 from workload import all_complete, appends, ask, closed, connect, equal, pair
 
@@ -186,6 +186,19 @@ def read_nothing(stranger):
                                                                        for port in range(32768, 33768)]))
 
 
+def ask_for_echoes(stranger):
+    """PINGs whose PONGs nobody reads, a byte out of band in the middle of a message, and then the end of what is sent."""
+    pings = b"".join(frame(PING, struct.pack(">Q", n)) for n in range(5000))
+    while stranger.go_on(0.01):
+        peer = stranger.connect(hello())
+        with contextlib.suppress(OSError):
+            peer.settimeout(0.2)
+            peer.send(pings[:7])
+            peer.send(b"!", socket.MSG_OOB)
+            peer.sendall(pings[7:])
+            peer.shutdown(socket.SHUT_WR)
+
+
 def good_traffic(lab, online, target):
     for _ in range(ROUNDS):
         appends(lab, connections=4, commands=40)
@@ -193,7 +206,7 @@ def good_traffic(lab, online, target):
 
 
 @pytest.mark.parametrize("attack", [hold_connections, ask_for_findings, fill_the_table, steal, steal_here, announce_targets,
-                                    garbage, write_slowly, read_nothing], ids=lambda attack: attack.__name__)
+                                    garbage, write_slowly, read_nothing, ask_for_echoes], ids=lambda attack: attack.__name__)
 def test_a_stranger_without_a_secret(lab, replay, attack):
     """Good traffic is whole, each session by its own port, whatever a stranger does meanwhile; also when all connect anew."""
     online, target = pair(lab)
@@ -231,7 +244,8 @@ class FalseIntercept(threading.Thread):
     def stray(self):
         port = self.client() if self.told % 2 else 1024 + random.randrange(64000)
         return frame(STRAY, self.target + endpoint(self.address, port) +
-                     struct.pack(">IIB", random.getrandbits(32), random.getrandbits(32), 0x10))
+                     struct.pack(">IIB", random.getrandbits(32), random.getrandbits(32), 0x10)) + \
+            frame(FULL, struct.pack(">II", random.randrange(64), random.randrange(16)))      # of a session, if that is one
 
     def run(self):
         peer, _ = self.listener.accept()
