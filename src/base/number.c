@@ -35,8 +35,8 @@ static const struct unit rate_units[] = {
 	{ "G", 1000000000 },
 };
 
-/* A point is only for numbers that may have a unit, so this one has two. */
-static const struct unit millionths[] = { { "", 1000000 }, { "x", 1000000 } };
+/* A point is only for numbers that may have a unit, so this one may have either. */
+static const struct unit millionths[] = { { "", 1000000 }, { "", 1000000 } };
 
 static const struct unit duration_units[] = {
 	{ "ns", 1 },         { "us", NS_PER_US },      { "ms", NS_PER_MS },
@@ -159,7 +159,7 @@ const char *number_parse_rate(const char *text, uint64_t min, uint64_t max, uint
 
 const char *number_parse_millionths(const char *text, uint64_t min, uint64_t max, uint64_t *out)
 {
-	return parse(text, millionths, ARRAY_SIZE(millionths), "none, or x", min, max, out);
+	return parse(text, millionths, ARRAY_SIZE(millionths), "none", min, max, out);
 }
 
 const char *number_parse_duration(const char *text, uint64_t min, uint64_t max, uint64_t *out)

@@ -80,6 +80,12 @@ static void durations(void **state)
 	good(number_parse_rate, "0", 0);
 	good(number_parse_rate, "100M", 100000000);
 	good(number_parse_rate, "2.5g", 2500000000);
+	good(number_parse_millionths, "10", 10000000);
+	good(number_parse_millionths, "0.5", 500000);
+	good(number_parse_millionths, "2.25", 2250000);
+	bad(number_parse_millionths, "0", 1, 10000000, "out of range (0 to 10)");
+	bad(number_parse_millionths, "fast", 1, 10000000, "not a number");
+	bad(number_parse_millionths, "2s", 1, 10000000, "\"s\" is not a unit (none)");
 	good(number_parse_duration, "0", 0);
 	good(number_parse_duration, "3s", 3 * NS_PER_SEC);
 	good(number_parse_duration, "200ms", 200 * NS_PER_MS);

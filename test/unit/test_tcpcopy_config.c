@@ -153,6 +153,39 @@ static void test_every_option(void **state)
 	assert_int_equal(PARSE("-x", RULE, "-s", ASSISTANT, "-W", "--hold", "0"), -1);
 }
 
+/* Of a file it is asked only whether it is one. */
+static void test_replays(void **state)
+{
+	(void)state;
+	assert_int_equal(PARSE("--read", "a.pcap", "b.pcap.gz", "-", "-x", RULE, "--read=c.pcap"), -1);
+	assert_int_equal(c.n_read, 4);
+	assert_true(c.speed == 1000000 && !c.rate && c.gap == UINT64_MAX && c.loops == 1 &&
+		    c.decap == DECAP_ALL);
+	assert_int_equal(PARSE("-i", "/dev/null", "-x", RULE, "-a", "0.5", "-I", "250", "-T", "3", "-q"), -1);
+	assert_int_equal(c.n_read, 1);
+	assert_int_equal(c.n_interfaces, 0);
+	assert_true(c.speed == 500000 && c.gap == 250 * NS_PER_MS && c.loops == 3 && c.quiet);
+	assert_int_equal(PARSE("--read", "a", "-x", RULE, "--speed", "max", "--decap", "vxlan,gre"), -1);
+	assert_true(c.speed == 0 && c.decap == (1u << DECAP_BIT_VXLAN | 1u << DECAP_BIT_GRE));
+	assert_int_equal(PARSE("--read", "a", "-x", RULE, "--rate", "1500.5", "--decap", "none", "-I", "1s"),
+			 2);
+	assert_int_equal(PARSE("--read", "a", "-x", RULE, "--rate", "1500.5", "--decap", "none"), -1);
+	assert_true(c.rate == 1500500000 && c.decap == 0);
+	/* the recorded server may be the target itself, and this host */
+	assert_int_equal(PARSE("--read", "a", "-x", "6379-127.0.0.1:6379"), -1);
+
+	assert_int_equal(PARSE("--read", "a", "a", "-x", RULE), 2);
+	assert_int_equal(PARSE("-x", RULE, "-a", "2"), 2);
+	assert_int_equal(PARSE("-x", RULE, "-T", "2"), 2);
+	assert_int_equal(PARSE("-x", RULE, "--decap", "gre"), 2);
+	assert_int_equal(PARSE("--read", "a", "-x", RULE, "--decap", "ipip"), 2);
+	assert_int_equal(PARSE("--read", "a", "-x", RULE, "-a", "2", "--rate", "7"), 2);
+	assert_int_equal(PARSE("--read", "-", "-x", RULE, "-T", "2"), 2);
+	assert_int_equal(PARSE("--read", "-", "-x", RULE, "-d"), 2);
+	assert_int_equal(PARSE("--read", "a", "-x", RULE, "--workers", "2"), 2);
+	assert_int_equal(PARSE("--read", "a", "-x", RULE, "--check"), 2);
+}
+
 static void test_joins(void **state)
 {
 	(void)state;
@@ -558,6 +591,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_the_post),
 		cmocka_unit_test(test_every_option),
+		cmocka_unit_test(test_replays),
 		cmocka_unit_test(test_joins),
 		cmocka_unit_test(test_rules),
 		cmocka_unit_test(test_bad_rules),

@@ -34,7 +34,10 @@ void figures_collect(void *pipeline, void *sum)
 	f->seconds = SECONDS(replay_time(p->replay));
 	f->recorded = SECONDS(s->clock.recorded);
 	f->cut = SECONDS(s->clock.cut);
-	f->requests = s->requests;
+	/* what waits in the sessions was read, but not replayed yet */
+	f->requests = s->requests - MIN(engine_turns_waiting(p->engine), s->requests);
+	if (f->share > 0 && s->requests)
+		f->share *= (double)f->requests / (double)s->requests;
 	f->late_here = SECONDS(s->clock.late_here);
 	f->late_there = SECONDS(s->clock.late_there);
 	f->behind = SECONDS(engine_lag(p->engine));

@@ -16,7 +16,7 @@ struct figures {
 	double seconds;    /* since it began, until now or until nothing moved any more */
 	double recorded;   /* seconds of recorded time, without what was cut */
 	double cut;        /* seconds that were cut of pauses */
-	uint64_t requests; /* handed over: turns */
+	uint64_t requests; /* turns that were handed over, and do not wait for the target any more */
 	double late_here,
 		late_there;  /* seconds, by which the clock was put back: for this program, for the target */
 	double behind;       /* seconds, of what was sent last */

@@ -161,6 +161,15 @@ static json_t *interfaces(const struct account *a)
 	return list;
 }
 
+static json_t *replay(const struct figures *f)
+{
+	return json_pack("{s:f, s:I, s:f, s:f, s:f, s:f, s:f, s:o, s:o}", "share", f->share, "requests",
+			 (json_int_t)f->requests, "seconds", f->seconds, "recorded_seconds", f->recorded,
+			 "cut_seconds", f->cut, "late_here_seconds", f->late_here, "late_target_seconds",
+			 f->late_there, "spacing_error", lag(&f->spacing), "handed_over_late",
+			 lag(&f->handed));
+}
+
 int report_json(struct reporter *reporter, json_t *all)
 {
 	const struct report *r = report_of(reporter);
@@ -178,6 +187,7 @@ int report_json(struct reporter *reporter, json_t *all)
 		!json_object_set_new(all, "rules", rules(r)) &&
 		!json_object_set_new(all, "differences", differences(r)) &&
 		!json_object_set_new(all, "interfaces", interfaces(&r->now)) &&
+		(!r->now.figures.any || !json_object_set_new(all, "replay", replay(&r->now.figures))) &&
 		!json_object_set_new(all, "never_captured",
 				     json_pack("{s:I, s:I, s:I, s:I}", "bytes", (json_int_t)loss.bytes,
 					       "packets_estimate", (json_int_t)loss.packets, "per_million",
