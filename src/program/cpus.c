@@ -15,8 +15,9 @@
 
 #include "program/args.h"
 #include "base/number.h"
+#include "base/util.h"
 
-#define AUTO_MOST 8
+#define AUTO_MOST 8u
 
 static void allowed(cpu_set_t *set)
 {
@@ -25,17 +26,21 @@ static void allowed(cpu_set_t *set)
 		CPU_SET(0, set);
 }
 
+unsigned cpus_usable(void)
+{
+	cpu_set_t set;
+
+	allowed(&set);
+	return (unsigned)CPU_COUNT(&set);
+}
+
 const char *cpus_parse_workers(const char *value, unsigned max, unsigned *workers)
 {
 	const char *wrong;
 	uint64_t n = 0;
-	cpu_set_t set;
-	int count;
 
 	if (!strcmp(value, "auto")) {
-		allowed(&set);
-		count = CPU_COUNT(&set);
-		*workers = count < AUTO_MOST ? (unsigned)count : AUTO_MOST;
+		*workers = MIN(cpus_usable(), AUTO_MOST);
 		return NULL;
 	}
 	wrong = number_parse(value, 1, max, &n);

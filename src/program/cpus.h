@@ -18,4 +18,7 @@ const char *cpus_parse_workers(const char *value, unsigned max, unsigned *worker
  */
 const char *cpus_parse_list(const char *value, unsigned list[], unsigned max, unsigned *n);
 
+/* How many CPUs this process may use. */
+unsigned cpus_usable(void);
+
 #endif

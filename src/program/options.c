@@ -92,5 +92,9 @@ int options_check(const struct args_program *program, const struct run_config *r
 		return args_error(program, 'l', run->log_path, "is also the file of --report");
 	if (run->report_path[0] && !strcmp(run->report_path, run->pid_path))
 		return args_error(program, 'P', run->pid_path, "is also the file of --report");
+	if (run->busy_poll && cpus_usable() < 2)
+		return args_error_named(program, "busy-poll", NULL,
+					"would leave nothing of the only CPU that this process may use; "
+					"accepted: where it may use two or more");
 	return -1;
 }
