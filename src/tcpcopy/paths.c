@@ -73,7 +73,7 @@ char *paths_text(char *buf, size_t size, const struct rule *rule, const struct p
 		"bytes, and a larger one is tried every 10 minutes; to spare that, on this host type: ip %sroute "
 		"replace %s/%u%s dev %s mtu %u",
 		rule->text, path->lost, path->route, path->limit, v4 ? "" : "-6 ",
-		addr_format(target, sizeof(target), &rule->target.addr), v4 ? 32 : 128, via, r.interface,
+		addr_format(target, sizeof(target), &rule->target.addr), v4 ? 32U : 128U, via, r.interface,
 		path->limit);
 	return buf;
 }
