@@ -3,11 +3,10 @@
 
 import re
 import socket
-import subprocess
 
 import pytest
-from conftest import BIN, PATIENCE, wait_until
-from test_first_bytes import Server
+from conftest import wait_until
+from test_first_bytes import Server, screen
 from workload import ask, closed, connect
 
 PORT = 7000
@@ -30,12 +29,6 @@ def converse(lab):
         with connect(lab, PORT) as connection:
             for number in range(REQUESTS):
                 ask(connection, f"{number} {'x' * number}")
-
-
-def screen(replay):
-    path = re.search(r"--status --control (\S+)", replay.tcpcopy.log)[1]
-    return subprocess.run([BIN / "tcpcopy", "--status", "--control", path], capture_output=True, text=True,
-                          timeout=PATIENCE, check=True).stdout
 
 
 def said(replay, words):

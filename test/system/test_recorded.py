@@ -136,7 +136,7 @@ def test_pipe(recorded):
     writer = recorded.online.popen(["sh", "-c", f"head -c {size} {recorded.path}; sleep 1; tail -c +{size + 1} {recorded.path}"],
                                    stdout=subprocess.PIPE)
     account = recorded.replay("--speed", "10", read=["-"], stdin=writer.stdout)
-    assert writer.wait(10) == 0
+    assert writer.wait(PATIENCE) == 0
     assert recorded.equal()
     assert account["replay.damaged"] == 0
 
