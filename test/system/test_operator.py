@@ -295,6 +295,16 @@ def test_few_descriptors(lab, name, more):
     assert 5 < enough <= 256
 
 
+def test_few_descriptors_by_check(lab):
+    """With so few that tcpcopy does not start, that is broken; it is a warning where only many sessions would lack some."""
+    args, _ = ENDS["tcpcopy"]
+    for limit, level in (28, "broken"), (40, "warning"):
+        done = lab.host("online").run(["prlimit", f"--nofile={limit}:{limit}", BIN / "tcpcopy", *args, "--check"], timeout=PATIENCE)
+        (line,) = [line for line in done.stdout.splitlines() if " limits " in line]
+        assert line.startswith(level) and f"may open only {limit} files" in line and line.endswith("ulimit -n 1024"), done.stdout
+        assert done.returncode == 1
+
+
 # What the dynamic linker says of less than what the libraries need is not ours.
 LINKER = "error while loading shared libraries"
 

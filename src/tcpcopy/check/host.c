@@ -17,6 +17,7 @@
 #include "tcpcopy/sources.h"
 
 #define FILES_NEEDED 128u
+#define FILES_LEAST 32 /* one interface beside lo, one worker, nothing connected */
 #define BUFFER_WANTED (16ll << 20)
 
 void check_permissions(struct check_report *report, void *arg)
@@ -82,8 +83,11 @@ void check_limits(struct check_report *report, void *arg)
 	unsigned before = report->warnings;
 
 	if (!getrlimit(RLIMIT_NOFILE, &files) && files.rlim_cur < FILES_NEEDED) {
-		check_text(&r, CHECK_WARNING, "this process may open only %llu files",
-			   (unsigned long long)files.rlim_cur);
+		const bool starts = files.rlim_cur >= FILES_LEAST;
+
+		check_text(&r, starts ? CHECK_WARNING : CHECK_BROKEN,
+			   "this process may open only %llu files%s", (unsigned long long)files.rlim_cur,
+			   starts ? "" : ", with which it does not start");
 		check_cure(&r, "this host", "ulimit -n 1024");
 		check_say(report, &r);
 	}
@@ -99,7 +103,7 @@ void check_limits(struct check_report *report, void *arg)
 		check_cure(&r, "this host", "sysctl -w net.core.rmem_max=%lld", BUFFER_WANTED);
 		check_say(report, &r);
 	}
-	if (before == report->warnings)
+	if (before == report->warnings && files.rlim_cur >= FILES_LEAST)
 		check_note(report, CHECK_OK, "%llu open files, %llu MiB of memory available",
 			   (unsigned long long)files.rlim_cur, there >> 20);
 }
