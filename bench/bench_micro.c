@@ -10,6 +10,7 @@
 #include "base/siphash.h"
 #include "base/wheel.h"
 #include "channel/message.h"
+#include "compare/exchange.h"
 #include "packet/build.h"
 #include "packet/checksum.h"
 #include "packet/options.h"
@@ -299,6 +300,29 @@ static void messages(void)
 	bench_run("channel.decode-watch", do_decode, &watch, 2000000);
 }
 
+/* An answer, and the next request. @arg: of the same length, or not. */
+static void do_exchange(void *arg, unsigned n)
+{
+	const uint64_t more = *(const size_t *)arg;
+	struct exchange_state x = { 0 };
+	struct exchange_tally t = { 0 };
+
+	exchange_begins(&x, &t);
+	for (unsigned i = 0; i < n; i++) {
+		exchange_answered(&x, &t, 100 + (int64_t)more, EXCHANGE_CAME_COVERING);
+		exchange_next(&x, &t, 100, EXCHANGE_BY_REQUEST, true, true);
+	}
+	bench_sink += t.same + exchange_differ(&t);
+}
+
+static void exchanges(void)
+{
+	size_t more[] = { 0, 1 };
+
+	bench_run("exchange.same", do_exchange, &more[0], 2000000);
+	bench_run("exchange.longer", do_exchange, &more[1], 2000000);
+}
+
 int main(int argc, char **argv)
 {
 	static size_t sizes[] = { 64, 512, 2048, 65536 };
@@ -319,5 +343,6 @@ int main(int argc, char **argv)
 		bench_run(name, do_pool, &sizes[i], 2000000);
 	}
 	messages();
+	exchanges();
 	return 0;
 }

@@ -28,6 +28,8 @@ static void check_hello(const uint8_t *b, uint32_t len)
 	assert(!h.alpn_len || (h.alpn > b && h.alpn + h.alpn_len <= b + len));
 	assert(protocol_first(b, len) < PROTOCOL_COUNT && protocol_middle(b, len) < PROTOCOL_COUNT);
 	assert(protocol_proxy_header(b, len) <= 16 + 1024);
+	for (unsigned p = 0; p < PROTOCOL_COUNT; p++)
+		assert(protocol_answer((enum protocol)p, b, len) < ANSWER_COUNT);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);

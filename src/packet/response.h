@@ -6,6 +6,8 @@
 
 #include "packet/segment.h"
 
+#define RESPONSE_FIRST 16
+
 /*
  * The header of one response segment, or of several that were merged into one under pressure. Of several,
  * seq + len is the highest edge, dup_acks counts the duplicate ACKs that they stand for, flags is the OR of
@@ -20,6 +22,8 @@ struct response {
 	uint8_t flags;    /* TCPF_ */
 	uint8_t dup_acks; /* further duplicate ACKs merged into this record */
 	uint16_t merged;  /* further records merged into this record */
+	/* the first bytes of the payload, of a response that was captured here; the channel does not carry them */
+	uint8_t n_first, first[RESPONSE_FIRST];
 	struct tcp_options
 		opt; /* timestamps and SACK blocks; of a SYN also MSS, window scale, SACK permitted */
 };

@@ -145,6 +145,35 @@ struct protocol_hello {
 };
 void protocol_client_hello(struct protocol_hello *h, const uint8_t *bytes, uint32_t len);
 
+#define PROTOCOL_ANSWER 16 /* bytes by which an answer is told */
+
+/* What a server has answered. One table: enum, name, text behind "answers of the targets: ". */
+#define PROTOCOL_ANSWERS(X)                                                                                  \
+	X(NONE, none, "of no class that is known")                                                           \
+	X(HTTP_1XX, http_1xx, "HTTP status 1xx, informational")                                              \
+	X(HTTP_2XX, http_2xx, "HTTP status 2xx, successful")                                                 \
+	X(HTTP_3XX, http_3xx, "HTTP status 3xx, a redirection")                                              \
+	X(HTTP_4XX, http_4xx, "HTTP status 4xx, refused")                                                    \
+	X(HTTP_5XX, http_5xx, "HTTP status 5xx, the server failed")                                          \
+	X(REDIS_FINE, redis_fine, "redis, no error")                                                         \
+	X(REDIS_ERROR, redis_error, "redis, an error such as -ERR")                                          \
+	X(REDIS_NOAUTH, redis_noauth, "redis, a login is missing or wrong (-NOAUTH, -WRONGPASS, -NOPERM)")   \
+	X(REDIS_MOVED, redis_moved, "redis, on another node of the cluster (-MOVED, -ASK)")                  \
+	X(POSTGRESQL_FINE, postgresql_fine, "PostgreSQL, no error at its beginning")                         \
+	X(POSTGRESQL_ERROR, postgresql_error, "PostgreSQL, an ErrorResponse")                                \
+	X(MYSQL_FINE, mysql_fine, "MySQL, no error at its beginning")                                        \
+	X(MYSQL_ERROR, mysql_error, "MySQL, an ERR packet")
+
+enum protocol_answer {
+#define X(id, name, text) ANSWER_##id,
+	PROTOCOL_ANSWERS(X)
+#undef X
+		ANSWER_COUNT
+};
+/* The class of an answer to a client that speaks @p, from its first @len bytes. */
+enum protocol_answer protocol_answer(enum protocol p, const uint8_t *bytes, uint32_t len);
+const char *protocol_answer_name(enum protocol_answer a);
+
 /* What the sessions of one rule speak. Counters; all zero: there was none. */
 struct protocol_tally {
 	uint64_t sessions[PROTOCOL_COUNT]; /* each session once, by the last word on it */
@@ -153,6 +182,7 @@ struct protocol_tally {
 		[DETAIL_COUNT]; /* of these, closed by the target soon after, while the client went on */
 	uint64_t joined[PROTOCOL_COUNT];     /* connections joined in their middle, with what they spoke */
 	uint64_t not_joined[PROTOCOL_COUNT]; /* connections that were not, because of what they spoke */
+	uint64_t answers[ANSWER_COUNT];      /* of the target, as far as their first bytes are captured */
 	char sni[64], alpn[16];              /* of the first ClientHello; "" none */
 };
 

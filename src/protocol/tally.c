@@ -139,6 +139,8 @@ void protocol_tally_add(struct protocol_tally *to, const struct protocol_tally *
 		to->details[i] += from->details[i];
 		to->failed[i] += from->failed[i];
 	}
+	for (unsigned i = 0; i < ANSWER_COUNT; i++)
+		to->answers[i] += from->answers[i];
 	if (!to->sni[0] && !to->alpn[0]) {
 		memcpy(to->sni, from->sni, sizeof(to->sni));
 		memcpy(to->alpn, from->alpn, sizeof(to->alpn));

@@ -121,8 +121,12 @@ static void exchange_goes_on(struct engine *e, struct session *s, const struct r
 			     uint32_t new_bytes, bool fin, uint64_t now)
 {
 	const bool covers = seq_gt(r->ack, seq_max(s->turn_start, s->iss + 1));
+	struct exchange_state *x = session_exchange(s);
 
-	exchange_answered(session_exchange(s), exchanges(e, s), (int64_t)new_bytes - fin,
+	if (r->n_first && covers && x->open && !x->target && new_bytes >= r->len)
+		session_target(e, s)->spoken.answers[protocol_answer((enum protocol)s->spoken.protocol,
+								     r->first, r->n_first)]++;
+	exchange_answered(x, exchanges(e, s), (int64_t)new_bytes - fin,
 			  (covers ? EXCHANGE_CAME_COVERING : 0u) | (r->merged ? EXCHANGE_CAME_MERGED : 0u) |
 				  (fin ? EXCHANGE_CAME_FIN : 0u) |
 				  (s->events & EV_FIN_SENT ? 0u : EXCHANGE_CAME_FIN_FIRST));

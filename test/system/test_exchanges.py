@@ -165,3 +165,26 @@ def test_nginx(lab, replay):
     assert account["exchange.all"] == 24 and account["different.*"] == account["target_first.*"] == 0
     assert account["exchange.same"] + account["not_comparable.close"] == 24
     assert account["not_comparable.close"] <= 6
+
+
+def command(connection, *words):
+    """As client libraries send it, which tells what they speak."""
+    return ask(connection, "\r\n".join([f"*{len(words)}", *(f"${len(word)}\r\n{word}" for word in words)]))
+
+
+def test_classes(lab, alone):
+    """Where the target's answers come to this host, their first bytes tell what it has refused."""
+    lab.redis("online")
+    lab.redis("target", args=["--requirepass", "secret"])
+    r = alone()
+    with connect(lab) as connection:
+        for number in range(20):
+            command(connection, "set", f"key{number}", f"{number}")
+            command(connection, "auth", "secret" if number == 9 else "none")
+    assert r.closed()
+    # AUTH is an error on the online server, which wants none; the target's are longer, or it was wrong
+    assert wait_until(lambda: r.tcpcopy.status()["account"]["answers"]["redis_fine"] == 11)
+    rule, = r.tcpcopy.status()["rules"]
+    assert rule["target_answers"] == {"redis_fine": 11, "redis_noauth": 29}
+    assert "answered, by the target only, redis_fine 11, redis_noauth 29" in screen(r)
+    assert r.stop()["answers.*"] == 40

@@ -54,6 +54,9 @@ static const struct account_row rows[ACCOUNT_ROWS] = {
 	[ROW_NOT_JOINED_##id] = { "not_joined", #name, "connections not joined that speak " text },
 	PROTOCOLS(X)
 #undef X
+#define X(id, name, text) [ROW_ANSWERS_##id] = { "answers", #name, "answers of the targets: " text },
+	PROTOCOL_ANSWERS(X)
+#undef X
 #define X(key, text) [ROW_EXCHANGE_##key] = { "exchange", #key, text },
 	ACCOUNT_EXCHANGES(X)
 #undef X
@@ -118,6 +121,7 @@ static const struct account_section sections[] = {
 	{ "detail", "sessions with something that matters to their copy" },
 	{ "joined", "sessions joined in the middle of a connection, by protocol" },
 	{ "not_joined", "connections not joined because of their protocol (see --join)" },
+	{ "answers", "answers of the targets, by class, where they come to this host" },
 	{ "exchange", "requests with the answers of both sides" },
 	{ "different", "exchanges whose answers differ, by kind" },
 	{ "not_comparable", "exchanges whose answers cannot be compared, by reason" },
@@ -270,6 +274,8 @@ static void collect_spoken(struct account *a, const struct pipeline *p)
 		}
 		for (unsigned j = 0; j < DETAIL_COUNT; j++)
 			a->row[ROW_DETAIL_PROXY + j] += t->details[j];
+		for (unsigned j = 0; j < ANSWER_COUNT; j++)
+			a->row[ROW_ANSWERS_NONE + j] += t->answers[j];
 	}
 }
 

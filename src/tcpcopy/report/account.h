@@ -121,6 +121,9 @@ enum account_row_id {
 #define X(id, name, text, join) ROW_NOT_JOINED_##id,
 	PROTOCOLS(X)
 #undef X
+#define X(id, name, text) ROW_ANSWERS_##id,
+	PROTOCOL_ANSWERS(X)
+#undef X
 #define X(key, text) ROW_EXCHANGE_##key,
 	ACCOUNT_EXCHANGES(X)
 #undef X

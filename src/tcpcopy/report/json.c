@@ -74,6 +74,11 @@ static const char *detail_called(unsigned d)
 	return detail_name((enum protocol_detail)d);
 }
 
+static const char *answer_called(unsigned a)
+{
+	return protocol_answer_name((enum protocol_answer)a);
+}
+
 static const char *difference_called(unsigned d)
 {
 	return exchange_difference_name((enum exchange_difference)d);
@@ -135,6 +140,7 @@ static json_t *rules(const struct report *r)
 		add_counts(rule, "spoken", t->sessions, PROTOCOL_COUNT, protocol_called);
 		add_counts(rule, "detail", t->details, DETAIL_COUNT, detail_called);
 		add_counts(rule, "joined", t->joined, PROTOCOL_COUNT, protocol_called);
+		add_counts(rule, "target_answers", t->answers, ANSWER_COUNT, answer_called);
 		add_counts(rule, "not_joined", t->not_joined, PROTOCOL_COUNT, protocol_called);
 		json_object_set_new(rule, "exchanges", exchanges(&r->now.exchanges[i]));
 		json_array_append_new(list, rule);

@@ -223,6 +223,11 @@ static const char *detail_called(unsigned d)
 	return detail_name((enum protocol_detail)d);
 }
 
+static const char *answer_called(unsigned a)
+{
+	return protocol_answer_name((enum protocol_answer)a);
+}
+
 /* What the clients of each rule speak, and what follows from it. */
 static void print_spoken(const struct report *r, FILE *to)
 {
@@ -234,6 +239,7 @@ static void print_spoken(const struct report *r, FILE *to)
 		print_counts(to, "; of these ", t->details, DETAIL_COUNT, detail_called);
 		print_counts(to, "; joined ", t->joined, PROTOCOL_COUNT, protocol_called);
 		print_counts(to, "; not joined ", t->not_joined, PROTOCOL_COUNT, protocol_called);
+		print_counts(to, "; answered, by the target only, ", t->answers, ANSWER_COUNT, answer_called);
 		if (t->sni[0] || t->alpn[0])
 			fprintf(to, "; server name \"%s\", ALPN \"%s\"", t->sni, t->alpn);
 		fputc('\n', to);
