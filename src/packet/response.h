@@ -22,7 +22,7 @@ struct response {
 	uint8_t flags;    /* TCPF_ */
 	uint8_t dup_acks; /* further duplicate ACKs merged into this record */
 	uint16_t merged;  /* further records merged into this record */
-	/* the first bytes of the payload, of a response that was captured here; the channel does not carry them */
+	/* the first bytes of payload, if it was captured on this host; the channel does not carry them */
 	uint8_t n_first, first[RESPONSE_FIRST];
 	struct tcp_options
 		opt; /* timestamps and SACK blocks; of a SYN also MSS, window scale, SACK permitted */

@@ -1,7 +1,7 @@
 /*
  * The class of an answer - theory of operation
  *
- * In: what the client speaks, and the first bytes of a server's answer, PROTOCOL_ANSWER at most. Out: whether
+ * In: what the client speaks, and the first bytes of a server's answer, 16 are enough. Out: whether
  * the server did what it was asked, or refused. Each class has constant bytes at its beginning; what does not
  * have them has no class, and a class that may be wrong is worse than none.
  */

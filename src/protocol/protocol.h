@@ -145,8 +145,6 @@ struct protocol_hello {
 };
 void protocol_client_hello(struct protocol_hello *h, const uint8_t *bytes, uint32_t len);
 
-#define PROTOCOL_ANSWER 16 /* bytes by which an answer is told */
-
 /* What a server has answered. One table: enum, name, text behind "answers of the targets: ". */
 #define PROTOCOL_ANSWERS(X)                                                                                  \
 	X(NONE, none, "of no class that is known")                                                           \
