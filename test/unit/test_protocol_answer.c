@@ -20,7 +20,7 @@ static void http(void **state)
 	IS(HTTP1, "HTTP/1.1 200 OK\r", HTTP_2XX);
 	IS(HTTP1, "HTTP/1.0 304", HTTP_3XX);
 	IS(HTTP1, "HTTP/1.1 404 Not", HTTP_4XX);
-	IS(HTTP1, "HTTP/1.1 503 Ser", HTTP_5XX);
+	IS(HTTP1, "HTTP/1.1 503 Bad", HTTP_5XX);
 	IS(HTTP1, "HTTP/1.1 20", NONE);
 	IS(HTTP1, "HTTP/1.1 600 Odd", NONE);
 	IS(HTTP1, "HTTP/1.1 2x0 Odd", NONE);
