@@ -25,8 +25,11 @@ static void answer_time(struct world *w, void *arg, uint64_t question)
 	struct online_answer a = { .word = ONLINE_GONE };
 	struct copy *k = &w->copy;
 
-	if (c && c->o.w && c->o.state != T_CLOSED && c->o.state != T_TIME_WAIT)
+	if (c && c->o.w && c->o.state != T_CLOSED && c->o.state != T_TIME_WAIT && !c->elsewhere)
 		a.word = ONLINE_THERE;
+	trace(w, "  the socket of port %u is %s", client->port, a.word == ONLINE_THERE ? "there" : "gone");
+	if (c)
+		unseen_answer(w, c, a.word);
 	if (a.word == ONLINE_THERE && k->answers_late < NS_PER_SEC / 10)
 		c->found[k->asks[question % QUESTIONS_MOST]] = true;
 	if (a.word == ONLINE_THERE && c->o.state == T_SYN_RCVD)
@@ -45,7 +48,7 @@ static void answer_time(struct world *w, void *arg, uint64_t question)
 void ask_online(void *arg, uint64_t question, const struct flow_key *key)
 {
 	struct world *w = arg;
-	const struct conn *c = conn_of(w, &key->client);
+	struct conn *c = conn_of(w, &key->client);
 	uint64_t most = w->copy.answers_late;
 
 	for (unsigned i = 0; i < w->n_conns; i++)
@@ -53,6 +56,7 @@ void ask_online(void *arg, uint64_t question, const struct flow_key *key)
 			most = 0;
 	if (!c)
 		abort();
+	unseen_asks(w, c);
 	w->copy.asks[question % QUESTIONS_MOST] = key->target;
 	if (most >= 200 * NS_PER_MS && rng_chance(w, 50000))
 		return;
@@ -69,6 +73,8 @@ void ask_ended(struct world *w, const struct session *s, enum session_outcome o)
 
 	if (w->copy.blind || w->copy.answers_late > NS_PER_SEC / 10 || c->reused_by || !c->o.w)
 		return;
+	if (c->elsewhere)
+		return; /* so nobody knows that */
 	if ((o == OUTCOME_TARGET_OPEN && c->o.state == T_CLOSE_WAIT) ||
 	    (o == OUTCOME_IDLE && c->o.state == T_ESTABLISHED &&
 	     w->now < c->told[c->n_told - 1].time + TS_AGE / 2))

@@ -166,12 +166,15 @@ static void op_unwatch(void *arg, uint64_t id, const struct tuple *response)
 
 static void deliver(struct world *w, const struct response *r)
 {
+	const uint64_t unknown = engine_counters(w->copy.e)->responses_unknown;
+
 	if (w->trace)
 		trace(w, "  response to session %llx: flags %02x ack %u seq %u len %u win %u merged %u",
 		      (unsigned long long)r->id, r->flags, r->ack, r->seq, r->len, r->window, r->merged);
 	w->copy.last_input = w->now;
 	referee_response(w, r);
 	engine_response(w->copy.e, r, w->now);
+	referee_responded(w, r, engine_counters(w->copy.e)->responses_unknown != unknown);
 	copy_leave(w);
 }
 
@@ -407,6 +410,7 @@ void copy_captured(struct world *w, struct conn *c, struct segment *g)
 		}
 	}
 	w->copy.telling = NULL;
+	unseen_told(w, c);
 	copy_leave(w);
 }
 
@@ -482,6 +486,7 @@ void copy_narrow(struct world *w, void *arg, uint64_t mtu)
 /* The capture counts what it loses. */
 void copy_capture_lost(struct world *w)
 {
+	unseen_lost(w);
 	engine_capture_lost(w->copy.e, w->now);
 	copy_leave(w);
 }

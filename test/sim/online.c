@@ -142,6 +142,17 @@ static void capture(struct world *w, struct conn *c, const struct segment *g)
 		copy_capture_lost(w);
 		return;
 	}
+	if (k->lose_acks && !g->len && g->flags == TCPF_ACK && rng_below(w, 8)) {
+		k->lost++;
+		return;
+	}
+	c->end_lost |= c->lose_end && (g->flags & (TCPF_FIN | TCPF_RST) || c->gone_at);
+	if (c->end_lost) {
+		k->lost++;
+		if (!k->silent)
+			copy_capture_lost(w);
+		return;
+	}
 	if (g->len && c->lose && !c->hole_told && behind_lost(c, g))
 		c->hole_told = w->now;
 	if (g->len && rng_chance(w, k->cut)) {
@@ -233,7 +244,7 @@ static void online_abort(struct conn *c)
 
 	c->has_limit = w->copy.cfg.prove;
 	c->limit = c->o.rcv_nxt - c->o.irs - 1;
-	c->reset_at = c->closed_at = w->now;
+	c->reset_at = c->closed_at = c->gone_at = w->now;
 	tcb_abort(&c->o);
 }
 
@@ -288,11 +299,15 @@ static void online_event(struct tcb *t, enum tcb_event e)
 		online_serve(t->w, c);
 		break;
 	case TCB_EOF:
+		if (t->state == T_TIME_WAIT)
+			c->gone_at = t->w->now;
 		online_serve(t->w, c);
 		break;
 	case TCB_RESET:
 	case TCB_CLOSED:
-		((struct conn *)t->owner)->closed_at = t->w->now;
+		c->closed_at = t->w->now;
+		if (!c->gone_at)
+			c->gone_at = t->w->now;
 		break;
 	case TCB_ACKED:
 		break;

@@ -11,6 +11,7 @@
  *   referee_loss.c  a retransmission has a reason, what has one is sent, and the congestion window holds
  *   referee_outcome.c  a session ends for its reason, and in time
  *   referee_exchange.c  answers that differ are found, and none is invented
+ *   referee_unseen.c  whoever is quiet is asked about, and one whose original has gone ends
  *   referee_turn.c  no turn goes before its time, none waits longer, and so it is with acknowledgments
  *
  * Where it cannot know, because captured bytes are missing, say, it is silent.
@@ -31,6 +32,7 @@ void referee_begin(struct world *w)
 	w->copy.replica = calloc(MOST_REPLICAS, sizeof(struct replica));
 	if (!w->copy.replica)
 		abort();
+	unseen_start(w);
 }
 
 struct replica *replica_of(struct world *w, const struct endpoint *source, unsigned target)
@@ -476,6 +478,17 @@ void referee_response(struct world *w, const struct response *a)
 	}
 }
 
+/* It has, and has counted it as one to nobody, if @unknown. */
+void referee_responded(struct world *w, const struct response *a, bool unknown)
+{
+	const struct replica *r = replica_by_id(w, a->id);
+
+	/* of the others the next session on their source has the place */
+	if (r && !w->cut_at && unknown == r->watched)
+		fail(w, "port %u: a response is counted as one to %s", r->source.port,
+		     unknown ? "nobody" : "somebody");
+}
+
 /* --- after each call --------------------------------------------------------------------------- */
 
 void referee_step(struct world *w)
@@ -557,6 +570,7 @@ void referee_free(struct world *w)
 		turns_free(&r->t);
 	}
 	free(w->copy.replica);
+	free(w->copy.lookout);
 	for (unsigned i = 0; i < w->n_conns; i++)
 		free(w->conn[i].told);
 }

@@ -192,6 +192,10 @@ void outcome_step(struct world *w, struct replica *r);
 bool outcome_reset_waits(const struct replica *r);
 void outcome_unwatched(struct world *w, struct replica *r);
 
+/* referee_unseen.c */
+void unseen_step(struct world *w, const struct replica *r);
+void unseen_ended(struct world *w, const struct replica *r, enum session_outcome o);
+
 /* referee_loss.c */
 uint32_t sender_room(const struct sender *s); /* bytes of new data that the congestion window allows */
 void sender_syn(struct world *w, struct replica *r, bool again);

@@ -94,6 +94,12 @@ static void wrong(struct world *w, const struct replica *r, enum session_outcome
 #define APART (200 * NS_PER_MS)
 #define PAUSE (100 * NS_PER_MS)
 
+/* Of what a target gets of all the engines, each makes its share. */
+static uint64_t of_all(const struct world *w, uint64_t pause)
+{
+	return pause * MAX(w->copy.cfg.engines, 1u);
+}
+
 void outcome_joins(struct world *w)
 {
 	const struct engine_counters *n = engine_counters(w->copy.e);
@@ -103,10 +109,10 @@ void outcome_joins(struct world *w)
 
 	if (!h->no_middle || joins == h->joins)
 		return;
-	if (h->joins_failed >= JOINS_COUNT && since < TRY_AGAIN)
+	if (h->joins_failed >= JOINS_COUNT && since < of_all(w, TRY_AGAIN))
 		fail(w, "a connection is joined %.3f s after another, and %u joins in a row have failed",
 		     (double)since / 1e9, h->joins_failed);
-	if (h->joins_failed >= FAILURES_MOST && since < APART)
+	if (h->joins_failed >= FAILURES_MOST && since < of_all(w, APART))
 		fail(w, "a connection is joined %.3f ms after another, and joins fail", (double)since / 1e6);
 	h->joins = joins;
 	h->joined_at = w->now;
@@ -117,8 +123,8 @@ void outcome_started(struct world *w, const struct replica *r)
 {
 	struct target_host *h = &w->copy.target[r->target];
 
-	if (h->refusals >= 16 && w->now < h->asked_at + 100 * NS_PER_MS - LATE_TICKS && !r->conn->waits &&
-	    w->subject == SUBJECT_REFUSING)
+	if (h->refusals >= 16 && w->now < h->asked_at + of_all(w, 100 * NS_PER_MS) - LATE_TICKS &&
+	    !r->conn->waits && w->subject == SUBJECT_REFUSING)
 		fail(w, "port %u is sent a SYN %.3f ms after another, and the target has refused %u",
 		     r->source.port, (double)(w->now - h->asked_at) / 1e6, h->refusals);
 	h->asked_at = w->now;
@@ -241,6 +247,7 @@ void outcome_ended(struct world *w, struct replica *r, enum session_outcome o)
 	default:
 		break;
 	}
+	unseen_ended(w, r, o);
 	if (o == OUTCOME_TARGET_CLOSED || o == OUTCOME_TARGET_RESET)
 		join_failed(w, r);
 	if ((o == OUTCOME_TARGET_CLOSED || o == OUTCOME_TARGET_RESET) && plain(w, r))
@@ -274,6 +281,7 @@ void outcome_step(struct world *w, struct replica *r)
 			fail(w, "port %u: the target did not get the last ACK again", r->source.port);
 		return;
 	}
+	unseen_step(w, r);
 	if (r->conn->mute && plain(w, r) && !r->t.has_turn_ack)
 		too_late(w, r, "the client's last SYN", r->syn_told_at, HALF_OPEN_PATIENCE);
 	if (r->conn->scans && r->conn->rst_told)

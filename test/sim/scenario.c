@@ -244,6 +244,7 @@ static void make_copy(struct world *w, uint32_t odd)
 		k->cfg.max_sessions = (unsigned)rng_range(w, 1, 5);
 	k->merge_interval = rng_range(w, 1000, 5 * NS_PER_MS);
 	k->batch = rng_below(w, 2) ? 0 : rng_range(w, 0, 200 * NS_PER_US);
+	k->cfg.engines = odd ? (unsigned)rng_below(w, 4) : 0;
 	k->mtu = rng_chance(w, odd) ? (uint32_t)rng_range(w, w->v6 ? 1280 : 576, 1500) : 1500;
 	k->blind = rng_below(w, 3) == 0;
 	k->check_every = 1;
@@ -261,7 +262,8 @@ static void decide_fairness(struct world *w)
 	     lives = !w->cut_at && k->cfg.hold && k->cfg.session_buffer >= 64 << 20 && !k->cfg.max_memory &&
 		     k->cfg.max_half_open >= 1000 && k->cfg.max_sessions >= 10000;
 
-	f->capture_whole = !c->loss && !c->cut && !c->reorder && w->subject != SUBJECT_HOLES;
+	f->capture_whole = !c->loss && !c->cut && !c->reorder && w->subject != SUBJECT_HOLES &&
+			   w->subject != SUBJECT_UNSEEN;
 	f->client_clean = link_clean(&w->up) && link_clean(&w->down);
 	f->wires_clean = !k->merging && !k->forged && !k->takes;
 	f->nothing_lost = !w->cut_at && w->subject != SUBJECT_SOURCES && !k->takes;
@@ -283,6 +285,9 @@ static void decide_fairness(struct world *w)
 	/* where the client loses much, a hole may last longer than patience */
 	f->complete = lives && !c->loss && !c->cut && w->up.loss <= 10000 && !w->up.rate &&
 		      w->subject != SUBJECT_SOURCES;
+	/* of what comes behind newer acknowledgments the socket has to say in time that it was taken */
+	if (c->reorder && !k->blind && k->answers_late >= NS_PER_SEC / 10)
+		f->complete = false;
 	/* one that ended idle is unknown when it speaks again: older, as far as anybody can tell */
 	if (w->day && (k->cfg.join == ENGINE_JOIN_NONE || (k->cfg.prove && k->blind)))
 		f->complete = false;
@@ -306,7 +311,7 @@ static void decide_fairness(struct world *w)
 	for (unsigned i = 0; i < k->n_targets; i++)
 		if (k->target[i].no_middle)
 			f->complete = f->equal_answers = false;
-	if (w->subject == SUBJECT_HOLES)
+	if (w->subject == SUBJECT_HOLES || w->subject == SUBJECT_UNSEEN)
 		f->complete = false; /* but see check_holes() */
 	f->no_early = f->equal_answers && f->capture_whole && f->lockstep && k->cfg.hold && !c->loss &&
 		      !c->cut && !c->reorder && f->client_clean;

@@ -43,7 +43,9 @@ struct world;
 	X(HANDOVER, "targets that close or reset after a request or two")                                    \
 	X(PORTS, "all clients use few ports")                                                                \
 	X(WINDOWS, "targets with small windows that read slowly")                                            \
-	X(REFUSING, "a target that refuses all connections for some time")
+	X(REFUSING, "a target that refuses all connections for some time")                                   \
+	X(UNSEEN, "the capture loses how connections end")                                                   \
+	X(DOUBTS, "what the online server takes looks as if it did not")
 enum subject {
 #define X(id, text) SUBJECT_##id,
 	SUBJECTS(X)
@@ -227,6 +229,11 @@ struct conn {
 	uint32_t lose;      /* bits: the capture loses the segment with the first byte of that request */
 	uint64_t hole_told; /* ns, when the engine was told first of something behind that; 0: not yet */
 	bool found[2]; /* by target: the engine was told of its socket, and is told soon whenever it asks */
+	bool lose_end, end_lost; /* the capture loses, or has lost, how it ends, and what follows */
+	bool elsewhere;          /* the online server's host passes it on: its socket is not there */
+	uint64_t gone_at;        /* ns, when the online server's socket could be found no more; 0: it can */
+	uint64_t asked_at;       /* ns, when the engine asked about it last */
+	uint64_t missing_at;     /* ns, when it asked and the socket was not found; 0: never */
 	unsigned join_failures;
 	uint64_t join_failed_at; /* ns */
 	uint32_t key;            /* its content */
@@ -375,6 +382,7 @@ struct copy {
 	unsigned emitted_now;
 	struct sources *sources; /* source.c; NULL: each session has its client's own */
 	struct replica *replica; /* referee.h; the last one is unused */
+	struct lookout *lookout; /* referee_unseen.c */
 	struct conn *telling;    /* of it the engine is told something right now */
 	uint64_t n_begun;        /* sessions that had begun before */
 	uint64_t n_continued;    /* of them, with what another left */
@@ -428,7 +436,8 @@ void referee_doubt(struct world *w, const struct conn *c);
 void referee_watched(struct world *w, uint64_t id, const struct tuple *response);
 void referee_emitted(struct world *w, const struct tx_segment *t);
 void referee_target_sent(struct world *w, unsigned target, const struct segment *g);
-void referee_response(struct world *w, const struct response *a);
+void referee_response(struct world *w, const struct response *a); /* before the engine gets it, and then: */
+void referee_responded(struct world *w, const struct response *a, bool unknown);
 void referee_step(struct world *w); /* a call into the engine is over */
 void referee_unwatched(struct world *w, uint64_t id);
 void referee_ended(struct world *w, uint64_t id, enum session_outcome o);
@@ -438,10 +447,18 @@ void referee_path(struct world *w);
 void referee_exchanges(struct world *w); /* at the end: what became of them is true */
 void referee_free(struct world *w);
 
+/* referee_unseen.c: what is asked about the online server's sockets, and what follows */
+void unseen_start(struct world *w);
+void unseen_asks(struct world *w, struct conn *c);
+void unseen_answer(struct world *w, struct conn *c, enum online_word word);
+void unseen_lost(struct world *w);                 /* the capture has counted a loss */
+void unseen_told(struct world *w, struct conn *c); /* and the engine has taken it */
+
 /* online.c: client, online server, capture */
 struct capture {
-	uint32_t loss, dup, reorder, cut; /* ppm */
-	bool gro;
+	uint32_t loss, dup, reorder, cut;                /* ppm */
+	bool gro, silent;                                /* silent: it does not count what it loses */
+	bool lose_acks;                                  /* nearly all that have no data */
 	uint64_t from;                                   /* ns: the capture's beginning */
 	uint64_t lost, duplicated, reordered, truncated; /* counters */
 };

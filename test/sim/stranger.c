@@ -11,6 +11,7 @@
 #include "stack.h"
 
 #define LONGEST 1000u
+#define LEAP (1u << 18) /* bytes; of a smaller one it is not known that it is one */
 
 /* The client's next segment, but with foreign bytes. */
 static struct segment likely(struct world *w, const struct conn *c, uint32_t len)
@@ -66,7 +67,7 @@ static bool spoil(struct world *w, const struct conn *c, struct segment *g, bool
 	*kernel = false;
 	if (blind)
 		g->seq += (1u << 30) + (1u << 17) + (uint32_t)rng_below(w, 1u << 28);
-	switch (rng_below(w, 11)) {
+	switch (rng_below(w, 13)) {
 	case 0:
 		g->flags = TCPF_PSH;
 		return true;
@@ -104,6 +105,12 @@ static bool spoil(struct world *w, const struct conn *c, struct segment *g, bool
 		*kernel = true;
 		return true;
 	case 9:
+		g->seq = o->adv_edge + (1u << 30) + (uint32_t)rng_below(w, 1u << 29);
+		return true;
+	case 10: /* what the client has room for, but the server has not sent that much */
+		g->ack = o->snd_max + LEAP + (uint32_t)rng_below(w, 1u << 20);
+		return g->len && seq_lt(g->ack, c->c.adv_edge);
+	case 11:
 		g->seq = o->adv_edge + w->copy.cfg.server_window + (uint32_t)rng_below(w, 1u << 30);
 		return true;
 	default: /* of what has come */
@@ -114,7 +121,7 @@ static bool spoil(struct world *w, const struct conn *c, struct segment *g, bool
 
 static void to_server(struct world *w, struct conn *c)
 {
-	struct segment g = likely(w, c, (uint32_t)rng_range(w, 1, LONGEST));
+	struct segment g = likely(w, c, rng_below(w, 4) ? (uint32_t)rng_range(w, 1, LONGEST) : 0);
 	const uint32_t before = c->o.rcv_nxt;
 	const enum tcb_state state = c->o.state;
 	bool kernel;

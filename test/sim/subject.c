@@ -7,7 +7,7 @@
  * first; then its subject changes what it is about, and leaves the rest of the faults as they are. What may
  * be asked of the run follows afterwards, as ever (scenario.c).
  */
-#include "sim.h"
+#include "subject.h"
 
 #include <string.h>
 
@@ -18,7 +18,7 @@ void subject_choose(struct world *w)
 		w->subject = (enum subject)(1 + rng_below(w, SUBJECT_COUNT - 1));
 }
 
-static void clean(struct link *l)
+void subject_clean(struct link *l)
 {
 	l->loss = l->dup = l->reorder = 0;
 	l->rate = l->dead_from = l->dead_to = 0;
@@ -65,7 +65,7 @@ static void make_stranger(struct world *w)
 	capture_all(w);
 	no_reuse(w);
 	no_limits(w);
-	clean(&w->up);
+	subject_clean(&w->up);
 	k->blind = false;
 	k->answers_late = rng_below(w, 2) ? 3 * NS_PER_MS : 0;
 	k->cfg.prove = rng_below(w, 3) != 0;
@@ -213,14 +213,14 @@ static void calm(struct world *w)
 		h->crash = h->closes_after = h->read_rate = 0;
 		h->refuses = h->stays = false;
 		h->stop_from = h->stop_to = 0;
-		clean(&k->to_target[i]);
-		clean(&k->to_assistant[i]);
+		subject_clean(&k->to_target[i]);
+		subject_clean(&k->to_assistant[i]);
 	}
 	no_limits(w);
 }
 
 /* Nothing but the subject itself. */
-static void undisturbed(struct world *w)
+void subject_undisturbed(struct world *w)
 {
 	no_reuse(w);
 	capture_all(w);
@@ -228,7 +228,7 @@ static void undisturbed(struct world *w)
 }
 
 /* One after the other, each after so much time as a client of today takes. */
-static void slowly(struct world *w, struct conn *c, uint64_t least, uint64_t most)
+void subject_slowly(struct world *w, struct conn *c, uint64_t least, uint64_t most)
 {
 	for (unsigned k = 0; k < c->n; k++) {
 		c->r[k].think = rng_range(w, least, most);
@@ -240,7 +240,7 @@ static void make_joins(struct world *w)
 {
 	struct copy *k = &w->copy;
 
-	undisturbed(w);
+	subject_undisturbed(w);
 	k->cfg.join = ENGINE_JOIN_AUTO;
 	k->blind = false;
 	k->answers_late = 0;
@@ -255,7 +255,7 @@ static void make_joins(struct world *w)
 		c->mute = false;
 		c->greeting = c->target_greeting = 0;
 		c->ending = END_CLIENT_FIN;
-		slowly(w, c, 100 * NS_PER_MS, 3 * NS_PER_SEC);
+		subject_slowly(w, c, 100 * NS_PER_MS, 3 * NS_PER_SEC);
 		for (unsigned r = 0; r < c->n; r++)
 			c->r[r].answer = c->r[r].target_answer = 300 + (uint32_t)rng_below(w, 2000);
 	}
@@ -272,8 +272,8 @@ static void make_losses(struct world *w)
 	no_reuse(w);
 	capture_all(w);
 	w->capture.from = 0;
-	clean(&w->up);
-	clean(&w->down);
+	subject_clean(&w->up);
+	subject_clean(&w->down);
 	k->merging = rng_below(w, 2);
 	k->cfg.max_memory = 0;
 	w->client_p.sack = true;
@@ -296,56 +296,22 @@ static void make_losses(struct world *w)
 		grow(w, &w->conn[i]);
 }
 
-/* What is captured behind a lost request comes soon, or long after the hole was met. */
-static void make_holes(struct world *w)
-{
-	struct copy *k = &w->copy;
-
-	undisturbed(w);
-	w->capture.from = 0;
-	clean(&w->up);
-	clean(&w->down);
-	k->answers_late = rng_below(w, 2) ? 3 * NS_PER_MS : 0;
-	k->cfg.join = ENGINE_JOIN_AUTO;
-	k->cfg.prove = false;
-	for (unsigned i = 0; i < k->n_targets; i++)
-		k->target[i].p.rcvbuf = MAX(k->target[i].p.rcvbuf, 30000);
-	w->client_p.keepalive = 0; /* one that repeats a byte begins nothing */
-	for (unsigned i = 0; i < w->n_conns; i++) {
-		struct conn *c = &w->conn[i];
-
-		c->n = MIN(c->n, 10);
-		c->stream_len = 0;
-		for (unsigned r = 0; r < c->n; r++) {
-			c->r[r].start = c->stream_len;
-			c->r[r].size = 1 + (uint32_t)rng_below(w, 3000);
-			c->r[r].answer = c->r[r].target_answer = (uint32_t)rng_range(w, 1, 5000);
-			c->stream_len += c->r[r].size;
-		}
-		c->mute = false;
-		c->ending = END_CLIENT_FIN;
-		slowly(w, c, 10 * NS_PER_MS, rng_below(w, 2) ? 12 * NS_PER_SEC : 100 * NS_PER_MS);
-		if (c->n > 3 && rng_below(w, 3))
-			c->lose = 1u << rng_range(w, 1, c->n - 2);
-	}
-}
-
 static void make_patience(struct world *w)
 {
 	struct copy *k = &w->copy;
 	const bool often = rng_below(w, 2);
 
-	undisturbed(w);
+	subject_undisturbed(w);
 	w->capture.from = 0;
-	clean(&w->up);
-	clean(&w->down);
+	subject_clean(&w->up);
+	subject_clean(&w->down);
 	k->cfg.prove = false;
 	k->cfg.hold = rng_range(w, 500 * NS_PER_MS, 5 * NS_PER_SEC);
 	k->forged = 0;
 	for (unsigned i = 0; i < w->n_conns; i++) {
 		struct conn *c = &w->conn[i];
 
-		slowly(w, c, 0, 20 * NS_PER_MS);
+		subject_slowly(w, c, 0, 20 * NS_PER_MS);
 		if (c->ending == END_RST || c->ending == END_RST_EARLY)
 			c->ending = END_CLIENT_FIN; /* a RST does not wait for what is late */
 		for (unsigned r = 0; r < c->n; r++) {
@@ -364,10 +330,10 @@ static void make_whole_handover(struct world *w)
 {
 	struct copy *k = &w->copy;
 
-	undisturbed(w);
+	subject_undisturbed(w);
 	w->capture.from = 0;
-	clean(&w->up);
-	clean(&w->down);
+	subject_clean(&w->up);
+	subject_clean(&w->down);
 	k->merging = false;
 	k->forged = 0;
 	k->cfg.join = ENGINE_JOIN_AUTO;
@@ -379,7 +345,7 @@ static void make_whole_handover(struct world *w)
 	for (unsigned i = 0; i < w->n_conns; i++) {
 		struct conn *c = &w->conn[i];
 
-		slowly(w, c, 0, 20 * NS_PER_MS);
+		subject_slowly(w, c, 0, 20 * NS_PER_MS);
 		c->mute = false;
 		c->target_greeting = c->greeting;
 		for (unsigned r = 0; r < c->n; r++)
@@ -439,9 +405,9 @@ static void make_windows(struct world *w)
 {
 	struct copy *k = &w->copy;
 
-	undisturbed(w);
+	subject_undisturbed(w);
 	w->capture.from = 0;
-	clean(&w->up);
+	subject_clean(&w->up);
 	k->cfg.prove = false;
 	w->n_conns = MIN(w->n_conns, 6);
 	for (unsigned i = 0; i < k->n_targets; i++) {
@@ -495,6 +461,7 @@ void subject_make(struct world *w)
 		[SUBJECT_HOLES] = make_holes,       [SUBJECT_PATIENCE] = make_patience,
 		[SUBJECT_HANDOVER] = make_handover, [SUBJECT_PORTS] = make_ports,
 		[SUBJECT_WINDOWS] = make_windows,   [SUBJECT_REFUSING] = make_refusing,
+		[SUBJECT_UNSEEN] = make_unseen,     [SUBJECT_DOUBTS] = make_doubts,
 	};
 
 	if (make[w->subject])
