@@ -19,7 +19,7 @@
 #define MOST_WAKES 2000 /* in ten ticks */
 #define FLUSH_AT (7 * ARRAY_SIZE(w->copy.out) / 8)
 
-/* --- what was emitted ------------------------------------------------------------------------ */
+/* --- what was emitted ---------------------------------------------------------------------------- */
 
 static void op_emit(void *arg, const struct tx_segment *t)
 {
@@ -81,8 +81,7 @@ void to_target_input(struct world *w, void *to, const struct segment *g, const u
 		target_input(h, ip, ip_len);
 }
 
-/* --- channel and assistant -----------------------------------------------------------------------
- */
+/* --- channel and assistant ----------------------------------------------------------------------- */
 
 struct order { /* WATCH or UNWATCH on its way */
 	struct watched watched;
@@ -99,6 +98,13 @@ static void channel_send(struct world *w, uint64_t id, const struct segment *g)
 		abort();
 	*r = response_from_segment(id, g);
 	at(w, w->now + w->copy.channel_delay, response_arrives, r, w->copy.channel_epoch);
+}
+
+/* A SYN-ACK that acknowledges another number is of a connection that is still to be announced. */
+static bool is_for(const struct watched *k, const struct segment *g)
+{
+	return tuple_eq(&k->response, &g->tuple) &&
+	       ((g->flags & (TCPF_SYN | TCPF_ACK)) != (TCPF_SYN | TCPF_ACK) || g->ack == k->number + 1);
 }
 
 static void order_arrives(struct world *w, void *arg, uint64_t epoch)
@@ -121,8 +127,7 @@ static void order_arrives(struct world *w, void *arg, uint64_t epoch)
 		k->watched[i] = o->watched;
 		k->n_watched = MAX(k->n_watched, i + 1);
 		for (unsigned n = 0; n < k->n_early; n++)
-			if (w->now <= k->early[n].until &&
-			    tuple_eq(&k->early[n].g.tuple, &o->watched.response)) {
+			if (w->now <= k->early[n].until && is_for(&o->watched, &k->early[n].g)) {
 				channel_send(w, o->watched.id, &k->early[n].g);
 				k->early[n].until = 0;
 			}
@@ -132,14 +137,14 @@ static void order_arrives(struct world *w, void *arg, uint64_t epoch)
 	free(o);
 }
 
-static void op_order(void *arg, uint64_t id, const struct tuple *response, bool add)
+static void op_order(void *arg, uint64_t id, const struct tuple *response, uint32_t number, bool add)
 {
 	struct world *w = arg;
 	struct order *o = malloc(sizeof(*o));
 
 	if (!o)
 		abort();
-	*o = (struct order){ { id, *response }, add };
+	*o = (struct order){ { id, *response, number }, add };
 	at(w, w->now + w->copy.channel_delay, order_arrives, o, w->copy.channel_epoch);
 }
 
@@ -150,18 +155,17 @@ static void op_watch(void *arg, uint64_t id, const struct tuple *response, uint3
 {
 	struct world *w = arg;
 
-	(void)number;
 	referee_watched(w, id, response);
 	if (rng_chance(w, w->copy.forged))
 		at(w, w->now + 1 + rng_below(w, 20 * NS_PER_MS), forge_time, NULL, id);
 	sources_watched(w, id, response);
-	op_order(arg, id, response, true);
+	op_order(arg, id, response, number, true);
 }
 
 static void op_unwatch(void *arg, uint64_t id, const struct tuple *response)
 {
 	referee_unwatched(arg, id);
-	op_order(arg, id, response, false);
+	op_order(arg, id, response, 0, false);
 }
 
 static void deliver(struct world *w, const struct response *r)
@@ -317,7 +321,7 @@ void to_assistant_input(struct world *w, void *to, const struct segment *g, cons
 	if (!k->channel_up)
 		return;
 	for (unsigned i = 0; i < k->n_watched; i++)
-		if (tuple_eq(&k->watched[i].response, &g->tuple)) {
+		if (is_for(&k->watched[i], g)) {
 			channel_send(w, k->watched[i].id, g);
 			return;
 		}
@@ -329,8 +333,7 @@ void to_assistant_input(struct world *w, void *to, const struct segment *g, cons
 		}
 }
 
-/* --- the engine's calls
- * ---------------------------------------------------------------------------- */
+/* --- the engine's calls -------------------------------------------------------------------------- */
 
 static void engine_time(struct world *w, void *arg, uint64_t n)
 {
@@ -350,7 +353,6 @@ static void engine_time(struct world *w, void *arg, uint64_t n)
 	copy_leave(w);
 }
 
-/* After each call into the engine. */
 void copy_leave(struct world *w)
 {
 	struct copy *k = &w->copy;

@@ -87,6 +87,8 @@ void referee_watched(struct world *w, uint64_t id, const struct tuple *response)
 		.scale = r->scale,
 		.has_edge = r->has_edge,
 		.watched = true,
+		.has_before = r->conn != NULL,
+		.before = r->iss + 1,
 		.next_known = r->next_known,
 		.next_seq = r->next_seq,
 	};

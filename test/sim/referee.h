@@ -88,6 +88,7 @@ struct turns {
 	uint64_t read_at; /* ns, when client_ack grew last */
 	/* how long it waits for answers: between these, unless unclear */
 	uint64_t usual_least, usual_most; /* ns, to the first byte of an answer */
+	unsigned all_answers;             /* turns to which an answer came */
 	unsigned misses, answers;         /* that did not come, since one came last; in a row, since then */
 	bool unclear;                     /* nobody knows why a turn went */
 	uint64_t gone;                    /* ns, when the newest one went, or earlier */
@@ -131,6 +132,9 @@ struct replica {
 	uint32_t reset_seq, reset_ack; /* highest; with was_reset */
 	bool reset_bare;               /* it acknowledged nothing */
 	uint64_t syn_told_at;          /* ns, the client's newest */
+	bool must_go_on;               /* what it has left goes on, in the same step */
+	bool has_before;               /* a session of this place has begun, */
+	uint32_t before;               /* there */
 	bool next_known;               /* whether and where a session goes on with what this one has left */
 	uint32_t next_seq;
 	/* header fields */

@@ -162,6 +162,16 @@ static bool closed_in_order(const struct world *w, const struct conn *c)
 	return fin && w->fair.capture_whole && w->fair.client_clean && !w->copy.cfg.prove;
 }
 
+/*
+ * Has the target answered @r as one is answered that it takes? Twice, or it was a connection's first turn, with
+ * which it closes each.
+ */
+static bool takes_it(const struct replica *r)
+{
+	return r->t.all_answers >= 2 ||
+	       (r->t.all_answers && !r->joined && r->a.fin && !r->was_reset && r->t.answered > 1);
+}
+
 /* The referee of turns and the one of losses still know all of @r. */
 void outcome_ended(struct world *w, struct replica *r, enum session_outcome o)
 {
@@ -252,11 +262,16 @@ void outcome_ended(struct world *w, struct replica *r, enum session_outcome o)
 		join_failed(w, r);
 	if ((o == OUTCOME_TARGET_CLOSED || o == OUTCOME_TARGET_RESET) && plain(w, r))
 		r->next_known = turns_next(w, r, &r->next_seq);
+	r->must_go_on = r->next_known && takes_it(r) && w->copy.cfg.max_sessions >= 10000 &&
+			w->copy.cfg.join == ENGINE_JOIN_AUTO && !w->copy.sources;
 }
 
 /* A session that goes on with what another left begins at @seq; *@before has been that. */
 void outcome_continued(struct world *w, const struct replica *r, uint32_t seq)
 {
+	if (r->has_before && !seq_gt(seq, r->before) && !r->conn->waits)
+		fail(w, "port %u: a session goes on at %u again, of which the target took nothing",
+		     r->source.port, seq - r->conn->c.iss);
 	if (r->next_known && r->next_seq != seq)
 		fail(w, "port %u: a session goes on at %u, not at %u", r->source.port, seq - r->conn->c.iss,
 		     r->next_seq - r->conn->c.iss);
@@ -277,6 +292,9 @@ void outcome_step(struct world *w, struct replica *r)
 	bool done = r->a.fin_sent && s->una == s->nxt;
 
 	if (r->over) {
+		if (r->must_go_on)
+			fail(w, "port %u: what waits does not go on at %u", r->source.port,
+			     r->next_seq - r->iss);
 		if (r->ack_owed)
 			fail(w, "port %u: the target did not get the last ACK again", r->source.port);
 		return;

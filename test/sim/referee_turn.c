@@ -181,6 +181,7 @@ static uint64_t next_deadline(const struct world *w, const struct turn *h)
 
 static void answer_begins(const struct world *w, struct turns *t)
 {
+	t->all_answers++;
 	if (t->gone) {
 		uint64_t least = w->now - (t->gone + LATE_TICKS);
 

@@ -155,6 +155,11 @@ void unseen_answer(struct world *w, struct conn *c, enum online_word word)
 		c->missing_at = c->asked_at;
 }
 
+bool unseen_enough(const struct world *w)
+{
+	return w->copy.lookout->found >= ENOUGH;
+}
+
 void unseen_lost(struct world *w)
 {
 	w->copy.lookout->lost_at = w->now;

@@ -277,7 +277,7 @@ static void decide_fairness(struct world *w)
 			f->nothing_lost = false;
 		if (h->p.rcvbuf < 2000) /* a hundred bytes each 200 ms take their time */
 			lives = false;
-		if (h->crash || h->refuses || h->refuses_to || h->stays || h->stop_from ||
+		if (h->crash || h->slams || h->refuses || h->refuses_to || h->stays || h->stop_from ||
 		    k->to_target[i].dead_from || k->to_assistant[i].dead_from)
 			lives = false;
 		closes |= h->closes_after;

@@ -303,6 +303,7 @@ struct target_host {
 	bool closes; /* closes by itself where the online server does */
 	bool refuses;
 	bool stays;            /* does not close when its peer has */
+	bool slams;            /* closes as soon as it has accepted */
 	unsigned closes_after; /* closes after so many requests of a connection; 0: does not */
 	uint64_t refuses_to;   /* ns, until then it refuses connections */
 	unsigned refusals;     /* in a row, that the engine heard of */
@@ -344,6 +345,7 @@ void lwip_end(struct target_host *h);
 struct watched {
 	uint64_t id;
 	struct tuple response;
+	uint32_t number; /* before the one that its SYN-ACK acknowledges */
 };
 struct held {
 	struct segment g;
@@ -451,7 +453,8 @@ void referee_free(struct world *w);
 void unseen_start(struct world *w);
 void unseen_asks(struct world *w, struct conn *c);
 void unseen_answer(struct world *w, struct conn *c, enum online_word word);
-void unseen_lost(struct world *w);                 /* the capture has counted a loss */
+bool unseen_enough(const struct world *w); /* a socket that is not found is perhaps one that has gone */
+void unseen_lost(struct world *w);         /* the capture has counted a loss */
 void unseen_told(struct world *w, struct conn *c); /* and the engine has taken it */
 
 /* online.c: client, online server, capture */
@@ -511,6 +514,17 @@ struct world {
 		uint64_t all, compared, differ;
 	} exchanges;
 };
+
+/* check.c: after the run */
+#define FOUND_GONE (700 * NS_PER_SEC) /* by then a session that is quiet for long is asked about, and ended */
+void check_complete(struct world *w);
+void check_older(struct world *w);
+void check_holes(struct world *w);
+void check_ends(struct world *w);
+void check_counters(struct world *w);
+void check_outcomes(struct world *w);
+void check_objections(struct world *w);
+void check_nothing_left(struct world *w);
 
 void scenario_make(struct world *w);
 void make_reuse(struct world *w, struct conn *old, struct conn *c);

@@ -65,6 +65,12 @@ static bool spoil(struct world *w, const struct conn *c, struct segment *g, bool
 	const bool blind = place_tells(w, c); /* he must not hit it, or he is believed */
 
 	*kernel = false;
+	if (c->elsewhere) { /* it is refused, but a socket that is not here cannot say that */
+		g->flags = TCPF_RST;
+		g->len = g->captured = 0;
+		g->seq += 1 + (uint32_t)rng_below(w, 1u << 16);
+		return !o->n_ooo && !unseen_enough(w);
+	}
 	if (blind)
 		g->seq += (1u << 30) + (1u << 17) + (uint32_t)rng_below(w, 1u << 28);
 	switch (rng_below(w, 13)) {

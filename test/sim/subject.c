@@ -211,7 +211,7 @@ static void calm(struct world *w)
 		struct target_host *h = &k->target[i];
 
 		h->crash = h->closes_after = h->read_rate = 0;
-		h->refuses = h->stays = false;
+		h->refuses = h->stays = h->slams = false;
 		h->stop_from = h->stop_to = 0;
 		subject_clean(&k->to_target[i]);
 		subject_clean(&k->to_assistant[i]);
@@ -338,8 +338,11 @@ static void make_whole_handover(struct world *w)
 	k->forged = 0;
 	k->cfg.join = ENGINE_JOIN_AUTO;
 	w->fair.equal_answers = true;
+	if (rng_below(w, 2))
+		k->cfg.hold = NS_PER_SEC;
 	for (unsigned i = 0; i < k->n_targets; i++) {
 		k->target[i].closes_after = 1 + (unsigned)rng_below(w, 3);
+		k->to_target[i].delay = rng_range(w, NS_PER_MS, 50 * NS_PER_MS); /* so that turns pile up */
 		k->target[i].lwip = false;
 	}
 	for (unsigned i = 0; i < w->n_conns; i++) {
@@ -363,6 +366,7 @@ static void make_handover(struct world *w)
 		h->refuses = h->stays = false;
 		h->closes_after = rng_below(w, 3) ? 1 + (unsigned)rng_below(w, 3) : 0;
 		h->crash = rng_below(w, 3) ? 0 : (uint32_t)rng_range(w, 50000, 400000);
+		h->slams = rng_below(w, 8) == 0;
 	}
 	if (rng_below(w, 2))
 		no_limits(w);

@@ -82,6 +82,7 @@ void make_unseen(struct world *w)
 		if (c->ending == END_HALF_CLOSE)
 			c->r[c->n - 1].service = rng_below(w, 70 * NS_PER_SEC);
 		c->elsewhere = rng_below(w, 100) < elsewhere;
+		c->strangers = c->elsewhere ? (unsigned)rng_below(w, 20) : 0;
 		/* what is captured after its end would tell that somebody else sent what it has read */
 		c->lose_end = c->ending == END_SERVER_RST || c->ending == END_HALF_CLOSE || rng_below(w, 2);
 	}

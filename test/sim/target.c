@@ -70,6 +70,10 @@ void served_connected(struct served *v)
 		served_write(v, c->target_greeting);
 	}
 	v->greeted = true;
+	if (v->w->copy.target[v->target].slams) {
+		served_close(v);
+		v->open = false;
+	}
 }
 
 /* Answer bytes that must be on the wire before request @k may come. */
