@@ -268,7 +268,8 @@ void client_observe(struct engine *e, struct session *s, const struct segment *g
 		}
 		doubt_pass(e, s, now); /* a session that began with them would have a hole behind them */
 	}
-	quiet_since = MAX(s->captured_last, e->started_at);
+	/* what is met for the first time was silent until now, unless there was no room to remember it */
+	quiet_since = s->captured_last ? s->captured_last : MAX(e->started_at, e->forgotten_at);
 	next = !s->has_turn_ack || g->seq == s->stream.nxt;
 	/* a keep-alive of an old stack repeats a byte, and does not push it (RFC 1122 4.2.3.6) */
 	probe = g->len == 1 && !(g->flags & (TCPF_PSH | TCPF_FIN));
@@ -504,6 +505,7 @@ void engine_captured(struct engine *e, const struct flow_key *k, const struct se
 		if (!s) {
 			enum decline why = full ? DECLINE_OBSERVED : DECLINE_MEMORY;
 
+			e->forgotten_at = now;
 			session_declined(e, k, why, now);
 			client_unjoined(e, g, why);
 			return;

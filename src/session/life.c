@@ -279,8 +279,10 @@ struct session *session_observe_again(struct engine *e, struct session *s, bool 
 {
 	struct session *o = session_new(e, &s->key, now);
 
-	if (!o)
+	if (!o) {
+		e->forgotten_at = now;
 		return NULL;
+	}
 	o->pred = s;
 	s->succ = o;
 	o->turn_ack = s->turn_ack;

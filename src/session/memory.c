@@ -230,6 +230,7 @@ static void shed(struct engine *e, struct session *s, uint64_t now)
 {
 	const bool data = holds_data(s);
 
+	e->forgotten_at = now;
 	if (session_observing(s)) {
 		session_free(e, s);
 		return;

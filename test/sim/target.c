@@ -49,7 +49,7 @@ struct served *served_new(struct target_host *h, const struct endpoint *peer, ui
 		v->next++;
 	v->first = v->arriving = v->next;
 	if (w->fair.capture_whole && w->fair.client_clean && w->fair.lockstep && v->base &&
-	    w->copy.cfg.max_sessions >= 10000 && (v->next == c->n || c->r[v->next].start != v->base))
+	    (v->next == c->n || c->r[v->next].start != v->base))
 		fail(w, "connection %u joined at %u, in the middle of a request", c->index, v->base);
 	return v;
 }
