@@ -43,7 +43,7 @@ void check_complete(struct world *w)
 				continue;
 			/* a successor on the same port waits, and so does an RST, but not for ever */
 			if ((c->reused_by || c->ending == END_RST || c->ending == END_RST_EARLY ||
-			     c->reset_at || c->has_limit) &&
+			     c->reset_at || c->has_limit || (c->waits && pressed)) &&
 			    !quick)
 				continue;
 			if (c->waits && h->lwip)

@@ -453,8 +453,8 @@ void referee_free(struct world *w);
 void unseen_start(struct world *w);
 void unseen_asks(struct world *w, struct conn *c);
 void unseen_answer(struct world *w, struct conn *c, enum online_word word);
-bool unseen_enough(const struct world *w); /* a socket that is not found is perhaps one that has gone */
-void unseen_lost(struct world *w);         /* the capture has counted a loss */
+bool unseen_enough(const struct world *w);         /* a socket that is not found has perhaps gone */
+void unseen_lost(struct world *w);                 /* the capture has counted a loss */
 void unseen_told(struct world *w, struct conn *c); /* and the engine has taken it */
 
 /* online.c: client, online server, capture */

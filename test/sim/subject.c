@@ -14,7 +14,7 @@
 void subject_choose(struct world *w)
 {
 	w->subject = SUBJECT_ANYTHING;
-	if (w->odd && !w->day && rng_below(w, 3))
+	if (w->odd && !w->day && rng_below(w, 6))
 		w->subject = (enum subject)(1 + rng_below(w, SUBJECT_COUNT - 1));
 }
 
@@ -202,6 +202,16 @@ static void make_sources(struct world *w)
 	w->copy.target[0].closes_after = w->copy.target[0].crash = 0; /* one that goes on does so at once */
 }
 
+void subject_at_least(struct world *w, unsigned n)
+{
+	for (unsigned i = w->n_conns; i < n; i++) {
+		make_conn(w, &w->conn[i], i, false, w->odd);
+		if (w->capture.from)
+			w->conn[i].greeting = w->conn[i].target_greeting = 0;
+	}
+	w->n_conns = MAX(w->n_conns, n);
+}
+
 /* Sane targets, near, that answer. */
 static void calm(struct world *w)
 {
@@ -303,6 +313,7 @@ static void make_patience(struct world *w)
 
 	subject_undisturbed(w);
 	w->capture.from = 0;
+	subject_at_least(w, 8);
 	subject_clean(&w->up);
 	subject_clean(&w->down);
 	k->cfg.prove = false;
@@ -332,6 +343,7 @@ static void make_whole_handover(struct world *w)
 
 	subject_undisturbed(w);
 	w->capture.from = 0;
+	subject_at_least(w, 8);
 	subject_clean(&w->up);
 	subject_clean(&w->down);
 	k->merging = false;

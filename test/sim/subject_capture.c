@@ -14,6 +14,7 @@ void make_holes(struct world *w)
 
 	subject_undisturbed(w);
 	w->capture.from = 0;
+	subject_at_least(w, 6);
 	subject_clean(&w->up);
 	subject_clean(&w->down);
 	k->answers_late = rng_below(w, 2) ? 3 * NS_PER_MS : 0;
