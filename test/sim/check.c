@@ -1,9 +1,9 @@
 /*
  * Simulator: what a run has come to - theory of operation
  *
- * When all clients are done and the copies had their time: did what had to arrive arrive, was anything counted
- * that may not be, and is nothing left of it? How much may be asked of a run follows from what was switched on
- * (struct fairness). What is wrong earlier is found earlier: referee.c, target.c.
+ * When all clients are done and the copies had their time: did what had to arrive arrive, was anything
+ * counted that may not be, and is nothing left of it? How much may be asked of a run follows from what was
+ * switched on (struct fairness). What is wrong earlier is found earlier: referee.c, target.c.
  */
 #include "referee.h"
 
@@ -74,9 +74,9 @@ void check_complete(struct world *w)
 }
 
 /*
- * The first request of @c, which is older than the capture, that is known to begin a turn: its client has read the
- * answer to the one before, of which all was captured, or it was silent since the capture began. doc/SESSION.md,
- * JOIN_SILENCE.
+ * The first request of @c, which is older than the capture, that is known to begin a turn: its client has
+ * read the answer to the one before, of which all was captured, or it was silent since the capture began.
+ * doc/SESSION.md, JOIN_SILENCE.
  */
 static unsigned first_turn(const struct world *w, const struct conn *c)
 {

@@ -163,8 +163,8 @@ static bool closed_in_order(const struct world *w, const struct conn *c)
 }
 
 /*
- * Has the target answered @r as one is answered that it takes? Twice, or it was a connection's first turn, with
- * which it closes each.
+ * Has the target answered @r as one is answered that it takes? Twice, or it was a connection's first turn,
+ * with which it closes each.
  */
 static bool takes_it(const struct replica *r)
 {
@@ -310,7 +310,8 @@ void outcome_step(struct world *w, struct replica *r)
 	if ((r->conn->reset_at || r->conn->unheard) && w->copy.cfg.prove && !w->cut_at &&
 	    (r->established || !r->conn->stream_len))
 		too_late(w, r, "the online server's RST", MAX(r->conn->reset_at, r->started_at),
-			 MAX(w->copy.cfg.hold, NS_PER_SEC) + NS_PER_SEC);
+			 MAX(w->copy.cfg.hold, NS_PER_SEC) +
+				 (w->fair.nothing_lost ? NS_PER_SEC : LONGEST_WAIT));
 	if (!r->established)
 		too_late(w, r, "its SYN", r->started_at, SYN_PATIENCE + LONGEST_WAIT);
 	else if (s->exact && s->una != s->nxt && s->wnd)

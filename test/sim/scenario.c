@@ -304,9 +304,9 @@ static void decide_fairness(struct world *w)
 					   .target_answer; /* a session whose target closes then has failed */
 		}
 	/*
-	 * Where all that is sent together is one turn, nothing is lost of what waits when a target closes. With less
-	 * than a second for --hold turns go before their answers, which is what it is for: a handshake behind each
-	 * answer takes longer. What is on its way to a target that closes is lost then.
+	 * Where all that is sent together is one turn, nothing is lost of what waits when a target closes.
+	 * With less than a second for --hold turns go before their answers, which is what it is for: a
+	 * handshake behind each answer takes longer. What is on its way to a target that closes is lost.
 	 */
 	if (closes && !(!silent && k->cfg.hold >= NS_PER_SEC && f->lockstep && f->equal_answers &&
 			f->wires_clean && f->client_clean && f->capture_whole && !k->target[0].lwip))

@@ -363,8 +363,13 @@ static void make_whole_handover(struct world *w)
 		subject_slowly(w, c, 0, 20 * NS_PER_MS);
 		c->mute = false;
 		c->target_greeting = c->greeting;
-		for (unsigned r = 0; r < c->n; r++)
+		c->stream_len = 0;
+		for (unsigned r = 0; r < c->n; r++) {
+			c->r[r].start = c->stream_len;
+			c->r[r].size = MIN(c->r[r].size, 2000); /* or one takes longer than --hold */
+			c->stream_len += c->r[r].size;
 			c->r[r].answer = c->r[r].target_answer = 1 + (uint32_t)rng_below(w, 3000);
+		}
 	}
 }
 

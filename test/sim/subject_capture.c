@@ -2,8 +2,8 @@
  * Simulator: worlds in which the capture does not tell all - theory of operation
  *
  * It loses requests, or how connections end, or what clients acknowledge; or what it shows is more than the
- * online server can have taken, as far as anybody has said. So the engine has to ask about the online server's
- * sockets. See subject.c.
+ * online server can have taken, as far as anybody has said. So the engine has to ask about its sockets. See
+ * subject.c.
  */
 #include "subject.h"
 
