@@ -231,9 +231,10 @@ def locked(call, fd):
 
 
 def not_capturing(call):
-    """The packet sockets of protocol 0, which inject or are idle."""
+    """The packet sockets that inject, which are bound to no interface and send whole frames, or are idle, of protocol 0."""
     lines = [line.split() for line in pathlib.Path(f"/proc/{call.pid}/net/packet").read_text().splitlines()[1:]]
-    of_protocol = {f"socket:[{line[8]}]" for line in lines if line[3] == "0000"}
+    of_protocol = {f"socket:[{line[8]}]" for line in lines
+                   if line[3] == "0000" or line[2] == "3" and line[4] == "0"}
     return [fd for fd in call.sockets("packet") if os.readlink(f"/proc/{call.pid}/fd/{fd}") in of_protocol]
 
 

@@ -43,10 +43,11 @@
 struct port {
 	uint64_t session;       /* its number plus one; 0: none */
 	uint32_t newest, shift; /* the timestamp that left it last; what is added to those of the session */
-	uint8_t resets;         /* that we have sent since the session began, and that were not seen yet */
-	bool stamped;           /* one has left it */
-	bool withdrawn;         /* our TCP has reset its session */
-	bool begins;            /* the next SYN is the first of its session */
+	/* ours since the session began that were not seen leaving: most are not shown to us */
+	uint8_t resets;
+	bool stamped;   /* one has left it */
+	bool withdrawn; /* our TCP has reset its session */
+	bool begins;    /* the next SYN is the first of its session */
 };
 
 /* The ports of one own address towards one target. */
