@@ -202,7 +202,7 @@ static uint64_t found_over(const struct world *w, const struct replica *r)
 
 	if (!r->a.fin)
 		end = since + MAX(since - last, QUIET_FOR) + REST + 5 * PORTIONS_APART;
-	for (unsigned i = ARRAY_SIZE(rounds); l->lost_at && i-- > 0;)
+	for (unsigned i = 0; l->lost_at && i < ARRAY_SIZE(rounds); i++)
 		if (since <= l->lost_at + rounds[i])
 			end = MIN(end, l->lost_at + rounds[i]);
 	return end == UINT64_MAX ? end : end + GONE_AGAIN + 3 * PORTIONS_APART;
