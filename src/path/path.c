@@ -34,13 +34,18 @@ static uint32_t base_of(bool v6)
 	return v6 ? PATH_BASE_V6 : PATH_BASE_V4;
 }
 
+uint32_t path_next_smaller(bool v6, uint32_t size)
+{
+	for (unsigned i = 0; i < ARRAY_SIZE(ladder); i++)
+		if (ladder[i] < size && (!v6 || ladder[i] > PATH_BASE_V6))
+			return ladder[i];
+	return v6 && size > PATH_BASE_V6 ? PATH_BASE_V6 : 0;
+}
+
 /* The size to try when @size is too large: not less than what needs no proof. */
 static uint32_t smaller(const struct path *p, uint32_t size)
 {
-	for (unsigned i = 0; i < ARRAY_SIZE(ladder); i++)
-		if (ladder[i] < size)
-			return MAX(ladder[i], p->base);
-	return p->base;
+	return MAX(path_next_smaller(p->v6, size), p->base);
 }
 
 static void settle(struct path *p)

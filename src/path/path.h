@@ -67,6 +67,9 @@ uint32_t path_trial(const struct path *p, uint32_t size);
 /* Packets of @size bytes were lost where one of path_trial() has arrived. */
 void path_too_large(struct path *p, uint32_t size, uint64_t now);
 
+/* The next size to try where packets of @size bytes are lost; 0: there is none that is smaller. */
+uint32_t path_next_smaller(bool v6, uint32_t size);
+
 /* Another worker knows *from of the same way: know it, too. */
 void path_learn(struct path *p, const struct path *from);
 

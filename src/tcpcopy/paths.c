@@ -56,24 +56,31 @@ uint32_t paths_settled(const struct path *path, uint64_t now)
 	return path->narrow && (found || now - path->lost_at > FOUND_AFTER) ? path->limit : 0;
 }
 
+char *paths_cure(char *buf, size_t size, const struct addr *target, const struct route_info *r, uint32_t mtu)
+{
+	const bool v4 = addr_is_v4(target);
+	char to[ADDR_TEXT_LEN], gateway[ADDR_TEXT_LEN], via[ADDR_TEXT_LEN + 8] = "";
+
+	if (r->has_gateway)
+		snprintf(via, sizeof(via), " via %s", addr_format(gateway, sizeof(gateway), &r->gateway));
+	snprintf(buf, size, "ip %sroute replace %s/%u%s dev %s mtu %u", v4 ? "" : "-6 ",
+		 addr_format(to, sizeof(to), target), v4 ? 32U : 128U, via, r->interface, mtu);
+	return buf;
+}
+
 char *paths_text(char *buf, size_t size, const struct rule *rule, const struct path *path)
 {
-	const bool v4 = addr_is_v4(&rule->target.addr);
-	char target[ADDR_TEXT_LEN], gateway[ADDR_TEXT_LEN], via[ADDR_TEXT_LEN + 8] = "";
+	char cure[200];
 	struct route_info r;
 
 	if (route_lookup(&r, &rule->target.addr))
 		r = (struct route_info){ .interface = "DEVICE" };
-	if (r.has_gateway)
-		snprintf(via, sizeof(via), " via %s", addr_format(gateway, sizeof(gateway), &r.gateway));
-	snprintf(
-		buf, size,
-		"-x %s: packets of %u bytes do not arrive at the target, smaller ones do: a link on the way takes less "
-		"than the %u bytes of this host's route, and drops the rest. Copies are cut to packets of at most %u "
-		"bytes, and a larger one is tried every 10 minutes; to spare that, on this host type: ip %sroute "
-		"replace %s/%u%s dev %s mtu %u",
-		rule->text, path->lost, path->route, path->limit, v4 ? "" : "-6 ",
-		addr_format(target, sizeof(target), &rule->target.addr), v4 ? 32U : 128U, via, r.interface,
-		path->limit);
+	snprintf(buf, size,
+		 "-x %s: packets of %u bytes do not arrive at the target, smaller ones do: a link on the way "
+		 "takes less than the %u bytes of this host's route, and drops the rest. Copies are cut to "
+		 "packets of at most %u bytes, and a larger one is tried every 10 minutes; to spare that, on "
+		 "this host type: %s",
+		 rule->text, path->lost, path->route, path->limit,
+		 paths_cure(cure, sizeof(cure), &rule->target.addr, &r, path->limit));
 	return buf;
 }

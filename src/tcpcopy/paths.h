@@ -31,6 +31,11 @@ void paths_news(struct paths *p, struct workers *w, unsigned me, unsigned rule, 
  */
 uint32_t paths_settled(const struct path *path, uint64_t now);
 
+struct route_info;
+
+/* The command for this host that gives the route *r to *target the MTU @mtu. Returns @buf. */
+char *paths_cure(char *buf, size_t size, const struct addr *target, const struct route_info *r, uint32_t mtu);
+
 #define PATHS_TEXT 700
 /*
  * One line about *path, which is narrow, for *rule: what is lost, what is sent instead, and a command for

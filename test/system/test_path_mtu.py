@@ -8,9 +8,10 @@
 import re
 
 import pytest
-from conftest import Replay, wait_until
-from test_check import second_network
-from workload import all_complete, appends, closed, equal
+from alone import Alone, check
+from conftest import Program, Replay, wait_until
+from test_check import Check, second_network, type_it
+from workload import all_complete, appends, ask, closed, connect, equal
 
 FAR = {4: "10.91.109.143", 6: "fd91::109:143"}
 FILTER = """
@@ -77,3 +78,85 @@ def test_with_an_assistant(lab, servers, v6, filtered, workers):
     assert narrow.told() <= (0 if filtered else account["engine.path_probes_lost"])
     assert all_complete(account)
     assert len(said(account.log)) == 1 and said(account.log)[0][:2] == ("1400", "1300"), account.log
+
+
+@pytest.mark.parametrize("v6", [False, True], ids=["v4", "v6"])
+def test_alone(lab, servers, v6):
+    """The copies have this host's address, and so the router tells this host, whose kernel has no such connection."""
+    narrow = Narrow(lab, 1400)
+    to = FAR[6 if v6 else 4]
+    a = Alone(lab, rule=f"6379-{f'[{to}]' if v6 else to}:6379")
+    at = lab.host("online").ip6 if v6 else lab.host("online").ip4
+    appends(lab, connections=10, commands=10, size=40_000, at=at)
+    assert equal(*servers)
+    assert wait_until(lambda: said(a.tcpcopy.log))
+    assert wait_until(lambda: not a.tcpcopy.status()["account"]["live"]["sessions"])
+    account = a.stop()
+    assert all_complete(account)
+    assert [words[:2] for words in said(account.log)] == [("1500", "1400")], account.log
+    assert account["engine.path_probes_lost"] == 1
+    assert narrow.told() == 0 and narrow.told("online") <= 1
+
+
+def test_it_becomes_narrower(lab, servers):
+    """In mid-connection, below what needs no proof. What to type is right, and is noticed at once."""
+    narrow = Narrow(lab)
+    r = Replay(lab, target=FAR[4], interface="eth1")
+    connection = connect(lab)
+    assert ask(connection, f"append key {'x' * 40_000}") == b":40000\r\n"
+    assert wait_until(lambda: servers[1].cli("strlen", "key") == "40000")
+    account = r.tcpcopy.status()["account"]["engine"]
+    assert account["path_probes"] == account["path_probes_arrived"] == 1 and not said(r.tcpcopy.log)
+    narrow.set(900)
+    assert ask(connection, f"append key {'y' * 40_000}") == b":80000\r\n"
+    assert wait_until(lambda: servers[1].cli("strlen", "key") == "80000")
+    assert ask(connection, f"append key {'z' * 40_000}") == b":120000\r\n"
+    assert wait_until(lambda: said(r.tcpcopy.log))
+    assert wait_until(lambda: servers[1].cli("strlen", "key") == "120000")
+    lab.host("online").sh(said(r.tcpcopy.log)[0][2])
+    most = int(said(r.tcpcopy.log)[0][1])
+    assert ask(connection, f"append key {'-' * 40_000}") == b":160000\r\n"
+    assert wait_until(lambda: r.tcpcopy.status()["rules"][0]["route_mtu"] == most)
+    connection.close()
+    assert equal(*servers) and closed(lab)
+    account = r.stop()
+    assert all_complete(account)
+    assert account["engine.path_doubts"] >= 1
+    assert narrow.told() <= 8       # what was in flight then, and nothing more
+
+
+@pytest.mark.parametrize("offloads", [True, False], ids=["offloads", "no offloads"])
+def test_all_is_well(lab, servers, offloads):
+    """A router that takes all: one probe, and then the client's own segments."""
+    narrow = Narrow(lab)
+    for name in "client", "online", "target":
+        lab.offload(name, offloads)
+    r = Replay(lab, target=FAR[4], interface="eth1")
+    appends(lab, connections=10, commands=10, size=40_000)
+    assert equal(*servers) and closed(lab)
+    account = r.stop()
+    assert all_complete(account)
+    assert account["engine.path_probes_lost"] == account["engine.path_doubts"] == 0 and not said(account.log)
+    assert account["engine.path_probes_arrived"] >= 1
+    assert narrow.told() == 0
+
+
+def test_the_check_tries_a_large_packet(lab, servers):
+    """The target's application hears nothing of it. The cure holds, and with it nothing is lost any more."""
+    narrow = Narrow(lab, 1300)
+    rule = f"6379-{FAR[4]}:6379"
+    client = ["--probe-from", lab.host("client").ip4]
+    assistant = Program(lab.host("assistant"), "intercept", "-i", "eth1", "-F", "tcp and src port 6379").wait_ready()
+    before = int(servers[1].cli("info", "stats").split("total_connections_received:")[1].split()[0])
+    cures = [Check(lab, *way, *client, rule=rule).find("warning", "probe", "packets of 1500 bytes", "of 1300 do")[3:]
+             for way in ([], ["--inject", "raw"])]
+    assert cures == [("this host", "ip route replace 10.91.109.143/32 via 10.90.112.1 dev eth0 mtu 1300")] * 2
+    alone = [line[2] for line in check(lab.host("online"), "-x", rule)[1] if line[:2] == ["warning", "probe"]]
+    assert alone and all(line.endswith(cures[0][1]) for line in alone), alone
+    type_it(lab, cures[0])
+    told = narrow.told()
+    assert Check(lab, *client, rule=rule).find("ok", "probe")
+    assert narrow.told() == told
+    after = int(servers[1].cli("info", "stats").split("total_connections_received:")[1].split()[0])
+    assert after == before + 1      # which is the question itself
+    assistant.stop()

@@ -11,6 +11,10 @@
  *            resets the connection now.
  *   CONFIRM  The same SYN again. A live connection repeats its SYN-ACK with the same sequence number
  *            (RFC 9293 3.10.7.4); another number means that the connection was reset in between.
+ *   LARGE    A packet as large as the route takes, with an old sequence number: the target acknowledges it
+ *            again and throws it away (RFC 9293 3.10.7.4), so its application sees nothing. If no answer
+ *            comes, smaller ones follow, and at last one without payload: if that is answered, a link on
+ *            the way takes less than the route says.
  *   REPORT   PROBE again: what has arrived at the assistants, and what did they send? A reset then ends the
  *            connection.
  *
@@ -36,18 +40,32 @@
 #include "program/clock.h"
 #include "io/inject/next_hop.h"
 #include "io/inject/route.h"
+#include "path/path.h"
 
 #define ASK_MS 300
 #define ANSWER_MS REACH_PATIENCE_MS
 #define TORN_MS 300
 #define PLAIN_MS 2200 /* the kernel does not tell the number of its SYN, so the record comes late */
 #define CONFIRM_MS 500
+#define LARGE_MS 300
+#define OLD (1u << 16) /* bytes behind what is expected */
+#define LARGEST 9216u
 #define LOWEST_PORT 5001u
 #define HIGHEST_PORT 9999u
 #define MSS 1460u
 #define WINDOW 64240u
 
-enum step { STEP_ASK, STEP_SYN, STEP_TORN, STEP_CONFIRM, STEP_REPORT, STEP_PLAIN, STEP_NEAR, STEP_OVER };
+enum step {
+	STEP_ASK,
+	STEP_SYN,
+	STEP_TORN,
+	STEP_CONFIRM,
+	STEP_LARGE,
+	STEP_REPORT,
+	STEP_PLAIN,
+	STEP_NEAR,
+	STEP_OVER
+};
 
 /* One connection that is watched: the client's, this host's own, the assistant's. */
 struct attempt {
@@ -65,6 +83,8 @@ struct probe {
 	struct attempt client, plain, near;
 	uint64_t sent_at;
 	unsigned findings; /* since they were asked for */
+	uint32_t large;    /* bytes of the packet that is under way in STEP_LARGE */
+	uint16_t mss;      /* of the target's SYN-ACK; 0: it has none */
 	struct probe_result result;
 };
 
@@ -121,10 +141,11 @@ static void ask(struct probe *p, const struct attempt *t)
 	tell(p, MSG_PROBE, t);
 }
 
-/* False: the kernel did not take it; *why says why, as the sink counts it. */
-static bool emit(struct probe *p, const struct attempt *t, uint8_t flags, uint32_t seq, uint32_t ack,
-		 enum sink_error *why)
+/* With @len bytes of payload. False: the kernel did not take it; *why says why, as the sink counts it. */
+static bool emit_bytes(struct probe *p, const struct attempt *t, uint8_t flags, uint32_t seq, uint32_t ack,
+		       uint32_t len, enum sink_error *why)
 {
+	static const uint8_t zeros[LARGEST];
 	static const uint8_t mss[4] = { 2, 4, MSS >> 8, MSS & 0xff };
 	const struct sink_counters before = p->way.sink->counters;
 	const struct sink_counters *after = &p->way.sink->counters;
@@ -137,6 +158,8 @@ static bool emit(struct probe *p, const struct attempt *t, uint8_t flags, uint32
 		.ttl = 64,
 		.df = true,
 		.ip_id = (uint16_t)random_u32(),
+		.payload = zeros,
+		.len = len,
 	};
 
 	if (flags & TCPF_SYN) {
@@ -154,6 +177,12 @@ static bool emit(struct probe *p, const struct attempt *t, uint8_t flags, uint32
 		return false;
 	}
 	return true;
+}
+
+static bool emit(struct probe *p, const struct attempt *t, uint8_t flags, uint32_t seq, uint32_t ack,
+		 enum sink_error *why)
+{
+	return emit_bytes(p, t, flags, seq, ack, 0, why);
 }
 
 static void send_syn(struct probe *p, struct attempt *t)
@@ -213,6 +242,56 @@ static void begin_report(struct probe *p)
 			why == SINK_PERM;
 	ask(p, &p->client);
 	next(p, STEP_REPORT, ASK_MS);
+}
+
+static uint32_t headers(const struct probe *p)
+{
+	return addr_is_v4(&p->way.target->addr) ? 40 : 60;
+}
+
+static void send_large(struct probe *p)
+{
+	enum sink_error why = SINK_OTHER;
+
+	if (emit_bytes(p, &p->client, TCPF_ACK, p->client.iss + 1 - OLD, p->client.irs + 1,
+		       p->large - headers(p), &why))
+		next(p, STEP_LARGE, LARGE_MS);
+	else
+		begin_report(p);
+}
+
+static void begin_large(struct probe *p)
+{
+	struct probe_result *r = &p->result;
+	const uint32_t most = p->way.config->mtu ? p->way.config->mtu : LARGEST;
+
+	if (!p->client.answered || r->torn || route_lookup(&r->route, &p->way.target->addr) ||
+	    r->route.local || !r->route.mtu) {
+		begin_report(p);
+		return;
+	}
+	r->large = p->large = MIN(MIN(MIN(most, r->route.mtu), LARGEST), MAX(p->mss, 88u) + headers(p));
+	send_large(p);
+}
+
+/* Nothing has answered it. */
+static void large_is_lost(struct probe *p)
+{
+	if (p->large == headers(p)) {
+		begin_report(p);
+		return;
+	}
+	p->large = MAX(path_next_smaller(!addr_is_v4(&p->way.target->addr), p->large), headers(p));
+	send_large(p);
+}
+
+static void large_arrived(struct probe *p)
+{
+	if (p->large > headers(p))
+		p->result.takes = p->large;
+	else
+		p->result.small_takes = true;
+	begin_report(p);
 }
 
 static void decide_near(struct probe *p)
@@ -337,7 +416,10 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 		next(p, STEP_CONFIRM, CONFIRM_MS);
 		break;
 	case STEP_CONFIRM:
-		begin_report(p);
+		begin_large(p);
+		break;
+	case STEP_LARGE:
+		large_is_lost(p);
 		break;
 	case STEP_REPORT:
 		end_report(p);
@@ -357,6 +439,11 @@ static void on_client_response(struct probe *p, bool syn, const struct response 
 {
 	struct attempt *t = &p->client;
 
+	if (p->step == STEP_LARGE && !syn) { /* an ACK, or, of SYN cookies, a reset */
+		t->reset |= (r->flags & TCPF_RST) != 0;
+		large_arrived(p);
+		return;
+	}
 	if (!syn) { /* a reset */
 		if (t->answered)
 			p->result.torn = true;
@@ -370,6 +457,7 @@ static void on_client_response(struct probe *p, bool syn, const struct response 
 	if (!t->answered) {
 		t->answered = p->result.answered = true;
 		t->irs = r->seq;
+		p->mss = r->opt.mss;
 		p->result.round_trip = clock_now() - p->sent_at;
 		if (p->step == STEP_SYN)
 			next(p, STEP_TORN, TORN_MS);
@@ -378,7 +466,7 @@ static void on_client_response(struct probe *p, bool syn, const struct response 
 	p->result.torn |= r->seq != t->irs;
 	t->irs = r->seq; /* what the reset at the end has to name */
 	if (p->step == STEP_CONFIRM)
-		begin_report(p);
+		begin_large(p);
 }
 
 bool probe_response(struct probe *p, const struct response *r)
@@ -391,7 +479,7 @@ bool probe_response(struct probe *p, const struct response *r)
 
 		if (r->id != t->id || p->step == STEP_OVER)
 			continue;
-		if ((!syn && !(r->flags & TCPF_RST)) ||
+		if ((!syn && !(r->flags & TCPF_RST) && (t != &p->client || p->step != STEP_LARGE)) ||
 		    (t != &p->plain && (r->flags & TCPF_ACK) && r->ack != t->iss + 1))
 			return true;
 		if (t == &p->client) {

@@ -4,6 +4,7 @@
 #include "program/check.h"
 #include "channel/message.h"
 #include "io/host/reach.h"
+#include "io/inject/route.h"
 #include "io/inject/sink.h"
 #include "tcpcopy/config/config.h"
 
@@ -12,7 +13,7 @@ struct event_base;
 /*
  * One synthetic connection to a target on the path that copies take, to see which hop of it is broken. There
  * is at most one SYN from each source, except that an answered one is repeated to confirm it, and never any
- * data.
+ * data that an application would see.
  */
 struct probe;
 
@@ -40,6 +41,9 @@ struct probe_result {
 	bool answered, reset;    /* a SYN-ACK, or a reset, came back over the channel */
 	bool torn;               /* the connection was gone a moment after the SYN-ACK */
 	uint64_t round_trip;     /* ns, of the SYN */
+	uint32_t large, takes;   /* bytes of the largest packet that was sent, and that arrived; 0: none */
+	bool small_takes;        /* with none: does a packet without payload arrive? */
+	struct route_info route; /* valid with large */
 	struct msg_findings found[CONFIG_MAX_ASSISTANTS];
 	bool has_found[CONFIG_MAX_ASSISTANTS]; /* this assistant has answered the PROBE */
 

@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "tcpcopy/check/probe.h"
+#include "tcpcopy/paths.h"
 
 struct names {
 	const struct probe_result *r;
@@ -168,6 +169,28 @@ static void torn(struct check_result *out, const struct names *n)
 	check_cure(out, "the target", "ip route get %s", n->source);
 }
 
+/* The packets that arrive are smaller than those that the route promises. */
+static bool narrow(struct check_result *out, const struct names *n)
+{
+	const struct probe_result *r = n->r;
+	const uint32_t takes = r->takes ? r->takes : 576;
+	char cure[200];
+
+	if (!r->large || r->takes == r->large || (!r->takes && !r->small_takes))
+		return false;
+	check_text(
+		out, CHECK_WARNING,
+		"%s answered, but packets of %u bytes do not arrive there, and those of %u do: a link on the way "
+		"takes less than this host's route says. tcpcopy finds that out by itself and cuts the copies, but "
+		"a packet is lost for it every 10 minutes",
+		n->at, r->large,
+		r->takes                      ? r->takes
+		: addr_is_v4(&r->target.addr) ? 40
+					      : 60);
+	check_cure(out, "this host", "%s", paths_cure(cure, sizeof(cure), &r->target.addr, &r->route, takes));
+	return true;
+}
+
 /* Without an assistant: what somebody on the way, or this host, has done to the answer. */
 static bool own_came_back(struct check_result *out, const struct names *n)
 {
@@ -180,7 +203,7 @@ static bool own_came_back(struct check_result *out, const struct names *n)
 			"by something on the way that keeps track of connections",
 			n->at, n->r->source.port);
 		check_cure(out, "this host", "nft list ruleset");
-	} else {
+	} else if (!narrow(out, n)) {
 		check_text(out, CHECK_OK, "%s answered this host's port %u after %.1f ms", n->at,
 			   n->r->source.port, (double)n->r->round_trip / 1e6);
 	}
@@ -213,7 +236,7 @@ static void came_back(struct check_result *out, const struct names *n)
 			"that drops the state INVALID?)",
 			n->at);
 		cure_notrack(out, n);
-	} else {
+	} else if (!narrow(out, n)) {
 		check_text(out, CHECK_OK, "%s answered %s, and the assistant reported it after %.1f ms",
 			   n->at, n->source, (double)n->r->round_trip / 1e6);
 	}
