@@ -365,15 +365,16 @@ def test_no_client_is_known(lab):
 
 
 def test_what_the_target_sees(ready):
-    """Two SYNs, both answered alike, and a reset; the application is told of nothing."""
+    """Two SYNs, both answered alike, a full-size packet that is old, its ACK, and a reset; the application is told of nothing."""
     target = ready.host("target")
     seen = target.capture("tcp port 6379 and host 10.90.114.82")
     before = target.check_output(["redis-cli", "info", "stats"])
     Check(ready).fine()
-    packets = seen.fields("ip.src", "tcp.srcport", "tcp.flags.str", "tcp.seq_raw")
+    packets = seen.fields("ip.src", "ip.len", "tcp.srcport", "tcp.flags.str", "tcp.seq_raw")
     ours = [(p["tcp.flags.str"].replace("\u00b7", ""), p["tcp.seq_raw"]) for p in packets]
     ours = [packet for packet, _ in itertools.groupby(ours)]    # the target repeats what nothing acknowledges for a second
-    assert [flags for flags, _ in ours] == ["S", "AS", "S", "AS", "AR"]
+    assert [flags for flags, _ in ours] == ["S", "AS", "S", "AS", "A", "A", "AR"]
+    assert [p["ip.src"] for p in packets if p["ip.len"] == "1500"] == ["10.90.114.82"]
     assert ours[0] == ours[2] and ours[1] == ours[3]
     port = int(next(p["tcp.srcport"] for p in packets if p["ip.src"] == "10.90.114.82"))
     assert 5001 <= port <= 9999
