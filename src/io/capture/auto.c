@@ -22,6 +22,12 @@
  * had time for. So packets that are old when they are read go by the ring, however few they are: it is the
  * cheaper way.
  *
+ * Traffic that waits for what we do with it slows down in the ring: a copy's next request leaves when the
+ * answer to the last one was read, and here answers may be captured, too. Such traffic is dense without the
+ * ring and thin with it, so by the rate alone it would turn all the time, and crawl. It is
+ * known by its rate, which falls to a fraction as soon as it is in the ring and yet goes on. Then the stream
+ * turns back at once, and stays for a while, which doubles each time.
+ *
  * Super-packets are the exception. One wake-up and one system call for 64 KB is little, and a ring
  * costs a copy, too, within the kernel's work for the application. A ring of tens of MB lasts tens of
  * milliseconds of them, and all of it is memory at rest. A socket only keeps what waits, so its buffer can
@@ -46,6 +52,11 @@
 #define LATE (10 * NS_PER_MS) /* older than a packet should be when it is delivered */
 #define WINDOW (50 * NS_PER_MS)
 #define CALM 10                          /* windows, half a second */
+#define SLOWED 3                         /* its rate fell to less than a third: it waits for us */
+#define SLOWED_WINDOWS 2                 /* in a row, the first in the ring; a sender may stall for one */
+#define SLOWED_LEAST 10                  /* packets in each: what ceased does not wait */
+#define STAY_FIRST 8                     /* windows */
+#define STAY_MOST 200                    /* windows, ten seconds */
 #define ALTERNATE_WINDOW (5 * NS_PER_MS) /* CAPTURE_ALTERNATE */
 #define TURN_MOST (50 * NS_PER_MS)       /* waiting for the last block of a ring */
 
@@ -66,6 +77,10 @@ struct pair {
 	bool roomy;        /* the socket's buffer is larger than the ring */
 	uint64_t up, down; /* packets/s */
 	unsigned calm;     /* windows in a row that need no ring */
+	uint64_t dense;  /* packets/s that led into the ring; 0: it is not to be seen any more if they wait */
+	unsigned slowed; /* windows in the ring in which it was a fraction of that */
+	unsigned stay;   /* windows without a ring, whatever the rate */
+	unsigned stays;  /* so many the last time */
 	uint64_t window_start, window_packets;
 	uint64_t window_bytes; /* delivered by both when the window began */
 	uint64_t window_held;  /* and captured of them */
@@ -119,6 +134,7 @@ static bool is_late(const struct pair *p)
 static void turn_is_over(struct pair *p)
 {
 	p->turning = false;
+	p->window_start = clock_now();
 	window_begins(p);
 	if (!p->turn.error)
 		return;
@@ -127,6 +143,24 @@ static void turn_is_over(struct pair *p)
 		 strerror(p->turn.error));
 	p->fixed = true;
 	p->on = p->turn.before;
+}
+
+/* A window in the ring is over, with @weight in it at @rate packets/s. True: what comes waits for us. */
+static bool waits(struct pair *p, uint64_t weight, uint64_t rate)
+{
+	if (!p->dense)
+		return false;
+	if (weight < SLOWED_LEAST || rate >= p->down || rate >= p->dense / SLOWED) {
+		p->dense = 0;
+		p->stays = 0;
+		return false;
+	}
+	if (++p->slowed < SLOWED_WINDOWS)
+		return false;
+	p->dense = 0;
+	p->stays = MIN(MAX(2 * p->stays, STAY_FIRST), STAY_MOST);
+	p->stay = p->stays;
+	return true;
 }
 
 /* Count @n more, and turn where the rate says so. */
@@ -155,11 +189,20 @@ static void adapt(struct pair *p, unsigned n)
 	p->window_start = now;
 	window_begins(p);
 	to_ring = !bulk && (late || rate > (p->on == PACKET ? p->up : p->down));
+	if (p->on == PACKET && p->stay && !late) {
+		p->stay--;
+		to_ring = false;
+	}
 	p->calm = to_ring ? 0 : p->calm + 1;
+	if (p->on == RING && waits(p, weight, rate))
+		p->calm = CALM;
 	if (p->on == RING && !to_ring && !bulk && p->calm < CALM && !p->alternate)
 		return;
-	if (p->alternate || to_ring != (p->on == RING))
+	if (p->alternate || to_ring != (p->on == RING)) {
+		p->dense = to_ring ? rate : 0;
+		p->slowed = 0;
 		turn(p, !p->on, now);
+	}
 }
 
 static unsigned poll_half(struct pair *p, unsigned half, unsigned budget, source_fn fn, void *arg)
