@@ -118,8 +118,8 @@ static void check_target(const struct engine *e, unsigned target)
 	const struct session *before = NULL;
 	const struct target *t = &e->target[target];
 
-	assert(t->path.limit <= t->path.route && (!t->probe.id || t->path.probing));
-	assert(!t->probe.id || !(session_by_id(e, t->probe.id)->events & EV_ENDED));
+	assert(t->path.limit <= t->path.route && (!t->probe.out || t->path.probing));
+	assert(!t->probe.out || !(session_by_id(e, t->probe.id)->events & EV_ENDED));
 	for (const struct session *s = e->target[target].backed_off; s; before = s, s = s->backoff_next) {
 		assert(session_by_id(e, s->id) == s && s->key.target == target && s->backoff_prev == before);
 		assert(!(s->events & EV_ENDED) && timer_on(s, TIMER_RTX));

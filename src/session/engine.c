@@ -262,7 +262,7 @@ unsigned engine_path_probes(const struct engine *e)
 	unsigned n = 0;
 
 	for (unsigned i = 0; i < e->n_targets; i++)
-		n += e->target[i].probe.id != 0;
+		n += e->target[i].probe.out;
 	return n;
 }
 

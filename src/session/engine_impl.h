@@ -28,8 +28,9 @@ struct rule_memory;
 struct target {
 	struct endpoint at;
 	struct path path;
-	struct {             /* valid with path.probing and an id: the probe that this engine has sent */
-		uint64_t id; /* of its session; 0: none */
+	struct {
+		bool out;    /* this engine has sent a probe, and what became of it is not known */
+		uint64_t id; /* of its session */
 		uint32_t start, end;
 		enum path_verdict lost; /* what its end will say if it is acknowledged */
 	} probe;

@@ -117,7 +117,8 @@ static bool only_probe(const struct engine *e, const struct session *s)
 {
 	const struct target *t = session_target(e, s);
 
-	return t->probe.id == s->id && s->snd_una == t->probe.start && s->snd_nxt == t->probe.end;
+	return t->probe.out && t->probe.id == s->id && s->snd_una == t->probe.start &&
+	       s->snd_nxt == t->probe.end;
 }
 
 /* (Re)start TIMER_RTX after new data was sent, acknowledged or retransmitted. */
@@ -289,7 +290,7 @@ void loss_of_probe(const struct engine *e, const struct session *s, uint32_t seq
 {
 	struct target *t = session_target(e, s);
 
-	if (t->path.probing && t->probe.id == s->id && seq_between(seq, t->probe.start, seq + n - 1) &&
+	if (t->probe.out && t->probe.id == s->id && seq_between(seq, t->probe.start, seq + n - 1) &&
 	    t->probe.lost != PATH_LOST)
 		t->probe.lost = s->rec && s->rec->active && !s->rec->by_rto ? PATH_LOST : PATH_TIMEOUT;
 }
@@ -303,7 +304,7 @@ static void size_acked(struct engine *e, struct session *s, uint64_t now)
 	struct target *t = session_target(e, s);
 	const bool smaller_arrived = s->trial && s->snd_una == s->trial_end;
 
-	if (t->path.probing && t->probe.id == s->id) {
+	if (t->probe.out && t->probe.id == s->id) {
 		if (seq_ge(s->snd_una, t->probe.end))
 			output_probed(e, s, t->probe.lost, now);
 		else if (seq_gt(s->snd_una, t->probe.start))

@@ -218,6 +218,7 @@ static uint32_t begin_probe(struct engine *e, struct session *s, const struct qs
 		return 0;
 	size -= s->headers;
 	path_probe_sent(&t->path);
+	t->probe.out = true;
 	t->probe.id = s->id;
 	t->probe.start = s->snd_nxt;
 	t->probe.end = s->snd_nxt + size;
@@ -231,9 +232,9 @@ void output_probed(struct engine *e, struct session *s, enum path_verdict v, uin
 	struct target *t = session_target(e, s);
 	struct path before = t->path;
 
-	if (t->probe.id != s->id)
+	if (!t->probe.out || t->probe.id != s->id)
 		return;
-	t->probe.id = 0;
+	t->probe.out = false;
 	path_probed(&t->path, t->probe.end - t->probe.start + s->headers, v, now);
 	if (v == PATH_ARRIVED)
 		e->n.path_probes_arrived++;
