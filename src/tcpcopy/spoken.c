@@ -114,6 +114,14 @@ bool spoken_explains(const struct protocol_tally *t, enum protocol p)
 	return false;
 }
 
+bool spoken_explains_most(const struct protocol_tally *t, uint64_t sessions)
+{
+	for (unsigned d = 0; d < DETAIL_COUNT; d++)
+		if (spoken_matters(t, (enum protocol_detail)d) && t->failed[d] > sessions / 2)
+			return true;
+	return false;
+}
+
 void spoken_say(struct spoken_said *said, const struct config *c, unsigned rule,
 		const struct protocol_tally *t)
 {

@@ -34,6 +34,9 @@ char *spoken_join_text(char *buf, size_t size, const struct rule *rule, enum pro
  */
 bool spoken_explains(const struct protocol_tally *t, enum protocol p);
 
+/* Does a detail of *t explain how most of @sessions fare: have their targets refused them because of it? */
+bool spoken_explains_most(const struct protocol_tally *t, uint64_t sessions);
+
 /* Which lines were said of each rule. All zero: none. */
 struct spoken_said {
 	uint32_t details[CONFIG_MAX_RULES], joined[CONFIG_MAX_RULES], not_joined[CONFIG_MAX_RULES];

@@ -223,8 +223,9 @@ static void say_what_sessions_tell(struct diagnosis *d)
 		const struct sums *s = &d->sums[i];
 
 		spoken_say(&d->said, d->k.config, i, &s->spoken);
-		exchanges_say(&d->said_exchanges, d->k.config, i, &s->exchanges,
-			      protocol_sessions(&s->spoken));
+		if (!spoken_explains_most(&s->spoken, protocol_sessions(&s->spoken)))
+			exchanges_say(&d->said_exchanges, d->k.config, i, &s->exchanges,
+				      protocol_sessions(&s->spoken));
 	}
 }
 

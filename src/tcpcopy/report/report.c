@@ -268,7 +268,8 @@ static void print_exchanges(const struct report *r, FILE *to)
 		exchanges_print(to, t);
 		fputc('\n', to);
 		for (unsigned w = 0; w < EXCHANGES_WARNINGS; w++)
-			if (exchanges_matter(t, sessions, (enum exchanges_warning)w))
+			if (exchanges_matter(t, sessions, (enum exchanges_warning)w) &&
+			    !spoken_explains_most(&r->now.spoken[i], sessions))
 				fprintf(to, "  %s\n",
 					exchanges_text(text, sizeof(text), &r->config->rules[i], t, sessions,
 						       (enum exchanges_warning)w));
