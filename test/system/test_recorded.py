@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 """Recorded traffic: what tcpdump has written of one server is replayed to another one, which then holds the same."""
 
+import os
 import re
 import subprocess
 
@@ -136,6 +137,20 @@ def test_pipe(recorded):
     writer = recorded.online.popen(["sh", "-c", f"head -c {size} {recorded.path}; sleep 1; tail -c +{size + 1} {recorded.path}"],
                                    stdout=subprocess.PIPE)
     account = recorded.replay("--speed", "10", read=["-"], stdin=writer.stdout)
+    assert writer.wait(PATIENCE) == 0
+    assert recorded.equal()
+    assert account["replay.damaged"] == 0
+
+
+def test_named_pipe(lab, recorded):
+    """While nobody writes to it, it is waited for as a silent pipe is: a signal ends that. Then it is read as any pipe."""
+    path = lab.new_path("named.pipe")
+    os.mkfifo(path)
+    waiting = Program(recorded.online, "tcpcopy", "--read", path, "-x", f"6379-{recorded.target.ip4}:6379").wait_ready()
+    waiting.process.terminate()
+    assert waiting.process.wait(PATIENCE) in (0, 1) and "Sanitizer" not in waiting.log, waiting.log
+    writer = recorded.online.popen(["sh", "-c", f"cat {recorded.path} > {path}"])
+    account = recorded.replay("--speed", "max", read=[path])
     assert writer.wait(PATIENCE) == 0
     assert recorded.equal()
     assert account["replay.damaged"] == 0

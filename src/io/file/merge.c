@@ -226,8 +226,12 @@ static int look_at(struct merge *m, struct file *f, char *err, size_t err_size)
 {
 	struct stat st;
 
-	f->fd = strcmp(f->path, "-") ? open(f->path, O_RDONLY | O_CLOEXEC) : STDIN_FILENO;
-	if (f->fd < 0 || fstat(f->fd, &st)) {
+	/*
+	 * A named pipe that nobody writes to yet would be waited for here, where no signal ends it. It is
+	 * opened at once, and its writer is waited for where its content is read.
+	 */
+	f->fd = strcmp(f->path, "-") ? open(f->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK) : STDIN_FILENO;
+	if (f->fd < 0 || fstat(f->fd, &st) || (f->fd != STDIN_FILENO && fcntl(f->fd, F_SETFL, 0))) {
 		snprintf(err, err_size, "file %s: %s", f->path, strerror(errno));
 		return -1;
 	}
