@@ -125,6 +125,10 @@ void sender_established(struct world *w, struct replica *r, const struct respons
 	s->backoff = 0;
 	s->progress_at = w->now;
 	s->mss = r->mss;
+	/* where the engine knows that the way takes less, it uses that; what with is not known here */
+	if (r->mss + (replica_v4(r) ? 40u : 60u) + (r->ts_ok ? 12 : 0) >
+	    engine_path(w->copy.e, r->target)->limit)
+		s->exact = false;
 	rearm(w, r);
 }
 
