@@ -32,6 +32,8 @@ class Check:
             state, topic, text = re.fullmatch(r"(ok|warning|broken) +(\S+) +(.*)", line).groups()
             cure = re.fullmatch(r"(.*): on (.+?) type: (.*)", text)
             self.lines.append((state, topic, *(cure.groups() if cure else (text, None, None))))
+        # what other work has left of this machine's memory is not the lab's
+        self.lines = [line for line in self.lines if line[:2] != ("warning", "limits") or "MiB of memory are" not in line[2]]
         assert self.lines, self.output
         assert self.status == (1 if any(line[0] == "broken" for line in self.lines) else 0)
 
