@@ -4,8 +4,8 @@
 /*
  * The inside of the script runner: session_script.c reads lines and tells the time,
  * session_script_segments.c deals with the lines that are about segments, session_script_online.c
- * with those that are about the online server's sockets. All functions return false when the script
- * has failed.
+ * with those that are about the online server's sockets, session_script_counters.c with those about
+ * numbers. All functions return false when the script has failed.
  */
 #include "base/util.h"
 #include "session_harness.h"
@@ -53,5 +53,6 @@ bool script_emits(struct script *s, char *text);
 bool script_online(struct script *s, const char *text);
 bool script_asks(struct script *s, char *text);
 bool script_answer(struct script *s, char *text);
+bool script_counter(struct script *s, char *text);
 
 #endif

@@ -1,5 +1,5 @@
 /*
- * The command line of tcpcopy and the claims on rules. Each case is a command line as typed; for a
+ * The command line of tcpcopy. Each case is a command line as typed; for a
  * refusal the message has to name the option, the value and what is accepted, and what went wrong.
  * Nothing here needs privilege or sends a packet.
  */
@@ -15,13 +15,11 @@
 
 #include <ifaddrs.h>
 #include <sys/mman.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/util.h"
 #include "io/capture/source.h"
 #include "tcpcopy/config/config.h"
-#include "tcpcopy/config/lock.h"
 
 #define MAX_WORDS 40
 #define RULE "6379-10.90.109.143:6379"
@@ -517,75 +515,6 @@ static void test_other_bad_values(void **state)
 	assert_said("argument \"word\"");
 }
 
-/* lock_rules() in a process of its own, which then waits until @hold is closed. Returns its pid,
- * once it has claimed. */
-static pid_t claim_elsewhere(const char *rules, int *hold)
-{
-	int ready[2], end[2];
-	char byte, err[512];
-	pid_t pid;
-
-	assert_int_equal(pipe(ready), 0);
-	assert_int_equal(pipe(end), 0);
-	assert_int_equal(PARSE("-x", rules, "-s", ASSISTANT), -1);
-	pid = fork();
-	assert_true(pid >= 0);
-	if (pid == 0) {
-		close(ready[0]);
-		close(end[1]);
-		if (lock_rules(&c, err, sizeof(err)) != 0 || write(ready[1], "", 1) != 1)
-			_exit(1);
-		_exit(read(end[0], &byte, 1) == 0 ? 0 : 1);
-	}
-	close(ready[1]);
-	close(end[0]);
-	assert_int_equal(read(ready[0], &byte, 1), 1);
-	close(ready[0]);
-	*hold = end[1];
-	return pid;
-}
-
-static void test_lock(void **state)
-{
-	char err[512] = "", want[64];
-	int hold, status;
-	pid_t pid;
-
-	(void)state;
-	/* Ports and addresses that nobody else uses in a test. */
-	pid = claim_elsewhere("64999-10.66.2.77:1,10.66.2.66:64998-10.66.2.77:1", &hold);
-	snprintf(want, sizeof(want), "process %d", (int)pid);
-
-	assert_int_equal(PARSE("-x", "64999-10.66.2.77:1", "-s", ASSISTANT), -1);
-	assert_int_equal(lock_rules(&c, err, sizeof(err)), -1);
-	assert_non_null(strstr(err, want));
-	assert_non_null(strstr(err, "option -x \"64999-10.66.2.77:1\""));
-	/* One online address, where the other has all, and the other way about. */
-	assert_int_equal(PARSE("-x", "10.66.2.66:64999-10.66.2.77:1", "-s", ASSISTANT), -1);
-	assert_int_equal(lock_rules(&c, err, sizeof(err)), -1);
-	assert_non_null(strstr(err, want));
-	assert_int_equal(PARSE("-x", "64998-10.66.2.77:1", "-s", ASSISTANT), -1);
-	assert_int_equal(lock_rules(&c, err, sizeof(err)), -1);
-	assert_non_null(strstr(err, want));
-	/* Another target, another port of the target, another online address: all free. What failed
-	 * before left nothing claimed. */
-	assert_int_equal(PARSE("-x", "64999-10.66.2.78:1,10.66.2.67:64998-10.66.2.77:1", "-s", ASSISTANT),
-			 -1);
-	assert_int_equal(lock_rules(&c, err, sizeof(err)), 0);
-	lock_release();
-	assert_int_equal(PARSE("-x", "64999-10.66.2.77:2,4999-10.66.2.77:1", "-s", ASSISTANT), -1);
-	assert_int_equal(lock_rules(&c, err, sizeof(err)), 0);
-	lock_release();
-
-	close(hold);
-	assert_int_equal(waitpid(pid, &status, 0), pid);
-	assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
-	/* With the process its claims are gone. */
-	assert_int_equal(PARSE("-x", "64999-10.66.2.77:1", "-s", ASSISTANT), -1);
-	assert_int_equal(lock_rules(&c, err, sizeof(err)), 0);
-	lock_release();
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -601,7 +530,6 @@ int main(void)
 		cmocka_unit_test(test_filter),
 		cmocka_unit_test(test_capture_filter),
 		cmocka_unit_test(test_other_bad_values),
-		cmocka_unit_test(test_lock),
 	};
 
 	return cmocka_run_group_tests_name("tcpcopy_config", tests, NULL, NULL);

@@ -18,6 +18,22 @@ static inline struct report *report_of(struct reporter *r)
 	return CONTAINER_OF(r, struct report, reporter);
 }
 
+/* The names of what is counted by kind, for a function that prints any kind. */
+static inline const char *protocol_called(unsigned p)
+{
+	return protocol_name((enum protocol)p);
+}
+
+static inline const char *detail_called(unsigned d)
+{
+	return detail_name((enum protocol_detail)d);
+}
+
+static inline const char *answer_called(unsigned a)
+{
+	return protocol_answer_name((enum protocol_answer)a);
+}
+
 /* Rates between the two accounts. */
 struct report_rates {
 	double seconds;                                    /* 0: too short to tell; then all is 0 */

@@ -64,21 +64,6 @@ static void add_counts(json_t *to, const char *key, const uint64_t *n, unsigned 
 	json_object_set_new(to, key, list);
 }
 
-static const char *protocol_called(unsigned p)
-{
-	return protocol_name((enum protocol)p);
-}
-
-static const char *detail_called(unsigned d)
-{
-	return detail_name((enum protocol_detail)d);
-}
-
-static const char *answer_called(unsigned a)
-{
-	return protocol_answer_name((enum protocol_answer)a);
-}
-
 static const char *difference_called(unsigned d)
 {
 	return exchange_difference_name((enum exchange_difference)d);

@@ -213,21 +213,6 @@ static void print_counts(FILE *to, const char *what, const uint64_t *n, unsigned
 	}
 }
 
-static const char *protocol_called(unsigned p)
-{
-	return protocol_name((enum protocol)p);
-}
-
-static const char *detail_called(unsigned d)
-{
-	return detail_name((enum protocol_detail)d);
-}
-
-static const char *answer_called(unsigned a)
-{
-	return protocol_answer_name((enum protocol_answer)a);
-}
-
 /* What the clients of each rule speak, and what follows from it. */
 static void print_spoken(const struct report *r, FILE *to)
 {
