@@ -54,6 +54,8 @@ def test_redis_streams(lab, replay):
     """The names of XADD * are the clock's. With names of the client the target has the same."""
     servers = pair(lab)
     r = replay()
+    # Within one millisecond both clocks give one name, so the target executes the first command a second later.
+    servers[1].cli("client", "pause", 1000, "write")
     for command in "xadd clock * f v", "xadd own 1-1 f v", "xgroup create own g 0", "xreadgroup group g c streams own >", "xack own g 1-1":
         lab.host("client").check_output(["redis-cli", "-h", lab.host("online").ip4, *command.split()])
     assert wait_until(lambda: servers[1].calls().get("xack") == 1)
