@@ -5,7 +5,7 @@
  *
  *   capture INTERFACE FILTER PACKETS [incoming] [snaplen=N] [buffer=N] [held] [step] [refilter=FILTER]
  *           [quiet] [age] [mode=auto|ring|packet|alternate] [ring=BYTES] [budget=N]
- *           [workers=N [seed=N] [byport]]
+ *           [workers=N [seed=N] [byport]] [prompt]
  *       Prints "ready", then a line for each packet, then the counters. It ends when its standard input
  *       has ended, PACKETS were captured or dropped, and nothing that the filter let in is unread. A line
  *       that comes in is answered by the counters; the first one by "reading", where "held" made it wait
@@ -15,6 +15,7 @@
  *       "wrong". "age" adds to "quiet" the time from capture to delivery and the number of packets whose
  *       sequence number is not above that of the one before. "workers" opens the sources of so many, reads
  *       them in turn, and counts what came by each, and what came by another than fanout_worker() says.
+ *       "prompt" says that few wait for what is captured.
  *   read FILE FILTER
  *       The same from a pcap file.
  *   send FROM PORT TO PORT LEN [gso=N] [ttl=N] [id=N] [tos=N] [seq=N] [nodf] [count=N] [batch=N]
@@ -268,6 +269,7 @@ static int run_capture(char **argv)
 		listen_to_test(-1);
 	for (unsigned i = 0; i < spread.workers; i++) {
 		p[i] = (struct pollfd){ .fd = s[i]->fd, .events = POLLIN };
+		s[i]->prompt = option(argv + 3, "prompt");
 		if (refilter && capture_set_filter(s[i], refilter, err, sizeof(err)) < 0)
 			return failed();
 	}

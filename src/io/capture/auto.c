@@ -28,6 +28,10 @@
  * known by its rate, which falls to a fraction as soon as it is in the ring and yet goes on. Then the stream
  * turns back at once, and stays for a while, which doubles each time.
  *
+ * Beside the requests of an original that does not wait for us this does not show in the rate. But who
+ * captures answers can tell that only few connections wait for them (source.prompt). Then no rate leads into
+ * the ring, where each of them could do no more than one request a block.
+ *
  * Super-packets are the exception. One wake-up and one system call for 64 KB is little, and a ring
  * costs a copy, too, within the kernel's work for the application. A ring of tens of MB lasts tens of
  * milliseconds of them, and all of it is memory at rest. A socket only keeps what waits, so its buffer can
@@ -194,7 +198,9 @@ static void adapt(struct pair *p, unsigned n)
 		to_ring = false;
 	}
 	p->calm = to_ring ? 0 : p->calm + 1;
-	if (p->on == RING && waits(p, weight, rate))
+	if (p->source.prompt && !late)
+		to_ring = false;
+	if (p->on == RING && (waits(p, weight, rate) || (p->source.prompt && !late)))
 		p->calm = CALM;
 	if (p->on == RING && !to_ring && !bulk && p->calm < CALM && !p->alternate)
 		return;

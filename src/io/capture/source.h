@@ -59,6 +59,7 @@ struct source {
 	const struct source_ops *ops;
 	int fd;          /* readable when poll() has packets; -1: always ready (files) */
 	bool at_end;     /* files: there are no more packets */
+	bool prompt;     /* live, set by the caller: few wait for each packet, so be quick, not cheap */
 	char name[64];   /* for messages: "eth0", "file x.pcap" */
 	char error[160]; /* words for the last error; after opening: a warning, or empty */
 };
