@@ -16,7 +16,7 @@
 #include "tcpcopy/replies.h"
 
 #define TTL_HEARD 255 /* by deaf listeners */
-#define FEW 16u       /* sessions: so many wait for answers one by one */
+#define FEW 16u       /* sessions: so many wait for answers one by one; those of a replay all do */
 
 /* What is in the batch was captured before this, so the SYN-ACKs that it answers are there to be read. */
 static void run_batch(struct pipeline *p)
@@ -155,7 +155,7 @@ void pipeline_capture(struct pipeline *p, int fd)
 		if (fd >= 0 && p->source[i]->fd != fd)
 			continue;
 		p->by_loopback = !strcmp(p->source[i]->name, "lo");
-		p->source[i]->prompt = p->own && engine_sessions(p->engine) <= FEW;
+		p->source[i]->prompt = p->own && (p->replay || engine_sessions(p->engine) <= FEW);
 		n = source_take(p->source[i], captured, p);
 		run_batch(p);
 		source_release(p->source[i]);
