@@ -153,6 +153,11 @@ const struct path *engine_path(const struct engine *e, unsigned target)
 	return &e->target[target].path;
 }
 
+void engine_not_shown(struct engine *e, uint64_t now)
+{
+	e->forgotten_at = MAX(e->forgotten_at, now);
+}
+
 void engine_shutdown(struct engine *e, uint64_t now)
 {
 	struct session *s;

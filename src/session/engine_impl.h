@@ -89,7 +89,7 @@ struct engine {
 	unsigned by_state[STATE_COUNT]; /* the live ones */
 	unsigned turns_waiting, holes_open;
 	uint64_t started_at, live_bytes;
-	uint64_t forgotten_at; /* ns, when there was no room to observe a connection, or to go on with that */
+	uint64_t forgotten_at;   /* ns, when a connection was not shown, or there was no room to observe it */
 	struct early_set *early; /* EARLY_SETS of them; NULL: without prove */
 	uint32_t early_kept;     /* not more replies than so many can still be found in them */
 	uint64_t early_last;     /* ns, when the last one was kept */

@@ -455,6 +455,12 @@ void engine_captured_all(struct engine *e, uint64_t until);
 void engine_capture_lost(struct engine *e, uint64_t now);
 
 /*
+ * Not all connections were shown until @now (ns): the first segment that is captured of one says nothing of
+ * what was before.
+ */
+void engine_not_shown(struct engine *e, uint64_t now);
+
+/*
  * A response record came over the channel. Records with an unknown id, and false ones, are counted and
  * ignored.
  */

@@ -9,6 +9,8 @@
  *
  * With an assistant, a client on this host itself (a health check) is left out, unless -c gives its copies
  * other addresses: the target would answer them to this host, whose TCP would reset the copies.
+ *
+ * Of what is left, the choice takes its share (-r, -g).
  */
 #include "tcpcopy/classify.h"
 
@@ -22,7 +24,8 @@ static bool rule_wants(const struct rule *r, const struct segment *s)
 }
 
 unsigned classify(const struct config *c, struct local *local, struct classify_counters *n,
-		  const struct segment *s, bool looped, uint64_t now, unsigned rule[CONFIG_MAX_RULES])
+		  const struct choice *choice, const struct segment *s, bool looped, uint64_t now,
+		  unsigned rule[CONFIG_MAX_RULES])
 {
 	unsigned count = 0, foreign = 0;
 
@@ -50,6 +53,10 @@ unsigned classify(const struct config *c, struct local *local, struct classify_c
 			n->from_here++;
 			return 0;
 		}
+	}
+	if (choice && !choice_takes(choice, &s->tuple.src, now)) {
+		n->not_chosen++;
+		return 0;
 	}
 	n->given++;
 	n->given_again += count - 1;

@@ -123,6 +123,8 @@ void returns_batch_end(struct pipeline *p)
 void returns_up(struct pipeline *p)
 {
 	p->now = clock_now();
+	if (!p->choice.since)
+		p->choice.since = p->now;
 	engine_channel_up(p->engine, returns_room(p->returns), p->now);
 	if (p->replay)
 		replay_go(p->replay);

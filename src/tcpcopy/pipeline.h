@@ -81,6 +81,7 @@ struct pipeline {
 	uint64_t timer_at; /* ns, what the timer event is set to; UINT64_MAX: off */
 	uint64_t now;      /* ns, of the present batch */
 	struct classify_counters classified;
+	struct choice choice; /* of the configuration; its time begins when the way back is up */
 	struct batch batch;   /* captured, on the way to the engine */
 	struct flow_key last; /* of the segment that was captured last; client port 0: there was none */
 	struct stray_counters strays;
@@ -151,6 +152,9 @@ int pipeline_watch_host(struct pipeline *p);
 
 /* Give the engine what the source with the descriptor @fd has; -1: what all sources have. Sets p->now. */
 void pipeline_capture(struct pipeline *p, int fd);
+
+/* pipeline_capture.c, before a batch: with -g, the engine has not seen all of what it meets. */
+void pipeline_choice_grows(struct pipeline *p);
 
 /*
  * pipeline_host.c: @n packets of source @i were taken and given to the engine. Tell the engine up to which

@@ -18,12 +18,23 @@
 #define TTL_HEARD 255 /* by deaf listeners */
 #define FEW 16u       /* sessions: so many wait for answers one by one; those of a replay all do */
 
+/*
+ * Connections are chosen that were not a moment ago, so what is met of one for the first time may be the
+ * middle of a request.
+ */
+void pipeline_choice_grows(struct pipeline *p)
+{
+	if (choice_grows(&p->choice, p->now))
+		engine_not_shown(p->engine, p->now);
+}
+
 /* What is in the batch was captured before this, so the SYN-ACKs that it answers are there to be read. */
 static void run_batch(struct pipeline *p)
 {
 	if (p->replies && (p->replies_pause || p->opening || engine_waits_for_proof(p->engine)))
 		replies_take(p, p->newest);
 	p->opening = false;
+	pipeline_choice_grows(p);
 	batch_run(&p->batch, p->engine, &p->answers, p->now);
 	replies_left(p);
 }
@@ -127,9 +138,9 @@ static void captured(const struct raw_packet *packet, void *arg)
 		p->classified.no_rule += reason == PARSE_OK;
 		return;
 	}
-	n = reason == PARSE_OK
-		    ? classify(p->config, p->local, &p->classified, &s, p->by_loopback, p->now, rule)
-		    : 0;
+	n = reason == PARSE_OK ? classify(p->config, p->local, &p->classified, &p->choice, &s, p->by_loopback,
+					  p->now, rule)
+			       : 0;
 	if (p->classified.from_here && !p->said_from_here)
 		say_from_here(p, &s);
 	for (unsigned i = 0; i < n; i++) {

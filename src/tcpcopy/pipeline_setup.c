@@ -103,6 +103,7 @@ int pipeline_open(struct pipeline *p, const struct config *c, const struct plan 
 
 	memset(p, 0, sizeof(*p));
 	p->config = c;
+	p->choice = c->choice;
 	p->plan = plan;
 	p->base = base;
 	p->spread = *spread;

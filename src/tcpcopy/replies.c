@@ -118,7 +118,7 @@ static void on_reply(const struct raw_packet *packet, void *arg)
 	}
 	p->replies_seen++;
 	k = (struct flow_key){ .client = request.tuple.src, .online = request.tuple.dst };
-	n = classify(p->config, p->local, &none, &request, false, p->now, rule);
+	n = classify(p->config, p->local, &none, NULL, &request, false, p->now, rule);
 	for (unsigned i = 0; i < n; i++) {
 		k.target = (uint16_t)rule[i];
 		if (s.flags & TCPF_RST)

@@ -281,12 +281,15 @@ static bool do_mtu(struct script *s, const char *text)
 	return true;
 }
 
-/* Packets were lost before they could be captured. */
+/* Packets were lost before they could be captured; or some were not shown to the engine until now. */
 static bool do_capture(struct script *s, const char *text)
 {
-	if (strcmp(text, "lost"))
-		return script_fail(s, "capture lost");
-	engine_capture_lost(s->h.engine, s->h.now);
+	if (!strcmp(text, "grows"))
+		engine_not_shown(s->h.engine, s->h.now);
+	else if (!strcmp(text, "lost"))
+		engine_capture_lost(s->h.engine, s->h.now);
+	else
+		return script_fail(s, "capture lost|grows");
 	return true;
 }
 

@@ -184,6 +184,46 @@ static void test_replays(void **state)
 	assert_int_equal(PARSE("--read", "a", "-x", RULE, "--check"), 2);
 }
 
+static void test_choice(void **state)
+{
+	char text[CONFIG_CHOICE_TEXT];
+
+	(void)state;
+	assert_int_equal(PARSE("-x", RULE), -1);
+	assert_true(c.choice.share == CHOICE_ALL && c.choice.seed == 1 && !c.choice.ramp);
+	assert_string_equal(config_choice_format(text, &c.choice, 0), "");
+	assert_int_equal(PARSE("-x", RULE, "-r", "50"), -1);
+	assert_true(c.choice.share == CHOICE_ALL / 2 && c.choice.by == CHOICE_BY_SESSION);
+	assert_string_equal(config_choice_format(text, &c.choice, 0),
+			    "50 % of the sessions, chosen by the client's address and port, seed 1");
+	assert_int_equal(PARSE("-x", RULE, "--sample", "0.1", "--seed=4294967295", "--sample-by", "client",
+			       "-g", "10m"),
+			 -1);
+	assert_true(c.choice.share == 100000 && c.choice.seed == UINT32_MAX &&
+		    c.choice.by == CHOICE_BY_CLIENT && c.choice.ramp == 600 * NS_PER_SEC);
+	assert_string_equal(
+		config_choice_format(text, &c.choice, 0),
+		"0 % of the sessions, chosen by the client's address, seed 4294967295; growing to "
+		"0.1 % over 600 s");
+	assert_int_equal(PARSE("-x", RULE, "--read", "a", "-g", "10s", "-a", "2"), -1);
+
+	assert_refused(PARSE("-x", RULE, "-r", "0"), "-r", "0", "out of range");
+	assert_refused(PARSE("-x", RULE, "-r", "100.1"), "-r", "100.1", "out of range");
+	assert_refused(PARSE("-x", RULE, "-r", "half"), "-r", "half", "not a number");
+	assert_refused(PARSE("-x", RULE, "-r", "5", "--seed", "4294967296"), "--seed", "4294967296",
+		       "out of range");
+	assert_refused(PARSE("-x", RULE, "-r", "5", "--sample-by", "port"), "--sample-by", "port",
+		       "is neither");
+	assert_refused(PARSE("-x", RULE, "-g", "10"), "-g", "10", "a unit is missing");
+	assert_refused(PARSE("-x", RULE, "-g", "25h"), "-g", "25h", "out of range");
+	assert_refused(PARSE("-x", RULE, "--seed", "3"), "--seed", NULL, "all are replicated");
+	assert_refused(PARSE("-x", RULE, "--sample-by", "client"), "--sample-by", NULL, "all are replicated");
+	assert_refused(PARSE("-x", RULE, "--read", "a", "-g", "10s", "--speed", "max"), "--ramp", NULL,
+		       "goes by the time");
+	assert_refused(PARSE("-x", RULE, "--read", "a", "-g", "10s", "--rate", "9"), "--ramp", NULL,
+		       "goes by the time");
+}
+
 static void test_joins(void **state)
 {
 	(void)state;
@@ -521,6 +561,7 @@ int main(void)
 		cmocka_unit_test(test_the_post),
 		cmocka_unit_test(test_every_option),
 		cmocka_unit_test(test_replays),
+		cmocka_unit_test(test_choice),
 		cmocka_unit_test(test_joins),
 		cmocka_unit_test(test_rules),
 		cmocka_unit_test(test_bad_rules),

@@ -66,7 +66,7 @@ static void on_packet(const struct raw_packet *packet, void *arg)
 
 	if (parse_packet(&s, packet) != PARSE_OK)
 		return;
-	n = classify(l->k->config, l->local, &l->counters, &s, false, s.time, rule);
+	n = classify(l->k->config, l->local, &l->counters, NULL, &s, false, s.time, rule);
 	for (unsigned i = 0; i < n; i++) {
 		struct seen *seen = &l->seen[rule[i]];
 

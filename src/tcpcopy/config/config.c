@@ -73,6 +73,26 @@ static const char *set_loops(void *into, const char *value)
 	return config_set_loops(into, value);
 }
 
+static const char *set_sample(void *into, const char *value)
+{
+	return config_set_sample(into, value);
+}
+
+static const char *set_seed(void *into, const char *value)
+{
+	return config_set_seed(into, value);
+}
+
+static const char *set_sample_by(void *into, const char *value)
+{
+	return config_set_sample_by(into, value);
+}
+
+static const char *set_ramp(void *into, const char *value)
+{
+	return config_set_ramp(into, value);
+}
+
 static const char *set_interfaces(void *into, const char *value)
 {
 	struct config *c = into;
@@ -275,6 +295,17 @@ static const struct args_option options[] = {
 	  "none [all]",
 	  "vxlan, geneve, erspan and gre, or none", set_decap, ARGS_WHOLE },
 	{ 'q', "quiet", NULL, 0, "show no progress of a replay", NULL, args_set_true, AT(bool, quiet) },
+	{ 'r', "sample", "PERCENT", 0,
+	  "replicate so many percent of the sessions, each whole; other hosts and files choose the same ones [100]",
+	  "0.000001 to 100", set_sample, ARGS_WHOLE },
+	{ 0, "seed", "NUMBER", 0, "choose others than with another seed [1]", "0 to 4294967295", set_seed,
+	  ARGS_WHOLE },
+	{ 0, "sample-by", "WHAT", 0,
+	  "what is chosen as a whole: session, or client, by its address alone [session]",
+	  "session or client", set_sample_by, ARGS_WHOLE },
+	{ 'g', "ramp", "DURATION", 0,
+	  "let the sessions grow from none to all of them, or to those of -r, in this time", "1s to 24h",
+	  set_ramp, ARGS_WHOLE },
 	{ 'F', "filter", "FILTER", ARGS_GREEDY,
 	  "replicate only packets that also match this pcap-filter(7) expression; need not be quoted",
 	  "a pcap-filter(7) expression, such as src net 192.0.2.0/24", set_filter, ARGS_WHOLE },
@@ -354,6 +385,7 @@ int config_parse(struct config *c, int argc, char **argv)
 		.gap = UINT64_MAX,
 		.loops = 1,
 		.decap = DECAP_ALL,
+		.choice = { .share = CHOICE_ALL, .seed = CHOICE_SEED },
 		.session_buffer = DEFAULT_SESSION_BUFFER,
 		.memory = DEFAULT_MEMORY,
 	};
@@ -390,6 +422,9 @@ int config_parse(struct config *c, int argc, char **argv)
 	if (status >= 0)
 		return status;
 	wrong = config_check_replay(c, &option);
+	if (wrong)
+		return args_error_named(&program, option, NULL, wrong);
+	wrong = config_check_choice(c, &option);
 	if (wrong)
 		return args_error_named(&program, option, NULL, wrong);
 	status = config_check(c);

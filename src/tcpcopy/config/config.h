@@ -11,6 +11,7 @@
 #include "packet/addr.h"
 #include "packet/decap.h"
 #include "session/session.h"
+#include "tcpcopy/choice/choice.h"
 
 /*
  * What the command line says, checked and resolved: names have become addresses, durations ns, and nothing is
@@ -104,7 +105,9 @@ struct config {
 	unsigned decap; /* --decap: bits by enum decap_kind */
 	bool has_decap;
 	bool has_speed;
-	bool quiet;              /* -q: no progress */
+	bool quiet;           /* -q: no progress */
+	struct choice choice; /* -r, -g, --seed, --sample-by */
+	bool has_seed;
 	char filter[1024];       /* -F: and-ed to the filter made from the rules; "" none */
 	uint16_t assistant_port; /* -p: default port of assistants */
 	bool keep_trying;        /* -L */
@@ -145,6 +148,13 @@ int config_capture_filter(const struct config *c, char *out, size_t size);
 
 /* Log what is replayed, and how fast. */
 void config_log_replay(const struct config *c);
+
+/*
+ * Of the sessions that *c replicates, say which, at @now (ns, as choice_share()). "" if it is all of them.
+ * Returns @buf.
+ */
+#define CONFIG_CHOICE_TEXT 160
+char *config_choice_format(char buf[CONFIG_CHOICE_TEXT], const struct choice *c, uint64_t now);
 
 #define PREFIX_TEXT_LEN (ADDR_TEXT_LEN + 4)
 

@@ -44,6 +44,14 @@ const char *config_set_gap(struct config *c, const char *value);
 const char *config_set_loops(struct config *c, const char *value);
 const char *config_set_decap(struct config *c, const char *value);
 
+/* choice.c: how much is replicated. */
+const char *config_set_sample(struct config *c, const char *value);
+const char *config_set_seed(struct config *c, const char *value);
+const char *config_set_sample_by(struct config *c, const char *value);
+const char *config_set_ramp(struct config *c, const char *value);
+/* As config_check_replay(). */
+const char *config_check_choice(const struct config *c, const char **option);
+
 /* Is the value of -i no interface, but a file? */
 bool config_is_file(const char *value);
 

@@ -208,6 +208,14 @@ static void log_limits(const struct config *c)
 		 joins[c->no_join ? ENGINE_JOIN_NONE : c->join]);
 }
 
+static void log_choice(const struct config *c)
+{
+	char text[CONFIG_CHOICE_TEXT];
+
+	if (*config_choice_format(text, &c->choice, 0))
+		log_info("replicated: %s", text);
+}
+
 static void log_channel(const struct config *c)
 {
 	bool beyond = false;
@@ -237,6 +245,7 @@ void config_log_facts(const struct config *c)
 		config_log_replay(c);
 	else
 		log_sources(c);
+	log_choice(c);
 	log_workers(c);
 	log_limits(c);
 }

@@ -60,6 +60,7 @@ struct replay {
 	const struct recorded *next;
 	uint64_t due; /* ns; 0: at once */
 	enum whose whose;
+	bool chosen; /* its connection is */
 	struct served_verdict verdict;
 	const struct served_syn *syn; /* to be handed over before */
 	enum parse_reason reason;
@@ -98,7 +99,7 @@ static unsigned rules_of(const struct replay *r, const struct tuple *t, struct c
 {
 	const struct segment s = { .tuple = *t };
 
-	return classify(r->p->config, NULL, n, &s, false, r->p->now, rule);
+	return classify(r->p->config, NULL, n, NULL, &s, false, r->p->now, rule);
 }
 
 static bool is_for_a_rule(const struct replay *r, const struct tuple *t)
@@ -135,11 +136,33 @@ static enum parse_reason parse(struct replay *r, struct segment *s, const struct
 	return parse_packet(s, &p);
 }
 
+/*
+ * A packet of a connection: when is it due, is it chosen, and what does it say of the recorded server? With a
+ * ramp, what is chosen goes by when it is due; with --rate, what is due goes by whether it is chosen.
+ */
+static void look_at_connection(struct replay *r)
+{
+	const bool client = r->whose == CLIENT;
+	const struct tuple request = client ? r->segment.tuple : reverse(&r->segment.tuple);
+	const struct flow_key k = key_of(r, &request, 0);
+	const struct choice *choice = &r->p->choice;
+
+	if (choice->ramp)
+		r->due = schedule_due(&r->state.clock, r->next->raw.time, false, r->p->now);
+	r->chosen = choice_takes(choice, &request.src, MAX(r->due, r->p->now));
+	if (r->chosen && client) {
+		r->verdict = served_client(r->served, &k, &r->segment);
+		r->syn = r->verdict.syn;
+	} else if (r->chosen) {
+		r->syn = served_server(r->served, &k, &r->segment);
+	}
+	if (!choice->ramp)
+		r->due = schedule_due(&r->state.clock, r->next->raw.time, r->verdict.turn, r->p->now);
+}
+
 /* Look at the next packet, and when it is due. False: there is none now. */
 static bool look(struct replay *r)
 {
-	struct tuple back;
-	struct flow_key k;
 
 	if (r->next)
 		return true;
@@ -152,18 +175,9 @@ static bool look(struct replay *r)
 	r->verdict = (struct served_verdict){ .turn = false };
 	r->syn = NULL;
 	r->due = 0;
-	back = reverse(&r->segment.tuple);
-	if (r->whose == NOBODY || (r->whose == CLIENT && !r->next->matches))
-		return true;
-	if (r->whose == CLIENT) {
-		k = key_of(r, &r->segment.tuple, 0);
-		r->verdict = served_client(r->served, &k, &r->segment);
-		r->syn = r->verdict.syn;
-	} else {
-		k = key_of(r, &back, 0);
-		r->syn = served_server(r->served, &k, &r->segment);
-	}
-	r->due = schedule_due(&r->state.clock, r->next->raw.time, r->verdict.turn, r->p->now);
+	r->chosen = false;
+	if (r->whose == SERVER || (r->whose == CLIENT && r->next->matches))
+		look_at_connection(r);
 	return true;
 }
 
@@ -171,6 +185,7 @@ static void run_batch(struct replay *r)
 {
 	struct pipeline *p = r->p;
 
+	pipeline_choice_grows(p);
 	if (p->batch.n)
 		batch_run(&p->batch, p->engine, &p->answers, p->now);
 }
@@ -244,6 +259,8 @@ static void give(struct replay *r)
 	case CLIENT:
 		if (!r->next->matches)
 			r->state.filtered++;
+		else if (!r->chosen)
+			r->p->classified.not_chosen++;
 		else if (r->verdict.keep)
 			r->state.unanswered++;
 		else
@@ -252,7 +269,8 @@ static void give(struct replay *r)
 		break;
 	case SERVER:
 		r->state.server++;
-		give_server(r, &r->segment);
+		if (r->chosen)
+			give_server(r, &r->segment);
 		break;
 	}
 	recording_taken(r->recording);
@@ -489,7 +507,7 @@ bool replay_is_empty(const struct replay *r, char *words, size_t size)
 	uint64_t *port = (uint64_t *)(uintptr_t)r->port;
 	size_t n = 0;
 
-	if (r->p->classified.given || r->state.filtered)
+	if (r->p->classified.given || r->p->classified.not_chosen || r->state.filtered)
 		return false;
 	for (unsigned i = 0; i < c->n_rules && n < size; i++)
 		n += (size_t)snprintf(words + n, size - n, "%s%u", i ? " or " : "no packets to port ",

@@ -145,7 +145,7 @@ static const struct account_equation equations[] = {
 	{ "packets read = taken + not taken yet", "replay.packets", "replay.taken + replay.waiting" },
 	{ "packets parsed = given to the engine + not given, by reason + answers", "parse.ok",
 	  "classify.given + classify.no_rule + classify.loopback_source + classify.foreign + "
-	  "classify.from_here + own.answers + replay.server + replay.unanswered + replay.filtered" },
+	  "classify.from_here + classify.not_chosen + own.answers + replay.server + replay.unanswered + replay.filtered" },
 	{ "segments in the engine = given, once per matching rule", "engine.captured_segments",
 	  "classify.given + classify.given_again" },
 	{ "payload captured = acknowledged + pending + everything else, by reason", "engine.captured_bytes",
@@ -395,6 +395,8 @@ void account_collect(void *pipeline, void *sum)
 	collect_capture(a, p);
 	collect_replay(a, p);
 	figures_collect(pipeline, &a->figures);
+	if (p->choice.since >= a->choice.since)
+		a->choice = p->choice;
 	collect_engine(a, p->engine);
 	collect_spoken(a, p);
 	collect_exchanges(a, p);
@@ -429,6 +431,8 @@ void account_add(struct account *sum, const struct account *one)
 	for (unsigned i = 0; i < ACCOUNT_ROWS; i++)
 		sum->row[i] += one->row[i];
 	hist_merge(&sum->lag, &one->lag);
+	if (one->choice.since >= sum->choice.since)
+		sum->choice = one->choice;
 	add_examples(&sum->examples, &one->examples);
 	for (unsigned i = 0; i < CONFIG_MAX_RULES; i++) {
 		protocol_tally_add(&sum->spoken[i], &one->spoken[i]);

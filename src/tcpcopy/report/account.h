@@ -186,6 +186,7 @@ struct account {
 	uint64_t row[ACCOUNT_ROWS];
 	struct hist lag;        /* ns from the capture of a segment to its first sending */
 	struct figures figures; /* of a replay */
+	struct choice choice;   /* of sessions; the newest ramp, if they do not begin together */
 	struct engine_examples examples;
 	struct protocol_tally spoken[CONFIG_MAX_RULES];      /* for each rule */
 	struct exchange_tally exchanges[CONFIG_MAX_RULES];   /* for each rule */

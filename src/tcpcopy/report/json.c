@@ -152,6 +152,21 @@ static json_t *interfaces(const struct account *a)
 	return list;
 }
 
+/* Which sessions are replicated. */
+static json_t *choice(const struct report *r)
+{
+	const struct choice *c = &r->now.choice;
+	static const char *const names[CHOICE_UNIT_COUNT] = {
+#define X(id, name, text) [CHOICE_BY_##id] = name,
+		CHOICE_UNITS(X)
+#undef X
+	};
+
+	return json_pack("{s:f, s:f, s:f, s:s, s:I}", "percent", (double)c->share / 1e6, "percent_now",
+			 (double)choice_share(c, r->reporter.at) / 1e6, "ramp_seconds", (double)c->ramp / 1e9,
+			 "by", names[c->by], "seed", (json_int_t)c->seed);
+}
+
 static json_t *replay(const struct figures *f)
 {
 	return json_pack("{s:f, s:I, s:f, s:f, s:f, s:f, s:f, s:o, s:o}", "share", f->share, "requests",
@@ -178,6 +193,7 @@ int report_json(struct reporter *reporter, json_t *all)
 		!json_object_set_new(all, "rules", rules(r)) &&
 		!json_object_set_new(all, "differences", differences(r)) &&
 		!json_object_set_new(all, "interfaces", interfaces(&r->now)) &&
+		!json_object_set_new(all, "choice", choice(r)) &&
 		(!r->now.figures.any || !json_object_set_new(all, "replay", replay(&r->now.figures))) &&
 		!json_object_set_new(all, "never_captured",
 				     json_pack("{s:I, s:I, s:I, s:I}", "bytes", (json_int_t)loss.bytes,

@@ -285,6 +285,15 @@ static void print_paths(const struct report *r, FILE *to)
 				paths_text(text, sizeof(text), &r->config->rules[i], &r->now.path[i]));
 }
 
+/* Which sessions are replicated, if not all. */
+static void print_choice(const struct report *r, FILE *to)
+{
+	char text[CONFIG_CHOICE_TEXT];
+
+	if (*config_choice_format(text, &r->now.choice, r->reporter.at))
+		fprintf(to, "replicated     %s\n", text);
+}
+
 static void print_workers(const struct account *a, FILE *to)
 {
 	for (unsigned i = 0; i < a->workers && a->workers > 1; i++)
@@ -297,6 +306,7 @@ static void print_account(struct reporter *reporter, FILE *to)
 
 	fprintf(to, "--- account ---\n");
 	print_sources(&r->now, to);
+	print_choice(r, to);
 	print_workers(&r->now, to);
 	account_print(&account_table, r->now.row, to);
 	print_loss(&r->now, to);
@@ -365,6 +375,7 @@ static void print_screen(struct reporter *reporter, FILE *to)
 					       ? (double)a->figures.requests / a->figures.seconds
 					       : 0));
 	}
+	print_choice(r, to);
 	print_states(a, to);
 	fprintf(to,
 		"payload        %llu bytes captured, %llu acknowledged, %llu pending, %llu lost, %llu not replicated\n",

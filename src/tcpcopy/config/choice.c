@@ -1,0 +1,79 @@
+/*
+ * The options that say how much is replicated.
+ *
+ * In: the text as typed. Out: members of *c. What contradicts what is judged when all options are known.
+ */
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/number.h"
+#include "program/args.h"
+#include "tcpcopy/config/parts.h"
+
+#define MILLION 1000000ull
+
+const char *config_set_sample(struct config *c, const char *value)
+{
+	return number_parse_millionths(value, 1, CHOICE_ALL, &c->choice.share);
+}
+
+const char *config_set_seed(struct config *c, const char *value)
+{
+	c->has_seed = true;
+	return number_parse(value, 0, UINT32_MAX, &c->choice.seed);
+}
+
+const char *config_set_sample_by(struct config *c, const char *value)
+{
+	static const char *const names[CHOICE_UNIT_COUNT] = {
+#define X(id, name, text) [CHOICE_BY_##id] = name,
+		CHOICE_UNITS(X)
+#undef X
+	};
+	unsigned i = 0;
+
+	while (i < CHOICE_UNIT_COUNT && strcmp(value, names[i]) != 0)
+		i++;
+	c->choice.by = (enum choice_unit)i;
+	return i == CHOICE_UNIT_COUNT ? "is neither a session nor a client" : NULL;
+}
+
+const char *config_set_ramp(struct config *c, const char *value)
+{
+	return number_parse_duration(value, NS_PER_SEC, CHOICE_RAMP_MOST, &c->choice.ramp);
+}
+
+const char *config_check_choice(const struct config *c, const char **option)
+{
+	const bool some = c->choice.share < CHOICE_ALL || c->choice.ramp;
+
+	*option = c->has_seed ? "seed" : "sample-by";
+	if (!some && (c->has_seed || c->choice.by != CHOICE_BY_SESSION))
+		return "is for a choice of sessions, and all are replicated; accepted: with -r or -g";
+	*option = "ramp";
+	if (c->choice.ramp && c->n_read && (c->rate || !c->speed))
+		return "goes by the time, and with --rate or --speed max recorded traffic does not; accepted: "
+		       "another --speed";
+	return NULL;
+}
+
+char *config_choice_format(char buf[CONFIG_CHOICE_TEXT], const struct choice *c, uint64_t now)
+{
+	static const char *const texts[CHOICE_UNIT_COUNT] = {
+#define X(id, name, text) [CHOICE_BY_##id] = text,
+		CHOICE_UNITS(X)
+#undef X
+	};
+	int n;
+
+	buf[0] = '\0';
+	if (c->share == CHOICE_ALL && !c->ramp)
+		return buf;
+	n = snprintf(buf, CONFIG_CHOICE_TEXT, "%.6g %% of the sessions, chosen %s, seed %" PRIu64,
+		     (double)choice_share(c, now) / (double)MILLION, texts[c->by], c->seed);
+	if (choice_grows(c, now))
+		snprintf(buf + n, CONFIG_CHOICE_TEXT - (size_t)n, "; growing to %.6g %% over %.6g s",
+			 (double)c->share / (double)MILLION, (double)c->ramp / (double)NS_PER_SEC);
+	return buf;
+}
