@@ -138,31 +138,16 @@ static const char *set_on_target(void *into, const char *value)
 #define AT(kind, field) ARGS_AT(struct config, kind, field)
 
 static const struct args_option options[] = {
-	{ 'i', "interface", "NAME[,NAME...]", ARGS_REPEAT,
+	ARGS_TOPIC_ROW("responses", "which responses are taken, and what becomes of them"),
+	{ 'i', "interface", "NAME[,NAME...]", ARGS_REPEAT | ARGS_FIRST,
 	  "capture on these interfaces only [all that are up, except loopback]",
 	  "names of interfaces of this host, separated by commas, or any", set_interface, ARGS_WHOLE },
-	{ 'F', "filter", "FILTER", ARGS_GREEDY,
+	{ 'F', "filter", "FILTER", ARGS_GREEDY | ARGS_FIRST,
 	  "pcap-filter(7) expression that matches the target's responses, such as tcp and src port 6379; "
 	  "need "
 	  "not be quoted [the targets that tcpcopy announces]",
 	  "a pcap-filter(7) expression", set_filter, ARGS_WHOLE },
-	{ 'b', "bind", "ADDRESS", ARGS_REPEAT, "listen for tcpcopy on this local address [all]",
-	  "an IPv4 or IPv6 address", set_bind, ARGS_WHOLE },
-	{ 'p', "port", "PORT", 0, "listen for tcpcopy on this port [36524]", "1 to 65535", options_set_port,
-	  AT(uint16_t, port) },
-	{ 0, "allow", "PREFIX[,PREFIX...]", ARGS_REPEAT,
-	  "let tcpcopy connect from these addresses only [all]",
-	  "addresses and prefixes, IPv4 and IPv6, such as 192.0.2.7 or 2001:db8::/32", set_allow,
-	  ARGS_WHOLE },
-	{ 0, "secret", "FILE", 0,
-	  "encrypt the connection to tcpcopy, which needs the same file; refuse a tcpcopy without it [not "
-	  "encrypted]",
-	  "a file of 16 to 4096 bytes that root or this user owns and nobody else can read",
-	  channel_secret_set, AT(struct channel_secret *, secret) },
-	OPTION_WORKERS("responses"),
-	OPTION_CPUS,
-	OPTION_BUSY_POLL,
-	{ 0, "guard", NULL, 0,
+	{ 0, "guard", NULL, ARGS_FIRST,
 	  "drop the responses that this host's kernel would forward (nftables); for hosts that have to "
 	  "forward; needs --secret or --allow",
 	  NULL, args_set_true, AT(bool, guard) },
@@ -172,7 +157,41 @@ static const struct args_option options[] = {
 	  "IPv4 and IPv6 addresses that no host has, separated by commas", set_on_target, ARGS_WHOLE },
 	{ 0, "clean", NULL, 0, "remove what a killed intercept --on-target has left on this host, and exit",
 	  NULL, args_set_true, AT(bool, clean) },
-	OPTION_CHECK("do nothing but check"),
+	ARGS_TOPIC_ROW("channel", "the connections of tcpcopys"),
+	{ 'b', "bind", "ADDRESS", ARGS_REPEAT, "listen for tcpcopy on this local address [all]",
+	  "an IPv4 or IPv6 address", set_bind, ARGS_WHOLE },
+	{ 'p', "port", "PORT", ARGS_FIRST, "listen for tcpcopy on this port [36524]", "1 to 65535",
+	  options_set_port, AT(uint16_t, port) },
+	{ 0, "allow", "PREFIX[,PREFIX...]", ARGS_REPEAT,
+	  "let tcpcopy connect from these addresses only [all]",
+	  "addresses and prefixes, IPv4 and IPv6, such as 192.0.2.7 or 2001:db8::/32", set_allow,
+	  ARGS_WHOLE },
+	{ 0, "secret", "FILE", ARGS_FIRST,
+	  "encrypt the connection to tcpcopy, which needs the same file; refuse a tcpcopy without it [not "
+	  "encrypted]",
+	  "a file of 16 to 4096 bytes that root or this user owns and nobody else can read",
+	  channel_secret_set, AT(struct channel_secret *, secret) },
+	ARGS_TOPIC_ROW("workers", "threads and CPUs"),
+	OPTION_WORKERS("responses"),
+	OPTION_CPUS,
+	OPTION_BUSY_POLL,
+	ARGS_TOPIC_ROW("ignored", "what the original tool had, and is not needed here"),
+	OPTION_IGNORED('c', NULL, options_unused,
+		       "several tcpcopys may be connected, and none takes the place of another"),
+	OPTION_IGNORED(
+		'D', "A-B", options_unused,
+		"where NAT changes a client's address on the way to the target, start tcpcopy without -s"),
+	OPTION_IGNORED('n', "NUMBER", options_unused_number,
+		       "headers leave at once, as many in a message as there are"),
+	OPTION_IGNORED('o', "TARGET", options_unused, "tcpcopy announces its targets; see -F"),
+	OPTION_IGNORED('q', "NUMBER", options_unused_number,
+		       "packets are copied to this program, not queued"),
+	OPTION_IGNORED('s', "NUMBER", options_unused_number, "tables grow as they need"),
+	OPTION_IGNORED('t', "SECONDS", options_unused_number, "tcpcopy says when a connection is over"),
+	OPTION_IGNORED('x', "ADDRESS,...", options_unused,
+		       "the targets' responses end here, and all else passes"),
+	ARGS_TOPIC_ROW("running", "how the program runs, and what it reports"),
+	OPTION_CHECK("do nothing else"),
 	OPTION_USER,
 	OPTION_NO_SANDBOX,
 	OPTION_DAEMON,
@@ -189,12 +208,15 @@ static const struct args_option options[] = {
 	OPTION_PID,
 };
 
+_Static_assert(offsetof(struct config, run) == 0, "options_ignored() finds it there");
+
 static const struct args_program program = {
 	.name = "intercept",
 	.version = VERSION,
 	.summary = "Absorbs the responses of a target server and reports their headers to tcpcopy.",
 	.closing = "Example, on the assistant server, with redis on the target:\n"
 		   "  intercept -i eth0 -F tcp and src port 6379 -d\n",
+	.ignored = options_ignored,
 	.options = options,
 	.count = ARRAY_SIZE(options),
 };

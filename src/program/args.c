@@ -20,6 +20,8 @@
 #include <string.h>
 
 #define HELP_COLUMN 30
+#define HELP_MAX 1000
+#define TOPICS_MAX 300
 #define WIDTH 79 /* of 80: some terminals wrap at the last column */
 
 struct parse {
@@ -38,19 +40,28 @@ static struct joined *all_joined;
 
 /* What the parser adds to each table. */
 static const struct args_option own_options[] = {
-	{ .letter = 'h', .name = "help", .help = "print this and exit" },
+	{ .letter = 'h',
+	  .name = "help",
+	  .value = "TOPIC",
+	  .flags = ARGS_OPTIONAL | ARGS_FIRST,
+	  .help = "print the most needed options or those of TOPIC, and exit; TOPIC all: all of them" },
 	{ .letter = 'v', .name = "version", .help = "print the version and exit" },
 };
 static const struct args_option *const help_option = &own_options[0];
 static const struct args_option *const version_option = &own_options[1];
 
-/* The @i-th option of the table and then our own; NULL after the last. */
+/* The @i-th row of the table and then our own options; NULL after the last. */
 static const struct args_option *option_at(const struct args_program *program, size_t i)
 {
 	if (i < program->count)
 		return &program->options[i];
 	i -= program->count;
 	return i < ARRAY_SIZE(own_options) ? &own_options[i] : NULL;
+}
+
+static bool is_topic(const struct args_option *o)
+{
+	return o->flags & ARGS_TOPIC;
 }
 
 const char *args_wrong(const char *fmt, ...)
@@ -116,7 +127,7 @@ static const struct args_option *by_name(const struct args_program *program, con
 	const struct args_option *o;
 
 	for (size_t i = 0; (o = option_at(program, i)); i++) {
-		if (o->name && strlen(o->name) == len && strncmp(o->name, name, len) == 0)
+		if (!is_topic(o) && o->name && strlen(o->name) == len && strncmp(o->name, name, len) == 0)
 			return o;
 	}
 	return NULL;
@@ -178,7 +189,7 @@ static const char *nearest(const struct args_program *program, const char *typed
 	const char *name = NULL;
 
 	for (size_t i = 0; (o = option_at(program, i)); i++) {
-		if (!o->name)
+		if (!o->name || is_topic(o))
 			continue;
 		d = distance(typed, len, o->name);
 		if (len >= 3 && strncmp(o->name, typed, len) == 0)
@@ -196,10 +207,11 @@ static int unknown(const struct parse *p, const char *typed, const char *suggest
 	char wrong[160];
 
 	if (suggestion)
-		snprintf(wrong, sizeof(wrong), "unknown; did you mean %s? (%s -h lists all)", suggestion,
-			 p->program->name);
+		snprintf(wrong, sizeof(wrong), "unknown; did you mean %s? (%s --help all lists them)",
+			 suggestion, p->program->name);
 	else
-		snprintf(wrong, sizeof(wrong), "unknown; accepted: those that %s -h lists", p->program->name);
+		snprintf(wrong, sizeof(wrong), "unknown; accepted: those that %s --help all lists",
+			 p->program->name);
 	return complain(p->program, typed, NULL, NULL, wrong);
 }
 
@@ -237,8 +249,16 @@ static void wrap(FILE *f, const char *text, unsigned column, unsigned indent)
 	fputc('\n', f);
 }
 
-static void print_option(FILE *f, const struct args_option *o)
+/* What of a help text is enough for -h: its first thought. */
+static size_t first_thought(const char *help)
 {
+	return strcspn(help, ",;:[\n");
+}
+
+static void print_option(FILE *f, const struct args_option *o, bool brief)
+{
+	const size_t len = brief ? first_thought(o->help) : strlen(o->help);
+	char help[HELP_MAX];
 	int column;
 
 	if (o->letter)
@@ -248,23 +268,91 @@ static void print_option(FILE *f, const struct args_option *o)
 	if (o->name)
 		column += fprintf(f, "--%s", o->name);
 	if (o->value)
-		column += fprintf(f, "%s%s", o->name ? "=" : " ", o->value);
+		column += fprintf(f, o->flags & ARGS_OPTIONAL ? "[%s%s]" : "%s%s", o->name ? "=" : " ",
+				  o->value);
 	if (column > HELP_COLUMN - 2)
 		column = fprintf(f, "\n") - 1;
 	fprintf(f, "%*s", HELP_COLUMN - column, "");
-	wrap(f, o->help, HELP_COLUMN, HELP_COLUMN);
+	snprintf(help, sizeof(help), "%s%.*s", o->flags & ARGS_IGNORED ? "ignored: " : "", (int)len, o->help);
+	if (brief && help[strlen(help) - 1] == ' ')
+		help[strlen(help) - 1] = '\0';
+	wrap(f, help, HELP_COLUMN, HELP_COLUMN);
 }
 
-static int print_usage(const struct args_program *program)
+/* Print the options of @topic, or all under their topics if it is NULL. False: there is no such topic. */
+static bool print_topic(const struct args_program *program, const char *topic)
 {
 	const struct args_option *o;
+	bool on = !topic, found = on;
 
-	printf("Usage: %s OPTIONS\n", program->name);
-	if (program->summary)
-		wrap(stdout, program->summary, 0, 0);
-	putchar('\n');
+	for (size_t i = 0; (o = option_at(program, i)); i++) {
+		if (!is_topic(o)) {
+			if (on)
+				print_option(stdout, o, false);
+			continue;
+		}
+		on = !topic || !strcmp(o->name, topic);
+		found |= on;
+		if (on)
+			printf("%s%s: %s\n", topic ? "" : "\n", o->name, o->help);
+	}
+	return found;
+}
+
+/* The names of the topics, and all, as a list. */
+static const char *topics(const struct args_program *program)
+{
+	static char list[TOPICS_MAX];
+	const struct args_option *o;
+	size_t n = 0;
+
+	for (size_t i = 0; (o = option_at(program, i)) && n < sizeof(list); i++)
+		if (is_topic(o))
+			n += (size_t)snprintf(list + n, sizeof(list) - n, "%s, ", o->name);
+	if (n < sizeof(list))
+		snprintf(list + n, sizeof(list) - n, "all");
+	return list;
+}
+
+static void print_brief(const struct args_program *program)
+{
+	const struct args_option *o;
+	char more[TOPICS_MAX + 100];
+
 	for (size_t i = 0; (o = option_at(program, i)); i++)
-		print_option(stdout, o);
+		if (o->flags & ARGS_FIRST)
+			print_option(stdout, o, true);
+	snprintf(more, sizeof(more), "TOPIC is one of %s. See also: man 8 %s", topics(program),
+		 program->name);
+	putchar('\n');
+	wrap(stdout, more, 0, 0);
+}
+
+/* @topic NULL: the few. */
+static int print_help(const struct args_program *program, const char *topic)
+{
+	const bool all = topic && !strcmp(topic, "all");
+	const char *summary = program->summary ? program->summary : "", *stop = strstr(summary, ". ");
+	char first[HELP_MAX];
+
+	if (topic && !all) {
+		if (print_topic(program, topic))
+			return fflush(stdout) == 0 ? 0 : 1;
+		fprintf(stderr, "%s: option --help \"%s\": there is no such topic; accepted: %s\n",
+			program->name, topic, topics(program));
+		return 2;
+	}
+	printf("Usage: %s OPTIONS\n", program->name);
+	snprintf(first, sizeof(first), "%.*s",
+		 all || !stop ? (int)strlen(summary) : (int)(stop - summary + 1), summary);
+	if (*first)
+		wrap(stdout, first, 0, 0);
+	if (all) {
+		print_topic(program, NULL);
+	} else {
+		putchar('\n');
+		print_brief(program);
+	}
 	if (program->closing)
 		printf("\n%s", program->closing);
 	return fflush(stdout) == 0 ? 0 : 1;
@@ -310,13 +398,14 @@ static int apply(struct parse *p, const struct args_option *o, const char *typed
 	bool dash_allowed = o->flags & ARGS_DASH;
 	unsigned char *seen;
 
-	if (o == help_option)
-		return print_usage(p->program);
 	if (o == version_option) {
 		printf("%s %s\n", p->program->name, p->program->version);
 		return fflush(stdout) == 0 ? 0 : 1;
 	}
-	if (o->value && !value) {
+	if (o->flags & ARGS_OPTIONAL && !value) {
+		if (p->word < p->end && !looks_like_option(*p->word))
+			value = *p->word++;
+	} else if (o->value && !value) {
 		if (p->word == p->end)
 			return complain(p->program, typed, NULL, o, "its value is missing");
 		if (looks_like_option(*p->word) && !dash_allowed)
@@ -326,6 +415,8 @@ static int apply(struct parse *p, const struct args_option *o, const char *typed
 	} else if (value && looks_like_option(value) && !dash_allowed) {
 		return complain(p->program, typed, value, o, "its value must not begin with \"-\"");
 	}
+	if (o == help_option)
+		return print_help(p->program, value);
 	if (o->value && o->flags & ARGS_GREEDY)
 		value = join(p, value);
 
@@ -341,6 +432,8 @@ static int apply(struct parse *p, const struct args_option *o, const char *typed
 		value = *p->word++;
 		wrong = o->set((char *)p->into + o->at, value);
 	}
+	if (!wrong && o->flags & ARGS_IGNORED && p->program->ignored)
+		p->program->ignored(p->into, o->letter, o->help);
 	return wrong ? complain(p->program, typed, value, o, wrong) : -1;
 }
 
@@ -390,7 +483,7 @@ static int parse_letters(struct parse *p, const char *word)
 				snprintf(suggestion, sizeof(suggestion), "-%c", *c ^ 0x20);
 			return unknown(p, near ? word : typed, *suggestion ? suggestion : NULL);
 		}
-		if (o->value)
+		if (o->value && o != help_option) /* "-hx" is no topic, but two letters */
 			return apply(p, o, typed, c[1] ? c + 1 : NULL);
 		status = apply(p, o, typed, NULL);
 	}
@@ -416,7 +509,8 @@ static int stray(const struct parse *p, const char *word)
 			program, word);
 	else
 		fprintf(stderr,
-			"%s: argument \"%s\": belongs to no option; accepted: options, which %s -h lists\n",
+			"%s: argument \"%s\": belongs to no option; accepted: options, which %s --help all "
+			"lists\n",
 			program, word, program);
 	return 2;
 }

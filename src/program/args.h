@@ -4,7 +4,10 @@
 #include <stddef.h>
 #include "base/util.h"
 
-/* A command line as a table of options. The parser adds -h, --help, -v and --version. */
+/*
+ * A command line as a table of options. The parser adds -h, --help, -v and --version, which are of the last
+ * topic: --help prints a few options, --help TOPIC those of a topic, and --help all prints all.
+ */
 
 enum args_flag {
 	/*
@@ -15,9 +18,23 @@ enum args_flag {
 	ARGS_GREEDY = 1 << 1,
 	ARGS_DASH = 1 << 2, /* the value may begin with '-' */
 	ARGS_EACH = 1 << 3, /* the same for each further word up to the next that begins with '-' */
+	/* the value may be left out, at the end or before an option; the setter then gets NULL */
+	ARGS_OPTIONAL = 1 << 4,
+	ARGS_FIRST = 1 << 5, /* among the few that -h shows */
+	/*
+	 * taken for the sake of old command lines; `help` says what there is instead, and
+	 * args_program.ignored is called with that
+	 */
+	ARGS_IGNORED = 1 << 6,
+	/* no option: the rows that follow are of the topic `name`, which `help` describes in a few words */
+	ARGS_TOPIC = 1 << 7,
 };
 
-#define ARGS_MAX 64 /* options of one table */
+#define ARGS_MAX 128 /* rows of one table */
+#define ARGS_TOPIC_ROW(name, about)                                                                          \
+	{                                                                                                    \
+		0, name, NULL, ARGS_TOPIC, about, NULL, NULL, 0                                              \
+	}
 
 struct args_option {
 	char letter;          /* for -x; 0: none */
@@ -48,8 +65,10 @@ const char *args_set_true(void *flag, const char *value);
 struct args_program {
 	const char *name;
 	const char *version;
-	const char *summary; /* first lines of the usage, after "Usage: name OPTIONS" */
+	const char *summary; /* after "Usage: name OPTIONS"; -h prints its first sentence */
 	const char *closing; /* last lines of the usage, such as examples, printed as they are; may be NULL */
+	/* An option that has no meaning was given, with a right value. @into: of args_parse(). May be NULL */
+	void (*ignored)(void *into, char letter, const char *instead);
 	const struct args_option *options;
 	size_t count;
 };
@@ -57,7 +76,8 @@ struct args_program {
 /*
  * Parse the command line and call the setters, in the order of the options. Returns -1 if the program has to
  * go on, else the status to exit with: 0 after -h or -v, which print to stdout, and 2 after an error, which
- * prints one line to stderr: name: option -x "value": what is wrong; accepted: what
+ * prints one line to stderr: name: option -x "value": what is wrong; accepted: what. A topic of --help that
+ * does not exist is an error.
  */
 int args_parse(const struct args_program *program, int argc, char **argv, void *into);
 

@@ -153,6 +153,8 @@ void frame_begin(struct frame *f, const char *name, const struct run_config *run
 	if (run->daemon && daemon_begin(name))
 		daemon_fail(1, "option -d: cannot become a daemon: %s", strerror(errno));
 	open_log(run);
+	for (unsigned i = 0; i < run->n_ignored; i++)
+		log_warn("%s", run->ignored[i]);
 	take_pid_file(run->pid_path);
 	if (notify_open())
 		log_warn("cannot report to the service manager: NOTIFY_SOCKET: %s", strerror(errno));

@@ -6,6 +6,7 @@
  */
 #include "program/options.h"
 
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -82,6 +83,40 @@ const char *options_set_port(void *into, const char *value)
 
 	*(uint16_t *)into = (uint16_t)port;
 	return wrong;
+}
+
+const char *options_unused_number(void *none, const char *value)
+{
+	uint64_t n;
+
+	(void)none;
+	return number_parse(value, 0, UINT32_MAX, &n);
+}
+
+const char *options_unused(void *none, const char *value)
+{
+	(void)none;
+	(void)value;
+	return NULL;
+}
+
+void options_ignore(struct run_config *run, const char *what, const char *instead)
+{
+	char line[RUN_IGNORED_LEN];
+
+	snprintf(line, sizeof(line), "option %s ignored: %s", what, instead);
+	for (unsigned i = 0; i < run->n_ignored; i++)
+		if (!strcmp(run->ignored[i], line))
+			return;
+	if (run->n_ignored < RUN_MAX_IGNORED)
+		strcpy(run->ignored[run->n_ignored++], line);
+}
+
+void options_ignored(void *config, char letter, const char *instead)
+{
+	const char what[] = { '-', letter, ' ', 'i', 's', '\0' };
+
+	options_ignore(config, what, instead);
 }
 
 int options_check(const struct args_program *program, const struct run_config *run)

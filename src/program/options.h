@@ -14,6 +14,8 @@
 #define RUN_MAX_WORKERS 32
 #define RUN_MAX_CPUS 256
 #define RUN_PATH_SIZE 4096
+#define RUN_MAX_IGNORED 24
+#define RUN_IGNORED_LEN 200
 typedef char run_path[RUN_PATH_SIZE]; /* absolute, because a daemon works in "/"; "": none */
 
 struct run_config {
@@ -32,6 +34,9 @@ struct run_config {
 	unsigned cpus[RUN_MAX_CPUS]; /* --cpus: worker i is bound to the (i mod n_cpus)-th */
 	unsigned n_cpus;             /* 0: no pinning */
 	bool busy_poll;              /* --busy-poll: workers never sleep */
+	/* what was typed for another program and means nothing here: lines for the log */
+	char ignored[RUN_MAX_IGNORED][RUN_IGNORED_LEN];
+	unsigned n_ignored;
 };
 
 /*
@@ -39,6 +44,14 @@ struct run_config {
  * @program on stderr and returns 2, the status to exit with.
  */
 int options_check(const struct args_program *program, const struct run_config *run);
+
+/*
+ * Remember for the log that @what means nothing here, such as "-R is", and what there is @instead; once,
+ * however often it was typed.
+ */
+void options_ignore(struct run_config *run, const char *what, const char *instead);
+/* As args_program.ignored: the same of an option. @config begins with its struct run_config. */
+void options_ignored(void *config, char letter, const char *instead);
 
 /* Setters, as args_option.set; @into is what the row's `at` says. */
 const char *options_set_path(void *path, const char *value);         /* run_path */
@@ -49,11 +62,22 @@ const char *options_set_cpus(void *run, const char *value);          /* struct r
 const char *options_set_interval(void *interval, const char *value); /* uint64_t */
 const char *options_set_user(void *user, const char *value);         /* struct sandbox_user */
 const char *options_set_port(void *port, const char *value);         /* uint16_t */
+/* Of ignored options: a number, or anything. Nothing is set. */
+const char *options_unused_number(void *none, const char *value);
+const char *options_unused(void *none, const char *value);
 
 /* The rows. @shared is what the workers share, @interval the default in words, @program a name. */
 #define OPTION_AT(kind, field) ARGS_AT(struct config, kind, run.field)
 #define OPTION_RUN ARGS_AT(struct config, struct run_config, run)
 
+/*
+ * An option that command lines for the original tool have, and that means nothing here. @unused: what its
+ * value has to be; @instead: what there is instead of it, for --help and for the log.
+ */
+#define OPTION_IGNORED(letter, value, unused, instead)                                                       \
+	{                                                                                                    \
+		letter, NULL, value, ARGS_IGNORED, instead, NULL, unused, ARGS_WHOLE                         \
+	}
 #define OPTION_WORKERS(shared)                                                                               \
 	{                                                                                                    \
 		0, "workers", "NUMBER", 0, "threads that share the " shared ", or auto for one per CPU [1]", \
@@ -77,11 +101,9 @@ const char *options_set_port(void *port, const char *value);         /* uint16_t
 	}
 #define OPTION_CHECK(nothing)                                                                                \
 	{                                                                                                    \
-		0, "check", NULL, 0,                                                                         \
-			nothing                                                                              \
-			" what this command line needs; print what is wrong and what to type; exit status "  \
-			"1 "                                                                                 \
-			"if anything is broken",                                                             \
+		0, "check", NULL, ARGS_FIRST,                                                                \
+			"check what this command line needs, and " nothing                                   \
+			"; print what is wrong and what to type; exit status 1 if anything is broken",       \
 			NULL, args_set_true, OPTION_AT(bool, check)                                          \
 	}
 #define OPTION_USER                                                                                          \
@@ -99,12 +121,12 @@ const char *options_set_port(void *port, const char *value);         /* uint16_t
 	}
 #define OPTION_DAEMON                                                                                        \
 	{                                                                                                    \
-		'd', "daemon", NULL, 0, "run as a daemon; return when it is ready", NULL, args_set_true,     \
-			OPTION_AT(bool, daemon)                                                              \
+		'd', "daemon", NULL, ARGS_FIRST, "run as a daemon; return when it is ready", NULL,           \
+			args_set_true, OPTION_AT(bool, daemon)                                               \
 	}
 #define OPTION_LOG                                                                                           \
 	{                                                                                                    \
-		'l', "log", "FILE", 0,                                                                       \
+		'l', "log", "FILE", ARGS_FIRST,                                                              \
 			"append the log to FILE, or send it to systemd's journal if FILE is journal "        \
 			"[standard error; "                                                                  \
 			"with -d: syslog]",                                                                  \
@@ -124,7 +146,7 @@ const char *options_set_port(void *port, const char *value);         /* uint16_t
 	}
 #define OPTION_STATUS(program)                                                                               \
 	{                                                                                                    \
-		0, "status", NULL, 0, "print the status of a running " program " and exit", NULL,            \
+		0, "status", NULL, ARGS_FIRST, "print the status of a running " program " and exit", NULL,   \
 			args_set_true, OPTION_AT(bool, status)                                               \
 	}
 #define OPTION_JSON                                                                                          \

@@ -29,6 +29,7 @@
 #include "tcpcopy/config/lock.h"
 #include "tcpcopy/pipelines.h"
 #include "tcpcopy/replay/progress.h"
+#include "tcpcopy/replay/reached.h"
 #include "tcpcopy/report/report.h"
 #include "tcpcopy/returns/swallow.h"
 
@@ -87,15 +88,20 @@ static void open_replay(struct program *p)
 		daemon_fail(1, "%s", r ? "out of memory" : err);
 }
 
-/* Is there anything to say of a replay that is over? Then its end is a failure. */
+/* Was anything replayed, of what is over? If not, its end is a failure, and the log says why. */
 static bool nothing_replayed(const struct program *p)
 {
-	const struct replay *r = p->pipelines.pipeline[0].replay;
+	const struct pipeline *first = &p->pipelines.pipeline[0];
 	char words[512];
 
-	if (!r || !replay_state(r)->over || !replay_is_empty(r, words, sizeof(words)))
+	if (!first->replay || !replay_state(first->replay)->over)
 		return false;
-	log_err("nothing to replay: %s", words);
+	if (replay_is_empty(first->replay, words, sizeof(words)))
+		log_err("nothing to replay: %s", words);
+	else if (replay_reached_nobody(&p->config, engine_counters(first->engine), words, sizeof(words)))
+		log_err("nothing was replayed: %s", words);
+	else
+		return false;
 	return true;
 }
 
@@ -181,8 +187,8 @@ int main(int argc, char **argv)
 	progress_free(p.progress);
 	diagnosis_close(p.diagnosis);
 	pipelines_stop(&p.pipelines);
+	p.failed |= nothing_replayed(&p); /* before the account, whose first line it is */
 	frame_account(&p.frame);
-	p.failed |= nothing_replayed(&p);
 	pipelines_close(&p.pipelines);
 	swallow_close(p.swallow);
 	workers_free(p.workers);

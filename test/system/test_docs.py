@@ -2,8 +2,7 @@
 """doc/SESSION.md, doc/PROTOCOL.md, doc/ARCHITECTURE.md, the manuals and the pages of the folders say what the sources
 say: names, numbers and tables, in both directions.
 
-Pure text, apart from -h of the two programs (TCPCOPY_BIN_DIR, or the top of the tree). That every option of -h is in its
-manual is tested where the options are.
+Pure text, apart from --help of the two programs (TCPCOPY_BIN_DIR, or the top of the tree).
 """
 import os
 import pathlib
@@ -404,13 +403,54 @@ def test_folder_page(folder):
 
 # --- man/*.8 --------------------------------------------------------------------------------------------------------
 
-@pytest.mark.parametrize("program", ["tcpcopy", "intercept"])
-def test_manual_describes_no_option_that_is_gone(program):
-    text = (TOP / f"man/{program}.8").read_text(encoding="utf-8")
+PROGRAMS = pytest.mark.parametrize("program", ["tcpcopy", "intercept"])
+
+
+def help_of(program, *topic):
+    return subprocess.run([pathlib.Path(BIN) / program, "--help", *topic], capture_output=True, text=True, timeout=PATIENCE)
+
+
+def options_in(text):
+    """The options of a help text, each as its names: ("-W", "--no-hold")."""
+    pairs = re.findall(r"^  (?:(-\w)(?:, | )|   ) ?(--[\w-]+)?", text, re.MULTILINE)
+    return [tuple(name for name in pair if name) for pair in pairs if any(pair)]
+
+
+def manual_of(program):
+    """The options that the manual describes."""
     described = set()
-    for item in re.findall(r"^\.It (Fl .*)", text, re.MULTILINE):
-        described |= {"-" + name for name in re.findall(r"(?:^| , )Fl (\S+)", " " + item if item[0] == "," else item)}
-    done = subprocess.run([pathlib.Path(BIN) / program, "-h"], capture_output=True, text=True, timeout=PATIENCE, check=True)
-    pairs = re.findall(r"^ +(-\w)?(?:, | {4,})?(--[\w-]+)?", done.stdout, re.MULTILINE)
-    offered = {name for pair in pairs for name in pair if name}
-    assert described and described <= offered, described - offered
+    for item in re.findall(r"^\.It (Fl .*)", (TOP / f"man/{program}.8").read_text(encoding="utf-8"), re.MULTILINE):
+        described |= {"-" + name for name in re.findall(r"(?:^| , )Fl (\S+)", item)}
+    return described
+
+
+@PROGRAMS
+def test_manual_describes_all_options(program):
+    """And none that is gone."""
+    offered = {name for option in options_in(help_of(program, "all").stdout) for name in option}
+    assert len(offered) > 30 and offered == manual_of(program)
+
+
+@PROGRAMS
+def test_options_are_of_one_topic(program):
+    """Each is in one topic and once in all; those that mean something have a long name; -h is one screen with ten of them."""
+    everything = help_of(program, "all").stdout
+    topics = re.findall(r"^([a-z]+): ", everything, re.MULTILINE)
+    assert topics[-1] == "running" and len(topics) > 3
+    listed = []
+    for topic in topics:
+        done = help_of(program, topic)
+        assert done.returncode == 0 and done.stdout.startswith(f"{topic}: ")
+        options = options_in(done.stdout)
+        assert options, topic
+        assert all(option[-1].startswith("--") for option in options) or topic == "ignored"
+        listed += options
+    assert listed == options_in(everything) and len(listed) == len(set(listed))
+    for word in ("all", *topics):
+        assert re.search(rf"\b{word}\b", help_of(program).stdout)
+    brief = help_of(program)
+    assert brief.returncode == 0 and brief.stdout.count("\n") <= 24, brief.stdout
+    assert set(options_in(brief.stdout)) <= set(listed) and len(options_in(brief.stdout)) <= 11
+    wrong = help_of(program, "fruit")
+    assert wrong.returncode == 2 and wrong.stdout == "" and wrong.stderr.count("\n") == 1
+    assert wrong.stderr.endswith(f"no such topic; accepted: {', '.join(topics)}, all\n")

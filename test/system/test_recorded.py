@@ -110,6 +110,27 @@ def test_port_that_is_not_there(recorded):
     assert recorded.again.calls().get("append") is None
 
 
+def test_nobody_is_reached(lab):
+    """Every connection was refused, which is said before the account."""
+    recorded = Recorded(lab, connections=3, commands=5)
+    account = recorded.replay("--speed", "max", to=6380, status=1)
+    n = account["engine.sessions_opened"]
+    assert account.outcomes() == {"refused": n}
+    said = f"nothing was replayed: {recorded.target.ip4}:6380 refused all {n} connections; nothing listens there"
+    assert said in account.log
+    assert account.log.index(said) < account.log.index(" requests in ")
+
+
+def test_years_between_two_packets(lab):
+    """It is said at once, in one line, how long that will take; a signal ends it."""
+    recorded = Recorded(lab, connections=1, commands=10)
+    waiting = Program(recorded.online, "tcpcopy", "--read", part(lab, recorded, "1-12"),
+                      part(lab, recorded, "13-9999", (2 * 365 + 3) * 86400 + 3600), "-x", f"6379-{recorded.target.ip4}:6379")
+    assert wait_until(lambda: "the next packet is due in " in waiting.log), waiting.log
+    assert "the next packet is due in 2 years 3 days; -I 5s caps gaps\n" in waiting.log
+    assert waiting.stop().count("caps gaps") == 1
+
+
 def packed(lab, recorded, command):
     path = lab.new_path("packed")
     lab.host("online").sh(f"{command} < {recorded.path} > {path}")

@@ -16,9 +16,10 @@
 
 struct config {
 	char rules[200]; /* each followed by ';' */
-	const char *filter, *device, *log;
+	const char *filter, *device, *log, *pause;
 	uint64_t port;
 	int daemon, quiet;
+	char ignored;
 };
 
 static const char *set_rule(void *into, const char *value)
@@ -68,25 +69,54 @@ static const char *set_quiet(void *into, const char *value)
 	return NULL;
 }
 
+static const char *set_pause(void *into, const char *value)
+{
+	((struct config *)into)->pause = value ? value : "none";
+	return NULL;
+}
+
+static const char *set_size(void *into, const char *value)
+{
+	uint64_t n;
+
+	(void)into;
+	return number_parse(value, 1, 10, &n);
+}
+
 static const struct args_option options[] = {
-	{ 'x', "rules", "RULE", ARGS_REPEAT, "what is replicated where", "PORT-HOST:PORT", set_rule,
-	  ARGS_WHOLE },
+	ARGS_TOPIC_ROW("rules", "what and where"),
+	{ 'x', "rules", "RULE", ARGS_REPEAT | ARGS_FIRST, "what is replicated where", "PORT-HOST:PORT",
+	  set_rule, ARGS_WHOLE },
 	{ 'F', "filter", "FILTER", ARGS_GREEDY, "a filter, also unquoted", NULL, set_filter, ARGS_WHOLE },
 	{ 'i', "interface", "NAME", 0, "where to listen", NULL, set_device, ARGS_WHOLE },
-	{ 'p', "port", "PORT", 0, "port of the channel", "1 to 65535", set_port, ARGS_WHOLE },
+	ARGS_TOPIC_ROW("channel", "the way back"),
+	{ 'p', "port", "PORT", ARGS_FIRST, "port of the channel; nothing else [36524]", "1 to 65535",
+	  set_port, ARGS_WHOLE },
 	{ 'l', "log", "FILE", ARGS_DASH, "log file", NULL, set_log, ARGS_WHOLE },
 	{ 'd', "daemon", NULL, 0, "become a daemon", NULL, set_daemon, ARGS_WHOLE },
 	{ 'q', NULL, NULL, ARGS_REPEAT, "say less", NULL, set_quiet, ARGS_WHOLE },
+	{ 'g', "pause", "TIME", ARGS_OPTIONAL, "wait a while", NULL, set_pause, ARGS_WHOLE },
+	{ 'U', NULL, "NUMBER", ARGS_IGNORED, "tables grow", "1 to 10", set_size, ARGS_WHOLE },
+	ARGS_TOPIC_ROW("running", "how it runs"),
 	{ 0, "a-rather-long-option-name", "WHATEVER", 0,
 	  "an option whose name leaves no room for its help beside it, and whose help is long enough to be "
 	  "wrapped at eighty columns\nand has a second line",
 	  NULL, set_device, ARGS_WHOLE },
 };
 
+static void note_ignored(void *into, char letter, const char *instead)
+{
+	struct config *c = into;
+
+	c->ignored = letter;
+	assert_string_equal(instead, "tables grow");
+}
+
 static const struct args_program program = {
 	.name = "tcpcopy",
 	.version = "1.2.3",
-	.summary = "Replicates.",
+	.summary = "Replicates. And more.",
+	.ignored = note_ignored,
 	.closing = "Example:\n  tcpcopy -x 80-10.0.0.1:80\n",
 	.options = options,
 	.count = ARRAY_SIZE(options),
@@ -217,11 +247,13 @@ static void wrong_values(void **state)
 	bad("-i a --interface b", "option --interface \"b\": given twice; accepted: once");
 	bad("--daemon=yes", "option --daemon \"yes\": takes no value; accepted: the option alone");
 	bad("--daemon=", "option --daemon \"\": takes no value; accepted: the option alone");
-	bad("eth0 -d", "argument \"eth0\": belongs to no option; accepted: options, which tcpcopy -h lists");
+	bad("eth0 -d",
+	    "argument \"eth0\": belongs to no option; accepted: options, which tcpcopy --help all lists");
 	bad("-i eth0 eth1",
-	    "argument \"eth1\": belongs to no option; accepted: options, which tcpcopy -h lists");
-	bad("-d -- -x", "argument \"-x\": belongs to no option; accepted: options, which tcpcopy -h lists");
-	bad("-", "argument \"-\": belongs to no option; accepted: options, which tcpcopy -h lists");
+	    "argument \"eth1\": belongs to no option; accepted: options, which tcpcopy --help all lists");
+	bad("-d -- -x",
+	    "argument \"-x\": belongs to no option; accepted: options, which tcpcopy --help all lists");
+	bad("-", "argument \"-\": belongs to no option; accepted: options, which tcpcopy --help all lists");
 	bad("\xe2\x80\x93x a:b",
 	    "argument \"\xe2\x80\x93x\": begins with a typographic dash; accepted: \"-\", typed again");
 }
@@ -236,17 +268,18 @@ static void words_of_words(void **state)
 static void unknown(void **state)
 {
 	(void)state;
-	bad("--filtr x", "option --filtr: unknown; did you mean --filter? (tcpcopy -h lists all)");
-	bad("--fitler=x", "option --fitler: unknown; did you mean --filter? (tcpcopy -h lists all)");
-	bad("--inter eth0", "option --inter: unknown; did you mean --interface? (tcpcopy -h lists all)");
-	bad("--hlep", "option --hlep: unknown; did you mean --help? (tcpcopy -h lists all)");
-	bad("--zzzzzz", "option --zzzzzz: unknown; accepted: those that tcpcopy -h lists");
-	bad("--=3", "option --: unknown; accepted: those that tcpcopy -h lists");
-	bad("-filter x", "option -filter: unknown; did you mean --filter? (tcpcopy -h lists all)");
-	bad("-rulez x", "option -rulez: unknown; did you mean --rules? (tcpcopy -h lists all)");
-	bad("-D", "option -D: unknown; did you mean -d? (tcpcopy -h lists all)");
-	bad("-dZ", "option -Z: unknown; accepted: those that tcpcopy -h lists");
-	bad("-?", "option -?: unknown; accepted: those that tcpcopy -h lists");
+	bad("--filtr x", "option --filtr: unknown; did you mean --filter? (tcpcopy --help all lists them)");
+	bad("--fitler=x", "option --fitler: unknown; did you mean --filter? (tcpcopy --help all lists them)");
+	bad("--inter eth0",
+	    "option --inter: unknown; did you mean --interface? (tcpcopy --help all lists them)");
+	bad("--hlep", "option --hlep: unknown; did you mean --help? (tcpcopy --help all lists them)");
+	bad("--zzzzzz", "option --zzzzzz: unknown; accepted: those that tcpcopy --help all lists");
+	bad("--=3", "option --: unknown; accepted: those that tcpcopy --help all lists");
+	bad("-filter x", "option -filter: unknown; did you mean --filter? (tcpcopy --help all lists them)");
+	bad("-rulez x", "option -rulez: unknown; did you mean --rules? (tcpcopy --help all lists them)");
+	bad("-D", "option -D: unknown; did you mean -d? (tcpcopy --help all lists them)");
+	bad("-dZ", "option -Z: unknown; accepted: those that tcpcopy --help all lists");
+	bad("-?", "option -?: unknown; accepted: those that tcpcopy --help all lists");
 }
 
 static void found_later(void **state)
@@ -262,40 +295,120 @@ static void found_later(void **state)
 	assert_string_equal(capture_end(), "tcpcopy: option -x: missing; accepted: PORT-HOST:PORT\n");
 }
 
-static void usage(void **state)
+static void fits_the_screen(void)
 {
 	const char *line;
 
+	for (line = output; *line; line += strcspn(line, "\n") + 1) {
+		assert_true(strcspn(line, "\n") < 80);
+		assert_true(line[0] == '\n' || line[strcspn(line, "\n") - 1] != ' '); /* no trailing blank */
+	}
+}
+
+/* The few, each by its first thought. */
+static void help_in_short(void **state)
+{
 	(void)state;
 	run(STDOUT_FILENO, "-d --help -x");
 	assert_int_equal(status, 0);
-	assert_non_null(strstr(output, "Usage: tcpcopy OPTIONS\nReplicates.\n\n"
-				       "  -x, --rules=RULE            what is replicated where\n"));
-	assert_non_null(strstr(output, "\n  -q                          say less\n"));
+	assert_string_equal(
+		output, "Usage: tcpcopy OPTIONS\nReplicates.\n\n"
+			"  -x, --rules=RULE            what is replicated where\n"
+			"  -p, --port=PORT             port of the channel\n"
+			"  -h, --help[=TOPIC]          print the most needed options or those of TOPIC\n\n"
+			"TOPIC is one of rules, channel, running, all. See also: man 8 tcpcopy\n\n"
+			"Example:\n  tcpcopy -x 80-10.0.0.1:80\n");
+	run(STDOUT_FILENO, "-dh");
+	assert_int_equal(status, 0);
+}
+
+static void help_of_a_topic(void **state)
+{
+	(void)state;
+	run(STDOUT_FILENO, "--help channel");
+	assert_int_equal(status, 0);
+	assert_string_equal(output,
+			    "channel: the way back\n"
+			    "  -p, --port=PORT             port of the channel; nothing else [36524]\n"
+			    "  -l, --log=FILE              log file\n"
+			    "  -d, --daemon                become a daemon\n"
+			    "  -q                          say less\n"
+			    "  -g, --pause[=TIME]          wait a while\n"
+			    "  -U NUMBER                   ignored: tables grow\n");
+	run(STDOUT_FILENO, "--help=running");
 	assert_non_null(strstr(
 		output, "\n      --a-rather-long-option-name=WHATEVER\n"
 			"                              an option whose name leaves no room for its help\n"
 			"                              beside it, and whose help is long enough to be\n"
 			"                              wrapped at eighty columns\n"
-			"                              and has a second line\n"));
-	assert_non_null(strstr(output, "\n  -h, --help "));
+			"                              and has a second line\n"
+			"  -h, --help[=TOPIC]          print the most needed options or those of TOPIC,\n"
+			"                              and exit; TOPIC all: all of them\n"));
+	fits_the_screen();
+	bad("-h fruit",
+	    "option --help \"fruit\": there is no such topic; accepted: rules, channel, running, all");
+	bad("--help=", "option --help \"\": there is no such topic; accepted: rules, channel, running, all");
+	bad("--channel", "option --channel: unknown; accepted: those that tcpcopy --help all lists");
+}
+
+static void help_of_all(void **state)
+{
+	(void)state;
+	run(STDOUT_FILENO, "-h all");
+	assert_int_equal(status, 0);
+	assert_non_null(strstr(output,
+			       "Usage: tcpcopy OPTIONS\nReplicates. And more.\n\nrules: what and where\n"
+			       "  -x, --rules=RULE            what is replicated where\n"));
+	assert_non_null(strstr(output, "\n\nchannel: the way back\n  -p"));
+	assert_non_null(strstr(output, "\n  -v, --version "));
 	assert_non_null(strstr(output, "\n\nExample:\n  tcpcopy -x"));
-	for (line = output; *line; line += strcspn(line, "\n") + 1) {
-		assert_true(strcspn(line, "\n") < 80);
-		assert_true(line[0] == '\n' || line[strcspn(line, "\n") - 1] != ' '); /* no trailing blank */
-	}
+	fits_the_screen();
 	run(STDOUT_FILENO, "-v");
 	assert_int_equal(status, 0);
 	assert_string_equal(output, "tcpcopy 1.2.3\n");
 }
 
+static void optional_values(void **state)
+{
+	(void)state;
+	good("-g -d");
+	assert_string_equal(config.pause, "none");
+	assert_int_equal(config.daemon, 1);
+	good("-dg");
+	assert_string_equal(config.pause, "none");
+	good("--pause");
+	assert_string_equal(config.pause, "none");
+	good("-g 3 -d");
+	assert_string_equal(config.pause, "3");
+	good("--pause=4");
+	assert_string_equal(config.pause, "4");
+	good("-g5");
+	assert_string_equal(config.pause, "5");
+	bad("--pause=-5", "option --pause \"-5\": its value must not begin with \"-\"; accepted: TIME");
+}
+
+/* Its value is judged all the same. */
+static void ignored(void **state)
+{
+	(void)state;
+	good("-U 7 -d");
+	assert_int_equal(config.ignored, 'U');
+	assert_int_equal(config.daemon, 1);
+	good("-d");
+	assert_int_equal(config.ignored, 0);
+	bad("-U 11", "option -U \"11\": out of range (1 to 10); accepted: 1 to 10");
+	bad("-U", "option -U: its value is missing; accepted: 1 to 10");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(forms),          cmocka_unit_test(greedy),
-		cmocka_unit_test(missing_values), cmocka_unit_test(wrong_values),
-		cmocka_unit_test(words_of_words), cmocka_unit_test(unknown),
-		cmocka_unit_test(found_later),    cmocka_unit_test(usage),
+		cmocka_unit_test(forms),           cmocka_unit_test(greedy),
+		cmocka_unit_test(missing_values),  cmocka_unit_test(wrong_values),
+		cmocka_unit_test(words_of_words),  cmocka_unit_test(unknown),
+		cmocka_unit_test(found_later),     cmocka_unit_test(help_in_short),
+		cmocka_unit_test(help_of_a_topic), cmocka_unit_test(help_of_all),
+		cmocka_unit_test(ignored),         cmocka_unit_test(optional_values),
 	};
 	int failed = cmocka_run_group_tests(tests, NULL, NULL);
 

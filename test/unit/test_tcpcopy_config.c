@@ -146,9 +146,51 @@ static void test_every_option(void **state)
 
 	assert_int_equal(PARSE("-x", RULE, "-s", ASSISTANT, "-i", "any"), -1);
 	assert_int_equal(c.n_interfaces, 0);
-	assert_int_equal(PARSE("-x", RULE, "-s", ASSISTANT, "-LOdW"), -1);
+	assert_int_equal(PARSE("-x", RULE, "-s", ASSISTANT, "-LOdW", "--no-hold"), -1);
 	assert_true(c.keep_trying && c.no_join && c.run.daemon && c.hold == 0);
 	assert_int_equal(PARSE("-x", RULE, "-s", ASSISTANT, "-W", "--hold", "0"), -1);
+}
+
+/* What only the original tool had is taken, and the log says what there is instead. */
+static void test_ignored(void **state)
+{
+	(void)state;
+	assert_int_equal(PARSE("-x", RULE, "-s", ASSISTANT, "-C", "2", "-D", "1460", "-f", "3", "-H",
+			       "10.1.2.3", "-k", "700", "-o", "eth0", "-R", "30", "-S", "65535", "-t", "600",
+			       "-U", "1"),
+			 -1);
+	assert_int_equal(c.run.n_ignored, 10);
+	assert_string_equal(c.run.ignored[6], "option -R is ignored: round-trip times are measured");
+	assert_refused(PARSE("-x", RULE, "-R", "fast"), "-R", "fast", "not a number");
+
+	assert_int_equal(PARSE("-x", "6379@00:16:3e:00:00:01-10.0.0.1:80@00:16:3E:00:00:02,[fd90::1]:80@"
+				     "00:16:3e:00:00:01-[fd90::2]:81@00:16:3e:00:00:02"),
+			 -1);
+	assert_int_equal(c.run.n_ignored, 1);
+	assert_string_equal(c.run.ignored[0],
+			    "option -x: MAC addresses (@) are ignored: the kernel's routes and "
+			    "neighbours say where copies go");
+	assert_int_equal(c.rules[0].online_port, 6379);
+	assert_endpoint(&c.rules[0].target, "10.0.0.1", 80);
+	assert_endpoint(&c.rules[1].target, "fd90::2", 81);
+	assert_refused(PARSE("-x", "80@00:16-10.0.0.1:80"), "-x", "80@00:16-10.0.0.1:80",
+		       "is not a MAC address");
+	assert_refused(PARSE("-x", "80-10.0.0.1:80@00:16:3e:00:00:0g"), "-x",
+		       "80-10.0.0.1:80@00:16:3e:00:00:0g", "is not a MAC address");
+}
+
+/* A number alone is MB, as the original tool has it. */
+static void test_megabytes(void **state)
+{
+	(void)state;
+	assert_int_equal(PARSE("-x", RULE, "-m", "1024", "-B", "16"), -1);
+	assert_true(c.memory == 1ull << 30 && c.ring == 16 << 20);
+	assert_int_equal(PARSE("-x", RULE, "-m", "1.5G", "-B", "2048K"), -1);
+	assert_true(c.memory == 3ull << 29 && c.ring == 2 << 20);
+	assert_refused(PARSE("-x", RULE, "-m", "0"), "-m", "0", "out of range");
+	assert_refused(PARSE("-x", RULE, "-m", "167772160"), "-m", "167772160", "or a number of MB");
+	assert_refused(PARSE("-x", RULE, "-B", "4097"), "-B", "4097", "out of range");
+	assert_refused(PARSE("-x", RULE, "-B", "1K"), "-B", "1K", "out of range");
 }
 
 /* Of a file it is asked only whether it is one. */
@@ -171,6 +213,10 @@ static void test_replays(void **state)
 	assert_true(c.rate == 1500500000 && c.decap == 0);
 	/* the recorded server may be the target itself, and this host */
 	assert_int_equal(PARSE("--read", "a", "-x", "6379-127.0.0.1:6379"), -1);
+
+	assert_refused(PARSE("--read", "a", "-i", "lo", "-x", RULE), "--interface", NULL,
+		       "names lo to capture on, but --read replays a file");
+	assert_int_equal(PARSE("--read", "a", "-i", "any", "-x", RULE), -1);
 
 	assert_int_equal(PARSE("--read", "a", "a", "-x", RULE), 2);
 	assert_int_equal(PARSE("-x", RULE, "-a", "2"), 2);
@@ -214,6 +260,8 @@ static void test_choice(void **state)
 		       "out of range");
 	assert_refused(PARSE("-x", RULE, "-r", "5", "--sample-by", "port"), "--sample-by", "port",
 		       "is neither");
+	assert_int_equal(PARSE("-x", RULE, "-g", "-d"), -1); /* as the original tool has it */
+	assert_true(c.choice.ramp == 100 * NS_PER_SEC);
 	assert_refused(PARSE("-x", RULE, "-g", "10"), "-g", "10", "a unit is missing");
 	assert_refused(PARSE("-x", RULE, "-g", "25h"), "-g", "25h", "out of range");
 	assert_refused(PARSE("-x", RULE, "--seed", "3"), "--seed", NULL, "all are replicated");
@@ -560,6 +608,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_the_post),
 		cmocka_unit_test(test_every_option),
+		cmocka_unit_test(test_ignored),
+		cmocka_unit_test(test_megabytes),
 		cmocka_unit_test(test_replays),
 		cmocka_unit_test(test_choice),
 		cmocka_unit_test(test_joins),

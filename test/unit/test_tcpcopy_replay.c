@@ -9,6 +9,8 @@
 #include <string.h>
 
 #include "base/util.h"
+#include "tcpcopy/replay/figures.h"
+#include "tcpcopy/replay/reached.h"
 #include "tcpcopy/replay/schedule.h"
 #include "tcpcopy/replay/served.h"
 
@@ -232,12 +234,71 @@ static void many(void **state)
 	served_free(s);
 }
 
+static void durations(void **state)
+{
+	static const struct {
+		uint64_t seconds;
+		const char *text;
+	} list[] = {
+		{ 0, "0 seconds" },
+		{ 1, "1 second" },
+		{ 75, "1 minute 15 seconds" },
+		{ 3600, "1 hour" },
+		{ 3661, "1 hour 1 minute" },
+		{ 86400 + 59, "1 day" },
+		{ 2 * 31536000ull + 3 * 86400 + 7, "2 years 3 days" },
+		{ 18446744073ull, "584 years 343 days" },
+	};
+	char text[FIGURES_DURATION];
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(list); i++)
+		assert_string_equal(figures_duration(text, list[i].seconds * NS_PER_SEC), list[i].text);
+}
+
+/* A replay of which no connection was opened is a failure. */
+static void nobody_was_reached(void **state)
+{
+	static struct config c;
+	struct engine_counters n = { .sessions_opened = 5 };
+	char words[200];
+
+	(void)state;
+	c.n_rules = 1;
+	c.rules[0].target.port = 6379;
+	assert_true(addr_parse(&c.rules[0].target.addr, "10.0.0.1"));
+	n.ended[OUTCOME_REFUSED] = 5;
+	n.responses = 5;
+	assert_true(replay_reached_nobody(&c, &n, words, sizeof(words)));
+	assert_string_equal(words, "10.0.0.1:6379 refused all 5 connections; nothing listens there");
+	n.ended[OUTCOME_REFUSED] = 4;
+	n.ended[OUTCOME_COMPLETE] = 1;
+	assert_false(replay_reached_nobody(&c, &n, words, sizeof(words)));
+	n = (struct engine_counters){ .sessions_opened = 4, .sessions_joined = 1 };
+	n.ended[OUTCOME_SHUTDOWN] = 5;
+	c.n_rules = 2;
+	assert_true(replay_reached_nobody(&c, &n, words, sizeof(words)));
+	assert_string_equal(words, "each target answered none of 5 connections; --check says what is wrong");
+	n.responses = 1;
+	assert_false(replay_reached_nobody(&c, &n, words, sizeof(words)));
+	n = (struct engine_counters){ .responses = 0 }; /* all were declined: the account says why */
+	assert_false(replay_reached_nobody(&c, &n, words, sizeof(words)));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(speeds), cmocka_unit_test(at_most),        cmocka_unit_test(pauses),
-		cmocka_unit_test(rate),   cmocka_unit_test(late),           cmocka_unit_test(syns),
-		cmocka_unit_test(turns),  cmocka_unit_test(what_was_taken), cmocka_unit_test(many),
+		cmocka_unit_test(speeds),
+		cmocka_unit_test(at_most),
+		cmocka_unit_test(pauses),
+		cmocka_unit_test(rate),
+		cmocka_unit_test(late),
+		cmocka_unit_test(syns),
+		cmocka_unit_test(turns),
+		cmocka_unit_test(what_was_taken),
+		cmocka_unit_test(many),
+		cmocka_unit_test(durations),
+		cmocka_unit_test(nobody_was_reached),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -39,9 +39,10 @@ const char *config_set_sample_by(struct config *c, const char *value)
 	return i == CHOICE_UNIT_COUNT ? "is neither a session nor a client" : NULL;
 }
 
+/* As the original tool has it, a second brings one in a hundred more. */
 const char *config_set_ramp(struct config *c, const char *value)
 {
-	return number_parse_duration(value, NS_PER_SEC, CHOICE_RAMP_MOST, &c->choice.ramp);
+	return number_parse_duration(value ? value : "100s", NS_PER_SEC, CHOICE_RAMP_MOST, &c->choice.ramp);
 }
 
 const char *config_check_choice(const struct config *c, const char **option)

@@ -200,9 +200,23 @@ static const char *set_max_answers(void *into, const char *value)
 	return number_parse_rate(value, 0, 1000000000000ull, into);
 }
 
+/* From 1M to @max; a number alone is MB, as the original tool has it. */
+static const char *size_or_mb(const char *value, uint64_t max, uint64_t *into)
+{
+	const char *wrong;
+	uint64_t mb;
+
+	if (!*value || value[strspn(value, "0123456789")])
+		return number_parse_size(value, 1ull << 20, max, into);
+	wrong = number_parse(value, 1, max >> 20, &mb);
+	if (!wrong)
+		*into = mb << 20;
+	return wrong;
+}
+
 static const char *set_ring(void *into, const char *value)
 {
-	return number_parse_size(value, 1ull << 20, 4ull << 30, into);
+	return size_or_mb(value, 4ull << 30, into);
 }
 
 static const char *set_hold(void *into, const char *value)
@@ -217,7 +231,7 @@ static const char *set_session_buffer(void *into, const char *value)
 
 static const char *set_memory(void *into, const char *value)
 {
-	return number_parse_size(value, 1ull << 20, 1ull << 40, into);
+	return size_or_mb(value, 1ull << 40, into);
 }
 
 static const char *set_probe_from(void *into, const char *value)
@@ -237,13 +251,15 @@ static const char *set_joins(void *into, const char *value)
 #define AT(kind, field) ARGS_AT(struct config, kind, field)
 
 static const struct args_option options[] = {
-	{ 'x', "transfer", "RULE,...", ARGS_REPEAT,
+	ARGS_TOPIC_ROW("rules", "what is replicated, and where to"),
+	{ 'x', "transfer", "RULE,...", ARGS_REPEAT | ARGS_FIRST,
 	  "replicate by these rules (required); a RULE is\n"
 	  "[online-address:]online-port-target-address:target-port",
 	  "[online-address:]online-port-target-address:target-port, such as 6379-192.0.2.7:6379 or "
 	  "[2001:db8::1]:80-[2001:db8::2]:8080",
 	  set_rules, ARGS_WHOLE },
-	{ 's', "assistant", "HOST[:PORT],...", ARGS_REPEAT,
+	ARGS_TOPIC_ROW("answers", "how the target's responses come back"),
+	{ 's', "assistant", "HOST[:PORT],...", ARGS_REPEAT | ARGS_FIRST,
 	  "hosts on which intercept runs [none: responses come back to this host]",
 	  "HOST, HOST:PORT, [IPV6] or [IPV6]:PORT, such as 192.0.2.8 or [2001:db8::8]:36524", set_assistants,
 	  ARGS_WHOLE },
@@ -255,16 +271,17 @@ static const struct args_option options[] = {
 	  channel_secret_set, AT(struct channel_secret *, secret) },
 	{ 'L', "keep-trying", NULL, 0, "start even if an assistant cannot be reached", NULL, args_set_true,
 	  AT(bool, keep_trying) },
-	{ 'c', "client-pool", "ADDRESS,...", ARGS_REPEAT,
+	{ 0, "return", "WAY", 0,
+	  "how responses come back: own, to an address of this host, or assistant [assistant with -s, else "
+	  "own]",
+	  "own or assistant", set_return, AT(enum config_return, way_back) },
+	ARGS_TOPIC_ROW("sources", "the addresses and ports that copies come from"),
+	{ 'c', "client-pool", "ADDRESS,...", ARGS_REPEAT | ARGS_FIRST,
 	  "use these source addresses instead of the clients' own: 10.1.2.3, 10.1.2.0/24, 10.1.2.x, "
 	  "10.1.2.5-9",
 	  "addresses and prefixes such as 192.0.2.9, 198.51.100.0/24, 198.51.100.x, 198.51.100.10-20 or "
 	  "2001:db8:1::/64",
 	  set_pool, ARGS_WHOLE },
-	{ 0, "return", "WAY", 0,
-	  "how responses come back: own, to an address of this host, or assistant [assistant with -s, else "
-	  "own]",
-	  "own or assistant", set_return, AT(enum config_return, way_back) },
 	{ 0, "own-ports", "A-B,...", 0,
 	  "without -s: copies go from these ports, or from so many of them [all that this host leaves]",
 	  "one or two ranges of ports from 1024 on, such as 20000-29999, or a number of ports", set_own_ports,
@@ -274,14 +291,13 @@ static const struct args_option options[] = {
 	  "[a tenth of the link's speed, 100M if that is not known]",
 	  "0, or bits a second with the unit K, M or G, to 1000G", set_max_answers,
 	  AT(uint64_t, max_answers) },
-	{ 'i', "interface", "NAME,...", ARGS_REPEAT,
-	  "capture on these interfaces only; or the name of a file, as for --read [all that are up]",
-	  "names of interfaces, as \"ip link\" shows them, any, or a file", set_interfaces, ARGS_WHOLE },
-	{ 0, "read", "FILE...", ARGS_REPEAT | ARGS_EACH,
+	ARGS_TOPIC_ROW("replay", "recorded traffic"),
+	{ 0, "read", "FILE...", ARGS_REPEAT | ARGS_EACH | ARGS_FIRST,
 	  "replay the traffic recorded in these files, pcap or pcapng, also packed by gzip or zstd; - is standard "
 	  "input",
 	  "names of files as tcpdump -w writes them, or -", set_file, ARGS_WHOLE },
-	{ 'a', "speed", "N", 0, "replay so many times as fast as recorded, such as 10 or 0.5, or max [1]",
+	{ 'a', "speed", "N", ARGS_FIRST,
+	  "replay so many times as fast as recorded, such as 10 or 0.5, or max [1]",
 	  "0.000001 to 1000000, or max", set_speed, ARGS_WHOLE },
 	{ 0, "rate", "N", 0, "replay so many requests a second, whatever was recorded", "0.001 to 100000000",
 	  set_rate, ARGS_WHOLE },
@@ -295,6 +311,7 @@ static const struct args_option options[] = {
 	  "none [all]",
 	  "vxlan, geneve, erspan and gre, or none", set_decap, ARGS_WHOLE },
 	{ 'q', "quiet", NULL, 0, "show no progress of a replay", NULL, args_set_true, AT(bool, quiet) },
+	ARGS_TOPIC_ROW("load", "how much is replicated"),
 	{ 'r', "sample", "PERCENT", 0,
 	  "replicate so many percent of the sessions, each whole; other hosts and files choose the same ones [100]",
 	  "0.000001 to 100", set_sample, ARGS_WHOLE },
@@ -303,26 +320,34 @@ static const struct args_option options[] = {
 	{ 0, "sample-by", "WHAT", 0,
 	  "what is chosen as a whole: session, or client, by its address alone [session]",
 	  "session or client", set_sample_by, ARGS_WHOLE },
-	{ 'g', "ramp", "DURATION", 0,
-	  "let the sessions grow from none to all of them, or to those of -r, in this time", "1s to 24h",
-	  set_ramp, ARGS_WHOLE },
-	{ 'F', "filter", "FILTER", ARGS_GREEDY,
+	{ 'g', "ramp", "DURATION", ARGS_OPTIONAL,
+	  "let the sessions grow from none to all of them, or to those of -r, in this time; without one, in 100s",
+	  "1s to 24h", set_ramp, ARGS_WHOLE },
+	ARGS_TOPIC_ROW("capture", "how requests are captured"),
+	{ 'i', "interface", "NAME,...", ARGS_REPEAT,
+	  "capture on these interfaces only; or the name of a file, as for --read [all that are up]",
+	  "names of interfaces, as \"ip link\" shows them, any, or a file", set_interfaces, ARGS_WHOLE },
+	{ 'F', "filter", "FILTER", ARGS_GREEDY | ARGS_FIRST,
 	  "replicate only packets that also match this pcap-filter(7) expression; need not be quoted",
 	  "a pcap-filter(7) expression, such as src net 192.0.2.0/24", set_filter, ARGS_WHOLE },
 	{ 0, "capture", "MODE", 0,
 	  "capture mode: packet (lowest latency), ring (least CPU), or auto, by the rate [auto]",
 	  "auto, ring or packet", set_capture, AT(enum capture_mode, capture) },
 	{ 'B', "ring", "SIZE", 0,
-	  "memory for packets captured but not yet read [by the links' speed and this host's memory]",
-	  "1M to 4G", set_ring, AT(uint64_t, ring) },
+	  "memory for packets captured but not yet read; a number alone is MB [by the links' speed and this "
+	  "host's memory]",
+	  "1M to 4G, or a number of MB", set_ring, AT(uint64_t, ring) },
+	ARGS_TOPIC_ROW("sending", "how copies are sent"),
 	{ 'M', "mtu", "BYTES", 0, "send no larger packets to a target [the route's MTU]", "576 to 65535",
 	  set_mtu, AT(uint32_t, mtu) },
 	{ 0, "inject", "METHOD", 0,
 	  "injection method: link (Ethernet), raw (IP sockets), or auto, link where possible [auto]",
 	  "link, raw or auto", set_inject, AT(enum config_inject, inject) },
+	ARGS_TOPIC_ROW("workers", "threads and CPUs"),
 	OPTION_WORKERS("connections"),
 	OPTION_CPUS,
 	OPTION_BUSY_POLL,
+	ARGS_TOPIC_ROW("sessions", "what becomes of a connection, and how much it may hold"),
 	{ 0, "join", "MODE,...", ARGS_REPEAT,
 	  "join connections in their middle: where the protocol allows it (auto), all of them, or none older "
 	  "than tcpcopy; PORT=MODE for the rules with that online port [auto]",
@@ -333,14 +358,36 @@ static const struct args_option options[] = {
 	  NULL, args_set_true, AT(bool, unproved) },
 	{ 0, "hold", "DURATION", 0, "longest wait for the target's response to the previous request [3s]",
 	  "0 to 10m, with the unit us, ms, s or m", set_hold, AT(uint64_t, hold) },
-	{ 'W', NULL, NULL, 0, "never wait; the same as --hold=0", "one of the two, or --hold=0",
+	{ 'W', "no-hold", NULL, 0, "never wait; the same as --hold=0", "one of the two, or --hold=0",
 	  args_set_true, AT(bool, never_hold) },
 	{ 0, "session-buffer", "SIZE", 0, "the most that one session may hold for its target [64M]",
 	  "64K to 1G", set_session_buffer, AT(uint64_t, session_buffer) },
-	{ 'm', "memory", "SIZE", 0, "the most that all sessions together may hold [160M]", "1M to 1T",
-	  set_memory, AT(uint64_t, memory) },
+	{ 'm', "memory", "SIZE", 0,
+	  "the most that all sessions together may hold; a number alone is MB [160M]",
+	  "1M to 1T, or a number of MB", set_memory, AT(uint64_t, memory) },
+	ARGS_TOPIC_ROW("ignored", "what the original tool had, and is not needed here"),
+	OPTION_IGNORED('C', "NUMBER", options_unused_number,
+		       "each worker has its own connection to each assistant; see --workers"),
+	OPTION_IGNORED('D', "BYTES", options_unused_number,
+		       "each client's own MSS goes to the target; -M bounds what is sent"),
+	OPTION_IGNORED('f', "NUMBER", options_unused_number,
+		       "a copy takes no port that another tcpcopy has at the target"),
+	OPTION_IGNORED('H', "ADDRESS", options_unused,
+		       "without -s, clients of this host are copied from its address, too; with -s, -c gives "
+		       "copies an address"),
+	OPTION_IGNORED('k', "SECONDS", options_unused_number,
+		       "a session is idle after more than two hours without a packet, as TCP has it"),
+	OPTION_IGNORED('o', "INTERFACE", options_unused,
+		       "the route to the target says where copies leave; see --inject"),
+	OPTION_IGNORED('R', "MS", options_unused_number, "round-trip times are measured"),
+	OPTION_IGNORED('S', "BYTES", options_unused_number, "packets are captured whole"),
+	OPTION_IGNORED('t', "SECONDS", options_unused_number,
+		       "a session ends when its target leaves a SYN unanswered for 60 s, or data for 120 s"),
+	OPTION_IGNORED('U', "KB", options_unused_number,
+		       "a session takes what it needs; --session-buffer and -m bound it"),
+	ARGS_TOPIC_ROW("running", "how the program runs, and what it reports"),
 	OPTION_STATS("10s"),
-	OPTION_CHECK("replicate nothing, but check"),
+	OPTION_CHECK("replicate nothing"),
 	{ 0, "probe-from", "ADDRESS[:PORT]", 0,
 	  "source of the probe of --check [one of -c, or a client that is captured]",
 	  "the address of a client, with or without a port: 192.0.2.9, 192.0.2.9:7000 or [2001:db8::9]:7000",
@@ -357,6 +404,8 @@ static const struct args_option options[] = {
 	OPTION_VERBOSE,
 };
 
+_Static_assert(offsetof(struct config, run) == 0, "options_ignored() finds it there");
+
 static const struct args_program program = {
 	.name = "tcpcopy",
 	.version = VERSION,
@@ -364,9 +413,8 @@ static const struct args_program program = {
 		   "come back to this host and end here; with -s they end on an assistant server, where "
 		   "intercept returns their headers, and the target sees the clients' own addresses.",
 	.closing = "Example: tcpcopy -x 6379-10.90.109.143:6379\n"
-		   "         tcpcopy -x 6379-10.90.109.143:6379 -s 10.90.110.143 -d\n"
-		   "IPv6:    tcpcopy -x '6379-[fd90::109:143]:6379' -s '[fd90::110:143]'\n"
-		   "More:    man 8 tcpcopy\n",
+		   "         tcpcopy -x 6379-10.90.109.143:6379 -s 10.90.110.143 -d\n",
+	.ignored = options_ignored,
 	.options = options,
 	.count = ARRAY_SIZE(options),
 };

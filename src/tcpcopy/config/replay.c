@@ -109,6 +109,11 @@ const char *config_check_replay(const struct config *c, const char **option)
 			       ? "is for recorded traffic; accepted: with --read"
 			       : NULL;
 	}
+	*option = "interface";
+	if (c->n_interfaces)
+		return args_wrong("names %s to capture on, but --read replays a file and captures nothing; "
+				  "accepted: one of the two",
+				  c->interfaces[0]);
 	*option = "rate";
 	if (c->rate && c->has_speed)
 		return "says how fast, and so does --speed; accepted: one of the two";

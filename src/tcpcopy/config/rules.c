@@ -18,6 +18,7 @@
 
 #include "base/number.h"
 #include "program/args.h"
+#include "program/options.h"
 #include "tcpcopy/config/parts.h"
 
 #define DIGITS "0123456789"
@@ -196,8 +197,34 @@ static const char *parse_online(struct rule *rule, const char *element, struct h
 	return NULL;
 }
 
-static const char *add_rule(struct config *c, const char *element)
+#define MAC_LEN 17 /* 00:16:3e:00:00:01 */
+
+static bool is_mac(const char *text)
 {
+	for (unsigned i = 0; i < MAC_LEN; i++)
+		if (i % 3 == 2 ? text[i] != ':' : !text[i] || !strchr("0123456789abcdefABCDEF", text[i]))
+			return false;
+	return true;
+}
+
+/* Take the MAC addresses out of a rule that was written for the original tool: 80@MAC-192.0.2.7:80@MAC. */
+static const char *drop_macs(struct config *c, char *element)
+{
+	char *at;
+
+	while ((at = strchr(element, '@'))) {
+		if (!is_mac(at + 1))
+			return args_wrong("\"%s\" is not a MAC address, such as @00:16:3e:00:00:01", at);
+		memmove(at, at + 1 + MAC_LEN, strlen(at + 1 + MAC_LEN) + 1);
+		options_ignore(&c->run, "-x: MAC addresses (@) are",
+			       "the kernel's routes and neighbours say where copies go");
+	}
+	return NULL;
+}
+
+static const char *add_rule(struct config *c, const char *typed)
+{
+	char element[ELEMENT_SIZE];
 	struct rule *rule = &c->rules[c->n_rules];
 	struct host_port online, at;
 	struct addr literal;
@@ -206,7 +233,11 @@ static const char *add_rule(struct config *c, const char *element)
 	if (c->n_rules == CONFIG_MAX_RULES)
 		return args_wrong("more than %d rules", CONFIG_MAX_RULES);
 	memset(rule, 0, sizeof(*rule));
-	snprintf(rule->text, sizeof(rule->text), "%s", element);
+	snprintf(rule->text, sizeof(rule->text), "%s", typed);
+	snprintf(element, sizeof(element), "%s", typed);
+	why = drop_macs(c, element);
+	if (why)
+		return why;
 	why = parse_online(rule, element, &online, &target);
 	if (why)
 		return why;

@@ -71,6 +71,30 @@ char *figures_format(char text[FIGURES_TEXT], const struct figures *f, double ra
 	return text;
 }
 
+char *figures_duration(char text[FIGURES_DURATION], uint64_t ns)
+{
+	static const struct {
+		const char *name;
+		uint64_t seconds;
+	} unit[] = {
+		{ "year", 31536000 }, { "day", 86400 }, { "hour", 3600 }, { "minute", 60 }, { "second", 1 }
+	};
+	uint64_t left = ns / NS_PER_SEC;
+	unsigned said = 0;
+	size_t n = 0;
+
+	for (unsigned i = 0; i < ARRAY_SIZE(unit) && said < 2; i++) {
+		const uint64_t count = left / unit[i].seconds;
+
+		left %= unit[i].seconds;
+		said += said || count;
+		if (count || (!said && i + 1 == ARRAY_SIZE(unit)))
+			n += (size_t)snprintf(text + n, FIGURES_DURATION - n, "%s%llu %s%s", n ? " " : "",
+					      (unsigned long long)count, unit[i].name, count == 1 ? "" : "s");
+	}
+	return text;
+}
+
 void figures_print(const struct figures *f, FILE *to)
 {
 	if (!f->any)

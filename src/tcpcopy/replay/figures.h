@@ -3,6 +3,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <stdio.h>
 
 #include "base/hist.h"
@@ -31,6 +32,13 @@ void figures_collect(void *pipeline, void *sum);
 /* One line: how far it is, the time left, the rate, how late. @rate: requests a second of late. */
 #define FIGURES_TEXT 200
 char *figures_format(char text[FIGURES_TEXT], const struct figures *f, double rate);
+
+/*
+ * A duration of @ns in its two largest units, such as "2 years 3 days" or "5 minutes". A year has 365 days.
+ * Returns @text.
+ */
+#define FIGURES_DURATION 64
+char *figures_duration(char text[FIGURES_DURATION], uint64_t ns);
 
 /* The lines of the account. */
 void figures_print(const struct figures *f, FILE *to);

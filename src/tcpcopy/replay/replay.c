@@ -33,6 +33,7 @@
 #include "program/clock.h"
 #include "program/log.h"
 #include "tcpcopy/pipeline.h"
+#include "tcpcopy/replay/figures.h"
 #include "tcpcopy/replay/served.h"
 
 #define SLICE 128u /* packets for one turn of the loop */
@@ -44,6 +45,7 @@
 #define END_CLOSING (3 * NS_PER_SEC) /* the same, where closing is under way */
 #define END_PATIENCE (15 * NS_PER_SEC)
 #define PORTS_SAID 5
+#define LONG_PAUSE (60 * NS_PER_SEC) /* is said, so that nobody takes it for the end */
 
 /* Whose a packet is. */
 enum whose { NOBODY, CLIENT, SERVER };
@@ -69,6 +71,7 @@ struct replay {
 	bool ending;
 	uint64_t moved_at, moved; /* when something moved last, ns; a sum that changes with it */
 	bool said_here, said_there;
+	uint64_t said_due;    /* of the packet whose long pause was said last, ns */
 	uint64_t port[65536]; /* packets to or from each, of the two ports the lower one */
 };
 
@@ -390,6 +393,18 @@ static void look_at_end(struct replay *r)
 		arm(r, LOOK_EVERY);
 }
 
+/* It is long until the next packet: is that what the user wants? */
+static void say_pause(struct replay *r, uint64_t wait)
+{
+	char text[FIGURES_DURATION];
+
+	if (wait < LONG_PAUSE || r->due == r->said_due || r->state.clock.rate ||
+	    r->state.clock.gap != UINT64_MAX)
+		return;
+	r->said_due = r->due;
+	log_warn("the next packet is due in %s; -I 5s caps gaps", figures_duration(text, wait));
+}
+
 /* Hand over what is due, and set the timer for what is not. */
 static void step(struct replay *r)
 {
@@ -407,6 +422,7 @@ static void step(struct replay *r)
 			p->now = clock_now();
 		if (r->due > p->now) {
 			wait = r->due - p->now;
+			say_pause(r, wait);
 			break;
 		}
 		if (!hand_over(r)) {
