@@ -21,7 +21,7 @@ language = -std=gnu11 -D_GNU_SOURCE -pthread
 # Folders of libraries count as system ones, or their headers would be held to our warnings.
 package_cflags = $(patsubst -I%,-isystem %,$(sort $(EVENT_CFLAGS) $(EVENT_EXTRA_CFLAGS) $(PCAP_CFLAGS) $(OPENSSL_CFLAGS) $(JANSSON_CFLAGS) \
 	$(CAPNG_CFLAGS) $(SECCOMP_CFLAGS) $(MNL_CFLAGS) $(ZLIB_CFLAGS) $(ZSTD_CFLAGS)))
-package_libs = $(EVENT_EXTRA_LIBS) $(EVENT_LIBS) $(PCAP_LIBS) $(OPENSSL_LIBS) $(JANSSON_LIBS) $(CAPNG_LIBS) $(SECCOMP_LIBS) $(MNL_LIBS) $(ZLIB_LIBS) $(ZSTD_LIBS)
+package_libs = $(EVENT_EXTRA_LIBS) $(EVENT_LIBS) $(PCAP_LIBS) $(OPENSSL_LIBS) $(JANSSON_LIBS) $(CAPNG_LIBS) $(SECCOMP_LIBS) $(MNL_LIBS) $(ZLIB_LIBS) $(ZSTD_LIBS) -lm
 compile = $(CC) $(language) $(includes) $(package_cflags) $(CPPFLAGS) $(WARNINGS) $(HARDENING) $(INSTRUMENT) \
 	$(CFLAGS) -MMD -MP
 link = $(CC) -pthread $(HARDENING) $(INSTRUMENT) $(CFLAGS) $(LINK_HARDENING) $(LDFLAGS)
@@ -71,6 +71,7 @@ help:
 	@echo 'lint               cppcheck and clang-tidy'
 	@echo 'fuzz               build fuzz/fuzz_*.c (clang) below build/; fuzz-run also runs each, FUZZ_SECONDS=5'
 	@echo 'bench              what single operations cost: name, value and unit, with tabs between them'
+	@echo 'bench-verdict      how often the rules of a comparison are wrong, by simulation: half an hour'
 	@echo 'bench-all          also whole programs in the lab, as root; bench/run -h for parts of it'
 	@echo 'lab/relay          the wire with faults that the lab uses'
 	@echo 'clean distclean    what make built; also what configure wrote'
@@ -298,6 +299,13 @@ $(foreach t,$(bench_names),$(eval $(call bench_program,$t)))
 bench: $(addprefix build/bench/,$(bench_names))
 	@for b in $(bench_names); do build/bench/$$b || exit; done
 
+# How often is a verdict wrong? On simulated traffic; takes its time.
+build/bench/verdict.o: includes += $(test_includes)
+build/bench/verdict: build/bench/verdict.o build/test/traffic_model.o $(call archives,$(below_compare),build)
+	$(call step,LINK,$@) $(link) -o $@ $^ -lm $(LIBS)
+bench-verdict: build/bench/verdict
+	$< --jobs 2 --out $(SRCDIR)/bench/results
+
 # What bench/run needs: a reader of captures and a source of load.
 define bench_tool
 build/bench/$1: build/bench/$1.o
@@ -346,7 +354,7 @@ distclean: clean
 	rm -rf build config.mk
 	$(if $(filter-out .,$(SRCDIR)),rm -f Makefile)
 
-.PHONY: all help install uninstall unit sim oracle cmocka check gates layers format spelling scripts manuals lint cppcheck tidy tidy-all fuzz fuzz-run $(addprefix fuzz-run-,$(fuzz_names)) bench bench-tools bench-all clean distclean always
+.PHONY: all help install uninstall unit sim oracle cmocka check gates layers format spelling scripts manuals lint cppcheck tidy tidy-all fuzz fuzz-run $(addprefix fuzz-run-,$(fuzz_names)) bench bench-verdict bench-tools bench-all clean distclean always
 .SECONDARY:
 
 -include $(wildcard build/obj/*/*.d build/obj/*/*/*.d build/test/*.d build/sim/*.d build/kernel/*.d build/tools/*.d build/fuzz/*.d build/fuzz/obj/*/*.d build/fuzz/obj/*/*/*.d build/bench/*.d build/tools/*.d)
