@@ -10,6 +10,7 @@
 #include "base/siphash.h"
 #include "base/wheel.h"
 #include "channel/message.h"
+#include "compare/blocks.h"
 #include "compare/exchange.h"
 #include "packet/build.h"
 #include "packet/checksum.h"
@@ -315,12 +316,37 @@ static void do_exchange(void *arg, unsigned n)
 	bench_sink += t.same + exchange_differ(&t);
 }
 
+/* The times of an exchange, in the total and in one of 64 classes. */
+static void do_times(void *arg, unsigned n)
+{
+	static uint64_t now;
+	struct blocks *b = arg;
+	struct blocks_times t;
+
+	for (unsigned i = 0; i < n; i++) {
+		const uint64_t ns = 100000 + ((uint64_t)i * 2654435761u >> 12) % 1000000;
+
+		for (unsigned m = 0; m < BLOCKS_METRIC_COUNT; m++) {
+			t.ns[BLOCKS_ONLINE][m] = ns + m * 1000;
+			t.ns[BLOCKS_TARGET][m] = ns + m * 2000;
+		}
+		now += 20000; /* 50,000/s */
+		blocks_add(b, now, blocks_class(b, now, i % 64, "class"), &t);
+	}
+	bench_sink += blocks_count(b);
+}
+
 static void exchanges(void)
 {
+	void *memory = malloc(blocks_size(64));
+
 	size_t more[] = { 0, 1 };
 
 	bench_run("exchange.same", do_exchange, &more[0], 2000000);
 	bench_run("exchange.longer", do_exchange, &more[1], 2000000);
+	if (memory)
+		bench_run("exchange.times", do_times, blocks_init(memory, 64, 0, NS_PER_SEC), 2000000);
+	free(memory);
 }
 
 int main(int argc, char **argv)
