@@ -230,6 +230,8 @@ bool session_open(struct engine *e, struct session *s, bool half_open, enum decl
 
 	s->source = s->key.client;
 	*why = not_now(e, s, half_open, now);
+	if (*why == DECLINE_COUNT && e->ops->admit)
+		*why = e->ops->admit(e->arg, &s->key, e->live, now);
 	if (*why == DECLINE_COUNT && e->ops->source_take && !e->ops->source_take(e->arg, &s->key, &s->source))
 		*why = DECLINE_SOURCE;
 	if (*why != DECLINE_COUNT) {

@@ -162,6 +162,8 @@ enum session_event {
 	X(HALF_OPEN, half_open, "too many half-open sessions")                                               \
 	X(SOURCE, source, "no free source address and port, or too many answers (see --max-answers)")        \
 	X(MEMORY, memory, "out of memory, or too many sessions")                                             \
+	X(MAX_SESSIONS, max_sessions, "as many sessions are live as --max-sessions allows")                  \
+	X(MAX_RATE, max_rate, "more sessions would begin in a second than --max-rate allows")                \
 	X(OBSERVED, observed, "too many connections are observed, older than tcpcopy or given up")           \
 	X(REFUSING, refusing, "the target refuses connections, and is tried only from time to time")         \
 	X(NOT_THERE, not_there, "the online server has no such connection")                                  \
@@ -329,6 +331,12 @@ struct engine_ops {
 	bool (*announce)(void *arg, uint64_t id, const struct tuple *response, uint32_t number);
 	/* Tell them that they no longer do. */
 	void (*unwatch)(void *arg, uint64_t id, const struct tuple *response);
+	/*
+	 * May one more session be opened, where @live are live? DECLINE_COUNT: yes, and it will be if there
+	 * is a source for it; else why not. A look-up as that of source_take. NULL: always. A session that
+	 * goes on in the place of one whose target has closed is not asked for.
+	 */
+	enum decline (*admit)(void *arg, const struct flow_key *key, unsigned live, uint64_t now);
 	/*
 	 * Choose the source for a new session. False: none is free. If this is NULL, the source is the
 	 * client's own endpoint. The answer is not an event: a session cannot be opened without a source, and

@@ -4,7 +4,7 @@
  * main() is the order of the start: command line, the frame of any program (program/frame.h), claim of the
  * rules, the helper that swallows answers, privileged sockets, sandbox, the way back. Every failure of these
  * is reported in the foreground; only when all have succeeded does -d return to the shell. From then on only
- * a signal ends the program.
+ * a signal ends the program, the end of what was recorded, or --stop-after.
  *
  *   SIGTERM, SIGINT  end: reset the sessions that are still open on the target, print the account
  *   SIGUSR1          print the account now, and write the file of --report
@@ -27,6 +27,7 @@
 #include "tcpcopy/check/check.h"
 #include "tcpcopy/check/diagnosis.h"
 #include "tcpcopy/config/lock.h"
+#include "tcpcopy/govern/stop.h"
 #include "tcpcopy/pipelines.h"
 #include "tcpcopy/replay/progress.h"
 #include "tcpcopy/replay/reached.h"
@@ -45,6 +46,7 @@ struct program {
 	struct pipelines pipelines;
 	struct diagnosis *diagnosis;
 	struct progress *progress; /* of a replay */
+	struct stop *stop;
 };
 
 /* The way back was tried for the first time: the start has succeeded or failed. */
@@ -58,6 +60,7 @@ static void on_started(const char *failed, void *arg)
 		log_warn("%s; trying again until it answers (-L)", failed);
 	else
 		log_info("ready");
+	stop_begin(p->stop);
 	frame_ready(&p->frame);
 }
 
@@ -69,8 +72,8 @@ static void on_swallow_lost(void *arg)
 	event_base_loopbreak(p->frame.base);
 }
 
-/* All that was recorded was replayed, as far as it can be. */
-static void on_replayed(void *arg)
+/* All that was recorded was replayed, as far as it can be; or all that was wanted is done. */
+static void on_done(void *arg)
 {
 	struct program *p = arg;
 
@@ -84,7 +87,7 @@ static void open_replay(struct program *p)
 	char err[512];
 	struct recording *r = recording_open(c->read, c->n_read, c->filter, c->loops, err, sizeof(err));
 
-	if (!r || pipelines_replay(&p->pipelines, r, on_replayed))
+	if (!r || pipelines_replay(&p->pipelines, r, on_done))
 		daemon_fail(1, "%s", r ? "out of memory" : err);
 }
 
@@ -161,6 +164,9 @@ int main(int argc, char **argv)
 	p.workers = workers_new(&c->run, pipeline_idle, err, sizeof(err));
 	if (!p.workers || pipelines_open(&p.pipelines, c, plan, p.workers, err, sizeof(err)))
 		daemon_fail(1, "%s", err);
+	p.stop = stop_new(p.frame.base, p.workers, c, on_done, &p);
+	if (!p.stop)
+		daemon_fail(1, "out of memory");
 	if (c->n_read)
 		open_replay(&p);
 	else
@@ -184,6 +190,7 @@ int main(int argc, char **argv)
 						  isatty(STDERR_FILENO));
 	frame_run(&p.frame);
 
+	stop_free(p.stop);
 	progress_free(p.progress);
 	diagnosis_close(p.diagnosis);
 	pipelines_stop(&p.pipelines);

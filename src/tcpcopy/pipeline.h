@@ -6,6 +6,7 @@
 #include "io/capture/source.h"
 #include "tcpcopy/answers.h"
 #include "tcpcopy/batch.h"
+#include "tcpcopy/choice/limits.h"
 #include "tcpcopy/classify.h"
 #include "tcpcopy/config/config.h"
 #include "tcpcopy/mapping.h"
@@ -82,6 +83,7 @@ struct pipeline {
 	uint64_t now;      /* ns, of the present batch */
 	struct classify_counters classified;
 	struct choice choice; /* of the configuration; its time begins when the way back is up */
+	struct limits limits; /* of the sessions that begin */
 	struct batch batch;   /* captured, on the way to the engine */
 	struct flow_key last; /* of the segment that was captured last; client port 0: there was none */
 	struct stray_counters strays;

@@ -93,6 +93,14 @@ static bool answers_are_over(struct pipeline *p)
 	return true;
 }
 
+static enum decline op_admit(void *arg, const struct flow_key *key, unsigned live, uint64_t now)
+{
+	struct pipeline *p = arg;
+
+	(void)key;
+	return limits_admit(&p->limits, live, now);
+}
+
 static bool op_source_take(void *arg, const struct flow_key *key, struct endpoint *source)
 {
 	struct pipeline *p = arg;
@@ -162,6 +170,7 @@ const struct engine_ops pipeline_ops = {
 	.watch = op_watch,
 	.announce = op_announce,
 	.unwatch = op_unwatch,
+	.admit = op_admit,
 	.source_take = op_source_take,
 	.source_other = op_source_other,
 	.source_give = op_source_give,

@@ -19,7 +19,6 @@
 
 #define MAX_HALF_OPEN 65536
 #define MAX_OBSERVED 65536
-#define MAX_SESSIONS 4000000
 #define DEFAULT_MTU 1500
 
 /* No router is between this host and where *r leads, so its link's MTU is that of the whole way. */
@@ -93,7 +92,7 @@ int pipeline_open(struct pipeline *p, const struct config *c, const struct plan 
 		.max_memory = c->memory / c->run.workers,
 		.max_half_open = MAX_HALF_OPEN / c->run.workers,
 		.max_observed = MAX_OBSERVED / c->run.workers,
-		.max_sessions = MAX_SESSIONS / c->run.workers,
+		.max_sessions = CONFIG_MAX_SESSIONS / c->run.workers,
 		.engines = c->run.workers,
 		.prove = !c->n_read, /* what was recorded is chosen by the user */
 		.recorded = c->n_read,
@@ -104,6 +103,7 @@ int pipeline_open(struct pipeline *p, const struct config *c, const struct plan 
 	memset(p, 0, sizeof(*p));
 	p->config = c;
 	p->choice = c->choice;
+	limits_init(&p->limits, c->max_sessions, c->max_rate, c->run.workers);
 	p->plan = plan;
 	p->base = base;
 	p->spread = *spread;

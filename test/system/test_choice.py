@@ -3,6 +3,7 @@
 
 import socket
 import struct
+import time
 
 from conftest import PATIENCE, wait_until
 from test_recorded import Recorded
@@ -153,3 +154,76 @@ def test_ramp(lab, alone, servers):
         assert theirs.endswith("." + target.cli("get", str(port))) or theirs == target.cli("get", str(port)), port
     account = run.stop()
     assert account["engine.sessions_joined"] == 40 and account["classify.not_chosen"] > 0
+
+
+def ended_by_itself(run):
+    """The account of a run that no signal has ended."""
+    assert run.tcpcopy.process.wait(PATIENCE) == 0
+    return run.stop()
+
+
+def test_stop_after(lab, alone, servers):
+    """A time, a number of sessions, a number of requests: then it ends as by a signal, also with what is open."""
+    run = alone("--stop-after", "2s", "--stop-after", "1000000sessions")
+    s = connect(lab, 20000)
+    ask(s, "ping")
+    account = ended_by_itself(run)
+    assert "--stop-after: replicated for 2 s: ending" in account.log
+    assert account.outcomes() == {"shutdown": 1}
+    s.close()
+
+    run = alone("--stop-after", "10sessions", "--stop-after", "1h")
+    s = connect(lab, 20001)
+    for n in range(9):
+        with connect(lab, 20010 + n) as other:
+            ask(other, f"set n {n}")
+    assert wait_until(lambda: run.tcpcopy.status()["account"]["ended"]["complete"] == 9)
+    s.close()
+    account = ended_by_itself(run)
+    assert "--stop-after: 10 sessions have ended: ending" in account.log
+    assert account.outcomes() == {"complete": 10}
+
+    run = alone("--stop-after", "50requests")
+    s = connect(lab, 20002)
+    for n in range(50):
+        ask(s, f"append requests {n}.")
+    account = ended_by_itself(run)
+    assert "--stop-after: 50 requests were replicated: ending" in account.log
+    assert account["exchange.all"] == 50 and account.outcomes() == {"shutdown": 1}
+    s.close()
+
+
+def test_limits(lab, alone, servers):
+    """What is beyond a limit is declined and counted, and joined when there is room."""
+    run = alone("--max-sessions", "10")
+    connections = [connect(lab, port) for port in PORTS[:30]]
+    for s in connections:
+        ask(s, "ping")
+    account = run.tcpcopy.status()["account"]
+    assert account["live"]["sessions"] == 10 and len(run.connections()) <= 10
+    assert account["declined"]["max_sessions"] >= 20 and account["engine"]["sessions_opened"] == 10
+    for s in connections[:10]:
+        s.close()
+    assert run.closed()
+    for n in range(2):
+        for s in connections[10:20]:
+            ask(s, f"incr joined{n}")
+    assert wait_until(lambda: servers[1].cli("get", "joined1") == "10")
+    for s in connections:
+        s.close()
+    assert run.closed()
+    assert run.stop().outcomes() == {"complete": 20}
+
+    began = time.monotonic()
+    run = alone("--max-rate", "5")
+    for port in PORTS[30:90]:
+        with connect(lab, port) as s:
+            ask(s, "ping")
+
+    def all_seen():
+        account = run.tcpcopy.status()["account"]
+        return account["engine"]["sessions_opened"] + account["declined"]["max_rate"] >= 60
+    assert wait_until(all_seen)
+    account = run.stop()
+    assert 0 < account["engine.sessions_opened"] + account["engine.sessions_joined"] <= 2 + 5 * (time.monotonic() - began)
+    assert account["declined.max_rate"] > 0

@@ -140,6 +140,15 @@ static bool op_source_other(void *arg, const struct flow_key *k, struct endpoint
 	return true;
 }
 
+static enum decline op_admit(void *arg, const struct flow_key *k, unsigned live, uint64_t now)
+{
+	const struct harness *h = arg;
+
+	(void)k;
+	assert(live == engine_sessions(h->engine) && now == h->now);
+	return h->declines;
+}
+
 static bool op_source_take(void *arg, const struct flow_key *k, struct endpoint *source)
 {
 	struct harness *h = arg;
@@ -185,6 +194,7 @@ static const struct engine_ops ops = {
 	.watch = op_watch,
 	.announce = op_announce,
 	.unwatch = op_unwatch,
+	.admit = op_admit,
 	.source_take = op_source_take,
 	.source_other = op_source_other,
 	.source_give = op_source_give,
@@ -195,6 +205,7 @@ static const struct engine_ops ops = {
 void harness_init(struct harness *h)
 {
 	memset(h, 0, sizeof(*h));
+	h->declines = DECLINE_COUNT;
 	h->config = (struct engine_config){
 		.hold = 3 * NS_PER_SEC,
 		.session_buffer = 16u << 20,

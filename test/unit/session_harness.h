@@ -43,9 +43,10 @@ struct harness {
 	struct engine_config config; /* to be changed before harness_start() */
 	struct endpoint target[HARNESS_TARGETS];
 	uint32_t mtu;
-	bool routed;    /* a router is on the way to the targets */
-	bool no_source; /* source_take refuses */
-	bool no_other;  /* and source_other does */
+	bool routed;           /* a router is on the way to the targets */
+	enum decline declines; /* what admit answers; DECLINE_COUNT: one more may be opened */
+	bool no_source;        /* source_take refuses */
+	bool no_other;         /* and source_other does */
 	/* what is answered to a question about a socket, at once: */
 	bool online_known; /* it has received online_bytes */
 	uint64_t online_bytes;

@@ -281,6 +281,18 @@ static bool do_mtu(struct script *s, const char *text)
 	return true;
 }
 
+/* Whoever is asked whether a session may be opened says no, for this reason; or yes. */
+static bool do_declines(struct script *s, const char *text)
+{
+	s->h.declines = DECLINE_COUNT;
+	if (!strcmp(text, "nothing"))
+		return true;
+	for (unsigned d = 0; d < DECLINE_COUNT; d++)
+		if (!strcmp(text, decline_name((enum decline)d)))
+			s->h.declines = (enum decline)d;
+	return s->h.declines != DECLINE_COUNT || script_fail(s, "declines REASON|nothing");
+}
+
 /* Packets were lost before they could be captured; or some were not shown to the engine until now. */
 static bool do_capture(struct script *s, const char *text)
 {
@@ -415,6 +427,8 @@ static bool run_line(struct script *s, char *text, const char *path, int depth)
 		return script_online(s, rest);
 	if (!strcmp(word, "answer"))
 		return script_answer(s, rest);
+	if (!strcmp(word, "declines"))
+		return do_declines(s, rest);
 	if (!strcmp(word, "capture"))
 		return do_capture(s, rest);
 	if (!strcmp(word, "shutdown")) {

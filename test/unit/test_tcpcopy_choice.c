@@ -1,5 +1,6 @@
 /*
- * The choice of sessions: the same by every host, whole, as large as was asked for, and never taken back.
+ * The choice of sessions: the same by every host, whole, as large as was asked for, and never taken back. And
+ * their limits.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -9,6 +10,7 @@
 
 #include "base/util.h"
 #include "tcpcopy/choice/choice.h"
+#include "tcpcopy/choice/limits.h"
 
 #define PERCENT 1000000ull
 
@@ -163,11 +165,50 @@ static void once_chosen(void **state)
 	}
 }
 
+static void limits(void **state)
+{
+	struct limits l;
+	uint64_t now = 1000 * NS_PER_SEC;
+	unsigned n = 0;
+
+	(void)state;
+	limits_init(&l, 0, 0, 3);
+	for (unsigned i = 0; i < 1000; i++)
+		assert_int_equal(limits_admit(&l, i, now), DECLINE_COUNT);
+	limits_init(&l, 100, 0, 3);
+	assert_int_equal(limits_admit(&l, 32, now), DECLINE_COUNT);
+	assert_int_equal(limits_admit(&l, 33, now), DECLINE_MAX_SESSIONS);
+	limits_init(&l, 2, 0, 3);
+	assert_int_equal(limits_admit(&l, 0, now), DECLINE_COUNT);
+
+	/* 200 a second on two workers: 10 at once, and one each 10 ms */
+	limits_init(&l, 0, 200 * 1000000ull, 2);
+	while (limits_admit(&l, 0, now) == DECLINE_COUNT)
+		n++;
+	assert_int_equal(n, 10);
+	assert_int_equal(limits_admit(&l, 0, now + 9 * NS_PER_MS), DECLINE_MAX_RATE);
+	assert_int_equal(limits_admit(&l, 0, now + 10 * NS_PER_MS), DECLINE_COUNT);
+	for (n = 0; now < 1010 * NS_PER_SEC; now += NS_PER_MS)
+		n += limits_admit(&l, 0, now) == DECLINE_COUNT;
+	assert_in_range(n, 998, 1000);
+	/* one that is not admitted for the one limit does not count for the other */
+	limits_init(&l, 5, 1000000ull, 1);
+	assert_int_equal(limits_admit(&l, 5, now), DECLINE_MAX_SESSIONS);
+	assert_int_equal(limits_admit(&l, 4, now), DECLINE_COUNT);
+	assert_int_equal(limits_admit(&l, 4, now), DECLINE_MAX_RATE);
+	/* fewer than one a second */
+	limits_init(&l, 0, 1000, 1);
+	assert_int_equal(limits_admit(&l, 0, now), DECLINE_COUNT);
+	assert_int_equal(limits_admit(&l, 0, now + 999 * NS_PER_SEC), DECLINE_MAX_RATE);
+	assert_int_equal(limits_admit(&l, 0, now + 1000 * NS_PER_SEC), DECLINE_COUNT);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(literal),   cmocka_unit_test(shares), cmocka_unit_test(nested),
 		cmocka_unit_test(by_client), cmocka_unit_test(ramp),   cmocka_unit_test(once_chosen),
+		cmocka_unit_test(limits),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -272,6 +272,42 @@ static void test_choice(void **state)
 		       "goes by the time");
 }
 
+static void test_limits(void **state)
+{
+	static const struct {
+		const char *option, *value, *why;
+	} bad[] = {
+		{ "--max-sessions", "0", "out of range" },
+		{ "--max-sessions", "4000001", "out of range" },
+		{ "--max-rate", "0", "out of range" },
+		{ "--max-rate", "5/s", "is not a unit" },
+		{ "--stop-after", "0", "out of range" },
+		{ "--stop-after", "1000", "a unit is missing" },
+		{ "--stop-after", "10minutes", "is not a unit" },
+		{ "--stop-after", "1001h", "out of range" },
+		{ "--stop-after", "0sessions", "out of range" },
+		{ "--stop-after", "99999999999999999999999999requests", "out of range" },
+		{ "--stop-after", "sessions", "not a number" },
+		{ "--stop-after", "5 sessions", "" },
+	};
+
+	(void)state;
+	assert_int_equal(PARSE("-x", RULE), -1);
+	assert_true(!c.max_sessions && !c.max_rate && !c.stop_time && !c.stop_sessions && !c.stop_requests);
+	assert_int_equal(PARSE("-x", RULE, "--max-sessions", "100", "--max-rate=0.5", "--stop-after", "10m",
+			       "--stop-after=1000sessions", "--stop-after", "50000requests"),
+			 -1);
+	assert_true(c.max_sessions == 100 && c.max_rate == 500000);
+	assert_true(c.stop_time == 600 * NS_PER_SEC && c.stop_sessions == 1000 && c.stop_requests == 50000);
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
+		assert_refused(PARSE("-x", RULE, bad[i].option, bad[i].value), bad[i].option, bad[i].value,
+			       bad[i].why);
+	assert_refused(PARSE("-x", RULE, "--stop-after", "1s", "--stop-after", "2s"), "--stop-after", "2s",
+		       "given twice");
+	assert_refused(PARSE("-x", RULE, "--max-sessions", "3", "--workers", "4"), "--max-sessions", NULL,
+		       "workers that share it");
+}
+
 static void test_joins(void **state)
 {
 	(void)state;
@@ -612,6 +648,7 @@ int main(void)
 		cmocka_unit_test(test_megabytes),
 		cmocka_unit_test(test_replays),
 		cmocka_unit_test(test_choice),
+		cmocka_unit_test(test_limits),
 		cmocka_unit_test(test_joins),
 		cmocka_unit_test(test_rules),
 		cmocka_unit_test(test_bad_rules),

@@ -12,6 +12,8 @@
 #include "tcpcopy/config/parts.h"
 
 #define MILLION 1000000ull
+#define STOP_MOST 1000000000000ull
+#define STOP_TIME_MOST (1000 * 3600 * NS_PER_SEC)
 
 const char *config_set_sample(struct config *c, const char *value)
 {
@@ -45,6 +47,46 @@ const char *config_set_ramp(struct config *c, const char *value)
 	return number_parse_duration(value ? value : "100s", NS_PER_SEC, CHOICE_RAMP_MOST, &c->choice.ramp);
 }
 
+const char *config_set_max_sessions(struct config *c, const char *value)
+{
+	return number_parse(value, 1, CONFIG_MAX_SESSIONS, &c->max_sessions);
+}
+
+const char *config_set_max_rate(struct config *c, const char *value)
+{
+	return number_parse_millionths(value, MILLION / 1000, MILLION * MILLION, &c->max_rate);
+}
+
+/* A number of something, "1000sessions"; false: it is not of that. */
+static bool counts(const char *value, const char *unit, const char **wrong, uint64_t *n)
+{
+	const size_t digits = strspn(value, "0123456789");
+	char number[24];
+
+	if (!digits || strcmp(value + digits, unit) != 0)
+		return false;
+	snprintf(number, sizeof(number), "%.*s", (int)digits, value);
+	*wrong = digits < sizeof(number) ? number_parse(number, 1, STOP_MOST, n) : "out of range";
+	return true;
+}
+
+const char *config_set_stop_after(struct config *c, const char *value)
+{
+	const char *wrong = NULL;
+	uint64_t n = 0, *into = &c->stop_time;
+
+	if (counts(value, "sessions", &wrong, &n))
+		into = &c->stop_sessions;
+	else if (counts(value, "requests", &wrong, &n))
+		into = &c->stop_requests;
+	else
+		wrong = number_parse_duration(value, 100 * NS_PER_MS, STOP_TIME_MOST, &n);
+	if (!wrong && *into)
+		return "the same is given twice";
+	*into = n;
+	return wrong;
+}
+
 const char *config_check_choice(const struct config *c, const char **option)
 {
 	const bool some = c->choice.share < CHOICE_ALL || c->choice.ramp;
@@ -52,6 +94,9 @@ const char *config_check_choice(const struct config *c, const char **option)
 	*option = c->has_seed ? "seed" : "sample-by";
 	if (!some && (c->has_seed || c->choice.by != CHOICE_BY_SESSION))
 		return "is for a choice of sessions, and all are replicated; accepted: with -r or -g";
+	*option = "max-sessions";
+	if (c->max_sessions && c->max_sessions < c->run.workers)
+		return "is less than the number of workers that share it; accepted: one for each at least";
 	*option = "ramp";
 	if (c->choice.ramp && c->n_read && (c->rate || !c->speed))
 		return "goes by the time, and with --rate or --speed max recorded traffic does not; accepted: "

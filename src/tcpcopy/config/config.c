@@ -93,6 +93,21 @@ static const char *set_ramp(void *into, const char *value)
 	return config_set_ramp(into, value);
 }
 
+static const char *set_max_sessions(void *into, const char *value)
+{
+	return config_set_max_sessions(into, value);
+}
+
+static const char *set_max_rate(void *into, const char *value)
+{
+	return config_set_max_rate(into, value);
+}
+
+static const char *set_stop_after(void *into, const char *value)
+{
+	return config_set_stop_after(into, value);
+}
+
 static const char *set_interfaces(void *into, const char *value)
 {
 	struct config *c = into;
@@ -323,6 +338,14 @@ static const struct args_option options[] = {
 	{ 'g', "ramp", "DURATION", ARGS_OPTIONAL,
 	  "let the sessions grow from none to all of them, or to those of -r, in this time; without one, in 100s",
 	  "1s to 24h", set_ramp, ARGS_WHOLE },
+	{ 0, "max-sessions", "N", 0, "begin no session while so many are live [4000000]", "1 to 4000000",
+	  set_max_sessions, ARGS_WHOLE },
+	{ 0, "max-rate", "N", 0, "begin no more sessions in a second than so many [any number]",
+	  "0.001 to 1000000", set_max_rate, ARGS_WHOLE },
+	{ 0, "stop-after", "AMOUNT", ARGS_REPEAT,
+	  "end after a time, or so many sessions or requests: 10m, 1000sessions or 50000requests [never]",
+	  "100ms to 1000h, or a number of sessions or requests, such as 10m, 1000sessions or 50000requests",
+	  set_stop_after, ARGS_WHOLE },
 	ARGS_TOPIC_ROW("capture", "how requests are captured"),
 	{ 'i', "interface", "NAME,...", ARGS_REPEAT,
 	  "capture on these interfaces only; or the name of a file, as for --read [all that are up]",

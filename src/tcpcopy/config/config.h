@@ -22,6 +22,7 @@
 #define CONFIG_MAX_INTERFACES 32
 #define CONFIG_MAX_POOL 256
 #define CONFIG_MAX_READ 4096
+#define CONFIG_MAX_SESSIONS 4000000
 #define CONFIG_FILTER_SIZE 16384 /* enough for config_capture_filter(), whatever the rules */
 
 /*
@@ -108,6 +109,10 @@ struct config {
 	bool quiet;           /* -q: no progress */
 	struct choice choice; /* -r, -g, --seed, --sample-by */
 	bool has_seed;
+	uint64_t max_sessions; /* --max-sessions; 0: as many as there may be */
+	uint64_t max_rate;     /* --max-rate, millionths of new sessions a second; 0: any number */
+	/* --stop-after: ns, and numbers; 0: not given */
+	uint64_t stop_time, stop_sessions, stop_requests;
 	char filter[1024];       /* -F: and-ed to the filter made from the rules; "" none */
 	uint16_t assistant_port; /* -p: default port of assistants */
 	bool keep_trying;        /* -L */

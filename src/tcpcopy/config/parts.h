@@ -49,6 +49,9 @@ const char *config_set_sample(struct config *c, const char *value);
 const char *config_set_seed(struct config *c, const char *value);
 const char *config_set_sample_by(struct config *c, const char *value);
 const char *config_set_ramp(struct config *c, const char *value);
+const char *config_set_max_sessions(struct config *c, const char *value);
+const char *config_set_max_rate(struct config *c, const char *value);
+const char *config_set_stop_after(struct config *c, const char *value);
 /* As config_check_replay(). */
 const char *config_check_choice(const struct config *c, const char **option);
 

@@ -214,6 +214,10 @@ static void log_choice(const struct config *c)
 
 	if (*config_choice_format(text, &c->choice, 0))
 		log_info("replicated: %s", text);
+	if (c->max_sessions)
+		log_info("sessions: at most %llu are live at a time", (unsigned long long)c->max_sessions);
+	if (c->max_rate)
+		log_info("sessions: at most %.6g begin in a second", (double)c->max_rate / 1e6);
 }
 
 static void log_channel(const struct config *c)
