@@ -19,7 +19,8 @@
  *
  * At the end of a connection the client's acknowledgments count the online server's FIN. Whether they do is
  * known where the target has closed first, too, or where the client reads on behind its own FIN. Else a
- * difference of one byte says nothing, and is no difference here.
+ * difference of one byte says nothing, and is no difference here. A client that closes its half may not have
+ * read all yet: until it reads on, a shorter answer of the online server says nothing, either.
  */
 #include "compare/exchange.h"
 
@@ -307,7 +308,7 @@ static void judge_last(struct exchange_state *x, struct exchange_tally *t, const
 		cannot(x, t, a, EXCHANGE_NOT_CLOSE);
 	else if (a->target > a->online && l->reset)
 		cannot(x, t, a, EXCHANGE_NOT_RESET);
-	else if (a->target > a->online && !l->known && !x->closing)
+	else if (a->target > a->online && !l->known && (!x->closing || (l->client_fin && !l->online)))
 		cannot(x, t, a, EXCHANGE_NOT_UNREAD);
 	else if (a->target < a->online && !l->complete)
 		cannot(x, t, a, EXCHANGE_NOT_SESSION);

@@ -24,14 +24,11 @@ static void answer_time(struct world *w, void *arg, uint64_t question)
 	struct conn *c = conn_of(w, client);
 	struct online_answer a = { .word = ONLINE_GONE };
 	struct copy *k = &w->copy;
+	const uint64_t ignored = engine_questions(k->e)->ignored;
 
 	if (c && c->o.w && c->o.state != T_CLOSED && c->o.state != T_TIME_WAIT && !c->elsewhere)
 		a.word = ONLINE_THERE;
 	trace(w, "  the socket of port %u is %s", client->port, a.word == ONLINE_THERE ? "there" : "gone");
-	if (c)
-		unseen_answer(w, c, a.word);
-	if (a.word == ONLINE_THERE && k->answers_late < NS_PER_SEC / 10)
-		c->found[k->asks[question % QUESTIONS_MOST]] = true;
 	if (a.word == ONLINE_THERE && c->o.state == T_SYN_RCVD)
 		a.tcp_state = ONLINE_SYN_RECV;
 	if (a.word == ONLINE_THERE && c->o.state >= T_ESTABLISHED) {
@@ -42,6 +39,13 @@ static void answer_time(struct world *w, void *arg, uint64_t question)
 		a.tcp_state = c->o.state == T_CLOSE_WAIT ? ONLINE_CLOSE_WAIT : 1;
 	}
 	engine_online_answer(w->copy.e, question, &a, w->now);
+	/* the session that was asked about may have ended, and its port have another one */
+	if (engine_questions(k->e)->ignored == ignored) {
+		if (c)
+			unseen_answer(w, c, a.word);
+		if (a.word == ONLINE_THERE && k->answers_late < NS_PER_SEC / 10)
+			c->found[k->asks[question % QUESTIONS_MOST]] = true;
+	}
 	copy_leave(w);
 }
 

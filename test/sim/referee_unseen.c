@@ -36,6 +36,7 @@ struct lookout {
 	bool proxy;              /* one that is not there has read more: nothing follows from that any more */
 	uint64_t lost_at;        /* ns, when the capture counted a loss last; 0: it did not */
 	uint64_t learn_at;       /* ns, from when on one that begins is asked about; 0: not known */
+	uint64_t asked_at;       /* ns, the newest question */
 	uint64_t quiet[PORTION]; /* ns, the last questions about who was quiet, the oldest at [next] */
 	unsigned next;
 };
@@ -104,6 +105,8 @@ static void judge_quiet(struct world *w, const struct replica *r)
 	struct lookout *l = w->copy.lookout;
 	const struct conn *c = r->conn;
 
+	if (c->missing_at && w->now <= c->missing_at + GONE_AGAIN + 3 * PORTIONS_APART)
+		return; /* a second look, whatever has become known since the first one */
 	if (!is_known(w, c) || r->a.fin)
 		fail(w, "port %u is asked about, and nothing would follow", c->client.port);
 	if (c->gone_at || c->elsewhere)
@@ -132,7 +135,7 @@ void unseen_asks(struct world *w, struct conn *c)
 			     (double)(w->now - last) / 1e6);
 	}
 	trace(w, "  the engine asks about port %u", c->client.port);
-	c->asked_at = w->now;
+	c->asked_at = w->copy.lookout->asked_at = w->now;
 }
 
 void unseen_answer(struct world *w, struct conn *c, enum online_word word)
@@ -179,7 +182,7 @@ void unseen_told(struct world *w, struct conn *c)
 		more = more && (!(before->flags & TCPF_ACK) || seq_gt(t->ack, before->ack));
 	}
 	if (begins && l->known_at && l->found < ENOUGH - 1 && !l->proxy && !w->copy.answers_late &&
-	    w->now > l->learn_at && !c->found[0] && c->asked_at != w->now)
+	    w->now > l->learn_at && !c->found[0] && l->asked_at != w->now)
 		fail(w, "port %u is not asked about, and %u were found", c->client.port, l->found);
 	/* what a session was cut for is forgotten with it */
 	if (c->elsewhere && c->missing_at && w->now >= c->missing_at + READS_ON && !begins && more && r &&

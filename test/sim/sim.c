@@ -133,7 +133,10 @@ static bool clients_done(const struct world *w)
 {
 	for (unsigned i = 0; i < w->n_conns; i++) {
 		const struct conn *c = &w->conn[i];
-		bool over = c->ended || c->c.state == T_TIME_WAIT ||
+		/* the server's RST may get lost, and a client without keep-alive waits for ever */
+		bool reset = c->ending == END_SERVER_RST && c->sent && c->o.state == T_CLOSED &&
+			     c->c.snd_una == c->c.snd_max;
+		bool over = c->ended || reset || c->c.state == T_TIME_WAIT ||
 			    (c->ending == END_OPEN && c->sent == c->n && c->served_online == c->n &&
 			     c->c.snd_una == c->c.snd_max);
 

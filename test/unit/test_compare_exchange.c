@@ -408,6 +408,24 @@ static void fin_late(void **state)
 	balanced();
 }
 
+/* The client has closed its half before it had all, and the session was over before it had read on. */
+static void closes_early(void **state)
+{
+	(void)state;
+	exchange_begins(&x, &t);
+	answer(20);
+	exchange_next(&x, &t, 14, EXCHANGE_BY_REQUEST, false, true);
+	closed(0);
+	assert_int_equal(t.not_comparable[EXCHANGE_NOT_UNREAD], 1);
+	balanced();
+	exchange_begins(&x, &t);
+	answer(20);
+	exchange_next(&x, &t, 14, EXCHANGE_BY_REQUEST, false, true);
+	closed(1);
+	assert_int_equal(t.different[EXCHANGE_LONGER], 1); /* it has read a FIN */
+	balanced();
+}
+
 static void adds(void **state)
 {
 	struct exchange_tally sum = { 0 };
@@ -425,16 +443,17 @@ static void adds(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup(same, fresh),        cmocka_unit_test_setup(kinds, fresh),
-		cmocka_unit_test_setup(rest, fresh),        cmocka_unit_test_setup(split, fresh),
-		cmocka_unit_test_setup(split_far, fresh),   cmocka_unit_test_setup(run, fresh),
-		cmocka_unit_test_setup(huge, fresh),        cmocka_unit_test_setup(greeting, fresh),
-		cmocka_unit_test_setup(no_greeting, fresh), cmocka_unit_test_setup(joined, fresh),
-		cmocka_unit_test_setup(not_held, fresh),    cmocka_unit_test_setup(deadline, fresh),
-		cmocka_unit_test_setup(ends, fresh),        cmocka_unit_test_setup(ends_early, fresh),
-		cmocka_unit_test_setup(nothing, fresh),     cmocka_unit_test_setup(target_first, fresh),
-		cmocka_unit_test_setup(connects, fresh),    cmocka_unit_test_setup(fin_late, fresh),
-		cmocka_unit_test_setup(adds, fresh),        cmocka_unit_test_setup(late, fresh),
+		cmocka_unit_test_setup(same, fresh),         cmocka_unit_test_setup(kinds, fresh),
+		cmocka_unit_test_setup(rest, fresh),         cmocka_unit_test_setup(split, fresh),
+		cmocka_unit_test_setup(split_far, fresh),    cmocka_unit_test_setup(run, fresh),
+		cmocka_unit_test_setup(huge, fresh),         cmocka_unit_test_setup(greeting, fresh),
+		cmocka_unit_test_setup(no_greeting, fresh),  cmocka_unit_test_setup(joined, fresh),
+		cmocka_unit_test_setup(not_held, fresh),     cmocka_unit_test_setup(deadline, fresh),
+		cmocka_unit_test_setup(ends, fresh),         cmocka_unit_test_setup(ends_early, fresh),
+		cmocka_unit_test_setup(nothing, fresh),      cmocka_unit_test_setup(target_first, fresh),
+		cmocka_unit_test_setup(connects, fresh),     cmocka_unit_test_setup(fin_late, fresh),
+		cmocka_unit_test_setup(adds, fresh),         cmocka_unit_test_setup(late, fresh),
+		cmocka_unit_test_setup(closes_early, fresh),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
