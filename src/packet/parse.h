@@ -64,4 +64,10 @@ static inline enum parse_reason parse_strict(enum parse_reason r, const struct s
 enum parse_reason parse_ip(struct segment *s, const uint8_t *data, uint32_t captured, uint32_t len,
 			   enum checksum_state sum);
 
+/*
+ * Set *offset to where the IP header begins behind a link-layer header of the type @type, of which @captured
+ * bytes are at @data, and return true. False: it is not IP, or cut off.
+ */
+bool parse_ip_offset(enum link_type type, const uint8_t *data, uint32_t captured, uint32_t *offset);
+
 #endif

@@ -11,10 +11,4 @@
 enum parse_reason parse_tcp(struct segment *s, const uint8_t *data, uint32_t captured, uint32_t len,
 			    bool verify);
 
-/*
- * Set *offset to where the IP header begins behind a link-layer header of the type @type, of which @captured
- * bytes are at @data, and return true. False: it is not IP, or cut off.
- */
-bool parse_ip_offset(enum link_type type, const uint8_t *data, uint32_t captured, uint32_t *offset);
-
 #endif

@@ -65,7 +65,7 @@ static void list_interfaces(char *out, size_t size)
 		if_freenameindex(list);
 }
 
-static int look_at_interface(struct capture *c, bool incoming_only, char *err, size_t err_size)
+static int look_at_interface(struct capture *c, const struct capture_options *o, char *err, size_t err_size)
 {
 	struct ifreq ifr = { 0 };
 	char names[200];
@@ -87,10 +87,12 @@ static int look_at_interface(struct capture *c, bool incoming_only, char *err, s
 			 c->interface, ifr.ifr_hwaddr.sa_family);
 		return -1;
 	}
-	if (incoming_only)
+	if (o->incoming_only)
 		c->direction = CAPTURE_TO_HOST;
 	else if (ifr.ifr_hwaddr.sa_family == ARPHRD_LOOPBACK)
 		c->direction = CAPTURE_NOT_OUTGOING;
+	else if (o->outgoing_only)
+		c->direction = CAPTURE_FROM_HOST;
 	return 0;
 }
 
@@ -134,7 +136,7 @@ int capture_socket(struct capture *c, const struct capture_options *o, char *err
 	c->source.fd = capture_socket_new(SOCK_RAW, err, err_size);
 	if (c->source.fd < 0)
 		return -1;
-	if (look_at_interface(c, o->incoming_only, err, err_size) < 0)
+	if (look_at_interface(c, o, err, err_size) < 0)
 		return -1;
 	if (capture_filter_compile(&c->program, o->filter, c->link, o->snaplen, err, err_size) < 0)
 		return -1;
@@ -143,7 +145,7 @@ int capture_socket(struct capture *c, const struct capture_options *o, char *err
 	if (setsockopt(c->source.fd, SOL_PACKET, PACKET_VNET_HDR, &on, sizeof(on)) < 0)
 		return capture_fail(c, "PACKET_VNET_HDR", err, err_size);
 	/* Spares a clone of what is sent; the filter drops it where this is unknown. */
-	if (c->direction != CAPTURE_BOTH)
+	if (c->direction != CAPTURE_BOTH && c->direction != CAPTURE_FROM_HOST)
 		setsockopt(c->source.fd, SOL_PACKET, PACKET_IGNORE_OUTGOING, &on, sizeof(on));
 	return 0;
 }

@@ -192,12 +192,12 @@ int capture_filter_attach(int fd, const struct bpf_program *program, enum captur
 		return -1;
 	}
 	if (direction != CAPTURE_BOTH) {
-		bool to_host = direction == CAPTURE_TO_HOST;
-		unsigned type = to_host ? PACKET_HOST : PACKET_OUTGOING;
+		bool only = direction != CAPTURE_NOT_OUTGOING;
+		unsigned type = direction == CAPTURE_TO_HOST ? PACKET_HOST : PACKET_OUTGOING;
 
 		code[n++] = (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS,
 							 (unsigned)(SKF_AD_OFF + SKF_AD_PKTTYPE));
-		code[n++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, type, to_host, !to_host);
+		code[n++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, type, only, !only);
 		code[n++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, 0);
 	}
 	for (i = 0; i < program->bf_len; i++) {

@@ -12,6 +12,7 @@ enum capture_direction {
 	CAPTURE_BOTH,         /* everything that the interface carries */
 	CAPTURE_NOT_OUTGOING, /* nothing that is sent, because on loopback it is seen again as incoming */
 	CAPTURE_TO_HOST,      /* only what is addressed to this host: PACKET_HOST */
+	CAPTURE_FROM_HOST,    /* only what is sent: PACKET_OUTGOING */
 };
 
 /*

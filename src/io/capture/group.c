@@ -67,7 +67,7 @@ static int join(struct capture *c, unsigned type, unsigned *group)
 
 	if (!value) {
 		value = (0u | type | PACKET_FANOUT_FLAG_UNIQUEID | PACKET_FANOUT_FLAG_DEFRAG) << 16;
-		if (c->direction != CAPTURE_BOTH)
+		if (c->direction != CAPTURE_BOTH && c->direction != CAPTURE_FROM_HOST)
 			value |= PACKET_FANOUT_FLAG_IGNORE_OUTGOING << 16;
 	}
 	if (setsockopt(fd, SOL_PACKET, PACKET_FANOUT, &value, sizeof(value)) < 0) {

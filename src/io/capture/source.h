@@ -123,6 +123,7 @@ struct capture_options {
 	 * outgoing packets are always ignored, because each would be seen twice.
 	 */
 	bool incoming_only;
+	bool outgoing_only;  /* the contrary; on loopback every packet, once */
 	bool filter_changes; /* capture_set_filter() will be called; else the filter is locked */
 	unsigned snaplen;    /* bytes of a packet wanted; 0: all of it (super-packets whole) */
 	/* Packets that match this one, whether or not they match the filter, are cut to cut_to bytes. */
