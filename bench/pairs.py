@@ -1,7 +1,9 @@
 #!/usr/bin/python3
 """Two builds compared in pairs of runs: sudo bench/pairs.py OLD NEW [--load NAME,...] [--pairs N] [--seconds S]
+[--options "ARGS"]
 
-OLD and NEW are directories with a tcpcopy and an intercept each. For each load there is one lab whose servers stay;
+OLD and NEW are directories with a tcpcopy and an intercept each; with --options, which NEW's tcpcopy is given, they may be
+the same. "@" in these becomes a path that does not exist. For each load there is one lab whose servers stay;
 in each pair both builds replicate that load, one right after the other, in changing order. The CPU time of a program is
 user and system time of all its threads, in ns of the scheduler, for each request that the target executed. Ratios are
 made within a pair, so what else the machine does counts as little as it can. The lag is tcpcopy's own: from the time
@@ -46,14 +48,15 @@ def cpu(pid):
                for task in pathlib.Path(f"/proc/{pid}/task").iterdir())
 
 
-def run(lab, pair, load, seconds, directory):
+def run(lab, pair, load, seconds, directory, options):
     """One run of a build: what it took."""
     conftest.BIN = directory        # where Program finds what it starts
     port = pair.port
     intercept = conftest.Program(lab.host("assistant"), "intercept", "-i", "eth0",
                                  "-F", "tcp", "and", "src", "port", port).wait_ready()
     tcpcopy = conftest.Program(lab.host("online"), "tcpcopy", "-x", f"{port}-{lab.host('target').ip4}:{port}",
-                               "-s", lab.host("assistant").ip4).wait_ready()
+                               "-s", lab.host("assistant").ip4,
+                               *(word.replace("@", str(lab.new_path("file"))) for word in options)).wait_ready()
     try:
         programs = [tcpcopy.process.pid, intercept.process.pid]
         counts, used = pair.counts(), [cpu(pid) for pid in programs]
@@ -80,7 +83,8 @@ def measure(name, args):
         pair = kind(lab)
         for number in range(args.pairs):
             order = (0, 1) if number % 2 else (1, 0)
-            both = {which: run(lab, pair, load, args.seconds, args.builds[which]) for which in order}
+            both = {which: run(lab, pair, load, args.seconds, args.builds[which], args.options if which else [])
+                    for which in order}
             results.append([both[0], both[1]])
             if args.verbose:
                 print(f"# {name} {number + 1}: " + ", ".join(f"{what} {both[0][what]} -> {both[1][what]}" for what in both[0]),
@@ -108,6 +112,7 @@ def options():
     parser.add_argument("--load", type=lambda text: text.split(","), default=list(LOADS), metavar="NAME,...", help="these only")
     parser.add_argument("--pairs", type=int, default=10, metavar="N", help="pairs of each load (10)")
     parser.add_argument("--seconds", type=float, default=3, metavar="S", help="about as long is each run (3)")
+    parser.add_argument("--options", type=str.split, default=[], metavar="ARGS", help="of NEW's tcpcopy")
     parser.add_argument("--verbose", action="store_true", help="say what each pair took, as it goes")
     args = parser.parse_args()
     if args.pairs < 1 or args.seconds <= 0:

@@ -63,6 +63,13 @@ void sandbox_keep_file(const char *path)
 	keep(path, strlen(path), sandbox_access_write);
 }
 
+void sandbox_keep_output(const char *path, bool series, bool removes)
+{
+	keep(path, strlen(path),
+	     LANDLOCK_ACCESS_FS_WRITE_FILE | (series ? sandbox_access_series : 0) |
+		     (removes ? LANDLOCK_ACCESS_FS_REMOVE_FILE : 0));
+}
+
 void sandbox_keep_readable(const char *path)
 {
 	keep(path, strlen(path), sandbox_access_read);

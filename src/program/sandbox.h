@@ -41,6 +41,12 @@ void sandbox_calls_add(struct sandbox_calls *c);
  */
 void sandbox_keep_file(const char *path);
 
+/*
+ * Before sandbox_enter(): the file @path was opened for writing, and belongs to the user of --user, if any.
+ * With @series, allow other files to be made and written to beside it later, and with @removes to be removed.
+ */
+void sandbox_keep_output(const char *path, bool series, bool removes);
+
 /* Before sandbox_enter(): allow the file or directory @path to be read later. */
 void sandbox_keep_readable(const char *path);
 

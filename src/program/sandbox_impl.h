@@ -18,8 +18,11 @@ struct sandbox_path {
 
 #define SANDBOX_MAX_PATHS 16
 
-/* Accesses of Landlock: what a file that is only read needs, and one that is made anew and removed. */
-extern const uint64_t sandbox_access_read, sandbox_access_write;
+/*
+ * Accesses of Landlock: what a file that is only read needs, one that is made anew and removed, and those of
+ * a series beyond being written to.
+ */
+extern const uint64_t sandbox_access_read, sandbox_access_write, sandbox_access_series;
 
 /* The version of this kernel's Landlock; less than 1: it has none. */
 long sandbox_landlock_version(void);

@@ -44,6 +44,7 @@ const uint64_t sandbox_access_read = LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACC
 const uint64_t sandbox_access_write = LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_WRITE_FILE |
 				      LANDLOCK_ACCESS_FS_MAKE_REG | LANDLOCK_ACCESS_FS_REMOVE_FILE |
 				      ACCESS_TRUNCATE;
+const uint64_t sandbox_access_series = LANDLOCK_ACCESS_FS_MAKE_REG | ACCESS_TRUNCATE;
 
 static int landlock_rule(int ruleset, const char *path, uint64_t access)
 {

@@ -47,6 +47,7 @@ struct program {
 	struct diagnosis *diagnosis;
 	struct progress *progress; /* of a replay */
 	struct stop *stop;
+	struct record *record; /* --write */
 };
 
 /* The way back was tried for the first time: the start has succeeded or failed. */
@@ -89,6 +90,25 @@ static void open_replay(struct program *p)
 
 	if (!r || pipelines_replay(&p->pipelines, r, on_done))
 		daemon_fail(1, "%s", r ? "out of memory" : err);
+}
+
+/* The files of --write. */
+static void open_record(struct program *p)
+{
+	const struct config *c = &p->config;
+	const struct pipeline *first = &p->pipelines.pipeline[0];
+	const char *interface[CONFIG_MAX_INTERFACES];
+	char err[RUN_PATH_SIZE + 512];
+
+	if (!c->write[0])
+		return;
+	for (unsigned i = 0; i < first->n_sources; i++)
+		interface[i] = first->source[i]->name;
+	p->record = record_open(c, interface, first->n_sources, err, sizeof(err));
+	if (!p->record)
+		daemon_fail(1, "%s", err);
+	sandbox_keep_output(record_path(p->record), record_is_series(p->record), c->write_max);
+	pipelines_record(&p->pipelines, p->record);
 }
 
 /* Was anything replayed, of what is over? If not, its end is a failure, and the log says why. */
@@ -145,7 +165,7 @@ int main(int argc, char **argv)
 	struct config *c = &p.config;
 	const struct plan *plan;
 	int status = config_parse(c, argc, argv);
-	char err[512];
+	char err[RUN_PATH_SIZE + 512];
 
 	if (status >= 0)
 		return status;
@@ -171,10 +191,11 @@ int main(int argc, char **argv)
 		open_replay(&p);
 	else
 		p.diagnosis = diagnosis_open(c, p.workers, p.frame.base);
+	open_record(&p);
 	config_log_facts(c);
 	if (plan)
 		log_own(&p);
-	frame_report(&p.frame, report_new(c, p.workers, p.swallow));
+	frame_report(&p.frame, report_new(c, p.workers, p.swallow, p.record));
 	sandbox_keep_readable("/proc/net");
 	sandbox_keep_readable("/proc/sys/net");
 	for (unsigned i = 0; i < c->n_assistants; i++)
@@ -182,6 +203,8 @@ int main(int argc, char **argv)
 	for (unsigned i = 0; i < c->n_rules; i++) /* is the target reached at all? */
 		sandbox_keep_port(c->rules[i].target.port);
 	frame_confine(&p.frame);
+	if (p.record && record_start(p.record, err, sizeof(err)))
+		daemon_fail(1, "%s", err);
 	if (pipelines_start(&p.pipelines, p.frame.base, on_started, &p, err, sizeof(err)))
 		daemon_fail(1, "%s", err);
 	if (c->n_read && !c->quiet)
@@ -194,11 +217,14 @@ int main(int argc, char **argv)
 	progress_free(p.progress);
 	diagnosis_close(p.diagnosis);
 	pipelines_stop(&p.pipelines);
+	if (p.record)
+		record_end(p.record);
 	p.failed |= nothing_replayed(&p); /* before the account, whose first line it is */
 	frame_account(&p.frame);
 	pipelines_close(&p.pipelines);
 	swallow_close(p.swallow);
 	workers_free(p.workers);
+	record_free(p.record);
 	channel_secret_free(c->secret);
 	frame_end(&p.frame);
 	return p.failed;

@@ -11,6 +11,7 @@
 #include "tcpcopy/config/config.h"
 #include "tcpcopy/mapping.h"
 #include "tcpcopy/paths.h"
+#include "tcpcopy/record/record.h"
 #include "session/session.h"
 #include "tcpcopy/replay/replay.h"
 #include "tcpcopy/replies.h"
@@ -87,8 +88,10 @@ struct pipeline {
 	struct batch batch;   /* captured, on the way to the engine */
 	struct flow_key last; /* of the segment that was captured last; client port 0: there was none */
 	struct stray_counters strays;
-	struct replay *replay;       /* of recorded traffic, in place of live capture; NULL: none */
-	void (*replayed)(void *arg); /* it is over */
+	struct record_worker *record; /* --write; NULL: nothing is written */
+	unsigned source_now;          /* of what is being taken */
+	struct replay *replay;        /* of recorded traffic, in place of live capture; NULL: none */
+	void (*replayed)(void *arg);  /* it is over */
 	void (*started)(const char *failed, void *arg); /* the first round of connections is over */
 	void *started_arg;
 };

@@ -123,6 +123,15 @@ static void say_from_here(struct pipeline *p, const struct segment *s)
 		addr_format(client, sizeof(client), &s->tuple.src.addr));
 }
 
+static uint64_t rules_set(const unsigned rule[], unsigned n)
+{
+	uint64_t set = 0;
+
+	for (unsigned i = 0; i < n; i++)
+		set |= 1ull << rule[i];
+	return set;
+}
+
 static void captured(const struct raw_packet *packet, void *arg)
 {
 	struct pipeline *p = arg;
@@ -143,6 +152,8 @@ static void captured(const struct raw_packet *packet, void *arg)
 			       : 0;
 	if (p->classified.from_here && !p->said_from_here)
 		say_from_here(p, &s);
+	if (n && p->record)
+		record_request(p->record, packet, p->source_now, rules_set(rule, n), s.flags & TCPF_SYN);
 	for (unsigned i = 0; i < n; i++) {
 		p->last = (struct flow_key){
 			.client = s.tuple.src,
@@ -165,6 +176,7 @@ void pipeline_capture(struct pipeline *p, int fd)
 	for (unsigned i = 0, n; i < p->n_sources; i++) {
 		if (fd >= 0 && p->source[i]->fd != fd)
 			continue;
+		p->source_now = i;
 		p->by_loopback = !strcmp(p->source[i]->name, "lo");
 		p->source[i]->prompt = p->own && (p->replay || engine_sessions(p->engine) <= FEW);
 		n = source_take(p->source[i], captured, p);

@@ -80,6 +80,12 @@ int pipelines_replay(struct pipelines *p, struct recording *r, void (*ended)(voi
 	return first->replay ? 0 : -1;
 }
 
+void pipelines_record(struct pipelines *p, struct record *r)
+{
+	for (unsigned i = 0; i < p->count; i++)
+		p->pipeline[i].record = record_worker(r, i);
+}
+
 int pipelines_open(struct pipelines *p, const struct config *c, const struct plan *plan, struct workers *w,
 		   char *err, size_t err_size)
 {

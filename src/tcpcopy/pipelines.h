@@ -36,6 +36,9 @@ int pipelines_open(struct pipelines *p, const struct config *c, const struct pla
  */
 int pipelines_replay(struct pipelines *p, struct recording *r, void (*ended)(void *arg));
 
+/* Let them give *r what they capture. */
+void pipelines_record(struct pipelines *p, struct record *r);
+
 /*
  * Start the pipelines and their workers. @started is called once, from @base's loop: with NULL when all
  * workers have their way back, or with the reason as soon as one of them has failed. Returns 0, or -1

@@ -37,7 +37,7 @@
 #include "program/sandbox_impl.h"
 #include "build/config.h"
 
-SANDBOX_CALLS("setsockopt");
+SANDBOX_CALLS("setsockopt", "ftruncate", "unlinkat");
 
 static char dir[] = "/tmp/test_program_sandbox.XXXXXX";
 static const struct sandbox_user nobody = { .uid = 65534, .gid = 65534, .name = "65534" };
@@ -160,6 +160,53 @@ static void files(void)
 	REFUSED(open("/tmp/test_program_sandbox.new", O_WRONLY | O_CREAT, 0600), EACCES);
 	REFUSED(open("/proc/self/mem", O_RDWR), EACCES);
 	REFUSED(unlink("/tmp/test_program_sandbox.none"), EPERM);
+}
+
+/* What --write needs: of a single file nothing but its descriptor, of a series what is made beside it. */
+static void series(bool wanted, bool removes)
+{
+	const int fd = open(in_dir("day.1"), O_WRONLY | O_CREAT, 0600);
+	const int directory = open(dir, O_PATH | O_DIRECTORY);
+
+	CHECK(fd >= 0 && directory >= 0);
+	close(open(in_dir("old"), O_WRONLY | O_CREAT, 0600));
+	sandbox_keep_output(in_dir("day.1"), wanted, removes);
+	enter(&unchanged);
+	CHECK(write(fd, "x", 1) == 1 && ftruncate(fd, 0) == 0);
+	if (wanted)
+		CHECK(openat(directory, "day.2", O_WRONLY | O_CREAT | O_EXCL, 0600) >= 0);
+	else
+		REFUSED(openat(directory, "day.2", O_WRONLY | O_CREAT | O_EXCL, 0600), EACCES);
+	if (removes)
+		CHECK(unlinkat(directory, "old", 0) == 0);
+	else
+		REFUSED(unlinkat(directory, "old", 0), EACCES);
+	REFUSED(open(in_dir("day.1"), O_RDONLY), EACCES);
+	REFUSED(open("/tmp/test_program_sandbox.new", O_WRONLY | O_CREAT, 0600), EACCES);
+}
+
+static void single_file(void)
+{
+	series(false, false);
+}
+
+static void kept_series(void)
+{
+	series(true, false);
+}
+
+static void series_below_a_quota(void)
+{
+	series(true, true);
+}
+
+static void files_that_are_written(void **state)
+{
+	(void)state;
+	in_child(single_file);
+	in_child(kept_series);
+	unlink(in_dir("day.2"));
+	in_child(series_below_a_quota);
 }
 
 /* Landlock alone, as the kernels of this version have it. */
@@ -425,6 +472,9 @@ static int tear_down(void **state)
 	unlink(in_dir("log"));
 	unlink(in_dir("new"));
 	unlink(in_dir("long"));
+	unlink(in_dir("day.1"));
+	unlink(in_dir("day.2"));
+	unlink(in_dir("old"));
 	return rmdir(dir);
 }
 
@@ -436,6 +486,7 @@ int main(void)
 #if !INSTRUMENTED
 		cmocka_unit_test(calls_that_nobody_named_are_refused),
 		cmocka_unit_test(other_files_are_refused),
+		cmocka_unit_test(files_that_are_written),
 		cmocka_unit_test(what_is_outside_is_refused),
 		cmocka_unit_test(seccomp_stands_alone),
 		cmocka_unit_test(the_user_changes),
@@ -447,6 +498,7 @@ int main(void)
 
 	(void)calls_that_nobody_named_are_refused;
 	(void)other_files_are_refused;
+	(void)files_that_are_written;
 	(void)what_is_outside_is_refused;
 	(void)seccomp_stands_alone;
 	(void)the_user_changes;

@@ -308,6 +308,46 @@ static void test_limits(void **state)
 		       "workers that share it");
 }
 
+static void test_files_that_are_written(void **state)
+{
+	(void)state;
+	assert_int_equal(PARSE("-x", RULE, "--write", "/tmp/day.pcapng"), -1);
+	assert_string_equal(c.write, "/tmp/day.pcapng");
+	assert_true(!c.write_rotate_bytes && !c.write_rotate_time && !c.write_max &&
+		    c.write_answers == ANSWERS_HEADERS);
+	assert_int_equal(PARSE("-x", RULE, "--write", "day", "--write-rotate", "1G,10m", "--write-max", "20G",
+			       "--write-answers", "all"),
+			 -1);
+	assert_true(c.write[0] == '/' && c.write_rotate_bytes == 1ull << 30 &&
+		    c.write_rotate_time == 600 * NS_PER_SEC && c.write_max == 20ull << 30 &&
+		    c.write_answers == ANSWERS_ALL);
+	assert_int_equal(PARSE("-x", RULE, "--write", "day", "--write-rotate", "10M", "--write-rotate", "1h",
+			       "--write-answers", "none"),
+			 -1);
+	assert_true(c.write_rotate_bytes == 10 << 20 && c.write_rotate_time == 3600 * NS_PER_SEC);
+
+	assert_refused(PARSE("-x", RULE, "--write", "a", "--write-rotate", "1K"), "--write-rotate", "1K",
+		       "out of range");
+	assert_refused(PARSE("-x", RULE, "--write", "a", "--write-rotate", "5ms"), "--write-rotate", "5ms",
+		       "out of range");
+	assert_refused(PARSE("-x", RULE, "--write", "a", "--write-rotate", "1G,2G"), "--write-rotate",
+		       "1G,2G", "says twice");
+	assert_refused(PARSE("-x", RULE, "--write", "a", "--write-rotate", "daily"), "--write-rotate",
+		       "daily", "not a number");
+	assert_refused(PARSE("-x", RULE, "--write", "a", "--write-max", "1M"), "--write-max", "1M",
+		       "out of range");
+	assert_refused(PARSE("-x", RULE, "--write", "a", "--write-answers", "some"), "--write-answers",
+		       "some", "no such part");
+	assert_refused(PARSE("-x", RULE, "--write", "a", "--write-max", "8M"), "--write-max", NULL,
+		       "there is only one");
+	assert_refused(PARSE("-x", RULE, "--write", "a", "--write-max", "8M", "--write-rotate", "5M"),
+		       "--write-max", NULL, "less than two files");
+	assert_refused(PARSE("-x", RULE, "--write-rotate", "5M"), "--write-rotate", NULL, "with --write");
+	assert_refused(PARSE("-x", RULE, "--write-max", "5M"), "--write-max", NULL, "with --write");
+	assert_refused(PARSE("-x", RULE, "--write-answers", "all"), "--write-answers", NULL, "with --write");
+	assert_refused(PARSE("-x", RULE, "--write", "a", "--read", "b"), "--write", NULL, "without --read");
+}
+
 static void test_joins(void **state)
 {
 	(void)state;
@@ -649,6 +689,7 @@ int main(void)
 		cmocka_unit_test(test_replays),
 		cmocka_unit_test(test_choice),
 		cmocka_unit_test(test_limits),
+		cmocka_unit_test(test_files_that_are_written),
 		cmocka_unit_test(test_joins),
 		cmocka_unit_test(test_rules),
 		cmocka_unit_test(test_bad_rules),

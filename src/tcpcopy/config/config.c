@@ -13,6 +13,7 @@
 #include "base/number.h"
 #include "build/config.h"
 #include "io/capture/source.h"
+#include "io/file/output.h"
 #include "tcpcopy/config/parts.h"
 
 #define DEFAULT_ASSISTANT_PORT 36524
@@ -106,6 +107,21 @@ static const char *set_max_rate(void *into, const char *value)
 static const char *set_stop_after(void *into, const char *value)
 {
 	return config_set_stop_after(into, value);
+}
+
+static const char *set_rotate(void *into, const char *value)
+{
+	return config_set_rotate(into, value);
+}
+
+static const char *set_answers(void *into, const char *value)
+{
+	return config_set_answers(into, value);
+}
+
+static const char *set_write_max(void *into, const char *value)
+{
+	return number_parse_size(value, OUTPUT_MOST_LEAST, 1ull << 50, into);
 }
 
 static const char *set_interfaces(void *into, const char *value)
@@ -326,6 +342,21 @@ static const struct args_option options[] = {
 	  "none [all]",
 	  "vxlan, geneve, erspan and gre, or none", set_decap, ARGS_WHOLE },
 	{ 'q', "quiet", NULL, 0, "show no progress of a replay", NULL, args_set_true, AT(bool, quiet) },
+	ARGS_TOPIC_ROW("write", "what is captured, in files"),
+	{ 0, "write", "FILE", 0,
+	  "write what is captured to FILE, as pcapng; packed by gzip or zstd if it ends in .gz or .zst",
+	  "the path of a file that does not exist", options_set_path, AT(run_path, write) },
+	{ 0, "write-rotate", "LIMIT,...", ARGS_REPEAT,
+	  "begin the next file when one is so large, such as 1G, or so old, such as 10m; each has a number in its "
+	  "name",
+	  "a size from 64K to 1T, a time from 1s to 10000h with the unit s, m or h, or both", set_rotate,
+	  ARGS_WHOLE },
+	{ 0, "write-max", "SIZE", 0,
+	  "remove the oldest of these files when all together are larger [keep all]", "4M to 1024T",
+	  set_write_max, AT(uint64_t, write_max) },
+	{ 0, "write-answers", "PART", 0,
+	  "what to write of the online server's packets: their headers, all of them, or none [headers]",
+	  "headers, all or none", set_answers, ARGS_WHOLE },
 	ARGS_TOPIC_ROW("load", "how much is replicated"),
 	{ 'r', "sample", "PERCENT", 0,
 	  "replicate so many percent of the sessions, each whole; other hosts and files choose the same ones [100]",
@@ -496,6 +527,9 @@ int config_parse(struct config *c, int argc, char **argv)
 	if (wrong)
 		return args_error_named(&program, option, NULL, wrong);
 	wrong = config_check_choice(c, &option);
+	if (wrong)
+		return args_error_named(&program, option, NULL, wrong);
+	wrong = config_check_write(c, &option);
 	if (wrong)
 		return args_error_named(&program, option, NULL, wrong);
 	status = config_check(c);

@@ -63,6 +63,18 @@ enum config_return {
 		RETURN_COUNT
 };
 
+/* --write-answers: what is written of the online server's packets. */
+#define CONFIG_ANSWERS(X)                                                                                    \
+	X(HEADERS, "headers")                                                                                \
+	X(ALL, "all")                                                                                        \
+	X(NONE, "none")
+enum config_answers {
+#define X(id, name) ANSWERS_##id,
+	CONFIG_ANSWERS(X)
+#undef X
+		ANSWERS_COUNT
+};
+
 #define CONFIG_OWN_RANGES 2u
 struct port_range {
 	uint16_t first, last;
@@ -113,6 +125,12 @@ struct config {
 	uint64_t max_rate;     /* --max-rate, millionths of new sessions a second; 0: any number */
 	/* --stop-after: ns, and numbers; 0: not given */
 	uint64_t stop_time, stop_sessions, stop_requests;
+	run_path write;                    /* --write; "": nothing is written */
+	uint64_t write_rotate_bytes;       /* --write-rotate; 0: by no size */
+	uint64_t write_rotate_time;        /* the same, ns; 0: by no time */
+	uint64_t write_max;                /* --write-max, bytes; 0: any */
+	enum config_answers write_answers; /* --write-answers */
+	bool has_write_answers;
 	char filter[1024];       /* -F: and-ed to the filter made from the rules; "" none */
 	uint16_t assistant_port; /* -p: default port of assistants */
 	bool keep_trying;        /* -L */

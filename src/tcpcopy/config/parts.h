@@ -55,6 +55,12 @@ const char *config_set_stop_after(struct config *c, const char *value);
 /* As config_check_replay(). */
 const char *config_check_choice(const struct config *c, const char **option);
 
+/* write.c: how files of --write are rotated, and what is in them; are the options right together? */
+const char *config_set_rotate(struct config *c, const char *value);
+const char *config_set_answers(struct config *c, const char *value);
+/* As config_check_replay(), of --write. */
+const char *config_check_write(const struct config *c, const char **option);
+
 /* Is the value of -i no interface, but a file? */
 bool config_is_file(const char *value);
 

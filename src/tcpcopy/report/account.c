@@ -26,6 +26,10 @@ static const struct account_row rows[ACCOUNT_ROWS] = {
 #define X(key, text) [ROW_CLASSIFY_##key] = { "classify", #key, text },
 	CLASSIFY_COUNTERS(X)
 #undef X
+#define X(key, text) [ROW_WRITE_##key] = { "write", #key, text },
+	ACCOUNT_WRITE(X)
+	OUTPUT_COUNTERS(X)
+#undef X
 #define X(id, name, text) [ROW_ENDED_##id] = { "ended", name, name ": " text },
 	SESSION_OUTCOMES(X)
 #undef X
@@ -112,6 +116,7 @@ static const struct account_section sections[] = {
 	{ "replay", "the recorded traffic (--read)" },
 	{ "parse", "captured packets, by parse result" },
 	{ "classify", "parsed segments, by matching rule" },
+	{ "write", "what is written to files (--write)" },
 	{ "ended", "ended sessions, by outcome" },
 	{ "lost", "payload bytes lost with sessions, by outcome" },
 	{ "declined", "times that a connection was declined, by reason" },
@@ -146,6 +151,8 @@ static const struct account_equation equations[] = {
 	{ "packets parsed = given to the engine + not given, by reason + answers", "parse.ok",
 	  "classify.given + classify.no_rule + classify.loopback_source + classify.foreign + "
 	  "classify.from_here + classify.not_chosen + own.answers + replay.server + replay.unanswered + replay.filtered" },
+	{ "packets to be written = written + not written, by reason", "write.requests + write.answers",
+	  "write.written + write.failed + write.shed + write.waiting" },
 	{ "segments in the engine = given, once per matching rule", "engine.captured_segments",
 	  "classify.given + classify.given_again" },
 	{ "payload captured = acknowledged + pending + everything else, by reason", "engine.captured_bytes",
@@ -234,6 +241,10 @@ static void collect_capture(struct account *a, struct pipeline *p)
 		row[ROW_CAPTURE_ring_freezes] += n.ring_freezes;
 		row[ROW_CAPTURE_ring_aside] += n.ring_aside;
 		row[ROW_CAPTURE_turns] += n.turns;
+	}
+	if (p->record) {
+		row[ROW_WRITE_requests] += p->record->requests;
+		row[ROW_WRITE_shed] += p->record->shed;
 	}
 	for (int i = 0; i < PARSE_REASON_COUNT; i++)
 		row[ROW_PARSE_OK + i] += p->classified.parse[i];

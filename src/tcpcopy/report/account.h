@@ -24,6 +24,13 @@
 
 #define ACCOUNT_REPLAY(X) X(waiting, "packets read that are not taken yet")
 
+#define ACCOUNT_WRITE(X)                                                                                     \
+	X(answers_dropped, "packets of the online server that the kernel dropped before they were read")     \
+	X(requests, "packets of clients that were to be written")                                            \
+	X(answers, "packets of the online server that were to be written")                                   \
+	X(shed, "of these, thrown away: the writing was too far behind")                                     \
+	X(waiting, "of these, not written yet")
+
 #define ACCOUNT_LIVE(X)                                                                                      \
 	X(sessions, "live sessions")                                                                         \
 	X(bytes, "payload bytes that the target has not acknowledged yet")                                   \
@@ -93,6 +100,10 @@ enum account_row_id {
 #undef X
 #define X(key, text) ROW_CLASSIFY_##key,
 	CLASSIFY_COUNTERS(X)
+#undef X
+#define X(key, text) ROW_WRITE_##key,
+	ACCOUNT_WRITE(X)
+	OUTPUT_COUNTERS(X)
 #undef X
 #define X(id, name, text) ROW_ENDED_##id,
 	SESSION_OUTCOMES(X)

@@ -8,8 +8,9 @@ struct report {
 	struct reporter reporter;
 	const struct config *config;
 	struct workers *workers;
-	struct swallow *swallow;   /* NULL: there are assistants */
-	struct account now, since; /* the newest, and the one from which rates are measured */
+	struct swallow *swallow;     /* NULL: there are assistants */
+	const struct record *record; /* NULL: nothing is written */
+	struct account now, since;   /* the newest, and the one from which rates are measured */
 };
 
 /* The report that has the reporter @r as its head. */

@@ -39,14 +39,33 @@ static void count_swallowed(struct report *r)
 		row[ROW_OWN_accepted] = row[ROW_OWN_answers] - dropped;
 }
 
+/* What was put is counted after what became of it, so it is never less. */
+static void count_written(struct report *r, const struct record_counters *n)
+{
+	uint64_t *row = r->now.row;
+
+	row[ROW_WRITE_answers] = n->answers;
+	row[ROW_WRITE_answers_dropped] = n->answers_dropped;
+#define X(key, text) row[ROW_WRITE_##key] = n->files.key;
+	OUTPUT_COUNTERS(X)
+#undef X
+	row[ROW_WRITE_waiting] = row[ROW_WRITE_requests] + n->answers - row[ROW_WRITE_shed] -
+				 n->files.written - n->files.failed;
+}
+
 static void collect(struct reporter *reporter, bool keep)
 {
 	struct report *r = report_of(reporter);
+	struct record_counters written = { .answers = 0 };
 
 	if (keep)
 		r->since = r->now;
 	account_init(&r->now);
+	if (r->record)
+		record_counters(r->record, &written);
 	workers_collect(r->workers, account_collect, &r->now);
+	if (r->record)
+		count_written(r, &written);
 	count_swallowed(r);
 	r->now.row[ROW_LOG_suppressed] = log_lines_suppressed();
 	r->now.row[ROW_LOG_dropped] = log_lines_dropped();
@@ -415,7 +434,8 @@ static const struct reporter_ops ops = {
 	.json = report_json,
 };
 
-struct reporter *report_new(const struct config *c, struct workers *w, struct swallow *s)
+struct reporter *report_new(const struct config *c, struct workers *w, struct swallow *s,
+			    const struct record *record)
 {
 	struct report *r = calloc(1, sizeof(*r));
 
@@ -425,6 +445,7 @@ struct reporter *report_new(const struct config *c, struct workers *w, struct sw
 	r->config = c;
 	r->workers = w;
 	r->swallow = s;
+	r->record = record;
 	account_init(&r->now);
 	account_init(&r->since);
 	return &r->reporter;

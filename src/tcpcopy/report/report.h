@@ -7,9 +7,10 @@
 #include "tcpcopy/returns/swallow.h"
 
 /*
- * The reporter of tcpcopy, for frame_report(). *c, @s (NULL: there are assistants) and @w, whose objects are
- * pipelines, must outlive it. NULL if out of memory.
+ * The reporter of tcpcopy, for frame_report(). *c, @s (NULL: there are assistants), @record (NULL: nothing is
+ * written) and @w, whose objects are pipelines, must outlive it. NULL if out of memory.
  */
-struct reporter *report_new(const struct config *c, struct workers *w, struct swallow *s);
+struct reporter *report_new(const struct config *c, struct workers *w, struct swallow *s,
+			    const struct record *record);
 
 #endif
