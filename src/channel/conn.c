@@ -162,9 +162,8 @@ static void put_control(struct channel_conn *c, const struct message *m)
 }
 
 /*
- * One attempt to hand the output to the kernel: the bufferevent is about to go, and with it what
- * it still holds. Its own writing freezes the front of its buffer, which is lifted here for the
- * last time.
+ * One attempt to hand the output to the kernel: the bufferevent is about to go, and with it what it still
+ * holds. Its own writing freezes the front of its buffer, which is lifted here for the last time.
  */
 static void last_write(struct channel_conn *c)
 {
@@ -202,8 +201,7 @@ static void greet(struct channel_conn *c)
 	put(c, &m);
 }
 
-/* What the socket brought, decrypted. A peer without a secret is told so in its own language, and
- * its log, too, has the reason. */
+/* What the socket brought, decrypted. A peer without a secret is told so in its own language, for its log. */
 static struct evbuffer *decrypt(struct channel_conn *c, struct evbuffer *in)
 {
 	const char *why = tls_receive(c->tls, in, bufferevent_get_output(c->bev));
@@ -267,6 +265,8 @@ static void take(struct channel_conn *c, const struct message *m)
 		fault(c, "bad frame: a second HELLO");
 	} else if (m->type == MSG_PING) {
 		put_control(c, &pong);
+	} else if (m->type == MSG_RESPONSE && m->response.n_first && !(c->me.features & CHANNEL_FIRST)) {
+		fault(c, "bad frame: RESPONSE with first bytes, which were not agreed on");
 	} else if (m->type != MSG_PONG) {
 		c->gave = true;
 		c->handler->message(c, m, c->arg);
@@ -327,8 +327,7 @@ static void on_read(struct bufferevent *bev, void *arg)
 			evbuffer_drain(in, used);
 			continue;
 		}
-		/* A frame that is cut by the edge of a chunk is made whole; one that has not come
-		 * whole is waited for. */
+		/* A frame that is cut by the edge of a chunk is made whole; a part of one is waited for. */
 		if (piece == len || piece >= MESSAGE_MAX_LEN)
 			break;
 		if (!evbuffer_pullup(in, (ev_ssize_t)MIN(len, MESSAGE_MAX_LEN)))
@@ -456,7 +455,8 @@ static struct channel_conn *conn_new(struct event_base *base, int fd, bool accep
 	c->max_output = o->max_output ? o->max_output : DEFAULT_MAX_OUTPUT;
 	c->me = (struct msg_hello){ .version_min = CHANNEL_VERSION_MIN,
 				    .version_max = CHANNEL_VERSION_MAX,
-				    .features = o->spreads ? CHANNEL_WORKERS : 0,
+				    .features = (o->spreads ? CHANNEL_WORKERS : 0u) |
+						(o->secret && o->first ? CHANNEL_FIRST : 0u),
 				    .worker = o->worker,
 				    .workers = o->workers,
 				    .seed = o->seed };

@@ -45,7 +45,8 @@ struct channel_options {
 	uint16_t worker;
 	size_t max_output; /* bytes of unsent output above which send returns false; 0: 1 MiB */
 	const struct channel_secret *secret; /* NULL: plain. Lives as long as the connection */
-	bool spreads;                        /* HELLO offers CHANNEL_WORKERS, with the next two */
+	bool first;   /* HELLO offers CHANNEL_FIRST if there is a secret: contents do not cross in clear */
+	bool spreads; /* HELLO offers CHANNEL_WORKERS, with the next two */
 	uint16_t workers;
 	uint32_t seed;
 	uint16_t place; /* when connecting: the worker of intercept that is meant; 0: PLACE is not sent */

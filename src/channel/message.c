@@ -20,7 +20,7 @@
 
 #define HELLO_MAGIC 0x54435043u /* "TCPC" */
 #define HELLO_LEN 62
-#define RESPONSE_LEN 40 /* without SACK blocks */
+#define RESPONSE_LEN 40 /* without SACK blocks and first bytes */
 #define FINDINGS_LEN 61
 
 /* Bits of the options byte of RESPONSE. */
@@ -120,7 +120,7 @@ static void put_response(uint8_t **p, const struct response *r)
 	unsigned bits = (o->has_wscale ? OPT_WSCALE : 0) | (o->has_sack_permitted ? OPT_SACK_PERMITTED : 0) |
 			(o->has_ts ? OPT_TS : 0);
 
-	assert(o->n_sack <= TCP_MAX_SACK_BLOCKS);
+	assert(o->n_sack <= TCP_MAX_SACK_BLOCKS && r->n_first <= MIN(sizeof(r->first), r->len));
 	put(p, r->id, 8);
 	put(p, r->seq, 4);
 	put(p, r->ack, 4);
@@ -133,13 +133,14 @@ static void put_response(uint8_t **p, const struct response *r)
 	put(p, o->n_sack, 1);
 	put(p, o->mss, 2);
 	put(p, o->has_wscale ? o->wscale : 0, 1);
-	put(p, 0, 1);
+	put(p, r->n_first, 1);
 	put(p, o->has_ts ? o->tsval : 0, 4);
 	put(p, o->has_ts ? o->tsecr : 0, 4);
 	for (unsigned i = 0; i < o->n_sack; i++) {
 		put(p, o->sack[i].start, 4);
 		put(p, o->sack[i].end, 4);
 	}
+	put_bytes(p, r->first, r->n_first);
 }
 
 static const char *get_response(struct response *r, struct reader *in)
@@ -159,15 +160,18 @@ static const char *get_response(struct response *r, struct reader *in)
 	o->n_sack = (uint8_t)get(in, 1);
 	o->mss = (uint16_t)get(in, 2);
 	o->wscale = (uint8_t)get(in, 1);
-	get(in, 1);
+	r->n_first = (uint8_t)get(in, 1);
 	o->tsval = (uint32_t)get(in, 4);
 	o->tsecr = (uint32_t)get(in, 4);
 	if (o->n_sack > TCP_MAX_SACK_BLOCKS)
 		return "RESPONSE with more than 4 SACK blocks";
+	if (r->n_first > MIN(sizeof(r->first), r->len))
+		return "RESPONSE with more than 16 first bytes, or than it has";
 	for (unsigned i = 0; i < o->n_sack; i++) {
 		o->sack[i].start = (uint32_t)get(in, 4);
 		o->sack[i].end = (uint32_t)get(in, 4);
 	}
+	get_bytes(in, r->first, r->n_first);
 	if (in->failed)
 		return NULL; /* the caller's to report */
 	if (bits & ~OPT_ALL)
@@ -329,7 +333,8 @@ size_t message_encode(uint8_t out[MESSAGE_MAX_LEN], const struct message *m)
 		break;
 	case MSG_RESPONSE:
 		put_response(&p, &m->response);
-		assert(p - out == MESSAGE_HEADER_LEN + RESPONSE_LEN + 8 * m->response.opt.n_sack);
+		assert(p - out ==
+		       MESSAGE_HEADER_LEN + RESPONSE_LEN + 8 * m->response.opt.n_sack + m->response.n_first);
 		break;
 	case MSG_LOSS:
 		put(&p, m->loss.records_dropped, 8);

@@ -46,6 +46,7 @@ enum message_type {
 
 /* Features of HELLO. */
 #define CHANNEL_WORKERS 0x1u /* tcpcopy: spreads its WATCHes; intercept: wants that (workers, seed) */
+#define CHANNEL_FIRST 0x2u   /* RESPONSEs may have the first bytes of an answer; only where it is encrypted */
 
 struct msg_hello {
 	uint16_t version_min, version_max;

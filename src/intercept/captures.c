@@ -2,9 +2,10 @@
  * The capture sources of one worker of intercept, one for each interface.
  *
  * In: names of interfaces and a filter. Out: packets, through the caller's function. Only the headers of a
- * packet are needed, so the kernel copies no more than its first SNAPLEN bytes. Both directions are
- * captured: on a gateway the responses come in and go out, on the target itself they only go out. A turn of
- * the loop takes a bounded number of packets from each interface, so that the channel is never starved.
+ * packet and the first RESPONSE_FIRST bytes behind them are needed, so the kernel copies no more than its
+ * first SNAPLEN bytes. Both directions are captured: on a gateway the responses come in and go out, on the
+ * target itself they only go out. A turn of the loop takes a bounded number of packets from each interface,
+ * so that the channel is never starved.
  */
 #include "intercept/captures.h"
 
@@ -15,9 +16,11 @@
 
 #include <event2/event.h>
 
+#include "packet/response.h"
 #include "program/log.h"
 
-#define SNAPLEN 192u /* Ethernet, IPv6 with some extension headers, TCP with all options */
+/* Ethernet, IPv6 with 62 bytes of extension headers, TCP with all options, what an answer begins with */
+#define SNAPLEN (14u + 40 + 62 + 60 + RESPONSE_FIRST)
 #define PACKETS_AT_ONCE 256u
 #define RING_BYTES (16u << 20)   /* all interfaces and workers together: about 50000 headers */
 #define BUFFER_BYTES (16u << 20) /* of one interface, all workers together */

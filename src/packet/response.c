@@ -56,6 +56,8 @@ bool response_merge(struct response *a, const struct response *b)
 	edge = seq_max(a->seq + a->len, b->seq + b->len);
 	if (edge - first > MAX_SPAN || a->merged + b->merged + 1 > UINT16_MAX)
 		return false;
+	if (a->seq != first || a->ack != b->ack)
+		a->n_first = 0; /* of a part, or of an answer that may not be the newest */
 	merge_ack(a, b);
 	a->seq = first;
 	a->len = edge - first;
@@ -81,6 +83,9 @@ struct response response_from_segment(uint64_t id, const struct segment *s)
 		.opt = s->opt,
 	};
 
+	r.n_first = (uint8_t)MIN(MIN(s->captured, s->len), sizeof(r.first));
+	if (r.n_first)
+		memcpy(r.first, s->payload, r.n_first);
 	/* What a segment without SYN says of these is void (RFC 9293 3.2, RFC 7323 2.2, RFC 2018
 	 * 2), and the rest is not carried. */
 	if (!(s->flags & TCPF_SYN)) {

@@ -180,7 +180,7 @@ struct protocol_tally {
 		[DETAIL_COUNT]; /* of these, closed by the target soon after, while the client went on */
 	uint64_t joined[PROTOCOL_COUNT];     /* connections joined in their middle, with what they spoke */
 	uint64_t not_joined[PROTOCOL_COUNT]; /* connections that were not, because of what they spoke */
-	uint64_t answers[ANSWER_COUNT];      /* of the target, as far as their first bytes are captured */
+	uint64_t answers[ANSWER_COUNT];      /* of the target, as far as their first bytes are known */
 	char sni[64], alpn[16];              /* of the first ClientHello; "" none */
 };
 

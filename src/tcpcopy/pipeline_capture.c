@@ -102,9 +102,6 @@ static bool answer_taken(struct pipeline *p, const struct segment *s)
 		return true;
 	}
 	r = response_from_segment(session, s);
-	r.n_first = (uint8_t)MIN(s->captured, sizeof(r.first));
-	if (r.n_first)
-		memcpy(r.first, s->payload, r.n_first);
 	if (batch_add_response(&p->batch, &r))
 		run_batch(p);
 	return true;

@@ -172,19 +172,52 @@ def command(connection, *words):
     return ask(connection, "\r\n".join([f"*{len(words)}", *(f"${len(word)}\r\n{word}" for word in words)]))
 
 
+def login_missing(lab, r):
+    """20 SETs and 20 AUTHs, where the target alone wants a login and the 10th gives it; each is answered."""
+    with connect(lab) as connection:
+        for number in range(20):
+            command(connection, "set", f"key{number}", f"{number}")
+            command(connection, "auth", "secret" if number == 9 else "none")
+    assert closed(lab)
+
+
 def test_classes(lab, alone):
     """Where the target's answers come to this host, their first bytes tell what it has refused."""
     lab.redis("online")
     lab.redis("target", args=["--requirepass", "secret"])
     r = alone()
-    with connect(lab) as connection:
-        for number in range(20):
-            command(connection, "set", f"key{number}", f"{number}")
-            command(connection, "auth", "secret" if number == 9 else "none")
-    assert r.closed()
+    login_missing(lab, r)
     # AUTH is an error on the online server, which wants none; the target's are longer, or it was wrong
     assert wait_until(lambda: r.tcpcopy.status()["account"]["answers"]["redis_fine"] == 11)
     rule, = r.tcpcopy.status()["rules"]
     assert rule["target_answers"] == {"redis_fine": 11, "redis_noauth": 29}
     assert "answered, by the target only, redis_fine 11, redis_noauth 29" in screen(r)
     assert r.stop()["answers.*"] == 40
+
+
+def test_classes_with_an_assistant(lab, replay):
+    """They cross the channel if it is encrypted, and in clear they do not."""
+    key = lab.new_path("secret")
+    key.write_text("correct horse battery staple")
+    key.chmod(0o600)
+    lab.route_to_assistant("client")
+    lab.redis("online")
+    lab.redis("target", args=["--requirepass", "secret"])
+    for name in ("online", "target"):
+        lab.nginx(name)
+    r = replay(tcpcopy=["--secret", key, "-x", f"80-{lab.host('target').ip4}:80"], intercept=["--secret", key], filters=False)
+    login_missing(lab, r)
+    with connect(lab, 80) as connection:
+        connection.sendall(b"GET /nothing HTTP/1.1\r\nHost: shop\r\nConnection: close\r\n\r\n")
+        while connection.recv(4096):
+            pass
+    assert closed(lab, 80)
+    answers = [{"redis_fine": 11, "redis_noauth": 29}, {"http_4xx": 1}]
+    assert wait_until(lambda: [rule["target_answers"] for rule in r.tcpcopy.status()["rules"]] == answers)
+    assert "answered, by the target only, redis_fine 11, redis_noauth 29" in screen(r)
+    assert r.stop()["answers.*"] == 41
+
+    r = replay()
+    login_missing(lab, r)
+    account = r.stop()
+    assert account["answers.*"] == 0 and account["exchange.all"] == 40

@@ -45,6 +45,12 @@ static const uint8_t synack_bytes[] = {
 	4, 0, 0, 40, 0, 0, 0, 0, 0, 0, 0, 9, 0, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0, 0,
 	0xff, 0xff, 0, 0, 0x12, 0, 3, 0, 0x05, 0xb4, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0,
 };
+/* len 20, ACK|PSH, no options, and what the payload begins with: "HTTP/1.1 404 Not" */
+static const uint8_t answer_bytes[] = {
+	4, 0, 0, 56, 0, 0, 0, 0, 0, 0, 0, 9, 0, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0, 20,
+	0xff, 0xff, 0, 0, 0x18, 0, 0, 0, 0, 0, 0, 16, 0, 0, 0, 0, 0, 0, 0, 0,
+	'H', 'T', 'T', 'P', '/', '1', '.', '1', ' ', '4', '0', '4', ' ', 'N', 'o', 't',
+};
 static const uint8_t loss_bytes[] = {
 	5, 0, 0, 32, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 2,
 	0, 0, 0, 0, 0, 0, 0, 3, 1, 0, 0, 0, 0, 0, 0, 4,
@@ -80,10 +86,10 @@ static const struct {
 	{                                                                                                    \
 		a, sizeof(a)                                                                                 \
 	}
-	F(hello_bytes),    F(watch_bytes), F(unwatch_bytes), F(expect_bytes),
-	F(response_bytes), F(taken_bytes), F(full_bytes),    F(synack_bytes),
-	F(loss_bytes),     F(ping_bytes),  F(pong_bytes),    F(bye_bytes),
-	F(target_bytes),   F(stray_bytes), F(probe_bytes),   F(findings_bytes),
+	F(hello_bytes),    F(watch_bytes),  F(unwatch_bytes), F(expect_bytes), F(response_bytes),
+	F(taken_bytes),    F(full_bytes),   F(synack_bytes),  F(loss_bytes),   F(ping_bytes),
+	F(pong_bytes),     F(bye_bytes),    F(target_bytes),  F(stray_bytes),  F(probe_bytes),
+	F(findings_bytes), F(answer_bytes),
 #undef F
 };
 
@@ -169,6 +175,11 @@ static void literal_bytes_decode(void **state)
 	assert_int_equal(m.response.opt.mss, 1460);
 	assert_true(m.response.opt.has_wscale && m.response.opt.has_sack_permitted && !m.response.opt.has_ts);
 	assert_int_equal(m.response.opt.wscale, 7);
+	assert_int_equal(m.response.n_first, 0);
+	assert_int_equal(decode(&m, answer_bytes, sizeof(answer_bytes)), MESSAGE_OK);
+	assert_int_equal(m.response.len, 20);
+	assert_int_equal(m.response.n_first, 16);
+	assert_memory_equal(m.response.first, "HTTP/1.1 404 Not", 16);
 
 	assert_int_equal(decode(&m, loss_bytes, sizeof(loss_bytes)), MESSAGE_OK);
 	assert_int_equal(m.loss.records_dropped, 1);
@@ -294,7 +305,10 @@ static void impossible_contents_are_refused(void **state)
 	refused(response_bytes, sizeof(response_bytes), 31, 5);    /* SACK blocks */
 	refused(response_bytes, sizeof(response_bytes), 31, 1);    /* fewer than there are */
 	refused(response_bytes, sizeof(response_bytes), 28, TCPF_FIN | TCPF_ACK); /* merged FIN */
-	refused(synack_bytes, sizeof(synack_bytes), 34, 15);                      /* scale */
+	refused(answer_bytes, sizeof(answer_bytes), 35, 17); /* more first bytes than there may be */
+	refused(answer_bytes, sizeof(answer_bytes), 35, 15); /* fewer than there are */
+	refused(answer_bytes, sizeof(answer_bytes), 23, 15); /* more than its payload has */
+	refused(synack_bytes, sizeof(synack_bytes), 34, 15); /* scale */
 }
 
 static void ports_and_addresses_of_watch_and_target(void **state)

@@ -18,13 +18,15 @@
 #include "channel/tls.h"
 
 static struct channel_secret *one, *same, *other;
+static bool is_older; /* intercept does not know CHANNEL_FIRST */
 
 /* tcpcopy @a connects to intercept @b. */
 static void pair(struct end *a, const struct channel_secret *of_a, struct end *b,
 		 const struct channel_secret *of_b)
 {
-	const struct channel_options a_options = { .program = "tcpcopy", .release = "1", .secret = of_a },
-				     b_options = { .program = "intercept", .release = "1", .secret = of_b };
+	const struct channel_options
+		a_options = { .program = "tcpcopy", .release = "1", .secret = of_a, .first = true },
+		b_options = { .program = "intercept", .release = "1", .secret = of_b, .first = !is_older };
 	struct endpoint at;
 	int fd = listen_on_loopback(&at, 8);
 
@@ -70,6 +72,56 @@ static void the_same_secret_brings_both_up(void **state)
 	run_until(&a.messages, 100);
 	close_both(&a, &b);
 	assert_string_equal(b.why, "peer closed: going home");
+}
+
+static void send_first(struct end *e)
+{
+	const struct message m = {
+		.type = MSG_RESPONSE,
+		.response = { .id = 1, .len = 4, .flags = TCPF_ACK, .n_first = 4, .first = "-ERR" },
+	};
+
+	assert_true(channel_conn_send(e->conn, &m));
+}
+
+static void first_bytes_are_offered_where_it_is_encrypted(void **state)
+{
+	struct end a, b;
+
+	(void)state;
+	pair(&a, one, &b, same);
+	run_until(&a.ups, 1);
+	run_until(&b.ups, 1);
+	assert_int_equal(a.peer.features & b.peer.features, CHANNEL_FIRST);
+	send_first(&b);
+	run_until(&a.messages, 1);
+	close_both(&a, &b);
+	pair(&a, NULL, &b, NULL);
+	run_until(&a.ups, 1);
+	run_until(&b.ups, 1);
+	assert_int_equal(a.peer.features | b.peer.features, 0);
+	send_first(&b); /* which no intercept does */
+	run_until(&a.downs, 1);
+	assert_string_equal(a.why, "bad frame: RESPONSE with first bytes, which were not agreed on");
+	if (b.conn)
+		run_until(&b.downs, 1);
+}
+
+static void an_older_intercept_gives_none(void **state)
+{
+	struct end a, b;
+
+	(void)state;
+	is_older = true;
+	pair(&a, one, &b, same);
+	is_older = false;
+	run_until(&a.ups, 1);
+	run_until(&b.ups, 1);
+	assert_int_equal(b.peer.features, CHANNEL_FIRST);
+	assert_int_equal(a.peer.features, 0);
+	send_watch(&a, 1);
+	run_until(&b.messages, 1);
+	close_both(&a, &b);
 }
 
 static void different_secrets_are_told_at_both_ends(void **state)
@@ -349,6 +401,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(the_same_secret_brings_both_up),
+		cmocka_unit_test(first_bytes_are_offered_where_it_is_encrypted),
+		cmocka_unit_test(an_older_intercept_gives_none),
 		cmocka_unit_test(different_secrets_are_told_at_both_ends),
 		cmocka_unit_test(a_missing_secret_is_told_at_both_ends),
 		cmocka_unit_test(who_is_turned_away_is_told),

@@ -276,6 +276,45 @@ static void loss_is_told_when_it_changes(void **state)
 	assert_int_equal(last_loss.unowned, 1);
 }
 
+static unsigned shown;
+
+static void count_shown(const struct response *r)
+{
+	assert_true(!r->n_first || (r->n_first == 4 && !memcmp(r->first, "-ERR", 4)));
+	shown += r->n_first != 0;
+}
+
+/* Of a segment with @len bytes of payload, which acknowledges @ack, are the first bytes told? */
+static bool shows(uint32_t seq, uint32_t len, uint32_t ack)
+{
+	const struct response r = {
+		.seq = seq, .len = len, .ack = ack, .flags = TCPF_ACK, .n_first = len ? 4 : 0, .first = "-ERR"
+	};
+
+	shown = 0;
+	relay_deliver(relay, watch[0], &r);
+	event_base_loop(base, EVLOOP_NONBLOCK);
+	assert_int_equal(read_all(count_shown), 1);
+	return shown;
+}
+
+static void first_bytes_go_with_the_first_segment_of_an_answer(void **state)
+{
+	(void)state;
+	watch[0]->proved = client.takes_first = true;
+	assert_true(shows(1, 10, 100));
+	assert_false(shows(11, 10, 100)); /* the same answer goes on */
+	assert_false(shows(21, 0, 200));  /* the next request is acknowledged, */
+	assert_true(shows(21, 10, 200));  /* and answered */
+	assert_false(shows(31, 10, 200));
+	client.takes_first = false; /* a tcpcopy that does not know them, or a channel in clear */
+	assert_false(shows(41, 10, 300));
+	client.takes_first = true;
+	assert_true(shows(51, 10, 400));
+	watch[0]->proved = false; /* whoever asks for the tuple */
+	assert_false(shows(61, 10, 500));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -284,6 +323,7 @@ int main(void)
 		T(what_cannot_be_merged_is_bounded_and_counted),
 		T(a_watch_that_goes_takes_its_records_along),
 		T(loss_is_told_when_it_changes),
+		T(first_bytes_go_with_the_first_segment_of_an_answer),
 #undef T
 	};
 

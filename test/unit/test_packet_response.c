@@ -45,6 +45,49 @@ static void the_edge_wraps(void **state)
 	assert_int_equal(a.ack, 0x10);
 }
 
+static void with_first(struct response *r, const char *text)
+{
+	r->n_first = (uint8_t)strlen(text);
+	memcpy(r->first, text, r->n_first);
+}
+
+static void first_bytes_are_those_of_one_answer(void **state)
+{
+	struct response a = data(1000, 100, 5), rest = data(1100, 50, 5), before = data(900, 100, 5),
+			next = data(1150, 10, 9), ack = data(1000, 0, 5);
+
+	(void)state;
+	with_first(&a, "-NOAUTH Auth");
+	with_first(&next, "+OK");
+	assert_true(response_merge(&a, &rest));
+	assert_int_equal(a.n_first, 12); /* the same answer goes on */
+	assert_memory_equal(a.first, "-NOAUTH Auth", 12);
+	rest = a;
+	assert_true(response_merge(&rest, &before)); /* they are not at its beginning any more */
+	assert_int_equal(rest.n_first, 0);
+	assert_true(response_merge(&a, &next)); /* the acknowledgment is now that of another */
+	assert_int_equal(a.n_first, 0);
+	with_first(&next, "+OK");
+	assert_true(response_merge(&ack, &next)); /* nor is it told what is behind it */
+	assert_int_equal(ack.n_first, 0);
+}
+
+static void first_bytes_are_as_many_as_were_captured(void **state)
+{
+	static const uint8_t payload[] = "HTTP/1.1 200 OK\r\nServer: nginx";
+	struct segment s = { .payload = payload, .len = 5000, .captured = 31, .flags = TCPF_ACK };
+	struct response r = response_from_segment(1, &s);
+
+	(void)state;
+	assert_int_equal(r.n_first, 16);
+	assert_memory_equal(r.first, payload, 16);
+	s.captured = 3;
+	assert_int_equal(response_from_segment(1, &s).n_first, 3);
+	s.len = s.captured = 0;
+	s.payload = NULL;
+	assert_int_equal(response_from_segment(1, &s).n_first, 0);
+}
+
 static void far_apart_is_refused(void **state)
 {
 	struct response a = data(0, 10, 5), b = data(0x40000001, 0, 5), c = data(0x80000000, 0, 5),
@@ -213,6 +256,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(the_highest_edge_counts),
 		cmocka_unit_test(the_edge_wraps),
+		cmocka_unit_test(first_bytes_are_those_of_one_answer),
+		cmocka_unit_test(first_bytes_are_as_many_as_were_captured),
 		cmocka_unit_test(far_apart_is_refused),
 		cmocka_unit_test(events_are_never_merged),
 		cmocka_unit_test(other_sessions_are_never_merged),

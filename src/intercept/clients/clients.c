@@ -75,6 +75,7 @@ static void on_up(struct channel_conn *conn, const struct msg_hello *hello, uint
 	snprintf(p->name, sizeof(p->name), "%s %s", hello->program, at);
 	p->up = true;
 	p->spreads = hello->features & CHANNEL_WORKERS;
+	p->takes_first = p->clients->channel.secret && hello->features & CHANNEL_FIRST;
 	p->process = hello->seed;
 	p->clients->greeting--;
 	log_info("%s connected: release %s, worker %u, protocol version %u", p->name, hello->release,
@@ -367,8 +368,9 @@ struct clients *clients_new(struct event_base *base, const struct config *c, str
 	all->handler = h;
 	all->arg = arg;
 	all->admission = admission;
-	all->channel =
-		(struct channel_options){ .program = "intercept", .release = VERSION, .secret = c->secret };
+	all->channel = (struct channel_options){
+		.program = "intercept", .release = VERSION, .secret = c->secret, .first = true
+	};
 	return all;
 }
 

@@ -26,6 +26,7 @@ struct client {
 	char name[80]; /* "tcpcopy 10.90.111.142:51234" */
 	bool up;
 	bool spreads;         /* its WATCHes are for this worker's responses only */
+	bool takes_first;     /* both have agreed on CHANNEL_FIRST */
 	uint32_t process;     /* the number of its process; 0: not known */
 	unsigned n_watches;   /* of the list below */
 	uint64_t up_at;       /* ns, CLOCK_MONOTONIC */

@@ -7,6 +7,10 @@
  * list of its watches that hold records, in the order in which they began to hold some; when the connection
  * drains, they are sent from the front. So the number of watches and a limit for all of them bound the
  * memory, a reader that catches up gets the newest state of every session, and no session is starved.
+ *
+ * The first bytes of an answer go along where the owner takes them. An answer begins with the first payload
+ * that acknowledges something else than the payload before it: so a response of many segments costs 16 bytes,
+ * and only where each of them acknowledges more, as in an upload, does each have some.
  */
 #include "intercept/watch/relay.h"
 
@@ -133,11 +137,28 @@ static void drop_first(struct relay *r, struct watch *w)
 	pool_put(r->pool, h, sizeof(*h));
 }
 
+/*
+ * Is @record the first of an answer, whose first bytes may go to @w's owner? One that is not proved may be a
+ * stranger, and hears no contents.
+ */
+static bool shows_first(struct watch *w, const struct response *record)
+{
+	const bool begins = record->len && (!w->has_answer_ack || w->answer_ack != record->ack);
+
+	if (record->len) {
+		w->has_answer_ack = true;
+		w->answer_ack = record->ack;
+	}
+	return begins && w->proved && w->client->takes_first;
+}
+
 void relay_deliver(struct relay *r, struct watch *w, const struct response *record)
 {
 	struct response mine = *record;
 
 	mine.id = w->id;
+	if (!shows_first(w, record))
+		mine.n_first = 0;
 	if (w->held_first || !send_record(r, w, &mine))
 		hold(r, w, &mine);
 }

@@ -40,6 +40,8 @@ struct watch {
 	bool has_number;
 	bool proved;     /* the target has acknowledged it, so the tuple is of this watch alone */
 	bool was_proved; /* an earlier one of its process, which it follows, was */
+	bool has_answer_ack;
+	uint32_t answer_ack; /* managed by relay.c: of the last segment with payload */
 
 	uint32_t print[WATCH_COPIES]; /* fingerprints */
 	uint16_t side[WATCH_COPIES];  /* where they were captured; 0: the entry is empty */

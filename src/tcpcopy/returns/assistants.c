@@ -320,6 +320,7 @@ static void connect_now(evutil_socket_t fd, short what, void *arg)
 		.worker = (uint16_t)all->worker,
 		.max_output = (64u << 20) / all->config->run.workers,
 		.secret = all->config->secret,
+		.first = true,
 		.spreads = true,
 		.workers = (uint16_t)all->config->run.workers,
 		.seed = all->pipeline->spread.seed, /* any number that all our workers have */
