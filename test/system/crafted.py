@@ -407,54 +407,45 @@ def fin_first(c):
     c.pause(0.3)
 
 
+def behind_headers(talk, data, headers):
+    """Then what is good in any case. By the names of its parameters it is no case itself."""
+    talk.send(data, extensions=headers)
+    talk.pause(0.3)
+    talk.good(b"GGGG")
+
+
 def dst_option_discarded(x):
-    x.send(b"EEEE", extensions=[(60, b"\x5e\x04\0\0\0\0")])
-    x.pause(0.3)
-    x.good(b"GGGG")
+    behind_headers(x, b"EEEE", [(60, b"\x5e\x04\0\0\0\0")])
 
 
 def hop_option_discarded(x):
-    x.send(b"EEEE", extensions=[(0, b"\x9e\x04\0\0\0\0")])
-    x.pause(0.3)
-    x.good(b"GGGG")
+    behind_headers(x, b"EEEE", [(0, b"\x9e\x04\0\0\0\0")])
 
 
 def hop_option_long(x):
-    x.send(b"EEEE", extensions=[(0, b"\x1e\x40\0\0\0\0")])
-    x.pause(0.3)
-    x.good(b"GGGG")
+    behind_headers(x, b"EEEE", [(0, b"\x1e\x40\0\0\0\0")])
 
 
 def dst_padding_long(x):
     """Linux takes no more than seven bytes of it."""
-    x.send(b"EEEE", extensions=[(60, b"\1\x0c" + b"\0" * 12)])
-    x.pause(0.3)
-    x.good(b"GGGG")
+    behind_headers(x, b"EEEE", [(60, b"\1\x0c" + b"\0" * 12)])
 
 
 def dst_padding_not_zero(x):
-    x.send(b"EEEE", extensions=[(60, b"\1\x04\0\0\1\0")])
-    x.pause(0.3)
-    x.good(b"GGGG")
+    behind_headers(x, b"EEEE", [(60, b"\1\x04\0\0\1\0")])
 
 
 def routing_over(x):
-    x.send(b"GGGG", extensions=[(43, b"\x04\0\0\0\0\0")])
-    x.pause(0.3)
-    x.good(b"GGGG")
+    behind_headers(x, b"GGGG", [(43, b"\x04\0\0\0\0\0")])
 
 
 def routing_to_go(x):
-    x.send(b"EEEE", extensions=[(43, b"\0\1\0\0\0\0")])
-    x.pause(0.3)
-    x.good(b"GGGG")
+    behind_headers(x, b"EEEE", [(43, b"\0\1\0\0\0\0")])
 
 
 def hop_option_second(x):
     """Behind another header it is none."""
-    x.send(b"EEEE", extensions=[(60, b"\1\x04\0\0\0\0"), (0, b"\1\x04\0\0\0\0")])
-    x.pause(0.3)
-    x.good(b"GGGG")
+    behind_headers(x, b"EEEE", [(60, b"\1\x04\0\0\0\0"), (0, b"\1\x04\0\0\0\0")])
 
 
 def parked(talk):
