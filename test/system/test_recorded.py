@@ -103,11 +103,21 @@ def test_pauses_are_cut(lab):
     assert recorded.equal()
 
 
-def test_port_that_is_not_there(recorded):
+def test_port_that_is_not_there(lab, recorded):
+    """Then it is said what there is; and that checksums are wrong, where somebody has changed a file without them."""
     account = recorded.replay(port=6380, status=1)
     packets = account["replay.packets"]
     assert f"nothing to replay: no packets to port 6380; there are {packets} to port 6379" in account.log
     assert recorded.again.calls().get("append") is None
+    path = lab.new_path("edited.pcap")
+    with PcapReader(str(recorded.path)) as kept, PcapWriter(str(path)) as edited:
+        for packet in kept:
+            packet[TCP].chksum ^= 0x1234
+            edited.write(packet)
+    account = recorded.replay(read=[path], status=1)
+    wrong = account["parse.bad-checksum"]
+    assert f"; there is no TCP in it that can be read; {wrong} packets have a wrong checksum, as after" in account.log
+    assert wrong > account["replay.packets"] / 2    # of what a snap length has cut, nobody knows
 
 
 def test_nobody_is_reached(lab):

@@ -541,7 +541,13 @@ bool replay_is_empty(const struct replay *r, char *words, size_t size)
 		port[most] = 0;
 	}
 	if (n < size && !r->state.other)
-		snprintf(words + n, size - n, "; there is no TCP in it that can be read");
+		n += (size_t)snprintf(words + n, size - n, "; there is no TCP in it that can be read");
+	if (n < size && r->p->classified.parse[PARSE_BAD_CHECKSUM])
+		snprintf(
+			words + n, size - n,
+			"; %llu packets have a wrong checksum, as after editing addresses: tcprewrite -C -i FILE "
+			"-o MENDED writes right ones",
+			(unsigned long long)r->p->classified.parse[PARSE_BAD_CHECKSUM]);
 	return true;
 }
 
