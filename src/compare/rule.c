@@ -105,7 +105,7 @@ static double mean_square(const double *x, unsigned count, double mean)
 /* Each value becomes its rank, 0 to @count - 1; equal ones share theirs. */
 static void ranks(double *x, unsigned count)
 {
-	double rank[BLOCKS_MOST];
+	double rank[BLOCKS_MOST] = { 0 };
 
 	for (unsigned i = 0; i < count; i++) {
 		rank[i] = -0.5;
