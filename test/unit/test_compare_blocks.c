@@ -237,8 +237,10 @@ static void no_room(void **state)
 	assert_false(blocks_class_cut(b, 2));
 	blocks_view(b, BLOCKS_TOTAL, BLOCKS_FELT, &v);
 	assert_int_equal(v.exchanges, SCALE_BUCKETS + 1);
-	blocks_view(b, 1, BLOCKS_FELT, &v);
-	assert_int_equal(v.exchanges, 0);
+	for (unsigned m = 0; m < BLOCKS_METRIC_COUNT; m++) { /* nor has it those that would have fitted */
+		blocks_view(b, 1, m, &v);
+		assert_int_equal(v.blocks, 0);
+	}
 	blocks_view(b, 2, BLOCKS_FELT, &v);
 	assert_int_equal(v.exchanges, 1);
 	add(12 * SEC, 1, 64, 64); /* for good */

@@ -150,6 +150,17 @@ static void too_few_exchanges(void **state)
 	assert_int_equal(judge(&p50), VERDICT_UNDECIDED);
 }
 
+/* 20 of 200 above p90, though 0.1 of 200 is a little less for a computer. */
+static void just_enough_of_p90(void **state)
+{
+	(void)state;
+	for (unsigned i = 0; i < 20; i++)
+		second(i, 10, 100 * US, 200);
+	blocks_end(b, 20 * SEC);
+	p50.quantile = 0.9;
+	assert_int_equal(judge(&p50), VERDICT_FAIL);
+}
+
 static void just_enough(void **state)
 {
 	(void)state;
@@ -183,6 +194,20 @@ static void drift(void **state)
 	assert_true(r.dependence > 0.5);
 	assert_int_equal(r.blocks, 10);  /* 40 and 20 were too much alike */
 	assert_true(r.more == 40 * SEC); /* 20 blocks of 4 s are 80 s */
+}
+
+/* At p99 nothing changes, at the median all does: the load does, and p99 is not believed either. */
+static void drift_of_the_median(void **state)
+{
+	(void)state;
+	for (unsigned i = 0; i < 40; i++) {
+		second(i, 196, 100 * US, i < 20 ? 100 : 150);
+		for (unsigned k = 0; k < 4; k++)
+			add(i, 10000 * US, (i % 2 ? 20000 : 21000) * US);
+	}
+	blocks_end(b, 40 * SEC);
+	assert_int_equal(judge(&p99), VERDICT_UNDECIDED);
+	assert_int_equal(r.reason, RULE_DEPENDENT);
 }
 
 /* Four slow seconds, four fast ones: in pairs they are independent. */
@@ -364,8 +389,10 @@ int main(void)
 		RUN(too_few_blocks),
 		RUN(too_few_exchanges),
 		RUN(just_enough),
+		RUN(just_enough_of_p90),
 		RUN(pauses),
 		RUN(drift),
+		RUN(drift_of_the_median),
 		RUN(merged_once),
 		RUN(alternating),
 		RUN(common_load),
