@@ -256,8 +256,10 @@ static bool enough(struct blocks_view *v, const struct rule_quantile *q, struct 
 static void decide(struct rule_result *r, const struct rule_quantile *q, uint64_t span)
 {
 	const struct rule_interval *a = &r->ratio, *d = &r->difference;
-	const bool small = !q->absolute && d->high <= q->resolution;
-	const bool large = q->absolute || d->low > q->resolution;
+	const bool resolved =
+		q->absolute || q->limit < 1; /* what has to be faster is not judged by the difference */
+	const bool small = !resolved && d->high <= q->resolution;
+	const bool large = resolved || d->low > q->resolution;
 
 	r->reason = RULE_DECIDED;
 	if (a->high <= q->limit || small) {
@@ -297,19 +299,6 @@ void rule_judge(struct rule_work *w, const struct rule_quantile *q, double confi
 double rule_confidence(double of_all, unsigned rules)
 {
 	return 1 - (1 - of_all) / MAX(rules, 1);
-}
-
-enum verdict rule_verdict(const enum verdict *v, unsigned count)
-{
-	enum verdict worst = count ? VERDICT_PASS : VERDICT_UNDECIDED;
-
-	for (unsigned i = 0; i < count; i++) {
-		if (v[i] == VERDICT_FAIL)
-			return VERDICT_FAIL;
-		if (v[i] == VERDICT_UNDECIDED)
-			worst = VERDICT_UNDECIDED;
-	}
-	return worst;
 }
 
 bool rule_look(uint64_t *next, uint64_t judged, uint64_t length)

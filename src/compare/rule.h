@@ -41,7 +41,7 @@ struct rule_quantile {
 	double quantile;   /* 0.99 */
 	bool absolute;     /* @limit is a time in ns of the target alone, else target / online */
 	double limit;      /* 1.10, or ns */
-	double resolution; /* ns; a smaller difference is none. Not for absolute ones */
+	double resolution; /* ns; a smaller difference is none. Not for absolute limits and those below 1 */
 };
 
 /* Where a value is: the estimate and its interval. */
@@ -84,9 +84,6 @@ double rule_confidence(double of_all, unsigned rules);
  * How much longer it takes until a run of @span ns is @times as long: 0 if it is; RULE_NEVER beyond 30 days.
  */
 uint64_t rule_until(double times, uint64_t span);
-
-/* FAIL if one fails, PASS if all pass, of @count verdicts; UNDECIDED if there are none. */
-enum verdict rule_verdict(const enum verdict *v, unsigned count);
 
 /*
  * When may a run be judged that ends as soon as it is decided? Looking often finds something by chance, so it

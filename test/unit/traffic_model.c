@@ -97,7 +97,6 @@ uint64_t traffic_next(struct traffic_state *s, struct blocks_times *times)
 void traffic_judge(const struct blocks *b, double confidence, struct rule_work *w, struct traffic_verdict *v)
 {
 	struct rule_quantile q = { .quantile = 0.5, .limit = LIMIT, .resolution = RESOLUTION };
-	enum verdict each[2];
 
 	confidence = rule_confidence(confidence, RULES);
 	blocks_view(b, BLOCKS_TOTAL, BLOCKS_LAST, &w->view);
@@ -106,9 +105,10 @@ void traffic_judge(const struct blocks *b, double confidence, struct rule_work *
 	q.quantile = 0.99;
 	blocks_view(b, BLOCKS_TOTAL, BLOCKS_LAST, &w->view);
 	rule_judge(w, &q, confidence, &v->p99);
-	each[0] = v->p50.verdict;
-	each[1] = v->p99.verdict;
-	v->both = rule_verdict(each, ARRAY_SIZE(each));
+	if (v->p50.verdict == VERDICT_FAIL || v->p99.verdict == VERDICT_FAIL)
+		v->both = VERDICT_FAIL;
+	else
+		v->both = v->p50.verdict == VERDICT_PASS ? v->p99.verdict : v->p50.verdict;
 }
 
 void traffic_run(const struct traffic *t, uint64_t seed, double seconds, void *memory, struct rule_work *w,
