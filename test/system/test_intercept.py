@@ -517,7 +517,8 @@ def test_facts_and_the_plain_channel(lab):
     log = start(lab, *FILTER).stop()
     assert "capturing tcp and src port 6379 on eth0" in log and "0.0.0.0:36524" in log and "[::]:36524" in log
     assert "the channel has no secret" in log
-    log = start(lab, "-b", "127.0.0.1", "-b", "::1", "-p", "40000").stop()
+    log = start(lab, "-b", "127.0.0.1", "-b", "::1", "-p", "40000", "-s", "65536", "-x", "10.90.111.142").stop()
+    assert log.count("ignored: ") == 2 and "option -s is ignored: tables grow as they need\n" in log
     assert "listening for tcpcopy on 127.0.0.1:40000, [::1]:40000" in log
     assert "secret" not in log
 

@@ -307,7 +307,11 @@ def test_second_tcpcopy_on_the_same_rule(host, tmp_path):
         assert f"process {first.pid}" in result.stderr
     assert host.pids() == [first.pid]
     # Another target for the same port is another rule, and with the process its claims are gone.
-    other = host.start("-x", "6379-10.90.109.144:6379", "-s", ABSENT, "-L", log=tmp_path / "other")
+    # with words of the original tool's, each of which is one line
+    other = host.start("-x", "6379@00:16:3e:00:00:01-10.90.109.144:6379@00:16:3e:00:00:02", "-s", ABSENT, "-L", "-R", "30",
+                       "-C", "2", log=tmp_path / "other")
+    assert text(tmp_path / "other").count("ignored: ") == 3
+    assert "option -R is ignored: round-trip times are measured\n" in text(tmp_path / "other")
     first.send_signal(signal.SIGTERM)
     assert first.wait(PATIENCE) == 0
     host.start("-x", RULE, "-s", ABSENT, "-L", log=tmp_path / "again")
