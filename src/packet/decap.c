@@ -18,7 +18,7 @@
 #define GENEVE_LEN 8
 #define GRE_LEN 4
 
-enum { PROTO_UDP = 17, PROTO_GRE = 47 };
+enum { PROTO_IP4 = 4, PROTO_UDP = 17, PROTO_IP6 = 41, PROTO_GRE = 47 };
 enum { PORT_VXLAN = 4789, PORT_VXLAN_LINUX = 8472, PORT_GENEVE = 6081 };
 enum {
 	TYPE_IP4 = 0x0800,
@@ -148,6 +148,23 @@ static bool out_of_gre(struct rest *r, unsigned kinds, enum link_type *link)
 	return kinds & 1u << DECAP_BIT_GRE && inner_link(type, link);
 }
 
+/* Of the packet at @r, whose @protocol says what it is. */
+static bool out_of_outer(struct rest *r, uint8_t protocol, unsigned kinds, enum link_type *link)
+{
+	switch (protocol) {
+	case PROTO_UDP:
+		return out_of_udp(r, kinds, link);
+	case PROTO_GRE:
+		return out_of_gre(r, kinds, link);
+	case PROTO_IP4:
+	case PROTO_IP6:
+		*link = protocol == PROTO_IP4 ? LINK_IPV4 : LINK_IPV6;
+		return kinds & 1u << DECAP_BIT_IPIP;
+	default:
+		return false;
+	}
+}
+
 static bool decap_once(struct raw_packet *p, unsigned kinds)
 {
 	struct rest r = { p->data, p->captured < p->len ? p->captured : p->len, p->len };
@@ -156,12 +173,7 @@ static bool decap_once(struct raw_packet *p, unsigned kinds)
 	uint32_t offset;
 
 	if (!parse_ip_offset(p->link, r.data, r.captured, &offset) || !skip(&r, offset) ||
-	    !skip_ip(&r, &protocol))
-		return false;
-	if (!(protocol == PROTO_UDP   ? out_of_udp(&r, kinds, &link)
-	      : protocol == PROTO_GRE ? out_of_gre(&r, kinds, &link)
-				      : false) ||
-	    !r.captured)
+	    !skip_ip(&r, &protocol) || !out_of_outer(&r, protocol, kinds, &link) || !r.captured)
 		return false;
 	p->data = r.data;
 	p->captured = r.captured;

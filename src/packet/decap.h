@@ -8,7 +8,8 @@
 	X(VXLAN, "vxlan")   /* RFC 7348, UDP port 4789 and, as Linux had it, 8472 */                         \
 	X(GENEVE, "geneve") /* RFC 8926, UDP port 6081 */                                                    \
 	X(ERSPAN, "erspan") /* types I, II and III, in GRE */                                                \
-	X(GRE, "gre")       /* RFC 2784, 2890, with IP or Ethernet in it */
+	X(GRE, "gre")       /* RFC 2784, 2890, with IP or Ethernet in it */                                  \
+	X(IPIP, "ipip")     /* IP in IP, of either version: RFC 2003, 2473, 4213; LVS uses it */
 
 enum decap_kind {
 #define X(id, name) DECAP_BIT_##id,

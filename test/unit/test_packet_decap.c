@@ -186,6 +186,25 @@ static void gre(void **state)
 	carries_nothing();
 }
 
+static void ipip(void **state)
+{
+	(void)state;
+	begin_v4(4);
+	PUT(INNER);
+	carries(DECAP_BIT_IPIP, LINK_IPV4);
+	begin_v6(4);
+	PUT(INNER);
+	carries(DECAP_BIT_IPIP, LINK_IPV4);
+	begin_v4(41);
+	PUT(INNER);
+	carries(DECAP_BIT_IPIP, LINK_IPV6);
+	begin_v4(5);
+	PUT(INNER);
+	carries_nothing();
+	begin_v4(4);
+	carries_nothing();
+}
+
 static void one_in_another(void **state)
 {
 	struct raw_packet p;
@@ -228,8 +247,9 @@ static void lies(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(vxlan), cmocka_unit_test(geneve),         cmocka_unit_test(erspan),
-		cmocka_unit_test(gre),   cmocka_unit_test(one_in_another), cmocka_unit_test(lies),
+		cmocka_unit_test(vxlan), cmocka_unit_test(geneve), cmocka_unit_test(erspan),
+		cmocka_unit_test(gre),   cmocka_unit_test(ipip),   cmocka_unit_test(one_in_another),
+		cmocka_unit_test(lies),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -222,7 +222,7 @@ static void test_replays(void **state)
 	assert_int_equal(PARSE("-x", RULE, "-a", "2"), 2);
 	assert_int_equal(PARSE("-x", RULE, "-T", "2"), 2);
 	assert_int_equal(PARSE("-x", RULE, "--decap", "gre"), 2);
-	assert_int_equal(PARSE("--read", "a", "-x", RULE, "--decap", "ipip"), 2);
+	assert_int_equal(PARSE("--read", "a", "-x", RULE, "--decap", "l2tp"), 2);
 	assert_int_equal(PARSE("--read", "a", "-x", RULE, "-a", "2", "--rate", "7"), 2);
 	assert_int_equal(PARSE("--read", "-", "-x", RULE, "-T", "2"), 2);
 	assert_int_equal(PARSE("--read", "-", "-x", RULE, "-d"), 2);

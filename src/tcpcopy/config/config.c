@@ -338,9 +338,9 @@ static const struct args_option options[] = {
 	{ 'T', "loops", "N", 0, "replay all of it so many times, each on connections of its own [1]",
 	  "1 to 1000000000", set_loops, ARGS_WHOLE },
 	{ 0, "decap", "KIND,...", 0,
-	  "of recorded packets of these tunnels and mirrors, replay what they carry: vxlan, geneve, erspan, gre, or "
-	  "none [all]",
-	  "vxlan, geneve, erspan and gre, or none", set_decap, ARGS_WHOLE },
+	  "of recorded packets of these tunnels and mirrors, replay what they carry: vxlan, geneve, erspan, gre, "
+	  "ipip, or none [all]",
+	  "vxlan, geneve, erspan, gre and ipip, or none", set_decap, ARGS_WHOLE },
 	{ 'q', "quiet", NULL, 0, "show no progress of a replay", NULL, args_set_true, AT(bool, quiet) },
 	ARGS_TOPIC_ROW("write", "what is captured, in files"),
 	{ 0, "write", "FILE", 0,
