@@ -102,9 +102,10 @@ static void open_record(struct program *p)
 
 	if (!c->write[0])
 		return;
+	interface[0] = "dry-run"; /* it is captured on none */
 	for (unsigned i = 0; i < first->n_sources; i++)
 		interface[i] = first->source[i]->name;
-	p->record = record_open(c, interface, first->n_sources, err, sizeof(err));
+	p->record = record_open(c, interface, c->dry_run ? 1 : first->n_sources, err, sizeof(err));
 	if (!p->record)
 		daemon_fail(1, "%s", err);
 	sandbox_keep_output(record_path(p->record), record_is_series(p->record), c->write_max);
@@ -135,8 +136,11 @@ static const struct plan *open_own(struct program *p)
 
 	if (p->config.way_back != RETURN_OWN)
 		return NULL;
-	if (plan_make(&p->plan, &p->config, err, sizeof(err)) || lock_plan(&p->plan, err, sizeof(err)))
+	if (plan_make(&p->plan, &p->config, err, sizeof(err)) ||
+	    (!p->config.dry_run && lock_plan(&p->plan, err, sizeof(err))))
 		daemon_fail(1, "%s", err);
+	if (p->config.dry_run)
+		return &p->plan;
 	p->swallow = swallow_open(p->frame.base, &p->plan, p->config.run.no_sandbox, on_swallow_lost, p, err,
 				  sizeof(err));
 	if (!p->swallow)
@@ -146,9 +150,11 @@ static const struct plan *open_own(struct program *p)
 
 static void log_own(const struct program *p)
 {
-	const char *no_table = swallow_no_table(p->swallow);
+	const char *no_table = p->swallow ? swallow_no_table(p->swallow) : NULL;
 
 	plan_log(&p->plan);
+	if (!p->swallow)
+		return; /* a dry run */
 	if (no_table)
 		log_warn(
 			"no nft table (%s): %u listening sockets keep the answers from this host's TCP instead; "
@@ -178,7 +184,7 @@ int main(int argc, char **argv)
 		return check_main(c, argv);
 
 	frame_begin(&p.frame, NAME, &c->run);
-	if (!c->n_read && lock_rules(c, err, sizeof(err)))
+	if (!c->n_read && !c->dry_run && lock_rules(c, err, sizeof(err)))
 		daemon_fail(1, "%s", err);
 	plan = open_own(&p);
 	p.workers = workers_new(&c->run, pipeline_idle, err, sizeof(err));
@@ -189,7 +195,7 @@ int main(int argc, char **argv)
 		daemon_fail(1, "out of memory");
 	if (c->n_read)
 		open_replay(&p);
-	else
+	else if (!c->dry_run)
 		p.diagnosis = diagnosis_open(c, p.workers, p.frame.base);
 	open_record(&p);
 	config_log_facts(c);

@@ -42,6 +42,7 @@ struct pipeline {
 	uint64_t newest;    /* ns, capture time of the packet that was taken last */
 	unsigned n_sources;
 	struct sink *sink;
+	struct dry *dry;        /* which has the sink, in a dry run; NULL: it is none */
 	struct event *routing;  /* routing has changed, for the sink; NULL: it does not follow routing */
 	struct source *replies; /* what the online server sends; see replies.h */
 	uint64_t replies_seen;  /* of this worker's connections */

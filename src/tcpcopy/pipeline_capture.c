@@ -149,7 +149,7 @@ static void captured(const struct raw_packet *packet, void *arg)
 			       : 0;
 	if (p->classified.from_here && !p->said_from_here)
 		say_from_here(p, &s);
-	if (n && p->record)
+	if (n && p->record && !p->config->dry_run)
 		record_request(p->record, packet, p->source_now, rules_set(rule, n), s.flags & TCPF_SYN);
 	for (unsigned i = 0; i < n; i++) {
 		p->last = (struct flow_key){

@@ -16,6 +16,7 @@
 #include "io/inject/route.h"
 #include "tcpcopy/pipeline.h"
 #include "tcpcopy/returns/assistants.h"
+#include "tcpcopy/returns/dry.h"
 
 #define MAX_HALF_OPEN 65536
 #define MAX_OBSERVED 65536
@@ -67,6 +68,11 @@ static int open_sink(struct pipeline *p, char *err, size_t err_size)
 	const struct config *c = p->config;
 	char host[ADDR_TEXT_LEN];
 
+	if (c->dry_run) {
+		p->dry = dry_open(p->base, p, err, err_size);
+		p->sink = p->dry ? dry_sink(p->dry) : NULL;
+		return p->sink ? 0 : -1;
+	}
 	p->sink = c->inject == INJECT_RAW ? sink_raw_open(err, err_size) : sink_link_open(err, err_size);
 	if (!p->sink)
 		return -1;
@@ -129,7 +135,7 @@ int pipeline_open(struct pipeline *p, const struct config *c, const struct plan 
 	p->local = local_open();
 	if (replies_open(p, err, err_size))
 		return -1;
-	if (c->inject != INJECT_RAW)
+	if (c->inject != INJECT_RAW && !c->dry_run)
 		capture_replies_without(p->replies, sink_link_socket(p->sink));
 	return 0;
 }
@@ -138,9 +144,11 @@ int pipeline_open(struct pipeline *p, const struct config *c, const struct plan 
 static struct returns *open_returns(struct pipeline *p)
 {
 	if (!p->plan)
-		return assistants_open(p->base, p->config, p->worker, p);
+		return p->dry ? dry_returns(p->dry, NULL) : assistants_open(p->base, p->config, p->worker, p);
 	p->inflow.rate = (p->plan->max_answers + 7) / 8 / p->config->run.workers;
 	p->own = own_open(p->base, p->plan, p->online, p);
+	if (p->own && p->dry)
+		return dry_returns(p->dry, own_returns(p->own));
 	return p->own ? own_returns(p->own) : NULL;
 }
 

@@ -92,12 +92,13 @@ int sources_open(struct pipeline *const p[], char *err, size_t err_size)
 {
 	char filter[CONFIG_FILTER_SIZE], any[CONFIG_MAX_INTERFACES][16];
 	const struct config *c = p[0]->config;
+	const struct plan *plan = c->dry_run ? NULL : p[0]->plan; /* then nothing is answered */
 	unsigned n = c->n_interfaces;
 	char *answers = NULL;
 	bool with_loopback = false;
 	int rc = 0;
 
-	if (c->n_read && !p[0]->plan)
+	if (c->n_read && !plan)
 		return 0; /* nothing is captured */
 	if (config_capture_filter(c, filter, sizeof(filter))) {
 		snprintf(err, err_size, "option -x: too many rules for one capture filter");
@@ -114,7 +115,7 @@ int sources_open(struct pipeline *const p[], char *err, size_t err_size)
 	}
 	for (unsigned i = 0; i < n; i++)
 		with_loopback |= !strcmp(c->n_interfaces ? c->interfaces[i] : any[i], "lo");
-	if (p[0]->plan && !(answers = answers_filter(p[0]->plan))) {
+	if (plan && !(answers = answers_filter(plan))) {
 		snprintf(err, err_size, "out of memory, or too many targets for one capture filter");
 		return -1;
 	}

@@ -348,6 +348,19 @@ static void test_files_that_are_written(void **state)
 	assert_refused(PARSE("-x", RULE, "--write", "a", "--read", "b"), "--write", NULL, "without --read");
 }
 
+static void test_dry_run(void **state)
+{
+	(void)state;
+	assert_int_equal(PARSE("-x", RULE), -1);
+	assert_true(!c.dry_run && c.hold);
+	assert_int_equal(PARSE("-x", RULE, "--dry-run", "--write", "a", "--read", "b"), -1);
+	assert_true(c.dry_run && !c.hold);
+	assert_int_equal(PARSE("-x", RULE, "-s", ASSISTANT, "--dry-run"), -1);
+	assert_refused(PARSE("-x", RULE, "--dry-run", "--check"), "--dry-run", NULL, "one of the two");
+	assert_refused(PARSE("-x", RULE, "--dry-run", "--write", "a", "--write-answers", "all"),
+		       "--write-answers", NULL, "what would be sent");
+}
+
 static void test_joins(void **state)
 {
 	(void)state;
@@ -690,6 +703,7 @@ int main(void)
 		cmocka_unit_test(test_choice),
 		cmocka_unit_test(test_limits),
 		cmocka_unit_test(test_files_that_are_written),
+		cmocka_unit_test(test_dry_run),
 		cmocka_unit_test(test_joins),
 		cmocka_unit_test(test_rules),
 		cmocka_unit_test(test_bad_rules),

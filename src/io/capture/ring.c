@@ -377,13 +377,14 @@ static size_t block_size(const struct capture *c)
 	return bytes;
 }
 
-static int make_ring(struct ring *r, size_t wanted)
+static int make_ring(struct ring *r, const struct capture_options *o)
 {
-	struct tpacket_req3 req = { .tp_retire_blk_tov = RETIRE_MS };
+	const size_t wanted = o->ring_bytes ? o->ring_bytes : RING_DEFAULT;
+	struct tpacket_req3 req = { .tp_retire_blk_tov = o->retire_ms ? o->retire_ms : RETIRE_MS };
 	unsigned n;
 
 	r->block_bytes = block_size(&r->capture);
-	n = (unsigned)MIN((wanted ? wanted : RING_DEFAULT) / r->block_bytes, 1u << 15);
+	n = (unsigned)MIN(wanted / r->block_bytes, 1u << 15);
 	req.tp_block_size = req.tp_frame_size = (unsigned)r->block_bytes; /* frames: any length */
 	/* The memory of a block is one piece; there may be less of it than asked for. */
 	for (n = MAX(n, BLOCKS_LEAST);; n /= 2) {
@@ -419,7 +420,7 @@ static int set_up(struct ring *r, const struct capture_options *o, char *err, si
 		return capture_fail(head, "TPACKET_V3", err, err_size);
 	if (setsockopt(head->source.fd, SOL_PACKET, PACKET_RESERVE, &reserve, sizeof(reserve)) < 0)
 		return capture_fail(head, "PACKET_RESERVE", err, err_size);
-	if (make_ring(r, o->ring_bytes) < 0)
+	if (make_ring(r, o) < 0)
 		return capture_fail(head, "PACKET_RX_RING", err, err_size);
 	r->aside = aside_new(r->blocks * r->block_bytes / ASIDE_SHARE);
 	if (!r->aside)

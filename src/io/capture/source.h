@@ -131,6 +131,8 @@ struct capture_options {
 	unsigned cut_to;
 	size_t buffer_bytes; /* receive buffer; 0: 16 MiB. Without CAP_NET_ADMIN at most rmem_max */
 	enum capture_mode mode;
+	/* of a ring: how late a packet may be read. A block of it is used up in this time; 0: 1 ms */
+	unsigned retire_ms;
 	size_t ring_bytes; /* locked in memory; 0: 32 MiB. At least four blocks, 1 MiB or more */
 };
 

@@ -343,6 +343,9 @@ static const struct args_option options[] = {
 	  "vxlan, geneve, erspan, gre and ipip, or none", set_decap, ARGS_WHOLE },
 	{ 'q', "quiet", NULL, 0, "show no progress of a replay", NULL, args_set_true, AT(bool, quiet) },
 	ARGS_TOPIC_ROW("write", "what is captured, in files"),
+	{ 0, "dry-run", NULL, 0,
+	  "do everything but send; with --write, what would be sent is written instead of what is captured",
+	  NULL, args_set_true, AT(bool, dry_run) },
 	{ 0, "write", "FILE", 0,
 	  "write what is captured to FILE, as pcapng; packed by gzip or zstd if it ends in .gz or .zst",
 	  "the path of a file that does not exist", options_set_path, AT(run_path, write) },
@@ -508,7 +511,7 @@ int config_parse(struct config *c, int argc, char **argv)
 		return args_error(&program, 's', NULL, "names an assistant, which --return own does not use");
 	if (c->never_hold && c->hold && c->hold != HOLD_NOT_GIVEN)
 		return args_error(&program, 'W', NULL, "never waits, but --hold says how long to wait");
-	if (c->never_hold)
+	if (c->never_hold || c->dry_run)
 		c->hold = 0;
 	else if (c->hold == HOLD_NOT_GIVEN)
 		c->hold = DEFAULT_HOLD;

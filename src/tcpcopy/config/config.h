@@ -125,6 +125,7 @@ struct config {
 	uint64_t max_rate;     /* --max-rate, millionths of new sessions a second; 0: any number */
 	/* --stop-after: ns, and numbers; 0: not given */
 	uint64_t stop_time, stop_sessions, stop_requests;
+	bool dry_run;                      /* --dry-run, by which hold is 0 */
 	run_path write;                    /* --write; "": nothing is written */
 	uint64_t write_rotate_bytes;       /* --write-rotate; 0: by no size */
 	uint64_t write_rotate_time;        /* the same, ns; 0: by no time */

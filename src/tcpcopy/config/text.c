@@ -201,7 +201,7 @@ static void log_limits(const struct config *c)
 	if (c->capture != CAPTURE_PACKET)
 		log_info("capture rings: %llu MiB in total%s", (unsigned long long)sources_ring(c) >> 20,
 			 c->ring ? "" : "; super-packets wait in buffers by the speed of their link (-B)");
-	log_info("injection: %s", inject[c->inject]);
+	log_info("injection: %s", c->dry_run ? "none: a dry run, which sends nothing" : inject[c->inject]);
 	log_info("session buffer: at most %llu KiB each, %llu MiB in total; MTU towards targets: %s; older "
 		 "connections: %s",
 		 (unsigned long long)c->session_buffer >> 10, (unsigned long long)c->memory >> 20, mtu,

@@ -74,16 +74,24 @@ const char *config_check_write(const struct config *c, const char **option)
 {
 	const bool series = c->write_rotate_bytes || c->write_rotate_time;
 
+	*option = "dry-run";
+	if (c->dry_run && c->run.check)
+		return "sends nothing, and --check does; accepted: one of the two";
 	*option = series ? "write-rotate" : c->write_max ? "write-max" : "write-answers";
 	if (!c->write[0])
 		return series || c->write_max || c->has_write_answers
 			       ? "is for files that are written; accepted: with --write"
 			       : NULL;
 	*option = "write";
-	if (c->n_read)
-		return "writes what is captured, and with --read nothing is; accepted: without --read";
+	if (c->n_read && !c->dry_run)
+		return "writes what is captured, and with --read nothing is; accepted: without --read, or with "
+		       "--dry-run";
 	if (packer_missing(packer_by_name(c->write)))
 		return packer_missing(packer_by_name(c->write));
+	*option = "write-answers";
+	if (c->dry_run && c->has_write_answers)
+		return "is for what is captured, and with --dry-run what would be sent is written; accepted: "
+		       "without it";
 	*option = "write-max";
 	if (c->write_max && !series)
 		return "removes the oldest file, and there is only one; accepted: with --write-rotate";

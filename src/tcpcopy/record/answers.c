@@ -17,9 +17,12 @@
 #include "base/util.h"
 #include "tcpcopy/record/impl.h"
 
-#define HEADER_BYTES 192u /* Ethernet, IPv6 with some extension headers, TCP with all options */
-#define RING_HEADERS (4u << 20)
-#define RING_ALL (16u << 20)
+#define HEADER_BYTES 192u        /* Ethernet, IPv6 with some extension headers, TCP with all options */
+#define RING_HEADERS (16u << 20) /* of all interfaces, and what each has at least */
+#define RING_HEADERS_LEAST (2u << 20)
+#define RING_ALL (32u << 20)
+#define RING_ALL_LEAST (4u << 20)
+#define RETIRE_MS 8 /* with 16 blocks or more, it may be read 128 ms late */
 
 /* Of one interface. */
 struct input {
@@ -77,7 +80,9 @@ struct record_answers *answers_open(const struct config *c, struct record_interf
 			.outgoing_only = true,
 			.snaplen = whole ? 0 : HEADER_BYTES,
 			.mode = CAPTURE_RING,
-			.ring_bytes = (whole ? RING_ALL : RING_HEADERS) / n,
+			.retire_ms = RETIRE_MS,
+			.ring_bytes = whole ? MAX(RING_ALL / n, RING_ALL_LEAST)
+					    : MAX(RING_HEADERS / n, RING_HEADERS_LEAST),
 		};
 
 		a->input[i].source = capture_open(&o, err, err_size);

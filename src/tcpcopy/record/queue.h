@@ -15,6 +15,7 @@ struct record_queue;
 struct queued {
 	uint32_t size; /* the queue's: bytes with this head */
 	uint16_t interface;
+	bool outgoing;
 	bool bare;              /* it has no link-layer header */
 	uint16_t ip;            /* where its IP header is */
 	bool begins;            /* it opens a connection */

@@ -16,7 +16,8 @@
  *
  * What is written is what the engine is given: what no rule matches, and what -F leaves out, is none of it.
  * An answer is written if a request of its connection was, which is remembered in a table without chains: a
- * connection that another one has pushed out of its place comes back with its next request.
+ * connection that another one has pushed out of its place comes back with its next request. An answer may
+ * overtake its request, where a worker is late; so what has none yet waits for it, in a queue of its own.
  *
  * Packets carry the time of capture, by the clock that is never set. A file has the wall clock's: the
  * difference is measured again and again, and taken over when it has really changed, because somebody has
@@ -38,21 +39,24 @@
 #include "base/siphash.h"
 #include "base/util.h"
 #include "io/file/pcapng.h"
+#include "packet/build.h"
 #include "program/clock.h"
 #include "program/log.h"
 #include "tcpcopy/record/impl.h"
 
 #define QUEUES_BYTES (32u << 20) /* of all workers together */
 #define QUEUE_LEAST (2u << 20)
-#define LAG (20 * NS_PER_MS)
-#define NAP_MS 5 /* while something waits */
-#define SLEEP_MS 50
+#define LAG (40 * NS_PER_MS) /* more than answers are late (answers.c) */
+#define NAP_MS 5             /* while something waits */
+#define SLEEP_MS 20
 #define TURN 4096u /* packets, before the clock is looked at again */
 #define FLUSH_EVERY (100 * NS_PER_MS)
 #define LOOK_EVERY NS_PER_SEC
 #define CLOCK_SET (1 * NS_PER_MS) /* by so much it was set; less is how long it takes to read two clocks */
 #define CLOCK_READ (100 * NS_PER_US)
 #define CONNECTIONS (1u << 18)
+#define PATIENCE (800 * NS_PER_MS) /* with LAG, less than the second in which readers put packets in order */
+#define WAITING_BYTES (4u << 20)
 
 struct record {
 	const struct config *config;
@@ -60,6 +64,7 @@ struct record {
 	struct record_interfaces interfaces;
 	uint8_t *head;
 	struct record_answers *answers; /* NULL: they are not written */
+	struct record_queue *waiting;   /* of these, those without a request so far */
 	struct record_counters n;
 	struct siphash_key key;
 	uint32_t *connection; /* tags, by hash */
@@ -104,6 +109,7 @@ void record_request(struct record_worker *w, const struct raw_packet *p, unsigne
 		return;
 	}
 	x->interface = (uint16_t)interface;
+	x->outgoing = false;
 	x->begins = begins;
 	x->time = p->time;
 	x->rules = rules;
@@ -112,6 +118,28 @@ void record_request(struct record_worker *w, const struct raw_packet *p, unsigne
 	x->bare = p->link != LINK_ETHERNET;
 	x->ip = (uint16_t)(ip - from);
 	memcpy(x->data, p->data + from, captured);
+	if (record_queue_put(w->queue))
+		wake(w->record);
+}
+
+void record_copy(struct record_worker *w, const struct tx_segment *t, uint64_t now, uint64_t rules)
+{
+	const uint32_t len = (uint32_t)build_headers_len(t) + t->len;
+	struct queued *x;
+
+	w->copies++;
+	x = record_queue_room(w->queue, len);
+	if (!x || !build_packet(x->data, len, t)) {
+		w->shed++;
+		return;
+	}
+	x->interface = 0;
+	x->outgoing = x->bare = true;
+	x->ip = 0;
+	x->begins = t->flags & TCPF_SYN;
+	x->time = now;
+	x->rules = rules;
+	x->captured = x->len = len;
 	if (record_queue_put(w->queue))
 		wake(w->record);
 }
@@ -154,9 +182,11 @@ static void put(struct record *r, struct pcapng_packet *p, uint64_t time, const 
 
 static void write_request(struct record *r, const struct queued *x, uint64_t now)
 {
-	struct pcapng_packet p = {
-		.interface = x->interface, .captured = x->captured, .len = x->len, .bare = x->bare
-	};
+	struct pcapng_packet p = { .interface = x->interface,
+				   .captured = x->captured,
+				   .len = x->len,
+				   .bare = x->bare,
+				   .outgoing = x->outgoing };
 	char comment[RECORD_COMMENT];
 	struct segment s;
 	uint32_t tag, *place;
@@ -173,6 +203,65 @@ static void write_request(struct record *r, const struct queued *x, uint64_t now
 	put(r, &p, x->time, x->data, now);
 }
 
+/* Is a request of the connection in the file, to which *s is an answer? */
+static bool is_answer(const struct record *r, const struct segment *s)
+{
+	uint32_t tag;
+
+	return *connection(r, &s->tuple.dst, &s->tuple.src, &tag) == tag;
+}
+
+static void put_answer(struct record *r, struct pcapng_packet *p, uint64_t time, const uint8_t *data,
+		       uint64_t now)
+{
+	__atomic_store_n(&r->n.answers, r->n.answers + 1, __ATOMIC_RELEASE);
+	put(r, p, time, data, now);
+}
+
+/* Of the answers that wait, take the oldest: has a request come meanwhile? */
+static void decide(struct record *r, const struct queued *x, uint64_t now)
+{
+	struct pcapng_packet p = { .interface = x->interface,
+				   .captured = x->captured,
+				   .len = x->len,
+				   .bare = x->bare,
+				   .outgoing = true };
+	struct segment s;
+
+	if (parse_ip(&s, x->data + x->ip, x->captured - x->ip, x->len - x->ip, CHECKSUM_TRUSTED) ==
+		    PARSE_OK &&
+	    is_answer(r, &s))
+		put_answer(r, &p, x->time, x->data, now);
+	record_queue_take(r->waiting);
+}
+
+/* Decide about those that have waited long enough. @all: about each. */
+static void decide_due(struct record *r, bool all, uint64_t now)
+{
+	const struct queued *x;
+
+	while ((x = record_queue_next(r->waiting)) && (all || x->time + PATIENCE < now))
+		decide(r, x, now);
+}
+
+/* Keep an answer, of which no request has come yet. */
+static void wait_for_request(struct record *r, const struct pcapng_packet *p, uint64_t time, uint32_t ip,
+			     const uint8_t *data, uint64_t now)
+{
+	struct queued *x;
+
+	while (!(x = record_queue_room(r->waiting, p->captured)))
+		decide(r, record_queue_next(r->waiting), now);
+	x->interface = (uint16_t)p->interface;
+	x->time = time;
+	x->captured = p->captured;
+	x->len = p->len;
+	x->bare = p->bare;
+	x->ip = (uint16_t)ip;
+	memcpy(x->data, data, p->captured);
+	record_queue_put(r->waiting);
+}
+
 static void write_answer(struct record *r, const struct record_answer *a, uint64_t now)
 {
 	const struct raw_packet *x = a->packet;
@@ -181,7 +270,7 @@ static void write_answer(struct record *r, const struct record_answer *a, uint64
 				   .bare = x->link != LINK_ETHERNET };
 	const uint8_t *data;
 	struct segment s;
-	uint32_t ip, from, tag;
+	uint32_t ip, from;
 
 	if (!parse_ip_offset(x->link, x->data, x->captured, &ip))
 		return;
@@ -189,14 +278,14 @@ static void write_answer(struct record *r, const struct record_answer *a, uint64
 	data = x->data + from;
 	if (parse_ip(&s, x->data + ip, x->captured - ip, x->len - ip, CHECKSUM_TRUSTED) != PARSE_OK)
 		return;
-	if (*connection(r, &s.tuple.dst, &s.tuple.src, &tag) != tag)
-		return; /* none of its requests is in the file */
 	p.len = x->len - from;
 	p.captured = r->config->write_answers == ANSWERS_ALL
 			     ? MIN(x->captured - from, PCAPNG_PACKET_MOST)
 			     : (uint32_t)(s.raw_options + s.raw_options_len - data);
-	__atomic_store_n(&r->n.answers, r->n.answers + 1, __ATOMIC_RELEASE);
-	put(r, &p, x->time, data, now);
+	if (is_answer(r, &s))
+		put_answer(r, &p, x->time, data, now);
+	else
+		wait_for_request(r, &p, x->time, ip - from, data, now);
 }
 
 /* The worker whose queue has the earliest packet; NULL: all are empty. */
@@ -249,6 +338,8 @@ static int turn(struct record *r, bool all)
 			break;
 		}
 	}
+	if (r->answers)
+		decide_due(r, all && wait, now);
 	if (all || now - r->flushed_at >= FLUSH_EVERY) {
 		output_flush(r->output, now);
 		r->flushed_at = now;
@@ -307,11 +398,16 @@ static int open_queues(struct record *r)
 /* Where the answers come from; they have interfaces of their own, and a table of connections. */
 static int open_answers(struct record *r, char *err, size_t err_size)
 {
-	if (r->config->write_answers == ANSWERS_NONE)
+	if (r->config->write_answers == ANSWERS_NONE || r->config->dry_run)
 		return 0;
 	r->connection = calloc(CONNECTIONS, sizeof(*r->connection));
 	if (!r->connection || getrandom(&r->key, sizeof(r->key), 0) != sizeof(r->key)) {
 		snprintf(err, err_size, "out of memory, or the kernel gives no random bytes");
+		return -1;
+	}
+	r->waiting = record_queue_new(WAITING_BYTES);
+	if (!r->waiting) {
+		snprintf(err, err_size, "out of memory");
 		return -1;
 	}
 	r->answers = answers_open(r->config, &r->interfaces, err, err_size);
@@ -395,7 +491,8 @@ int record_start(struct record *r, char *err, size_t err_size)
 	if (rc)
 		snprintf(err, err_size, "option --write: cannot start a thread: %s", strerror(rc));
 	else
-		log_info("writing what is captured to %s", output_path(r->output));
+		log_info("writing what %s to %s", r->config->dry_run ? "would be sent" : "is captured",
+			 output_path(r->output));
 	return rc ? -1 : 0;
 }
 
@@ -436,6 +533,7 @@ void record_free(struct record *r)
 		record_queue_free(r->worker[i].queue);
 	if (r->wake >= 0)
 		close(r->wake);
+	record_queue_free(r->waiting);
 	free(r->connection);
 	free(r->head);
 	free(r);

@@ -16,7 +16,8 @@ struct record_queue;
 struct record_worker {
 	struct record *record;
 	struct record_queue *queue;
-	uint64_t requests, shed; /* packets that were to be written, and of these, those without room */
+	/* packets that were to be written, and of these, those without room */
+	uint64_t requests, copies, shed;
 };
 
 /* What the writing thread has counted. */
@@ -49,6 +50,9 @@ struct record_worker *record_worker(struct record *r, unsigned worker);
  */
 void record_request(struct record_worker *w, const struct raw_packet *p, unsigned interface, uint64_t rules,
 		    bool begins);
+
+/* The worker, in a dry run: write what would be sent for @rules at @now, ns; it fits into one packet. */
+void record_copy(struct record_worker *w, const struct tx_segment *t, uint64_t now, uint64_t rules);
 
 /* No worker runs any more: write all that waits, end the file and the thread. */
 void record_end(struct record *r);

@@ -36,9 +36,9 @@ static void describe(const struct config *c, char *text, size_t size)
 	size_t n;
 
 	gethostname(host, sizeof(host) - 1);
-	n = (size_t)snprintf(text, size,
-			     "what tcpcopy captured on %s, process %d, started at %s; rules:", host,
-			     (int)getpid(), account_time(0, when));
+	n = (size_t)snprintf(text, size, "what tcpcopy %s on %s, process %d, started at %s; rules:",
+			     c->dry_run ? "would have sent" : "captured", host, (int)getpid(),
+			     account_time(0, when));
 	for (unsigned i = 0; i < c->n_rules && n < size; i++)
 		n += (size_t)snprintf(text + n, size - n, " %s", c->rules[i].text);
 	if (c->filter[0] && n < size)

@@ -152,7 +152,8 @@ static const struct account_equation equations[] = {
 	{ "packets parsed = given to the engine + not given, by reason + answers", "parse.ok",
 	  "classify.given + classify.no_rule + classify.loopback_source + classify.foreign + "
 	  "classify.from_here + classify.not_chosen + own.answers + replay.server + replay.unanswered + replay.filtered" },
-	{ "packets to be written = written + not written, by reason", "write.requests + write.answers",
+	{ "packets to be written = written + not written, by reason",
+	  "write.requests + write.answers + write.copies",
 	  "write.written + write.failed + write.shed + write.waiting" },
 	{ "segments in the engine = given, once per matching rule", "engine.captured_segments",
 	  "classify.given + classify.given_again" },
@@ -245,6 +246,7 @@ static void collect_capture(struct account *a, struct pipeline *p)
 	}
 	if (p->record) {
 		row[ROW_WRITE_requests] += p->record->requests;
+		row[ROW_WRITE_copies] += p->record->copies;
 		row[ROW_WRITE_shed] += p->record->shed;
 	}
 	for (int i = 0; i < PARSE_REASON_COUNT; i++)

@@ -28,6 +28,7 @@
 	X(answers_dropped, "packets of the online server that the kernel dropped before they were read")     \
 	X(requests, "packets of clients that were to be written")                                            \
 	X(answers, "packets of the online server that were to be written")                                   \
+	X(copies, "packets that would have been sent, in a dry run, and were to be written")                 \
 	X(shed, "of these, thrown away: the writing was too far behind")                                     \
 	X(waiting, "of these, not written yet")
 

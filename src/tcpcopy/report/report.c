@@ -49,8 +49,8 @@ static void count_written(struct report *r, const struct record_counters *n)
 #define X(key, text) row[ROW_WRITE_##key] = n->files.key;
 	OUTPUT_COUNTERS(X)
 #undef X
-	row[ROW_WRITE_waiting] = row[ROW_WRITE_requests] + n->answers - row[ROW_WRITE_shed] -
-				 n->files.written - n->files.failed;
+	row[ROW_WRITE_waiting] = row[ROW_WRITE_requests] + row[ROW_WRITE_copies] + n->answers -
+				 row[ROW_WRITE_shed] - n->files.written - n->files.failed;
 }
 
 static void collect(struct reporter *reporter, bool keep)
@@ -264,7 +264,7 @@ static void print_exchanges(const struct report *r, FILE *to)
 	const struct engine_examples *ex = &r->now.examples;
 	char text[EXCHANGES_TEXT];
 
-	for (unsigned i = 0; i < r->config->n_rules; i++) {
+	for (unsigned i = 0; i < r->config->n_rules && !r->config->dry_run; i++) {
 		const struct exchange_tally *t = &r->now.exchanges[i];
 		const uint64_t sessions = protocol_sessions(&r->now.spoken[i]);
 
@@ -333,7 +333,11 @@ static void print_account(struct reporter *reporter, FILE *to)
 		figures_print(&r->now.figures, to);
 	else
 		print_lag(&r->now.lag, to);
-	if (r->swallow)
+	if (r->config->dry_run)
+		fprintf(to,
+			"dry run: nothing was sent; of a target it was assumed that it takes everything and answers "
+			"nothing, so sessions end as unanswered\n");
+	else if (r->swallow)
 		fprintf(to, "answers: %llu captured here; %llu of %llu ports in use\n",
 			(ull)r->now.row[ROW_OWN_answers], (ull)r->now.row[ROW_OWN_ports_used],
 			(ull)r->now.row[ROW_OWN_ports]);
@@ -369,7 +373,9 @@ static void print_screen(struct reporter *reporter, FILE *to)
 	report_rates(r, &rates);
 	fprintf(to, "tcpcopy        pid %d, up %llu s, ", (int)getpid(),
 		(ull)((reporter->at - reporter->started) / NS_PER_SEC));
-	if (r->swallow)
+	if (r->config->dry_run)
+		fprintf(to, "dry run: nothing is sent\n");
+	else if (r->swallow)
 		fprintf(to, "answers come to this host, %llu of %llu ports in use\n",
 			(ull)row[ROW_OWN_ports_used], (ull)row[ROW_OWN_ports]);
 	else
