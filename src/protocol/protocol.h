@@ -118,7 +118,7 @@ struct protocol_state {
 	uint16_t read;    /* bytes looked at */
 	uint8_t protocol; /* enum protocol */
 	uint8_t turns : 4;
-	uint8_t answered : 2; /* turns that the target has answered since a doubted detail, up to 3 */
+	uint8_t answered : 3; /* turns that the target has answered since a handshake's detail, up to 4 */
 	bool over : 1;        /* nothing more is looked at */
 	bool body : 1;        /* of the present turn only what needs no attention follows */
 	bool upgrade : 1;     /* TLS was asked for, and follows if the server agreed */
@@ -177,7 +177,8 @@ struct protocol_tally {
 	uint64_t sessions[PROTOCOL_COUNT]; /* each session once, by the last word on it */
 	uint64_t details[DETAIL_COUNT];    /* sessions that have it */
 	uint64_t failed
-		[DETAIL_COUNT]; /* of these, closed by the target soon after, while the client went on */
+		[DETAIL_COUNT];      /* of these, closed by the target soon after, while the client went on */
+	uint64_t past[DETAIL_COUNT]; /* of these, got past the handshake that the detail is of */
 	uint64_t joined[PROTOCOL_COUNT];     /* connections joined in their middle, with what they spoke */
 	uint64_t not_joined[PROTOCOL_COUNT]; /* connections that were not, because of what they spoke */
 	uint64_t answers[ANSWER_COUNT];      /* of the target, as far as their first bytes are known */
@@ -187,8 +188,13 @@ struct protocol_tally {
 /* Read as protocol_read() does, and keep the tally of the session in @t. */
 void protocol_tally_read(struct protocol_tally *t, struct protocol_state *s, const uint8_t *bytes,
 			 uint32_t len, bool turn);
-/* The target has begun to answer a turn of *s. */
-void protocol_answered(struct protocol_state *s);
+/* The target has begun to answer a turn of *s, whose tally is *t. */
+void protocol_tally_answered(struct protocol_tally *t, struct protocol_state *s);
+/*
+ * Is @d something that a target refuses in a handshake? Then a session counts in past[] when the target has
+ * answered more turns than it does before it refuses.
+ */
+bool detail_is_handshake(enum protocol_detail d);
 /*
  * The target has closed the session *s while its client goes on. That is a refusal if it has not answered
  * more than a login takes.

@@ -104,16 +104,45 @@ void protocol_tally_read(struct protocol_tally *t, struct protocol_state *s, con
 
 #define DOUBTED (1u << DETAIL_POSTGRESQL_MD5 | 1u << DETAIL_MYSQL_PASSWORD)
 #define LOGIN_ANSWERS 2 /* a plugin that is switched to, and the refusal */
+#define ANSWERS_MAX 4
 
-void protocol_answered(struct protocol_state *s)
+#define HANDSHAKES                                                                                           \
+	(1u << DETAIL_ENCRYPTED | 1u << DETAIL_STARTTLS | 1u << DETAIL_POSTGRESQL_TLS |                      \
+	 1u << DETAIL_MYSQL_TLS | 1u << DETAIL_SSH_KEYS | 1u << DETAIL_POSTGRESQL_SCRAM | DOUBTED)
+
+/*
+ * The turns that a target answers from the one on that shows the detail, its refusal included: what it
+ * answers beyond is no handshake's. 0: no handshake.
+ */
+static const uint8_t handshake[DETAIL_COUNT] = {
+	[DETAIL_ENCRYPTED] = 2, /* the ServerHello, and an alert */
+	[DETAIL_STARTTLS] = 2,
+	[DETAIL_POSTGRESQL_TLS] = 2,
+	[DETAIL_MYSQL_TLS] = 2,
+	[DETAIL_SSH_KEYS] = 3,         /* KEXINIT, its key, and a disconnect */
+	[DETAIL_POSTGRESQL_MD5] = 1,   /* the refusal alone */
+	[DETAIL_POSTGRESQL_SCRAM] = 2, /* its own nonce, and the refusal */
+	[DETAIL_MYSQL_PASSWORD] = LOGIN_ANSWERS,
+};
+
+bool detail_is_handshake(enum protocol_detail d)
 {
-	if (s->details & DOUBTED && s->answered < 3)
-		s->answered++;
+	return handshake[d];
+}
+
+void protocol_tally_answered(struct protocol_tally *t, struct protocol_state *s)
+{
+	if (!(s->details & HANDSHAKES) || s->answered == ANSWERS_MAX)
+		return;
+	for (unsigned d = 0; d < DETAIL_COUNT; d++)
+		if (handshake[d] && s->details >> d & 1)
+			t->past[d] += s->answered == handshake[d];
+	s->answered++;
 }
 
 void protocol_tally_closed(struct protocol_tally *t, const struct protocol_state *s)
 {
-	if (s->answered > LOGIN_ANSWERS)
+	if (s->details & DOUBTED && s->answered > LOGIN_ANSWERS)
 		return;
 	for (unsigned d = 0; d < DETAIL_COUNT; d++)
 		t->failed[d] += s->details >> d & 1;
@@ -138,6 +167,7 @@ void protocol_tally_add(struct protocol_tally *to, const struct protocol_tally *
 	for (unsigned i = 0; i < DETAIL_COUNT; i++) {
 		to->details[i] += from->details[i];
 		to->failed[i] += from->failed[i];
+		to->past[i] += from->past[i];
 	}
 	for (unsigned i = 0; i < ANSWER_COUNT; i++)
 		to->answers[i] += from->answers[i];

@@ -148,7 +148,7 @@ static void fail(struct engine *e, struct session *s, uint64_t now)
 
 void rejoin_answered(struct engine *e, struct session *s, uint64_t now)
 {
-	protocol_answered(&s->spoken);
+	protocol_tally_answered(&session_target(e, s)->spoken, &s->spoken);
 	if (s->answers < 2 && ++s->answers == 2 && s->events & EV_JOINED)
 		session_target(e, s)->joins.failed_in_row = 0;
 	check_proof(e, s, now);

@@ -1,11 +1,13 @@
 /*
  * What the clients speak, in words - theory of operation
  *
- * In: the tallies of the engine (protocol/protocol.h). Out: lines for people. Each says the port, what the
- * clients do, what follows and what to type, and is logged once a rule and kind: who runs into it has to read
- * it within seconds of the first such session, and not a thousand times. What a target can be set up to take
- * is said when the target has refused it. A connection that is not joined, because the target has ended its
- * session for such a cause, is no second one: to let the clients reconnect would not help.
+ * In: the tallies of the engine (protocol/protocol.h). Out: lines for people. Each says the port, what
+ * the clients do, what follows and what to type, and is logged once a rule and kind: who runs into it
+ * has to read it within seconds of the first such session, and not a thousand times. What a target can
+ * be set up to take is said when the target has refused it. Of a handshake the line says how many
+ * sessions got past it, so it waits until the first one has failed or passed, but no longer than
+ * PATIENCE. A connection that is not joined, because the target has ended its session for such a cause,
+ * is no second one: to let the clients reconnect would not help.
  */
 #include "tcpcopy/spoken.h"
 
@@ -13,6 +15,8 @@
 #include <string.h>
 
 #include "program/log.h"
+
+#define PATIENCE 5 /* looks, one a second */
 
 bool spoken_matters(const struct protocol_tally *t, enum protocol_detail d)
 {
@@ -48,15 +52,20 @@ char *spoken_remedy(char *buf, size_t size, const struct rule *rule, enum protoc
 }
 
 char *spoken_text(char *buf, size_t size, const struct rule *rule, enum protocol_detail d,
-		  const struct protocol_tally *t)
+		  const struct protocol_tally *t, bool copied)
 {
-	char remedy[SPOKEN_TEXT], names[120] = "";
+	char remedy[SPOKEN_TEXT], names[120] = "", fared[120] = "";
 
 	if (d == DETAIL_ENCRYPTED && (t->sni[0] || t->alpn[0]))
 		snprintf(names, sizeof(names), " (server name \"%s\", ALPN \"%s\")", t->sni, t->alpn);
-	snprintf(buf, size, "port %u: %s%s: %llu session%s so far, %llu refused by the target; %s",
-		 rule->online_port, detail_text(d), names, (unsigned long long)t->details[d],
-		 t->details[d] == 1 ? "" : "s", (unsigned long long)t->failed[d],
+	if (copied && detail_is_handshake(d))
+		snprintf(fared, sizeof(fared), ": %llu of %llu sessions got past their handshake",
+			 (unsigned long long)t->past[d], (unsigned long long)t->details[d]);
+	else if (copied)
+		snprintf(fared, sizeof(fared), ": %llu session%s so far, %llu refused by the target",
+			 (unsigned long long)t->details[d], t->details[d] == 1 ? "" : "s",
+			 (unsigned long long)t->failed[d]);
+	snprintf(buf, size, "port %u: %s%s%s; %s", rule->online_port, detail_text(d), names, fared,
 		 spoken_remedy(remedy, sizeof(remedy), rule, d));
 	return buf;
 }
@@ -122,6 +131,13 @@ bool spoken_explains_most(const struct protocol_tally *t, uint64_t sessions)
 	return false;
 }
 
+/* Is it known yet how the first sessions with @d fare, or is that not to be waited for any longer? */
+static bool decided(struct spoken_said *said, unsigned rule, enum protocol_detail d,
+		    const struct protocol_tally *t)
+{
+	return !detail_is_handshake(d) || t->failed[d] || t->past[d] || ++said->looked[rule][d] > PATIENCE;
+}
+
 void spoken_say(struct spoken_said *said, const struct config *c, unsigned rule,
 		const struct protocol_tally *t)
 {
@@ -131,10 +147,11 @@ void spoken_say(struct spoken_said *said, const struct config *c, unsigned rule,
 	for (unsigned d = 0; d < DETAIL_COUNT; d++) {
 		const enum protocol_weight weight = detail_weight((enum protocol_detail)d);
 
-		if (!spoken_matters(t, (enum protocol_detail)d) || said->details[rule] & 1u << d)
+		if (!spoken_matters(t, (enum protocol_detail)d) || said->details[rule] & 1u << d ||
+		    !decided(said, rule, (enum protocol_detail)d, t))
 			continue;
 		said->details[rule] |= 1u << d;
-		spoken_text(text, sizeof(text), r, (enum protocol_detail)d, t);
+		spoken_text(text, sizeof(text), r, (enum protocol_detail)d, t, true);
 		if (weight == PROTOCOL_NOTED)
 			log_info("%s", text);
 		else

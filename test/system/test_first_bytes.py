@@ -119,9 +119,11 @@ def test_tls(lab, replay):
     checked.set()
     clients.join()
     assert check.status == 1, check.output
-    assert "the clients speak TLS, which the target cannot decrypt" in \
-        next(line[2] for line in check.lines if line[:2] == ("broken", "requests")), check.output
+    checked = next(line[2] for line in check.lines if line[:2] == ("broken", "requests"))
+    assert "the clients speak TLS, which the target cannot decrypt" in checked and "sessions" not in checked, check.output
+    assert "encrypted" not in spoken(r)["past_handshake"]
     log = r.stop().log
+    assert re.search(r"the target cannot decrypt \(.*\): 0 of \d+ sessions got past their handshake; copy the hop behind", log), log
     assert len(said(log.split("--- account ---")[0], "the clients speak TLS")) == 1, log
     assert f"tcpcopy -x 127.0.0.1:{PORT}-{lab.host('target').ip4}:{PORT}, with the terminator's plain port" in log
     assert 'server name "shop.example", ALPN "http/1.1"' in log
@@ -186,6 +188,7 @@ def test_postgresql(lab, replay, how):
     assert len(lines) == (0 if works else 1), log
     if not works:
         assert "pg_hba.conf" in lines[0]
+        assert re.search(r"is not the target's: 0 of \d+ sessions got past their handshake; ", lines[0]), lines
 
 
 def test_mysql_passwords(lab, replay):

@@ -263,19 +263,55 @@ static void test_a_refused_login_is_closed(void **state)
 	struct protocol_tally t = { 0 };
 
 	(void)state;
-	protocol_answered(&s);
+	protocol_tally_answered(&t, &s);
 	protocol_tally_closed(&t, &s);
 	assert_int_equal(t.failed[DETAIL_MYSQL_PASSWORD], 1);
-	protocol_answered(&s);
+	protocol_tally_answered(&t, &s);
 	protocol_tally_closed(&t, &s);
 	assert_int_equal(t.failed[DETAIL_MYSQL_PASSWORD], 2);
 	for (unsigned i = 0; i < 5; i++)
-		protocol_answered(&s);
+		protocol_tally_answered(&t, &s);
 	protocol_tally_closed(&t, &s);
 	assert_int_equal(t.failed[DETAIL_MYSQL_PASSWORD], 2);
 	for (unsigned d = 0; d < DETAIL_COUNT; d++) /* those that are judged so are those that tell */
 		assert_int_equal(detail_weight((enum protocol_detail)d) == PROTOCOL_DOUBTED,
 				 d == DETAIL_POSTGRESQL_MD5 || d == DETAIL_MYSQL_PASSWORD);
+}
+
+/* What the target answers until it refuses passes no handshake; what it answers beyond does, once. */
+static void test_handshakes_are_passed(void **state)
+{
+	static const struct {
+		enum protocol_detail detail;
+		unsigned answers;
+	} cases[] = {
+		{ DETAIL_ENCRYPTED, 2 },      { DETAIL_STARTTLS, 2 },         { DETAIL_POSTGRESQL_TLS, 2 },
+		{ DETAIL_MYSQL_TLS, 2 },      { DETAIL_POSTGRESQL_SCRAM, 2 }, { DETAIL_MYSQL_PASSWORD, 2 },
+		{ DETAIL_POSTGRESQL_MD5, 1 }, { DETAIL_SSH_KEYS, 3 },
+	};
+	struct protocol_state other = { .details = D(REDIS_AUTH) | D(WEBSOCKET) };
+	struct protocol_tally sum = { 0 };
+	unsigned handshakes = 0;
+
+	(void)state;
+	for (unsigned i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct protocol_state s = { .details = 1u << cases[i].detail };
+		struct protocol_tally t = { 0 };
+
+		for (unsigned n = 1; n < 9; n++) {
+			protocol_tally_answered(&t, &s);
+			assert_int_equal(t.past[cases[i].detail], n > cases[i].answers);
+		}
+		protocol_tally_add(&sum, &t);
+		protocol_tally_add(&sum, &t);
+		assert_int_equal(sum.past[cases[i].detail], 2);
+	}
+	for (unsigned i = 0; i < 9; i++)
+		protocol_tally_answered(&sum, &other);
+	assert_int_equal(other.answered, 0);
+	for (unsigned d = 0; d < DETAIL_COUNT; d++)
+		handshakes += detail_is_handshake((enum protocol_detail)d);
+	assert_int_equal(handshakes, ARRAY_SIZE(cases));
 }
 
 /* Whoever is told that something does not work is told what to do. */
@@ -298,6 +334,7 @@ int main(void)
 		cmocka_unit_test(test_who_may_be_joined),
 		cmocka_unit_test(test_tallies_add_up),
 		cmocka_unit_test(test_a_refused_login_is_closed),
+		cmocka_unit_test(test_handshakes_are_passed),
 		cmocka_unit_test(test_each_trouble_has_a_remedy),
 	};
 

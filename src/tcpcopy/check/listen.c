@@ -86,7 +86,7 @@ void listen_say(struct check_report *report, const struct listening *l, const st
 
 		if (t->details[d] && weight != PROTOCOL_COUNTED) /* what the target does is not known here */
 			check_note(report, weight == PROTOCOL_BROKEN ? CHECK_BROKEN : CHECK_WARNING, "%s",
-				   spoken_text(text, sizeof(text), r, (enum protocol_detail)d, t));
+				   spoken_text(text, sizeof(text), r, (enum protocol_detail)d, t, false));
 	}
 	for (unsigned p = 0; p < PROTOCOL_COUNT; p++) {
 		if (t->not_joined[p] && p != PROTOCOL_TLS && !spoken_explains(t, (enum protocol)p))

@@ -124,6 +124,7 @@ static json_t *rules(const struct report *r)
 
 		add_counts(rule, "spoken", t->sessions, PROTOCOL_COUNT, protocol_called);
 		add_counts(rule, "detail", t->details, DETAIL_COUNT, detail_called);
+		add_counts(rule, "past_handshake", t->past, DETAIL_COUNT, detail_called);
 		add_counts(rule, "joined", t->joined, PROTOCOL_COUNT, protocol_called);
 		add_counts(rule, "target_answers", t->answers, ANSWER_COUNT, answer_called);
 		add_counts(rule, "not_joined", t->not_joined, PROTOCOL_COUNT, protocol_called);

@@ -253,7 +253,7 @@ static void print_spoken(const struct report *r, FILE *to)
 
 				fprintf(to, "  %s\n",
 					spoken_text(text, sizeof(text), &r->config->rules[i],
-						    (enum protocol_detail)d, t));
+						    (enum protocol_detail)d, t, true));
 			}
 	}
 }
