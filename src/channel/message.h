@@ -87,13 +87,15 @@ struct msg_loss {
 };
 
 /* What an assistant knows and has seen of the tuple of a PROBE. */
-#define FINDING_LOOKS 0x01u       /* it looks at all its interfaces, so the counts below are meaningful */
-#define FINDING_FORWARDS 0x02u    /* its kernel forwards, and no guard drops the packets */
-#define FINDING_SOURCE_HERE 0x04u /* the source (the target) is an address of the assistant */
-#define FINDING_CLIENT_HERE 0x08u /* the destination (the client) is one */
-#define FINDING_FILTERED 0x10u    /* its capture filter does not let the tuple pass */
-#define FINDING_UNCAPTURED 0x20u  /* it does not capture on the interface of its route to the source */
-#define FINDING_HOLE 0x40u        /* SOURCE_HERE, and responses end in a device that leads nowhere */
+#define FINDING_LOOKS 0x01u        /* it looks at all its interfaces, so the counts below are meaningful */
+#define FINDING_FORWARDS 0x02u     /* its kernel forwards, and no guard drops the packets */
+#define FINDING_SOURCE_HERE 0x04u  /* the source (the target) is an address of the assistant */
+#define FINDING_CLIENT_HERE 0x08u  /* the destination (the client) is one */
+#define FINDING_FILTERED 0x10u     /* its capture filter does not let the tuple pass */
+#define FINDING_UNCAPTURED 0x20u   /* it does not capture on the interface of its route to the source */
+#define FINDING_HOLE 0x40u         /* SOURCE_HERE, and responses end in a device that leads nowhere */
+#define FINDING_ROUTED 0x100u      /* it reaches the source over a router */
+#define FINDING_OTHER_SOURCE 0x80u /* a SYN-ACK for the destination came, but not from the source */
 struct msg_findings {
 	uint64_t id;
 	uint32_t facts;      /* FINDING_ */

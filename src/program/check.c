@@ -26,15 +26,28 @@ void check_cure(struct check_result *r, const char *where, const char *fmt, ...)
 	va_list ap;
 
 	r->where = where;
+	r->then[0] = '\0';
 	va_start(ap, fmt);
 	vsnprintf(r->cure, sizeof(r->cure), fmt, ap);
+	va_end(ap);
+}
+
+void check_then(struct check_result *r, const char *fmt, ...)
+{
+	size_t n = strlen(r->then);
+	va_list ap;
+
+	n += (size_t)snprintf(r->then + n, sizeof(r->then) - n, "; if that does not help, type there: ");
+	va_start(ap, fmt);
+	if (n < sizeof(r->then))
+		vsnprintf(r->then + n, sizeof(r->then) - n, fmt, ap);
 	va_end(ap);
 }
 
 char *check_format(char *buf, size_t size, const struct check_result *r)
 {
 	if (r->where)
-		snprintf(buf, size, "%s: on %s type: %s", r->text, r->where, r->cure);
+		snprintf(buf, size, "%s: on %s type: %s%s", r->text, r->where, r->cure, r->then);
 	else
 		snprintf(buf, size, "%s", r->text);
 	return buf;

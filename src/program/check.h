@@ -19,6 +19,7 @@ struct check_result {
 	char text[640];
 	const char *where; /* the host to type @cure on, "this host"; NULL: there is no cure to type */
 	char cure[1024];
+	char then[1024]; /* further steps, in words; "": none */
 };
 
 /* Set the state and the words of the finding *r. Words that do not fit are truncated. */
@@ -28,8 +29,14 @@ void check_text(struct check_result *r, enum check_state state, const char *fmt,
 void check_cure(struct check_result *r, const char *where, const char *fmt, ...) PRINTF_LIKE(3, 4);
 
 /*
- * Write the finding into @buf as "text: on the target type: command". sizeof(*r) bytes fit all. Returns
- * @buf.
+ * Add a step to the cure of the finding *r: what to type on the same host if those before do not help,
+ * because another cause is possible.
+ */
+void check_then(struct check_result *r, const char *fmt, ...) PRINTF_LIKE(2, 3);
+
+/*
+ * Write the finding into @buf as "text: on the target type: command; if that does not help, type
+ * there: another". sizeof(*r) bytes fit all. Returns @buf.
  */
 char *check_format(char *buf, size_t size, const struct check_result *r);
 

@@ -29,7 +29,8 @@ SANITIZED = (BIN / "tcpcopy").exists() and b"__asan_init" in (BIN / "tcpcopy").r
 
 
 def pytest_configure(config):
-    config.addinivalue_line("markers", "rare: needs servers that take long to install or to start; ./check --all")
+    config.addinivalue_line("markers", "rare: needs servers that take long to install or to start, or differs little from another "
+                            "test; ./check --all")
 
 
 @pytest.fixture

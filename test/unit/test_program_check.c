@@ -22,6 +22,18 @@ static void test_line(void **state)
 	check_cure(&r, "the target", "ip link set %s up", "eth0");
 	assert_string_equal(check_format(line, sizeof(line), &r),
 			    "eth0 is down: on the target type: ip link set eth0 up");
+	check_then(&r, "ip link show %s", "eth0");
+	check_then(&r, "reboot");
+	assert_string_equal(
+		check_format(line, sizeof(line), &r),
+		"eth0 is down: on the target type: ip link set eth0 up; if that does not help, type "
+		"there: ip link show eth0; if that does not help, type there: reboot");
+	check_cure(&r, "the target", "ip link");
+	assert_string_equal(check_format(line, sizeof(line), &r),
+			    "eth0 is down: on the target type: ip link");
+	for (unsigned i = 0; i < 100; i++)
+		check_then(&r, "%s", "a step that does not fit");
+	assert_true(strlen(r.then) == sizeof(r.then) - 1);
 }
 
 static void test_command(void **state)

@@ -89,8 +89,14 @@ static void count(struct findings *p, const struct segment *s, const struct sock
 	bool out = from->sll_pkttype == PACKET_OUTGOING;
 	char interface[IF_NAMESIZE] = "";
 
-	if (!tuple_eq(&s->tuple, &p->tuple)) {
+	if (endpoint_eq(&s->tuple.src, &p->tuple.dst)) {
 		f->answered += out && (s->flags & TCPF_RST);
+		return;
+	}
+	if (!endpoint_eq(&s->tuple.src, &p->tuple.src)) {
+		if (!out && from->sll_pkttype == PACKET_HOST && (s->flags & TCPF_SYN) &&
+		    (s->flags & TCPF_ACK))
+			f->facts |= FINDING_OTHER_SOURCE;
 		return;
 	}
 	if (out) {
@@ -197,6 +203,8 @@ static void learn(struct findings *p)
 		snprintf(f->interface, sizeof(f->interface), "%.15s", route.interface);
 		if (route.has_source)
 			f->address = route.source;
+		if (route.has_gateway)
+			f->facts |= FINDING_ROUTED;
 		if (!route.local && !host_interface_among(c->interfaces, c->n_interfaces, route.interface))
 			f->facts |= FINDING_UNCAPTURED;
 	}
@@ -226,9 +234,9 @@ static bool narrow(struct findings *p)
 	addr_format(a, sizeof(a), &p->tuple.src.addr);
 	addr_format(b, sizeof(b), &p->tuple.dst.addr);
 	snprintf(filter, sizeof(filter),
-		 "tcp and ((src host %s and src port %u and dst host %s and dst port %u) or "
+		 "tcp and ((dst host %s and dst port %u) or "
 		 "(src host %s and src port %u and dst host %s and dst port %u))",
-		 a, p->tuple.src.port, b, p->tuple.dst.port, b, p->tuple.dst.port, a, p->tuple.src.port);
+		 b, p->tuple.dst.port, b, p->tuple.dst.port, a, p->tuple.src.port);
 	if (p->fd < 0 || capture_filter_compile(&program, filter, LINK_RAW, 0, err, sizeof(err)))
 		return false;
 	done = !capture_filter_attach(p->fd, &program, CAPTURE_BOTH, err, sizeof(err));

@@ -26,7 +26,9 @@
 
 #include "program/clock.h"
 #include "program/log.h"
+#include "io/host/published.h"
 #include "io/inject/route.h"
+#include "tcpcopy/check/firewall.h"
 #include "tcpcopy/check/parts.h"
 #include "tcpcopy/check/probe.h"
 #include "tcpcopy/check/unheard.h"
@@ -57,6 +59,7 @@ struct diagnosis {
 	uint64_t unacked;    /* ns, since when nothing is acknowledged that was captured; 0: it is */
 	struct state before; /* as it was then */
 	bool said_unacked, said_unheard[CONFIG_MAX_RULES];
+	bool published[CONFIG_MAX_RULES]; /* when we started: the rules of netfilter cannot be read later */
 	unsigned rule;
 	bool probing, over; /* a probe is made; none is made any more */
 	struct spoken_said said;
@@ -103,19 +106,29 @@ static enum sink_error most_errors(const struct state *before, const struct stat
 	return most;
 }
 
-static const char *cure_of_sending(enum sink_error e)
+/* The kernel has refused @refused of @offered packets to *to, most of them with @e. */
+static void diagnose_sending(struct check_result *r, const struct endpoint *to, uint64_t refused,
+			     uint64_t offered, enum sink_error e)
 {
-	switch (e) {
-	case SINK_PERM:
-		return "on this host type: nft list ruleset; a rule drops them, or conntrack takes them for invalid, "
-		       "which --inject link avoids";
-	case SINK_MSGSIZE:
-		return "start tcpcopy with a smaller -M";
-	case SINK_UNREACH:
-		return "on this host type: ip route get";
-	default:
-		return "--check tells more";
-	}
+	char target[ADDR_TEXT_LEN];
+	const char *more = "; --check tells more";
+
+	if (e == SINK_PERM && refused == offered)
+		more = "; a rule for what this host sends drops or rejects them (--inject link passes none)";
+	else if (e == SINK_PERM)
+		more = "; SYNs pass, so a rule drops what connection tracking calls INVALID (--inject link passes none)";
+	else if (e == SINK_MSGSIZE)
+		more = "; start tcpcopy with a smaller -M";
+	else if (e == SINK_UNREACH)
+		more = "";
+	check_text(r, CHECK_BROKEN, "the kernel refused %llu of %llu packets to the target: %s%s",
+		   (unsigned long long)refused, (unsigned long long)offered, sink_error_text(e), more);
+	if (e == SINK_PERM && refused == offered)
+		firewall_let_out(r, to);
+	else if (e == SINK_PERM)
+		firewall_untrack(r, to);
+	else if (e == SINK_UNREACH)
+		check_cure(r, "this host", "ip route get %s", addr_format(target, sizeof(target), &to->addr));
 }
 
 /*
@@ -135,12 +148,12 @@ static bool say_unacked(struct diagnosis *d, const struct state *s)
 	addr_format(target, sizeof(target), &rule->target.addr);
 	addr_format(client, sizeof(client), &s->last.client.addr);
 	if (2 * refused_sends > s->offered - b->offered) {
-		const enum sink_error e = most_errors(b, s);
+		struct check_result r = { 0 };
+		char line[sizeof(r)];
 
-		log_err("nothing is acknowledged: the kernel refused %llu of %llu packets to the target: %s: %s%s%s",
-			(unsigned long long)refused_sends, (unsigned long long)(s->offered - b->offered),
-			sink_error_text(e), cure_of_sending(e), e == SINK_UNREACH ? " " : "",
-			e == SINK_UNREACH ? target : "");
+		diagnose_sending(&r, &rule->target, refused_sends, s->offered - b->offered,
+				 most_errors(b, s));
+		log_err("nothing is acknowledged: %s", check_format(line, sizeof(line), &r));
 		return true;
 	}
 	if (refused && sessions && 2 * refused >= sessions) {
@@ -197,7 +210,8 @@ static void watch_unheard(struct diagnosis *d, const struct state *s, uint64_t n
 		return;
 	d->connected = now; /* it is looked again: clients may come later */
 	for (unsigned i = 0; i < c->n_rules; i++) {
-		if (d->said_unheard[i] || !unheard_diagnose(&r, c, &c->rules[i], false, NULL))
+		if (d->said_unheard[i] ||
+		    !unheard_diagnose(&r, c, &c->rules[i], d->published[i], false, NULL))
 			continue;
 		d->said_unheard[i] = true;
 		log_err("nothing is captured: %s", check_format(line, sizeof(line), &r));
@@ -354,6 +368,8 @@ struct diagnosis *diagnosis_open(const struct config *c, struct workers *w, stru
 	d->k.config = c;
 	d->k.base = base;
 	d->workers = w;
+	for (unsigned i = 0; i < c->n_rules; i++)
+		d->published[i] = published_port(c->rules[i].online_port);
 	d->timer = event_new(base, -1, EV_PERSIST, on_timer, d);
 	d->over = c->way_back != RETURN_OWN && check_live_open(&d->k, err, sizeof(err));
 	if (!d->timer || event_add(d->timer, &each)) {

@@ -18,6 +18,7 @@
 #include "tcpcopy/check/own.h"
 #include "tcpcopy/mapping.h"
 #include "tcpcopy/check/probe.h"
+#include "tcpcopy/check/unheard.h"
 
 #define CONNECT_TIMEOUT_MS 3000
 
@@ -222,6 +223,30 @@ bool check_live_any_up(const struct checking *k)
 	return false;
 }
 
+struct listener {
+	const struct rule *rule;
+	bool found;
+};
+
+static bool on_listener(const struct endpoint *local, const struct endpoint *remote, void *arg)
+{
+	struct listener *l = arg;
+
+	(void)remote;
+	l->found = unheard_reached(l->rule, &local->addr);
+	return !l->found;
+}
+
+/* Is this the host that serves the clients of @rule? */
+static bool is_served(const struct checking *k, const struct rule *rule)
+{
+	struct listener l = { .rule = rule, .found = k->has_client };
+
+	if (!l.found)
+		sockets_listening(rule->online_port, on_listener, &l);
+	return l.found;
+}
+
 bool check_live_probe(struct checking *k, unsigned rule, void (*probed)(struct checking *k))
 {
 	struct probe_way way = {
@@ -229,6 +254,8 @@ bool check_live_probe(struct checking *k, unsigned rule, void (*probed)(struct c
 		.sink = k->sink,
 		.config = k->config,
 		.target = &k->config->rules[rule].target,
+		.served = is_served(k, &k->config->rules[rule]),
+		.online_port = k->config->rules[rule].online_port,
 		.send = send_to_all,
 		.done = on_done,
 		.arg = k,

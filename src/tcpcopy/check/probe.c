@@ -38,6 +38,7 @@
 #include <sys/random.h>
 
 #include "program/clock.h"
+#include "io/host/host.h"
 #include "io/inject/next_hop.h"
 #include "io/inject/route.h"
 #include "path/path.h"
@@ -185,6 +186,14 @@ static bool emit(struct probe *p, const struct attempt *t, uint8_t flags, uint32
 	return emit_bytes(p, t, flags, seq, ack, 0, why);
 }
 
+/* Then the kernel drops what belongs to no connection that it knows (nf_conntrack(4)). */
+static bool tracking_is_full(void)
+{
+	const long long most = host_number("/proc/sys/net/netfilter/nf_conntrack_max");
+
+	return most > 0 && host_number("/proc/sys/net/netfilter/nf_conntrack_count") >= most;
+}
+
 static void send_syn(struct probe *p, struct attempt *t)
 {
 	enum sink_error why = SINK_OTHER;
@@ -195,6 +204,7 @@ static void send_syn(struct probe *p, struct attempt *t)
 		return;
 	p->result.sent = t->syn_sent;
 	p->result.refused = why;
+	p->result.tracking_full = why == SINK_PERM && tracking_is_full();
 }
 
 /* Nothing of it stays, neither at the target nor at the assistants. */
@@ -336,7 +346,9 @@ static bool free_port(void *arg, uint16_t port)
 static void decide_plain(struct probe *p)
 {
 	struct probe_result *r = &p->result;
+	struct route_info route;
 	struct addr source;
+	const bool assistant = near_source(p, &source);
 
 	r->plain = reach_state(&p->reach);
 	if (r->plain == REACH_SILENT && next_hop_unresolved(&p->way.target->addr))
@@ -346,13 +358,17 @@ static void decide_plain(struct probe *p)
 	r->plain_source = p->reach.local.addr;
 	r->plain_covered = p->plain.answered || p->plain.reset;
 	end_plain(p);
-	if (r->plain != REACH_CONNECTED || !p->client.source.port || !near_source(p, &source)) {
+	if (!route_lookup(&route, &p->way.target->addr) && route.has_gateway) {
+		r->has_gateway = true;
+		r->gateway = route.gateway;
+	}
+	r->near_same_link = assistant && same_link(&p->way.target->addr, &source);
+	if (r->plain != REACH_CONNECTED || !p->client.source.port || !assistant) {
 		finish(p);
 		return;
 	}
 	p->near.source = (struct endpoint){ source, probe_port(free_port, NULL) };
 	r->tried_near = true;
-	r->near_same_link = same_link(&p->way.target->addr, &source);
 	watch(p, &p->near);
 	send_syn(p, &p->near);
 	next(p, STEP_NEAR, ANSWER_MS);
@@ -525,7 +541,11 @@ struct probe *probe_start(const struct probe_way *way)
 	p->client = (struct attempt){ .id = id, .source = way->source, .iss = random_u32() };
 	p->plain = (struct attempt){ .id = id + (1ull << 32) };
 	p->near = (struct attempt){ .id = id + (2ull << 32), .iss = random_u32() };
-	p->result = (struct probe_result){ .target = *way->target, .source = way->source, .by_raw = true };
+	p->result = (struct probe_result){ .target = *way->target,
+					   .source = way->source,
+					   .served = way->served,
+					   .online_port = way->online_port,
+					   .by_raw = true };
 	p->timer = evtimer_new(way->base, on_timer, p);
 	if (!p->timer) {
 		free(p);

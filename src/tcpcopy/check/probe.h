@@ -23,6 +23,8 @@ struct probe_way {
 	struct sink *sink;
 	const struct config *config;
 	const struct endpoint *target;
+	bool served; /* see struct probe_result */
+	uint16_t online_port;
 	struct endpoint source; /* port 0: there is none, only the ordinary connection is tried */
 	/* Send *m to every assistant that is connected. */
 	void (*send)(void *arg, const struct message *m);
@@ -34,8 +36,11 @@ struct probe_way {
 /* What a probe has seen. */
 struct probe_result {
 	struct endpoint target, source;
+	bool served; /* requests come to this host, or something listens for them */
+	uint16_t online_port;
 	bool sent;               /* the kernel accepted the SYN */
 	enum sink_error refused; /* not sent: why */
+	bool tracking_full;      /* connection tracking of this host had no room then */
 	bool by_raw;             /* everything went through raw sockets */
 	bool ack_refused;        /* and so did an ACK, but the kernel refused it */
 	bool answered, reset;    /* a SYN-ACK, or a reset, came back over the channel */
@@ -56,6 +61,8 @@ struct probe_result {
 	bool plain_covered;    /* the answer to it arrived at an assistant */
 	bool tried_near, near; /* a SYN from the assistant's own address: was it tried, and answered? */
 	bool near_same_link;   /* target and assistant are neighbours of this host on the same link */
+	bool has_gateway;      /* the way to the target leads over a router, ... */
+	struct addr gateway;   /* ... this one first */
 };
 
 /*

@@ -6,13 +6,16 @@
  * are examined in the order in which a packet passes them.
  *
  * If nothing came back, the answer to the assistant's own address decides, because it needs no route to the
- * client. If it arrives, the target is reachable and answers; only its response to the client goes astray,
- * or a filter that compares the client's packet with that route drops it. One command mends both. If it does
- * not arrive, packets with another host's address are dropped on the way.
+ * client. If it arrives, the target is reachable and answers; only its response to the client goes astray, or
+ * something drops the client's packet: a reverse path filter, or a firewall. If it does not arrive, packets
+ * with another host's address are dropped on the way, by a router if there is one. What cannot be told apart
+ * is named in the order in which it is worth trying, each with a command of its own; no command takes away
+ * what may be right.
  */
 #include <stdio.h>
 #include <string.h>
 
+#include "tcpcopy/check/firewall.h"
 #include "tcpcopy/check/probe.h"
 #include "tcpcopy/paths.h"
 
@@ -64,27 +67,22 @@ static void name(struct names *n, const struct probe_result *r, const struct con
 			    : &n->f->address);
 }
 
-static void cure_notrack(struct check_result *out, const struct names *n)
-{
-	check_cure(
-		out, "this host",
-		"nft 'add table inet tcpcopy; add chain inet tcpcopy output { type filter hook output priority raw; }; "
-		"add rule inet tcpcopy output %s daddr %s tcp dport %u notrack'",
-		addr_is_v4(&n->r->target.addr) ? "ip" : "ip6", n->target, n->r->target.port);
-}
-
-static void cure_target_firewall(struct check_result *out, const struct names *n)
-{
-	check_cure(out, "the target", "nft insert rule inet filter input tcp dport %u accept",
-		   n->r->target.port);
-}
-
 static void not_sent(struct check_result *out, const struct names *n)
 {
-	if (n->r->refused == SINK_PERM) {
-		check_text(out, CHECK_BROKEN, "netfilter or conntrack on this host blocks packets to %s",
+	if (n->r->refused == SINK_PERM && n->r->tracking_full) {
+		check_text(out, CHECK_BROKEN,
+			   "connection tracking of this host is full, so netfilter drops packets to %s",
 			   n->at);
-		cure_notrack(out, n);
+		firewall_untrack(out, &n->r->target);
+		return;
+	}
+	if (n->r->refused == SINK_PERM) {
+		check_text(
+			out, CHECK_BROKEN,
+			"netfilter on this host drops or rejects the SYN to %s: a rule for what it sends does "
+			"that (--inject link passes none of them)",
+			n->at);
+		firewall_let_out(out, &n->r->target);
 		return;
 	}
 	check_text(out, CHECK_BROKEN, "this host cannot send to %s: %s", n->at,
@@ -235,7 +233,7 @@ static void came_back(struct check_result *out, const struct names *n)
 			"netfilter on this host lets the SYN to %s pass, but nothing after it (is there a rule "
 			"that drops the state INVALID?)",
 			n->at);
-		cure_notrack(out, n);
+		firewall_untrack(out, &n->r->target);
 	} else if (!narrow(out, n)) {
 		check_text(out, CHECK_OK, "%s answered %s, and the assistant reported it after %.1f ms",
 			   n->at, n->source, (double)n->r->round_trip / 1e6);
@@ -268,46 +266,149 @@ static bool not_captured(struct check_result *out, const struct names *n)
 	return true;
 }
 
-static void astray(struct check_result *out, const struct names *n)
+/* The target's kernel may compare where a packet comes from with its route there; IPv6 does not. */
+static void then_reverse_path(struct check_result *out, const struct names *n)
+{
+	if (addr_is_v4(&n->r->target.addr))
+		check_then(out, "sysctl -w net.ipv4.conf.all.rp_filter=2");
+}
+
+/* A packet from the assistant's own address was not answered either, or (not @tried) it could not be told. */
+static void not_let_through(struct check_result *out, const struct names *n, bool tried)
 {
 	const struct probe_result *r = n->r;
-	const bool blind = n->f->facts & (FINDING_UNCAPTURED | FINDING_FILTERED);
+	char gateway[ADDR_TEXT_LEN];
 
-	if (r->tried_near && !r->near && !blind && r->near_same_link) {
+	if (tried && r->near_same_link) {
 		check_text(
 			out, CHECK_BROKEN,
 			"the target answers this host, but not packets with another host's address (%s, %s): "
 			"something on the way drops packets whose source is not their sender (in a cloud, "
 			"disable the source/destination check of this instance; elsewhere, look for "
 			"anti-spoofing at the switch port or in the container network; or lead the copies "
-			"through a VXLAN to the target). To see whether such "
-			"a packet arrives",
+			"through a VXLAN to the target), or a firewall of the target drops them. To see whether "
+			"such a packet arrives",
 			n->source, n->assistant);
 		check_cure(out, "the target", "timeout 10 tcpdump -ni any -c 1 host %s", n->source);
+		firewall_let_in(out, "the target", &r->target, NULL, true);
+		return;
+	}
+	if (tried && r->has_gateway && addr_is_v4(&r->target.addr)) {
+		check_text(
+			out, CHECK_BROKEN,
+			"the target answers this host, but not packets with another host's address (%s, %s): a "
+			"router on the way, first of all %s, drops packets whose source is not behind the "
+			"interface that they come by (its reverse path filter, or an access list); or the "
+			"target's own reverse path filter does (sysctl -w net.ipv4.conf.all.rp_filter=2 there), "
+			"or anti-spoofing (lead the copies through a VXLAN to the target)",
+			n->source, n->assistant, addr_format(gateway, sizeof(gateway), &r->gateway));
+		check_cure(out, "the router", "sysctl -w net.ipv4.conf.all.rp_filter=2");
 		return;
 	}
 	check_text(
 		out, CHECK_BROKEN,
-		r->tried_near && r->near && !blind
-			? "the target answers %s, but its response to %s did not reach the assistant: the target "
-			  "has no route that leads it there, or its reverse path filter drops the request"
-			: "nothing came back from %s for %s: the target has no route to the assistant, or its "
-			  "reverse path filter drops the request (if neither, look for an anti-spoofing filter "
-			  "on the way)",
-		r->tried_near && r->near && !blind ? n->assistant : n->target, n->source);
-	if (addr_is_v4(&r->target.addr))
+		"nothing came back from %s for %s: the target has no route to the assistant, its reverse path "
+		"filter drops the request, or a firewall drops packets from there (if none of these, look for an "
+		"anti-spoofing filter on the way)",
+		n->target, n->source);
+	check_cure(out, "the target", "ip route replace %s via %s", n->route, n->assistant);
+	then_reverse_path(out, n);
+	firewall_let_in(out, "the target", &r->target, NULL, true);
+}
+
+/* A route names a neighbour as the next hop (ip-route(8): "Nexthop has invalid gateway"). */
+static bool out_of_reach(struct check_result *out, const struct names *n)
+{
+	if (!(n->f->facts & FINDING_ROUTED))
+		return false;
+	check_text(
+		out, CHECK_BROKEN,
+		"the target answers this host, but its response to %s did not reach the assistant: %s is in another "
+		"network than %s, so no route of the target can lead there: run intercept on a host of the target's "
+		"own network, or on the target itself with a second address for it, named in -x",
+		n->source, n->assistant, n->target);
+	check_cure(out, "the target", "intercept --on-target SECOND-ADDRESS -d");
+	return true;
+}
+
+/* The target answers this host, and not the client. */
+static void astray(struct check_result *out, const struct names *n)
+{
+	const struct probe_result *r = n->r;
+	const bool blind = n->f->facts & (FINDING_UNCAPTURED | FINDING_FILTERED);
+
+	if (out_of_reach(out, n))
+		return;
+	if (!r->tried_near || !r->near || blind) {
+		not_let_through(out, n, r->tried_near && !blind);
+		return;
+	}
+	check_text(
+		out, CHECK_BROKEN,
+		"the target answers %s, but its response to %s did not reach the assistant: the host with the "
+		"address %s (if that is a NAT or a load balancer, it, not a server behind it) has no route that "
+		"leads it there, or %sa firewall, there or on the way, drops packets from %s",
+		n->assistant, n->source, n->target,
+		!addr_is_v4(&r->target.addr) || r->near_same_link ? ""
+		: r->has_gateway ? "its reverse path filter or that of a router drops the request, or "
+				 : "its reverse path filter drops the request, or ",
+		n->source);
+	check_cure(out, "the target", "ip route replace %s via %s", n->route, n->assistant);
+	if (!r->near_same_link)
+		then_reverse_path(out, n);
+	firewall_let_in(out, "the target", &r->target, NULL, true);
+}
+
+/* Answers to this host itself have reached the assistant. */
+static void covered(struct check_result *out, const struct names *n)
+{
+	char own[ADDR_TEXT_LEN];
+
+	addr_format(own, sizeof(own), &n->r->plain_source);
+	if (!n->r->served) {
+		check_text(
+			out, CHECK_BROKEN,
+			"nothing on this host (%s) listens on port %u, and the target leads its responses to this "
+			"host to the assistant, as it has to for a client: tcpcopy belongs on the host that serves "
+			"the clients, not on a client's",
+			own, n->r->online_port);
+		check_cure(out, "this host", "ss -ltnp sport = :%u", n->r->online_port);
+		return;
+	}
+	check_text(
+		out, CHECK_BROKEN,
+		"the target's route to the assistant also covers this host (%s): it has to lead only clients' "
+		"addresses there%s",
+		own,
+		n->r->near_same_link ? "" : " (GATEWAY is the router by which the target reaches this host)");
+	if (n->r->near_same_link)
 		check_cure(out, "the target",
-			   "ip route replace %s via %s && sysctl -w net.ipv4.conf.all.rp_filter=2", n->route,
+			   "ip route replace %s dev $(ip -o route get %s | sed 's/.* dev //;s/ .*//')", own,
 			   n->assistant);
 	else
-		check_cure(out, "the target", "ip route replace %s via %s", n->route, n->assistant);
+		check_cure(out, "the target", "ip route replace %s via GATEWAY", own);
+}
+
+/* The assistant has seen the answer come from another address than the target's. */
+static bool translated(struct check_result *out, const struct names *n)
+{
+	if (!(n->f->facts & FINDING_OTHER_SOURCE))
+		return false;
+	check_text(out, CHECK_BROKEN,
+		   "%s was answered from another address than %s, which therefore belongs to a NAT or a load "
+		   "balancer: name the address and port of the server behind it in -x. To see that address",
+		   n->source, n->at);
+	check_cure(out, "the assistant", "timeout 10 tcpdump -ni any -c 1 tcp and dst host %s", n->source);
+	return true;
 }
 
 static void nothing_back(struct check_result *out, const struct names *n)
 {
 	const struct probe_result *r = n->r;
-	char by[ADDR_TEXT_LEN], own[ADDR_TEXT_LEN];
+	char by[ADDR_TEXT_LEN];
 
+	if (translated(out, n))
+		return;
 	switch (r->plain) {
 	case REACH_CONNECTED:
 		if (n->c->way_back == RETURN_OWN)
@@ -321,22 +422,20 @@ static void nothing_back(struct check_result *out, const struct names *n)
 	case REACH_REFUSED:
 		check_text(out, CHECK_BROKEN, "a firewall on %s refuses connections to %s",
 			   addr_format(by, sizeof(by), &r->plain_by), n->at);
-		cure_target_firewall(out, n);
+		firewall_let_in(out, "the target", &r->target, NULL, false);
 		break;
 	case REACH_SILENT:
 		if (r->plain_covered) {
-			addr_format(own, sizeof(own), &r->plain_source);
-			check_text(out, CHECK_BROKEN,
-				   "the target's route to the assistant also covers this host (%s)", own);
-			check_cure(out, "the target", "ip route del $(ip route show match %s via %s)", own,
-				   n->assistant);
-		} else {
-			check_text(
-				out, CHECK_BROKEN,
-				"%s answers nobody: a firewall drops packets to this port, or the host is down",
-				n->at);
-			cure_target_firewall(out, n);
+			covered(out, n);
+			break;
 		}
+		check_text(
+			out, CHECK_BROKEN,
+			"%s answers nobody: a firewall, there or on the way, drops packets to this port, or the "
+			"host is down, or the address is that of a NAT or a load balancer, whose servers answer "
+			"from their own addresses (name the server's own one in -x)",
+			n->at);
+		firewall_let_in(out, "the target", &r->target, NULL, false);
 		break;
 	case REACH_NO_NEIGHBOUR:
 		check_text(out, CHECK_BROKEN, "no host has the address %s, or it is down", n->target);
@@ -368,6 +467,8 @@ void probe_diagnose(struct check_result *out, const struct probe_result *r, cons
 		not_listening(out, &n);
 	else if (r->answered)
 		came_back(out, &n);
+	else if (r->tried_plain && r->plain == REACH_RESET) /* whatever else is wrong as well */
+		not_listening(out, &n);
 	else if (!not_captured(out, &n))
 		nothing_back(out, &n);
 }

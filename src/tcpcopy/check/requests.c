@@ -17,6 +17,7 @@
 #include "program/clock.h"
 #include "io/inject/route.h"
 #include "io/host/host.h"
+#include "io/host/published.h"
 #include "io/host/sockets.h"
 #include "io/capture/source.h"
 #include "tcpcopy/check/listen.h"
@@ -125,6 +126,7 @@ static void look(struct looking *l, char names[][16], unsigned n)
 static void say_rule(struct check_report *report, const struct checking *k, const struct seen *s)
 {
 	struct check_result r = { 0 };
+	const bool published = !s->interface[0] && published_port(s->rule->online_port);
 	char command[700], at[ENDPOINT_TEXT_LEN], more[32], text[640];
 
 	if (s->from_here && !s->from_others && !k->config->n_pool && k->config->way_back != RETURN_OWN)
@@ -141,8 +143,13 @@ static void say_rule(struct check_report *report, const struct checking *k, cons
 			   check_command(command, sizeof(command), k->argv,
 					 (const char *const[]){ "--check", NULL }, more));
 		check_say(report, &r);
-	} else if (unheard_diagnose(&r, k->config, s->rule, true, k->argv)) {
+	} else if (unheard_diagnose(&r, k->config, s->rule, published, true, k->argv)) {
 		check_say(report, &r);
+	} else if (published) {
+		check_note(
+			report, CHECK_OK,
+			"port %u: a rule of netfilter hands its connections on (DNAT); none arrived within 2 s",
+			s->rule->online_port);
 	} else {
 		check_note(report, CHECK_OK, "port %u: %s listens; none arrived within 2 s",
 			   s->rule->online_port, endpoint_format(at, sizeof(at), &s->at));

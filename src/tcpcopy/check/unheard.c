@@ -1,11 +1,11 @@
 /*
  * Why is nothing captured for a rule? - theory of operation
  *
- * In: the rule, and the sockets that this host has with its port. Out: one finding. Somebody has to listen,
- * and the clients that are connected have to be those that the rule means: of its address family, on its
- * address, not over 127.0.0.1, and let in by -F and -i. Where all that is so and nothing comes, the clients
- * are idle, and nothing is said. --check asks when its two seconds are over, a running tcpcopy after some
- * seconds.
+ * In: the rule, and the sockets that this host has with its port. Out: one finding. Somebody has to
+ * listen, unless netfilter hands the connections on to a container; and the clients that are connected
+ * have to be those that the rule means: of its address family, on its address, not over 127.0.0.1, and
+ * let in by -F and -i. Where all that is so and nothing comes, the clients are idle, and nothing is
+ * said. --check asks when its two seconds are over, a running tcpcopy after some seconds.
  */
 #include "tcpcopy/check/unheard.h"
 
@@ -116,8 +116,8 @@ static bool others_are_meant(const struct config *c, const struct rule *rule)
 	return c->has_probe_from && right_family(rule, &c->probe_from.addr);
 }
 
-bool unheard_diagnose(struct check_result *r, const struct config *c, const struct rule *rule, bool elsewhere,
-		      char *const *argv)
+bool unheard_diagnose(struct check_result *r, const struct config *c, const struct rule *rule, bool published,
+		      bool elsewhere, char *const *argv)
 {
 	struct sockets s = { .rule = rule };
 	char target[ADDR_TEXT_LEN], client[ENDPOINT_TEXT_LEN];
@@ -127,15 +127,18 @@ bool unheard_diagnose(struct check_result *r, const struct config *c, const stru
 	sockets_connected(rule->online_port, on_client, &s);
 	sockets_listening(rule->online_port, on_listener, &s);
 	if (!s.listening && !s.loopback && !s.other_family) {
+		if (published)
+			return false;
 		nobody_listens(r, &s, elsewhere, argv);
 		return true;
 	}
 	if (s.meant && c->filter[0]) {
 		check_text(
 			r, CHECK_BROKEN,
-			"%u clients are connected to port %u, and the filter -F \"%s\" let none of their packets "
+			"%u client%s connected to port %u, and the filter -F \"%s\" let none of their packets "
 			"pass: it has to match requests, whose destination is port %u",
-			s.meant, rule->online_port, c->filter, rule->online_port);
+			s.meant, s.meant == 1 ? " is" : "s are", rule->online_port, c->filter,
+			rule->online_port);
 		check_cure(r, "this host", "tcpdump -c 3 -ni any 'tcp and dst port %u and (%s)'",
 			   rule->online_port, c->filter);
 		return true;

@@ -7,11 +7,12 @@
 /*
  * Nothing was captured for *rule: why may that be? Looks at the sockets of this host, which needs no
  * privilege. Returns false if nothing is wrong that can be seen: no client is connected. *r: what is, and
- * what to do. With @elsewhere, a process in a container that listens is looked for as well, and @argv, the
- * command line, is used in what to type.
+ * what to do. @published: netfilter hands its connections on, so nobody here has to listen. With @elsewhere,
+ * a process in a container that listens is looked for as well, and @argv, the command line, is used in what
+ * to type.
  */
-bool unheard_diagnose(struct check_result *r, const struct config *c, const struct rule *rule, bool elsewhere,
-		      char *const *argv);
+bool unheard_diagnose(struct check_result *r, const struct config *c, const struct rule *rule, bool published,
+		      bool elsewhere, char *const *argv);
 
 /* Do requests of *rule reach who listens on @listener? */
 bool unheard_reached(const struct rule *rule, const struct addr *listener);

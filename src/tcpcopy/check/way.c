@@ -12,6 +12,7 @@
 #include "io/inject/next_hop.h"
 #include "io/host/reach.h"
 #include "io/inject/route.h"
+#include "tcpcopy/check/firewall.h"
 #include "tcpcopy/check/parts.h"
 
 /* A tunnel whose packets do not fit what carries them works, as long as fragments arrive. */
@@ -85,16 +86,12 @@ void check_route(struct check_report *report, void *arg)
 	}
 }
 
-/* A rule that lets us in, for the table and chain of Debian's own /etc/nftables.conf. */
 static void cure_firewall(struct check_result *r, const struct endpoint *to)
 {
 	struct route_info route;
-	char from[ADDR_TEXT_LEN] = "0.0.0.0/0";
 
-	if (!route_lookup(&route, &to->addr) && route.has_source)
-		addr_format(from, sizeof(from), &route.source);
-	check_cure(r, "the assistant", "nft insert rule inet filter input %s saddr %s tcp dport %u accept",
-		   addr_is_v4(&to->addr) ? "ip" : "ip6", from, to->port);
+	firewall_let_in(r, "the assistant", to,
+			!route_lookup(&route, &to->addr) && route.has_source ? &route.source : NULL, false);
 }
 
 static void say_unreachable(struct check_report *report, const struct check_assistant *p)
@@ -105,6 +102,14 @@ static void say_unreachable(struct check_report *report, const struct check_assi
 	char at[ENDPOINT_TEXT_LEN], by[ADDR_TEXT_LEN];
 
 	endpoint_format(at, sizeof(at), to);
+	if (route_is_local(&to->addr) && reach_try(&reach, to) != REACH_CONNECTED) {
+		check_note(
+			report, CHECK_BROKEN,
+			"-s \"%s\" names this very host, and no intercept runs here: name the assistant, the host "
+			"to which the target's route for the clients leads",
+			p->address->text);
+		return;
+	}
 	switch (reach_try(&reach, to)) {
 	case REACH_CONNECTED:
 		check_text(&r, CHECK_BROKEN, "%s accepts the connection, but: %s", at, p->why);
@@ -112,7 +117,10 @@ static void say_unreachable(struct check_report *report, const struct check_assi
 			check_cure(&r, "the assistant", "ss -ltnp sport = :%u", to->port);
 		break;
 	case REACH_RESET:
-		check_text(&r, CHECK_BROKEN, "%s: nothing listens there, so intercept is not running", at);
+		check_text(
+			&r, CHECK_BROKEN,
+			"%s: nothing listens there, so intercept is not running (or a firewall answers with a reset)",
+			at);
 		check_cure(&r, "the assistant",
 			   to->port == CHANNEL_PORT ? "intercept -d" : "intercept -p %u -d", to->port);
 		break;

@@ -27,6 +27,7 @@
 #include "build/config.h"
 #include "channel/conn.h"
 #include "io/capture/fanout.h"
+#include "io/inject/route.h"
 #include "tcpcopy/pipeline.h"
 
 #define CONNECT_TIMEOUT_MS 1500 /* two SYNs; the next attempt comes sooner than a third */
@@ -101,12 +102,15 @@ static void tried(struct assistant *a, bool reached, const char *failed)
 		return;
 	a->tried = true;
 	if (failed) {
-		snprintf(text, sizeof(text), "option -s \"%s\": %s: %s%s", a->address->text,
-			 reached ? "no connection to the assistant" : "cannot reach the assistant", failed,
-			 reached || all->config->keep_trying
-				 ? ""
-				 : "; start intercept there first, or use -L to keep trying; --check tells "
-				   "more");
+		snprintf(
+			text, sizeof(text), "option -s \"%s\": %s: %s%s", a->address->text,
+			reached ? "no connection to the assistant" : "cannot reach the assistant", failed,
+			reached || all->config->keep_trying ? ""
+			: route_is_local(&a->address->at.addr)
+				? "; it names this very host: name the assistant, to which the target's route for "
+				  "the clients leads; --check tells more"
+				: "; start intercept there first, or use -L to keep trying; --check tells "
+				  "more");
 		all->first_round_over = true;
 		returns_tried(all->pipeline, text);
 		return;
