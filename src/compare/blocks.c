@@ -12,8 +12,9 @@
  * after a month, and blocks become longer as the run does.
  *
  * A slot always has room for the total. What is left is for the classes in their order, so those that rules
- * name come first; of 64 classes each gets 824 entries on average, of 8 series. A class that has not found
- * room is marked for good: half of its times would be worse than none.
+ * name come first. With 64 classes that is 824 entries for each, and what the total leaves of its 12,808:
+ * enough for 64 of them whose first and last times spread over 200 buckets. A class that has not found room
+ * is marked for good: half of its times would be worse than none.
  *
  * An entry has the bucket in its upper 11 bits and the count - 1 below; a greater count takes several
  * entries.
@@ -292,18 +293,21 @@ void blocks_advance(struct blocks *b, uint64_t now)
 
 void blocks_add(struct blocks *b, uint64_t now, unsigned class, const struct blocks_times *t)
 {
+	unsigned metrics;
+
 	if (now < b->warm) {
 		b->warming++;
 		return;
 	}
 	blocks_advance(b, now);
 	b->class[BLOCKS_TOTAL].exchanges++;
+	metrics = b->class[class].kept ? BLOCKS_METRIC_COUNT : BLOCKS_LAST + 1;
 	for (unsigned side = 0; side < BLOCKS_SIDES; side++) {
 		for (unsigned m = 0; m < BLOCKS_METRIC_COUNT; m++) {
 			const unsigned bucket = scale_bucket(t->ns[side][m]), s = m * BLOCKS_SIDES + side;
 
 			put(b, s, bucket, 1);
-			if (class)
+			if (class && m < metrics)
 				put(b, class * SERIES_PER_CLASS + s, bucket, 1);
 		}
 	}

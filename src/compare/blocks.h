@@ -51,7 +51,10 @@ size_t blocks_size(unsigned classes);
  */
 struct blocks *blocks_init(void *memory, unsigned classes, uint64_t warm, uint64_t length);
 
-/* A class that is kept whatever comes, for a rule names it. Returns its number, or 0 if there is no room. */
+/*
+ * A class that is kept whatever comes, for a rule names it: called first. All of its metrics are kept, of
+ * others first and last alone. Returns its number, or 0 if there is no room.
+ */
 unsigned blocks_keep(struct blocks *b, uint64_t hash, const char *name);
 
 /*

@@ -96,6 +96,9 @@ static void sides_and_metrics(void **state)
 		t.ns[BLOCKS_TARGET][m] = 64 * (20 + m);
 	}
 	t.ns[BLOCKS_TARGET][BLOCKS_FELT] = TIME_NEVER;
+	blocks_keep(b, 1, "GET /kept");
+	blocks_class(b, 10 * SEC, 2, "GET /other");
+	blocks_add(b, 10 * SEC, 2, &t);
 	blocks_add(b, 10 * SEC, 1, &t);
 	blocks_advance(b, 11 * SEC - 1);
 	assert_int_equal(blocks_count(b), 0); /* still open */
@@ -108,20 +111,24 @@ static void sides_and_metrics(void **state)
 			blocks_view(b, class, m, &v);
 			assert_int_equal(v.blocks, 1);
 			assert_int_equal(v.at_most[BLOCKS_ONLINE][9 + m][0], 0);
-			assert_int_equal(v.at_most[BLOCKS_ONLINE][10 + m][0], 1);
+			assert_int_equal(v.at_most[BLOCKS_ONLINE][10 + m][0], class ? 1 : 2);
 			assert_int_equal(v.at_most[BLOCKS_TARGET][bucket - 1][0], 0);
-			assert_int_equal(v.at_most[BLOCKS_TARGET][bucket][0], 1);
-			assert_int_equal(total(BLOCKS_TARGET, 0), 1);
+			assert_int_equal(v.at_most[BLOCKS_TARGET][bucket][0], class ? 1 : 2);
+			assert_int_equal(total(BLOCKS_TARGET, 0), class ? 1 : 2);
 		}
 	}
-	blocks_view(b, 2, BLOCKS_LAST, &v);
-	assert_int_equal(v.blocks, 0);
+	/* a class that no rule names has two of them */
+	for (unsigned m = 0; m < BLOCKS_METRIC_COUNT; m++) {
+		blocks_view(b, 2, m, &v);
+		assert_int_equal(v.blocks, m <= BLOCKS_LAST);
+	}
 }
 
 /* Block k has k + 1 exchanges of bucket k. */
 static void merged_when_full(void **state)
 {
 	(void)state;
+	blocks_keep(b, 1, "GET /");
 	for (unsigned k = 0; k < 64; k++) {
 		for (unsigned i = 0; i <= k; i++)
 			add((10 + k) * SEC, 1, 64 * k, 64 * k);
@@ -228,6 +235,8 @@ static void many_in_one_bucket(void **state)
 static void no_room(void **state)
 {
 	(void)state;
+	blocks_keep(b, 1, "GET /1");
+	blocks_keep(b, 2, "GET /2");
 	for (unsigned i = 0; i < SCALE_BUCKETS; i++)
 		add(11 * SEC, 1, (uint64_t)scale_lower(i), (uint64_t)scale_lower(i));
 	add(11 * SEC, 2, 64, 64);

@@ -122,11 +122,54 @@ static void passed(void **state)
 	assert_false(proportion_passed(&p, 0));
 }
 
+/*
+ * Of @runs, how many are stopped: half of all answers differ on connections chosen so that @share of all do.
+ */
+static unsigned stopped(double share, unsigned runs)
+{
+	uint64_t seed = 88172645463325252ull;
+	unsigned stops = 0;
+
+	for (unsigned run = 0; run < runs; run++) {
+		struct proportion p = { 0, 0, 0, 0 };
+		bool stop = false;
+
+		for (unsigned i = 0; i < 3000 && !stop; i++) {
+			unsigned hits = 0;
+
+			seed ^= seed << 13;
+			seed ^= seed >> 7;
+			seed ^= seed << 17;
+			if ((double)(seed >> 40) / (1 << 24) < 2 * share)
+				hits = (unsigned)__builtin_popcount(seed & 1023); /* 5 of 10 */
+			p.exchanges += 10;
+			p.connections++;
+			p.hits += hits;
+			p.hit += hits != 0;
+			stop = hits && proportion_passed(&p, 0.001);
+		}
+		stops += stop;
+	}
+	return stops;
+}
+
+/*
+ * Looked at after every hit: at the limit itself one run in 200 is stopped at most, at five times the limit
+ * all are.
+ */
+static void watched(void **state)
+{
+	(void)state;
+	assert_true(stopped(0.001, 200) <= 1);
+	assert_int_equal(stopped(0.0005, 100), 0);
+	assert_int_equal(stopped(0.005, 20), 20);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(exact),  cmocka_unit_test(large),  cmocka_unit_test(clusters),
-		cmocka_unit_test(judged), cmocka_unit_test(passed),
+		cmocka_unit_test(judged), cmocka_unit_test(passed), cmocka_unit_test(watched),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

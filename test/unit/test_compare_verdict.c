@@ -106,6 +106,7 @@ static void cut(void **state)
 	struct blocks_times t;
 
 	(void)state;
+	blocks_keep(b, 1, "HGETALL");
 	for (unsigned i = 0; i < SCALE_BUCKETS; i++) {
 		for (unsigned m = 0; m < BLOCKS_METRIC_COUNT; m++)
 			t.ns[0][m] = t.ns[1][m] = (uint64_t)scale_lower(i);
