@@ -71,7 +71,7 @@ help:
 	@echo 'lint               cppcheck and clang-tidy'
 	@echo 'fuzz               build fuzz/fuzz_*.c (clang) below build/; fuzz-run also runs each, FUZZ_SECONDS=5'
 	@echo 'bench              what single operations cost: name, value and unit, with tabs between them'
-	@echo 'bench-verdict      how often the rules of a comparison are wrong, by simulation: half an hour'
+	@echo 'bench-verdict      how often the rules of a comparison are wrong, by simulation: ten minutes'
 	@echo 'bench-all          also whole programs in the lab, as root; bench/run -h for parts of it'
 	@echo 'lab/relay          the wire with faults that the lab uses'
 	@echo 'clean distclean    what make built; also what configure wrote'

@@ -12,6 +12,8 @@
 
 #define RULES 5 /* that decide by default: p50, p99, differ, errors, silent */
 #define LIMIT 1.10
+#define SPREAD 0.3       /* of the logarithm of a time */
+#define STEP 0.005       /* s, between moves of the load */
 #define RESOLUTION 20000 /* ns, the least there is */
 
 static double uniform(struct traffic_state *s)
@@ -30,13 +32,13 @@ static double normal(struct traffic_state *s)
 	double radius, angle;
 
 	if (s->has_spare) {
-		s->has_spare = 0;
+		s->has_spare = false;
 		return s->spare;
 	}
 	radius = sqrt(-2 * log(uniform(s)));
 	angle = 2 * M_PI * uniform(s);
 	s->spare = radius * sin(angle);
-	s->has_spare = 1;
+	s->has_spare = true;
 	return radius * cos(angle);
 }
 
@@ -45,9 +47,44 @@ static double waiting(struct traffic_state *s, double rate)
 	return rate > 0 ? -log(uniform(s)) / rate : INFINITY;
 }
 
+/* exp(0.3 z) at the quantiles of the normal distribution, found by adding up its density. */
+static void make_factors(struct traffic_state *s)
+{
+	const double step = 1e-4;
+	double z = -4, below = 0;
+
+	for (unsigned i = 0; i < TRAFFIC_FACTORS; i++) {
+		const double want = (i + 0.5) / TRAFFIC_FACTORS;
+
+		for (; below < want && z < 4; z += step)
+			below += exp(-z * z / 2) * step / sqrt(2 * M_PI);
+		s->factor[i] = exp(SPREAD * z);
+	}
+}
+
+/* The load at s->now. */
+static void move(struct traffic_state *s)
+{
+	const double keep = exp(-STEP / s->t->tau), add = sqrt(1 - keep * keep);
+
+	while (s->moved + STEP <= s->now) {
+		s->moved += STEP;
+		s->common = keep * s->common + add * normal(s);
+		for (unsigned side = 0; side < BLOCKS_SIDES; side++) {
+			struct traffic_server *server = &s->server[side];
+			double load;
+
+			server->load = keep * server->load + add * normal(s);
+			load = sqrt(s->t->common) * s->common + sqrt(1 - s->t->common) * server->load;
+			server->slowed = exp(s->t->sd * load);
+		}
+	}
+}
+
 void traffic_begin(struct traffic_state *s, const struct traffic *t, uint64_t seed)
 {
-	*s = (struct traffic_state){ .t = t, .seed = seed * 0xd1342543de82ef95ull + 1 };
+	*s = (struct traffic_state){ .t = t, .seed = seed * 0xd1342543de82ef95ull + 1, .moved = -STEP };
+	make_factors(s);
 	s->common = normal(s);
 	for (unsigned side = 0; side < BLOCKS_SIDES; side++) {
 		s->server[side].load = normal(s);
@@ -55,10 +92,10 @@ void traffic_begin(struct traffic_state *s, const struct traffic *t, uint64_t se
 	}
 }
 
-static double time_of(struct traffic_state *s, struct traffic_server *server, double load, int slow,
-		      int target)
+static double time_of(struct traffic_state *s, struct traffic_server *server, bool slow, bool target)
 {
-	double us = 300 * (slow ? 4 : 1) * exp(s->t->sd * load + 0.3 * normal(s));
+	const unsigned luck = (unsigned)(uniform(s) * TRAFFIC_FACTORS);
+	double us = 300 * (slow ? 4 : 1) * server->slowed * s->factor[luck];
 
 	if (uniform(s) < 0.01)
 		us *= 5 * (target ? s->t->tail : 1);
@@ -75,19 +112,13 @@ static double time_of(struct traffic_state *s, struct traffic_server *server, do
 
 uint64_t traffic_next(struct traffic_state *s, struct blocks_times *times)
 {
-	const double step = waiting(s, s->t->rate), keep = exp(-step / s->t->tau),
-		     add = sqrt(1 - keep * keep);
-	const int slow = uniform(s) < 0.1;
+	const bool slow = uniform(s) < 0.1;
 
-	s->now += step;
-	s->common = keep * s->common + add * normal(s);
+	s->now += waiting(s, s->t->rate);
+	move(s);
 	for (unsigned side = 0; side < BLOCKS_SIDES; side++) {
-		struct traffic_server *server = &s->server[side];
-		double load, us;
+		const double us = time_of(s, &s->server[side], slow, side == BLOCKS_TARGET);
 
-		server->load = keep * server->load + add * normal(s);
-		load = sqrt(s->t->common) * s->common + sqrt(1 - s->t->common) * server->load;
-		us = time_of(s, server, load, slow, side == BLOCKS_TARGET);
 		for (unsigned m = 0; m < BLOCKS_METRIC_COUNT; m++)
 			times->ns[side][m] = (uint64_t)(us * NS_PER_US);
 	}

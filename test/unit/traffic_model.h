@@ -1,6 +1,7 @@
 #ifndef TRAFFIC_MODEL_H
 #define TRAFFIC_MODEL_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "compare/rule.h"
@@ -21,15 +22,18 @@ struct traffic {
 
 struct traffic_server {
 	double load;                /* normal, of variance 1 */
+	double slowed;              /* factor of its times by the load */
 	double pause, pause_begins; /* s: when the pause ends, when the next one begins */
 };
 
+#define TRAFFIC_FACTORS 4096
 struct traffic_state {
 	const struct traffic *t;
 	uint64_t seed;
-	double now; /* s */
+	double now, moved;              /* s: the time; when the load last moved */
+	double factor[TRAFFIC_FACTORS]; /* what spreads a time, in order */
 	double spare;
-	int has_spare;
+	bool has_spare;
 	double common; /* load of both */
 	struct traffic_server server[BLOCKS_SIDES];
 };
