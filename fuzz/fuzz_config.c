@@ -1,7 +1,7 @@
 /*
- * The parsers of what an operator types: rules, assistants, address pools, numbers, sizes, times. In:
- * a byte that says which, then the text. What is accepted must be usable; what is refused must be
- * refused in words. No name is looked up: every name resolves to one address, or to none.
+ * The parsers of what an operator types: rules, assistants, address pools, numbers, sizes, times,
+ * conditions. In: a byte that says which, then the text. What is accepted must be usable; what is refused
+ * must be refused in words. No name is looked up: every name resolves to one address, or to none.
  */
 #include <netdb.h>
 #include <netinet/in.h>
@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "base/number.h"
+#include "tcpcopy/choice/strain.h"
 #include "tcpcopy/config/parts.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -90,6 +91,19 @@ static void numbers(const char *text)
 		CHECK(n <= 3600000000000ull);
 }
 
+static void conditions(struct config *c, const char *text)
+{
+	const char *wrong = config_set_breaker(c, text);
+
+	CHECK(wrong ? *wrong != 0 : c->n_breaker >= 1 && c->n_breaker <= CONFIG_MAX_CONDITIONS);
+	for (unsigned i = 0; i < c->n_breaker && !wrong; i++)
+		CHECK(c->breaker[i].metric < STRAIN_CPU && c->breaker[i].limit >= 0);
+	wrong = config_set_yield(c, text);
+	CHECK(wrong ? *wrong != 0 : c->n_yield >= 1 && c->n_yield <= CONFIG_MAX_CONDITIONS);
+	for (unsigned i = 0; i < c->n_yield && !wrong; i++)
+		CHECK(c->yield[i].metric >= STRAIN_CPU && c->yield[i].metric < STRAIN_COUNT);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static struct config c;
@@ -102,7 +116,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	memcpy(text, data + 1, size - 1);
 	text[size - 1] = '\0';
 	c.n_rules = c.n_assistants = c.n_pool = 0;
-	switch (data[0] % 4) {
+	switch (data[0] % 5) {
 	case 0:
 		rules(&c, text);
 		break;
@@ -114,6 +128,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		break;
 	case 3:
 		numbers(text);
+		break;
+	case 4:
+		conditions(&c, text);
 		break;
 	}
 	free(text);

@@ -70,6 +70,7 @@ static const char *examples(const struct condition_metric *m)
 		[CONDITION_TIME] = "a time (5ms)",
 		[CONDITION_TIMES | CONDITION_TIME] = "a factor (1.2x), a time (5ms)",
 		[CONDITION_SHARE] = "a share (0.1%)",
+		[CONDITION_COUNT] = "a number (10)",
 		[CONDITION_SHARE | CONDITION_TIMES] = "a factor (1.2x), a share (0.1%)",
 		[CONDITION_SHARE | CONDITION_TIME] = "a time (5ms), a share (0.1%)",
 		[CONDITION_SHARE | CONDITION_TIME | CONDITION_TIMES] =
@@ -145,7 +146,12 @@ static bool parse_limit(const struct parser *p, char *text, const struct conditi
 	uint64_t value = 0;
 
 	c->unit = last == 'x' ? CONDITION_TIMES : last == '%' ? CONDITION_SHARE : CONDITION_TIME;
-	if (c->unit == CONDITION_TIME) {
+	if (m->units == CONDITION_COUNT)
+		c->unit = CONDITION_COUNT;
+	if (c->unit == CONDITION_COUNT) {
+		why = number_parse(text, 0, UINT32_MAX, &value);
+		c->limit = (double)value;
+	} else if (c->unit == CONDITION_TIME) {
 		why = number_parse_duration(text, 1, UINT64_MAX / 2, &value);
 		c->limit = (double)value;
 	} else {

@@ -19,6 +19,7 @@ enum condition_unit {
 	CONDITION_TIMES = 1, /* 1.2x */
 	CONDITION_TIME = 2,  /* 5ms */
 	CONDITION_SHARE = 4, /* 0.1% */
+	CONDITION_COUNT = 8, /* 10; of a metric that takes nothing else */
 };
 
 struct condition_metric {
@@ -33,7 +34,7 @@ struct condition {
 	unsigned metric;             /* id of the table's row */
 	double quantile;             /* 0.99, or 0 for a metric that has none */
 	enum condition_unit unit;
-	double limit; /* a factor, ns, or a share of 1 */
+	double limit; /* a factor, ns, a share of 1, or a number */
 };
 
 /*

@@ -55,6 +55,7 @@ struct target {
 	enum engine_join join;
 	struct protocol_tally spoken;
 	struct exchange_tally exchanges;
+	struct engine_pace pace;
 };
 
 /* A SYN-ACK of the online server whose SYN has not been captured yet. */

@@ -271,6 +271,7 @@ void session_start(struct engine *e, struct session *s, uint64_t now)
 	}
 	timer_off(s, TIMER_WAIT);
 	session_event(e, s, EV_STARTED);
+	session_target(e, s)->pace.begun++;
 	s->progress_at = now;
 	watch(e, s);
 	output_syn(e, s, now);
@@ -307,6 +308,11 @@ struct session *session_observe_again(struct engine *e, struct session *s, bool 
 
 static void count_end(struct engine *e, const struct session *s, enum session_outcome o, uint64_t now)
 {
+	struct engine_pace *pace = &session_target(e, s)->pace;
+
+	pace->ended += (s->events & EV_STARTED) != 0;
+	pace->refused += o == OUTCOME_REFUSED;
+	pace->reset += o == OUTCOME_TARGET_RESET;
 	e->n.ended[o]++;
 	e->examples.ended[o] = (struct engine_example){ .key = s->key, .time = now };
 }

@@ -275,6 +275,8 @@ static void send_new(struct engine *e, struct session *s, bool override, uint64_
 		if (s->snd_nxt == s->iss + 1 && s->rcv_nxt == s->irs + 1)
 			session_target(e, s)->client_first = true;
 		emit_data(e, s, q, off, n, fin, false, MAX(probe, s->mss));
+		if (n && s->snd_nxt == s->iss + 1)
+			s->turn_at = now;
 		sent = true;
 		if (s->snd_una == s->snd_nxt)
 			s->progress_at = now; /* the target's silence begins here, not at its last answer */

@@ -164,6 +164,8 @@ enum session_event {
 	X(MEMORY, memory, "out of memory, or too many sessions")                                             \
 	X(MAX_SESSIONS, max_sessions, "as many sessions are live as --max-sessions allows")                  \
 	X(MAX_RATE, max_rate, "more sessions would begin in a second than --max-rate allows")                \
+	X(BREAKER, breaker, "the target suffers, and gets no new sessions (see --breaker)")                  \
+	X(YIELD, yield, "this host is busy, and copies give way to its service (see --yield)")               \
 	X(OBSERVED, observed, "too many connections are observed, older than tcpcopy or given up")           \
 	X(REFUSING, refusing, "the target refuses connections, and is tried only from time to time")         \
 	X(NOT_THERE, not_there, "the online server has no such connection")                                  \
@@ -422,6 +424,22 @@ const struct engine_joins *engine_joins(const struct engine *e, unsigned target)
 const struct protocol_tally *engine_spoken(const struct engine *e, unsigned target);
 /* What became of the exchanges of the target with the index @target. */
 const struct exchange_tally *engine_exchanges(const struct engine *e, unsigned target);
+/* For each target: how it copes. Each number has grown since the start. */
+struct engine_pace {
+	/*
+	 * ns from when a turn went to the last byte of its answer, known when the next turn goes or the
+	 * session ends; or until --hold let go the next one, where that was the whole of it
+	 */
+	struct hist answer;
+	uint64_t released; /* turns that were let go, behind another one */
+	uint64_t overdue;  /* of these, because --hold had passed */
+	uint64_t begun;    /* sessions whose SYN was sent */
+	uint64_t ended;    /* of these, ended */
+	uint64_t refused;  /* of these, because the target refused the SYN */
+	uint64_t reset;    /* because it reset the connection */
+};
+/* Returns it for the target with the index @target. */
+const struct engine_pace *engine_pace(const struct engine *e, unsigned target);
 /* Are there sessions whose clients wait for a proof? */
 bool engine_waits_for_proof(const struct engine *e);
 

@@ -180,6 +180,8 @@ struct session {
 	uint64_t answered;     /* bytes whose ack covers turn_end */
 	uint64_t answered_any; /* bytes whose ack is above turn_start; with `unasked` others came, too */
 	uint64_t answer_last;  /* ns, newest answer bytes */
+	uint64_t turn_at;      /* ns, when it went; 0: there is none, or it is a FIN */
+	uint64_t answer_end;   /* ns, newest bytes of its answer; later than turn_at if there are any */
 	struct patience patience;
 	uint64_t patience_at; /* ns; its turns wait from then on, if that is later than their capture */
 

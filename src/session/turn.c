@@ -133,6 +133,22 @@ static void exchange_goes_on(struct engine *e, struct session *s, const struct r
 	keep_examples(e, s, now);
 }
 
+/*
+ * How long the target has taken for the turn that went. What it never answered took at least --hold; where
+ * the session had lost its patience before (deadline()), nothing is known.
+ */
+static void count_pace(struct engine *e, const struct session *s, bool missed, uint64_t now)
+{
+	struct hist *h = &session_target(e, s)->pace.answer;
+
+	if (!s->turn_at)
+		return;
+	if (!missed && s->answer_end > s->turn_at)
+		hist_add(h, s->answer_end - s->turn_at);
+	else if (missed && e->cfg.hold && now >= s->turn_at + e->cfg.hold)
+		hist_add(h, now - s->turn_at);
+}
+
 /* @new_bytes of answer (its FIN, if @fin, counts as one) came with @r, after its ack was taken. */
 void turn_response(struct engine *e, struct session *s, const struct response *r, uint32_t new_bytes,
 		   bool fin, uint64_t now)
@@ -141,6 +157,9 @@ void turn_response(struct engine *e, struct session *s, const struct response *r
 	if (!new_bytes)
 		return;
 	s->answer_last = now;
+	/* what comes long after an answer, and nobody waits for, is none: the target speaks unasked */
+	if (s->answer_end <= s->turn_at || s->hold || now <= s->answer_end + ANSWER_QUIET)
+		s->answer_end = now;
 	if (seq_gt(r->ack, s->turn_start)) {
 		s->answered_any += new_bytes;
 	} else {
@@ -212,8 +231,8 @@ static uint64_t waits_since(const struct engine *e, const struct session *s, uin
 }
 
 /*
- * When turn @q no longer waits for the target, ns. A FIN waits for all its time: nothing waits behind it, and
- * servers abort work for it.
+ * When turn @q no longer waits for the target, ns. A FIN waits for all its time: nothing waits behind it,
+ * and servers abort work for it.
  */
 static uint64_t deadline(const struct engine *e, const struct session *s, const struct qseg *q)
 {
@@ -259,7 +278,13 @@ static bool may_go(struct engine *e, struct session *s, const struct qseg *q, en
 static void release(struct engine *e, struct session *s, enum exchange_end by, uint64_t now)
 {
 	struct qseg *q = s->hold;
+	const bool missed = by == EXCHANGE_BY_DEADLINE && e->cfg.hold;
+	struct engine_pace *pace = &session_target(e, s)->pace;
 
+	pace->released++;
+	pace->overdue += missed;
+	count_pace(e, s, missed, now);
+	s->turn_at = q->piece.len ? now : 0;
 	exchange_next(session_exchange(s), exchanges(e, s), q->expect, by, q->piece.len != 0,
 		      e->cfg.hold != 0);
 	keep_examples(e, s, now);
@@ -375,6 +400,7 @@ void turn_begin_again(struct engine *e, struct session *s, uint64_t now)
 	exchange_connects(session_exchange(s), exchanges(e, s), again);
 	keep_examples(e, s, now);
 	s->turn_start = s->iss;
+	s->turn_at = 0;
 	s->answered = s->answered_any = 0;
 	s->unasked = s->psh_seen = false;
 	s->patience_at = now;
@@ -447,8 +473,14 @@ void turn_over(struct engine *e, struct session *s, enum session_outcome o, uint
 	if ((o == OUTCOME_TARGET_CLOSED || o == OUTCOME_TARGET_RESET) &&
 	    (!over || (s->hold && s->hold->piece.len)))
 		exchange_target_first(session_exchange(s), exchanges(e, s));
+	count_pace(e, s, false, now);
 	exchange_over(session_exchange(s), exchanges(e, s), &l);
 	keep_examples(e, s, now);
+}
+
+const struct engine_pace *engine_pace(const struct engine *e, unsigned target)
+{
+	return &e->target[target].pace;
 }
 
 const struct exchange_tally *engine_exchanges(const struct engine *e, unsigned target)

@@ -27,6 +27,7 @@
 #include "tcpcopy/check/check.h"
 #include "tcpcopy/check/diagnosis.h"
 #include "tcpcopy/config/lock.h"
+#include "tcpcopy/govern/govern.h"
 #include "tcpcopy/govern/stop.h"
 #include "tcpcopy/pipelines.h"
 #include "tcpcopy/replay/progress.h"
@@ -48,6 +49,7 @@ struct program {
 	struct progress *progress; /* of a replay */
 	struct stop *stop;
 	struct record *record; /* --write */
+	struct govern *govern;
 };
 
 /* The way back was tried for the first time: the start has succeeded or failed. */
@@ -193,6 +195,9 @@ int main(int argc, char **argv)
 	p.stop = stop_new(p.frame.base, p.workers, c, on_done, &p);
 	if (!p.stop)
 		daemon_fail(1, "out of memory");
+	p.govern = govern_new(p.frame.base, p.workers, c, &p.pipelines.gates, err, sizeof(err));
+	if (!p.govern)
+		daemon_fail(1, "%s", err);
 	if (c->n_read)
 		open_replay(&p);
 	else if (!c->dry_run)
@@ -201,7 +206,7 @@ int main(int argc, char **argv)
 	config_log_facts(c);
 	if (plan)
 		log_own(&p);
-	frame_report(&p.frame, report_new(c, p.workers, p.swallow, p.record));
+	frame_report(&p.frame, report_new(c, p.workers, p.swallow, p.record, p.govern));
 	sandbox_keep_readable("/proc/net");
 	sandbox_keep_readable("/proc/sys/net");
 	for (unsigned i = 0; i < c->n_assistants; i++)
@@ -227,6 +232,7 @@ int main(int argc, char **argv)
 		record_end(p.record);
 	p.failed |= nothing_replayed(&p); /* before the account, whose first line it is */
 	frame_account(&p.frame);
+	govern_free(p.govern);
 	pipelines_close(&p.pipelines);
 	swallow_close(p.swallow);
 	workers_free(p.workers);

@@ -6,6 +6,7 @@
 #include "io/capture/source.h"
 #include "tcpcopy/answers.h"
 #include "tcpcopy/batch.h"
+#include "tcpcopy/choice/gates.h"
 #include "tcpcopy/choice/limits.h"
 #include "tcpcopy/classify.h"
 #include "tcpcopy/config/config.h"
@@ -84,10 +85,11 @@ struct pipeline {
 	uint64_t timer_at; /* ns, what the timer event is set to; UINT64_MAX: off */
 	uint64_t now;      /* ns, of the present batch */
 	struct classify_counters classified;
-	struct choice choice; /* of the configuration; its time begins when the way back is up */
-	struct limits limits; /* of the sessions that begin */
-	struct batch batch;   /* captured, on the way to the engine */
-	struct flow_key last; /* of the segment that was captured last; client port 0: there was none */
+	struct choice choice;      /* of the configuration; its time begins when the way back is up */
+	struct limits limits;      /* of the sessions that begin */
+	const struct gates *gates; /* of all workers; set after pipeline_open() */
+	struct batch batch;        /* captured, on the way to the engine */
+	struct flow_key last;      /* of the segment that was captured last; client port 0: there was none */
 	struct stray_counters strays;
 	struct record_worker *record; /* --write; NULL: nothing is written */
 	unsigned source_now;          /* of what is being taken */

@@ -96,9 +96,9 @@ static bool answers_are_over(struct pipeline *p)
 static enum decline op_admit(void *arg, const struct flow_key *key, unsigned live, uint64_t now)
 {
 	struct pipeline *p = arg;
+	const enum decline why = gates_admit(p->gates, key->target);
 
-	(void)key;
-	return limits_admit(&p->limits, live, now);
+	return why == DECLINE_COUNT ? limits_admit(&p->limits, live, now) : why;
 }
 
 static bool op_source_take(void *arg, const struct flow_key *key, struct endpoint *source)

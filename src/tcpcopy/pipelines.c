@@ -104,6 +104,7 @@ int pipelines_open(struct pipelines *p, const struct config *c, const struct pla
 			return -1;
 		list[i]->workers = w;
 		list[i]->paths = &p->paths;
+		list[i]->gates = &p->gates;
 		list[i]->started = on_first_round;
 		list[i]->started_arg = p;
 		workers_give(w, i, list[i]);

@@ -11,6 +11,7 @@ struct pipelines {
 	struct workers *workers;
 	struct fanout spread;
 	struct paths paths;
+	struct gates gates;   /* to new sessions */
 	unsigned count;       /* pipelines that were opened, and have to be closed */
 	struct mailbox *news; /* to the main thread: how the start goes */
 	unsigned up;

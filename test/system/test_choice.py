@@ -7,7 +7,7 @@ import time
 
 from conftest import PATIENCE, wait_until
 from test_recorded import Recorded
-from workload import ask
+from workload import Load, ask
 
 PORTS = range(20000, 20200)
 MASK = 2**64 - 1
@@ -227,3 +227,70 @@ def test_limits(lab, alone, servers):
     account = run.stop()
     assert 0 < account["engine.sessions_opened"] + account["engine.sessions_joined"] <= 2 + 5 * (time.monotonic() - began)
     assert account["declined.max_rate"] > 0
+
+
+def trips(log, words):
+    return sum(words in line for line in log.splitlines())
+
+
+def test_breaker(lab, alone, servers):
+    """A target that stands still: no session begins there until it has been well for 30 s; those that have begun go on."""
+    run = alone("--breaker", "p99 > 1s or refused > 20%")
+    load = Load(lab, connections=10, think=0.05, per_connection=20)
+    assert wait_until(lambda: run.tcpcopy.status()["account"]["engine"]["released_on_answer"] > 100)
+    assert not run.tcpcopy.status()["rules"][0]["breaker"]["tripped"]
+    servers[1].cli("client", "pause", "4000")
+    assert wait_until(lambda: run.tcpcopy.status()["rules"][0]["breaker"]["tripped"])
+    assert wait_until(lambda: run.tcpcopy.status()["account"]["declined"]["breaker"] > 20)
+    before = run.tcpcopy.status()
+    assert before["rules"][0]["breaker"]["by"].startswith("answer p99 ") and before["account"]["govern"]["breakers_open"] == 1
+    assert wait_until(lambda: "the breaker has closed after " in run.tcpcopy.log, 3 * PATIENCE)
+    opened = before["account"]["engine"]["sessions_opened"]
+    assert wait_until(lambda: run.tcpcopy.status()["account"]["engine"]["sessions_opened"] > opened + 10)
+    load.stop()
+    assert run.closed()
+    account = run.stop()
+    # a machine that is busy elsewhere may have made it trip once more
+    assert account["govern.breaker_trips"] == trips(account.log, "the breaker trips: answer p99 ") >= 1
+    assert account["govern.breaker_trips"] - trips(account.log, "the breaker has closed after ") == account["govern.breakers_open"]
+    assert set(account.outcomes()) <= {"complete", "unanswered"}
+
+
+def test_breaker_refused(lab, alone, servers):
+    """A target where nothing listens gets a few SYNs, and then no more."""
+    run = alone("--breaker", "p99 > 1s or refused > 20%", rule=f"6379-{lab.host('target').ip4}:6380")
+
+    def until_tripped():
+        with connect(lab, 0) as s:
+            ask(s, "ping")
+        return run.tcpcopy.status()["rules"][0]["breaker"]["tripped"]
+    assert wait_until(until_tripped)
+    assert " the breaker trips: refused 100 % > 20 %; no session begins" in run.tcpcopy.log
+    begun = run.tcpcopy.status()["account"]["engine"]["sessions_opened"]
+    for _ in range(5):
+        until_tripped()
+    assert wait_until(lambda: run.tcpcopy.status()["account"]["declined"]["breaker"] >= 5)
+    account = run.stop()
+    assert account["engine.sessions_opened"] == begun
+    assert set(account.outcomes()) == {"refused"}
+
+
+def test_yield(lab, alone, servers):
+    """A host whose CPUs are busy: no session begins. In the sandbox, /proc/stat can still be read."""
+    run = alone("--yield", "cpu > 1% or drops > 1000000")
+    with connect(lab, 20000) as older:
+        ask(older, "set older 1")
+        busy = lab.host("online").popen(["timeout", "30", "sh", "-c", "while :; do :; done"])
+        assert wait_until(lambda: run.tcpcopy.status()["yield"]["tripped"])
+        busy.terminate()
+        busy.wait(PATIENCE)
+        assert "copies give way to this host's service: cpu " in run.tcpcopy.log
+        with connect(lab, 20001) as newer:
+            ask(newer, "set newer 1")
+        ask(older, "set older 2")
+        assert wait_until(lambda: run.tcpcopy.status()["account"]["declined"]["yield"] >= 1)
+        assert wait_until(lambda: servers[1].cli("get", "older") == "2")
+    assert run.closed()
+    account = run.stop()
+    assert account["govern.yields"] == account["govern.yielding"] == 1 == trips(account.log, "copies give way to this host's service: ")
+    assert account.outcomes() == {"complete": 1} and servers[1].cli("get", "newer") == ""

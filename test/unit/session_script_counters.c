@@ -43,6 +43,28 @@ static bool exchanges_of(const struct script *s, const char *name, uint64_t *n)
 	return false;
 }
 
+/* How the first target copes: pace_answers, pace_longest_ms and so on. */
+static bool pace_of(const struct script *s, const char *name, uint64_t *n)
+{
+	const struct engine_pace *p = engine_pace(s->h.engine, 0);
+	const struct {
+		const char *name;
+		uint64_t n;
+	} rows[] = {
+		{ "pace_answers", p->answer.count }, { "pace_longest_ms", p->answer.max / NS_PER_MS },
+		{ "pace_released", p->released },    { "pace_overdue", p->overdue },
+		{ "pace_begun", p->begun },          { "pace_ended", p->ended },
+		{ "pace_refused", p->refused },      { "pace_reset", p->reset },
+	};
+
+	for (unsigned i = 0; i < ARRAY_SIZE(rows); i++)
+		if (!strcmp(name, rows[i].name)) {
+			*n = rows[i].n;
+			return true;
+		}
+	return false;
+}
+
 /* Numbers of the engine that a script may ask for: counters by their names, and some of its state.
  */
 static bool number_of(const struct script *s, const char *name, uint64_t *n)
@@ -95,6 +117,8 @@ static bool number_of(const struct script *s, const char *name, uint64_t *n)
 		}
 	}
 	if (exchanges_of(s, name, n))
+		return true;
+	if (pace_of(s, name, n))
 		return true;
 	if (!strcmp(name, "sessions"))
 		*n = engine_sessions(s->h.engine);

@@ -137,6 +137,22 @@ static void other_table(void **state)
 	assert_string_equal(error, "\"2x\": no limit for time: not of its kind; accepted: a time (5ms)");
 }
 
+/* A metric that takes a number takes nothing else. */
+static void numbers(void **state)
+{
+	static const struct condition_metric metrics[] = { { "drops", 5, CONDITION_COUNT, false } };
+
+	(void)state;
+	assert_int_equal(condition_parse("drops > 0", metrics, 1, c, 4, error, sizeof(error)), 1);
+	assert_true(c[0].metric == 5 && c[0].unit == CONDITION_COUNT && c[0].limit < 0.5);
+	assert_int_equal(condition_parse("drops > 12", metrics, 1, c, 4, error, sizeof(error)), 1);
+	assert_true(c[0].limit > 11.5 && c[0].limit < 12.5);
+	assert_int_equal(condition_parse("drops > 5ms", metrics, 1, c, 4, error, sizeof(error)), 0);
+	assert_string_equal(
+		error,
+		"\"5ms\": no limit for drops: not a number: \"ms\" follows the digits; accepted: a number (10)");
+}
+
 /* Whatever is typed, the words fit. */
 static void long_words(void **state)
 {
@@ -156,8 +172,8 @@ static void long_words(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(right),       cmocka_unit_test(several),    cmocka_unit_test(wrong),
-		cmocka_unit_test(other_table), cmocka_unit_test(long_words),
+		cmocka_unit_test(right),       cmocka_unit_test(several), cmocka_unit_test(wrong),
+		cmocka_unit_test(other_table), cmocka_unit_test(numbers), cmocka_unit_test(long_words),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -19,6 +19,7 @@
 
 #include "base/util.h"
 #include "io/capture/source.h"
+#include "tcpcopy/choice/strain.h"
 #include "tcpcopy/config/config.h"
 
 #define MAX_WORDS 40
@@ -359,6 +360,54 @@ static void test_dry_run(void **state)
 	assert_refused(PARSE("-x", RULE, "--dry-run", "--check"), "--dry-run", NULL, "one of the two");
 	assert_refused(PARSE("-x", RULE, "--dry-run", "--write", "a", "--write-answers", "all"),
 		       "--write-answers", NULL, "what would be sent");
+}
+
+static void test_breakers(void **state)
+{
+	static const struct {
+		const char *option, *value, *why;
+	} bad[] = {
+		{ "--breaker", "", "> and a limit are missing" },
+		{ "--breaker", "p99", "> and a limit are missing" },
+		{ "--breaker", "p99 > 2", "\"2\": no limit for answer: a unit is missing" },
+		{ "--breaker", "p99 > 5%", "\"5%\": no limit for answer: not of its kind (a time (5ms))" },
+		{ "--breaker", "refused > 2s",
+		  "\"2s\": no limit for refused: not of its kind (a share (0.1%))" },
+		{ "--breaker", "refused > 101%", "more than all" },
+		{ "--breaker", "cpu > 5%", "\"cpu\": no such metric (answer, refused, reset, unanswered" },
+		{ "--breaker", "p99 > 2s or", "no limit for answer" },
+		{ "--breaker", "p99 > 2s and refused > 5%", "nothing may stand between" },
+		{ "--breaker", "GET /: p99 > 2s", "\"GET /: \": classes of requests are not known here" },
+		{ "--yield", "load > 5", "\"load\": no such metric (cpu, memory, drops" },
+		{ "--yield", "cpu > 80", "\"80\": no limit for cpu: a unit is missing" },
+		{ "--yield", "drops > 1%",
+		  "\"1%\": no limit for drops: not a number: \"%\" follows the digits (a number (10))" },
+		{ "--yield", "drops > -1", "\"-1\": no limit for drops: out of range" },
+	};
+
+	(void)state;
+	assert_int_equal(PARSE("-x", RULE), -1);
+	assert_true(!c.n_breaker && !c.n_yield);
+	assert_int_equal(PARSE("-x", RULE, "--breaker", "p99 > 2s or refused > 5%", "--yield",
+			       "cpu > 80% or memory>10% or drops > 0"),
+			 -1);
+	assert_int_equal(c.n_breaker, 2);
+	assert_int_equal(c.breaker[0].metric, STRAIN_ANSWER);
+	assert_true(c.breaker[0].quantile > 0.9899 && c.breaker[0].quantile < 0.9901);
+	assert_true(c.breaker[0].limit > 1.999e9 && c.breaker[0].limit < 2.001e9);
+	assert_int_equal(c.breaker[1].metric, STRAIN_REFUSED);
+	assert_true(c.breaker[1].limit > 0.0499 && c.breaker[1].limit < 0.0501);
+	assert_int_equal(c.n_yield, 3);
+	assert_int_equal(c.yield[2].metric, STRAIN_DROPS);
+	assert_true(c.yield[2].limit < 0.5);
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
+		assert_refused(PARSE("-x", RULE, bad[i].option, bad[i].value), bad[i].option, bad[i].value,
+			       bad[i].why);
+	assert_int_equal(PARSE("-x", RULE, "-W", "--breaker", "refused > 5% or reset > 5%"), -1);
+	assert_refused(PARSE("-x", RULE, "-W", "--breaker", "refused > 5% or answer p50 > 1s"), "--breaker",
+		       NULL, "nothing waits for them");
+	assert_refused(PARSE("-x", RULE, "--hold=0", "--breaker", "unanswered > 5%"), "--breaker", NULL,
+		       "nothing waits for them");
 }
 
 static void test_joins(void **state)
@@ -704,6 +753,7 @@ int main(void)
 		cmocka_unit_test(test_limits),
 		cmocka_unit_test(test_files_that_are_written),
 		cmocka_unit_test(test_dry_run),
+		cmocka_unit_test(test_breakers),
 		cmocka_unit_test(test_joins),
 		cmocka_unit_test(test_rules),
 		cmocka_unit_test(test_bad_rules),

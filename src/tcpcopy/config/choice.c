@@ -9,6 +9,7 @@
 
 #include "base/number.h"
 #include "program/args.h"
+#include "tcpcopy/choice/strain.h"
 #include "tcpcopy/config/parts.h"
 
 #define MILLION 1000000ull
@@ -87,6 +88,35 @@ const char *config_set_stop_after(struct config *c, const char *value)
 	return wrong;
 }
 
+/* Conditions for a breaker. The parser ends its words with what it accepts, as the option does. */
+static const char *set_conditions(const char *value, const struct condition_metric *metrics, unsigned count,
+				  struct condition *out, unsigned *n)
+{
+	char words[512], *accepted;
+
+	*n = condition_parse(value, metrics, count, out, CONFIG_MAX_CONDITIONS, words, sizeof(words));
+	accepted = *n ? NULL : strstr(words, "; accepted: ");
+	if (accepted) {
+		*accepted = '\0';
+		return args_wrong("%s (%s)", words, accepted + strlen("; accepted: "));
+	}
+	for (unsigned i = 0; i < *n; i++)
+		if (out[i].class[0])
+			return args_wrong("\"%s: \": classes of requests are not known here", out[i].class);
+	return *n ? NULL : args_wrong("%s", words);
+}
+
+const char *config_set_breaker(struct config *c, const char *value)
+{
+	return set_conditions(value, strain_target, STRAIN_TARGET_COUNT, c->breaker, &c->n_breaker);
+}
+
+const char *config_set_yield(struct config *c, const char *value)
+{
+	c->yield_text = value;
+	return set_conditions(value, strain_host, STRAIN_HOST_COUNT, c->yield, &c->n_yield);
+}
+
 const char *config_check_choice(const struct config *c, const char **option)
 {
 	const bool some = c->choice.share < CHOICE_ALL || c->choice.ramp;
@@ -97,6 +127,10 @@ const char *config_check_choice(const struct config *c, const char **option)
 	*option = "max-sessions";
 	if (c->max_sessions && c->max_sessions < c->run.workers)
 		return "is less than the number of workers that share it; accepted: one for each at least";
+	*option = "breaker";
+	for (unsigned i = 0; i < c->n_breaker && !c->hold; i++)
+		if (c->breaker[i].metric == STRAIN_ANSWER || c->breaker[i].metric == STRAIN_UNANSWERED)
+			return "goes by answers, and nothing waits for them (-W); accepted: refused and reset";
 	*option = "ramp";
 	if (c->choice.ramp && c->n_read && (c->rate || !c->speed))
 		return "goes by the time, and with --rate or --speed max recorded traffic does not; accepted: "

@@ -124,6 +124,16 @@ static const char *set_write_max(void *into, const char *value)
 	return number_parse_size(value, OUTPUT_MOST_LEAST, 1ull << 50, into);
 }
 
+static const char *set_breaker(void *into, const char *value)
+{
+	return config_set_breaker(into, value);
+}
+
+static const char *set_yield(void *into, const char *value)
+{
+	return config_set_yield(into, value);
+}
+
 static const char *set_interfaces(void *into, const char *value)
 {
 	struct config *c = into;
@@ -380,6 +390,15 @@ static const struct args_option options[] = {
 	  "end after a time, or so many sessions or requests: 10m, 1000sessions or 50000requests [never]",
 	  "100ms to 1000h, or a number of sessions or requests, such as 10m, 1000sessions or 50000requests",
 	  set_stop_after, ARGS_WHOLE },
+	{ 0, "breaker", "CONDITIONS", 0,
+	  "while a target suffers, and for 30 s after it, begin no session to it, such as 'p99 > 2s or refused > 5%' "
+	  "[never]",
+	  "p99 (or another quantile) of answer, refused, reset or unanswered > LIMIT, perhaps more of them with or between",
+	  set_breaker, ARGS_WHOLE },
+	{ 0, "yield", "CONDITIONS", 0,
+	  "while this host is busy, and for 30 s after it, begin no session, such as 'cpu > 80%' [never]",
+	  "cpu, memory or drops > LIMIT, such as cpu > 80%, perhaps more of them with or between", set_yield,
+	  ARGS_WHOLE },
 	ARGS_TOPIC_ROW("capture", "how requests are captured"),
 	{ 'i', "interface", "NAME,...", ARGS_REPEAT,
 	  "capture on these interfaces only; or the name of a file, as for --read [all that are up]",

@@ -7,6 +7,7 @@
 
 #include "program/options.h"
 #include "channel/secret.h"
+#include "compare/condition.h"
 #include "io/capture/source.h"
 #include "packet/addr.h"
 #include "packet/decap.h"
@@ -23,6 +24,7 @@
 #define CONFIG_MAX_POOL 256
 #define CONFIG_MAX_READ 4096
 #define CONFIG_MAX_SESSIONS 4000000
+#define CONFIG_MAX_CONDITIONS 8
 #define CONFIG_FILTER_SIZE 16384 /* enough for config_capture_filter(), whatever the rules */
 
 /*
@@ -132,6 +134,10 @@ struct config {
 	uint64_t write_max;                /* --write-max, bytes; 0: any */
 	enum config_answers write_answers; /* --write-answers */
 	bool has_write_answers;
+	/* --breaker and --yield; the metrics are enum strain */
+	struct condition breaker[CONFIG_MAX_CONDITIONS], yield[CONFIG_MAX_CONDITIONS];
+	unsigned n_breaker, n_yield;
+	const char *yield_text;  /* as typed, in argv */
 	char filter[1024];       /* -F: and-ed to the filter made from the rules; "" none */
 	uint16_t assistant_port; /* -p: default port of assistants */
 	bool keep_trying;        /* -L */

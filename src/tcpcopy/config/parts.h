@@ -52,6 +52,8 @@ const char *config_set_ramp(struct config *c, const char *value);
 const char *config_set_max_sessions(struct config *c, const char *value);
 const char *config_set_max_rate(struct config *c, const char *value);
 const char *config_set_stop_after(struct config *c, const char *value);
+const char *config_set_breaker(struct config *c, const char *value);
+const char *config_set_yield(struct config *c, const char *value);
 /* As config_check_replay(). */
 const char *config_check_choice(const struct config *c, const char **option);
 

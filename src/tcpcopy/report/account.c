@@ -105,6 +105,9 @@ static const struct account_row rows[ACCOUNT_ROWS] = {
 #define X(key, text) [ROW_STRAYS_##key] = { "strays", #key, text },
 	ACCOUNT_STRAYS(X)
 #undef X
+#define X(key, text) [ROW_GOVERN_##key] = { "govern", #key, text },
+	ACCOUNT_GOVERN(X)
+#undef X
 #define X(key, text) [ROW_LOG_##key] = { "log", #key, text },
 	ACCOUNT_LOG(X)
 #undef X
@@ -142,6 +145,7 @@ static const struct account_section sections[] = {
 	{ "remote", "losses reported by the assistants" },
 	{ "own", "answers to addresses of this host" },
 	{ "strays", "connections left on the targets by an earlier tcpcopy" },
+	{ "govern", "what lets the copies rest" },
 	{ "log", "the log" },
 };
 

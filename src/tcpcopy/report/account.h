@@ -77,6 +77,12 @@
 	X(merged, "of all, with a response record that was merged from several")                             \
 	X(unsolicited, "of all, without a request: what a server says first")
 
+#define ACCOUNT_GOVERN(X)                                                                                    \
+	X(breaker_trips, "times that the breaker of a target tripped (see --breaker)")                       \
+	X(breakers_open, "targets that get no new sessions because of it")                                   \
+	X(yields, "times that the copies gave way to this host's service (see --yield)")                     \
+	X(yielding, "whether they do now")
+
 #define ACCOUNT_OWN(X)                                                                                       \
 	X(swallowed, "answers that were kept from this host's TCP, as the kernel counts them")               \
 	X(accepted, "answers without a session that this host's TCP got, because a socket has the port")     \
@@ -178,6 +184,9 @@ enum account_row_id {
 #undef X
 #define X(key, text) ROW_STRAYS_##key,
 	ACCOUNT_STRAYS(X)
+#undef X
+#define X(key, text) ROW_GOVERN_##key,
+	ACCOUNT_GOVERN(X)
 #undef X
 #define X(key, text) ROW_LOG_##key,
 	ACCOUNT_LOG(X)

@@ -10,7 +10,8 @@ struct report {
 	struct workers *workers;
 	struct swallow *swallow;     /* NULL: there are assistants */
 	const struct record *record; /* NULL: nothing is written */
-	struct account now, since;   /* the newest, and the one from which rates are measured */
+	const struct govern *govern;
+	struct account now, since; /* the newest, and the one from which rates are measured */
 };
 
 /* The report that has the reporter @r as its head. */

@@ -110,6 +110,16 @@ static json_t *differences(const struct report *r)
 	return list;
 }
 
+static json_t *breaker(const struct report *r, const struct govern_breaker *b)
+{
+	char when[ACCOUNT_TIME_LEN] = "";
+
+	if (b->state.trips)
+		reporter_time(&r->reporter, b->state.since, when);
+	return json_pack("{s:b, s:I, s:s, s:s}", "tripped", (int)b->state.tripped, "trips",
+			 (json_int_t)b->state.trips, "last", when, "by", b->strain);
+}
+
 static json_t *rules(const struct report *r)
 {
 	json_t *list = json_array();
@@ -128,6 +138,7 @@ static json_t *rules(const struct report *r)
 		add_counts(rule, "joined", t->joined, PROTOCOL_COUNT, protocol_called);
 		add_counts(rule, "target_answers", t->answers, ANSWER_COUNT, answer_called);
 		add_counts(rule, "not_joined", t->not_joined, PROTOCOL_COUNT, protocol_called);
+		json_object_set_new(rule, "breaker", breaker(r, &govern_state(r->govern)->breaker[i]));
 		json_object_set_new(rule, "exchanges", exchanges(&r->now.exchanges[i]));
 		json_array_append_new(list, rule);
 	}
@@ -195,6 +206,7 @@ int report_json(struct reporter *reporter, json_t *all)
 		!json_object_set_new(all, "differences", differences(r)) &&
 		!json_object_set_new(all, "interfaces", interfaces(&r->now)) &&
 		!json_object_set_new(all, "choice", choice(r)) &&
+		!json_object_set_new(all, "yield", breaker(r, &govern_state(r->govern)->yield)) &&
 		(!r->now.figures.any || !json_object_set_new(all, "replay", replay(&r->now.figures))) &&
 		!json_object_set_new(all, "never_captured",
 				     json_pack("{s:I, s:I, s:I, s:I}", "bytes", (json_int_t)loss.bytes,

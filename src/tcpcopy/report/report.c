@@ -53,6 +53,19 @@ static void count_written(struct report *r, const struct record_counters *n)
 				 row[ROW_WRITE_shed] - n->files.written - n->files.failed;
 }
 
+static void count_govern(struct report *r)
+{
+	const struct govern_state *g = govern_state(r->govern);
+	uint64_t *row = r->now.row;
+
+	for (unsigned i = 0; i < r->config->n_rules; i++) {
+		row[ROW_GOVERN_breaker_trips] += g->breaker[i].state.trips;
+		row[ROW_GOVERN_breakers_open] += g->breaker[i].state.tripped;
+	}
+	row[ROW_GOVERN_yields] = g->yield.state.trips;
+	row[ROW_GOVERN_yielding] = g->yield.state.tripped;
+}
+
 static void collect(struct reporter *reporter, bool keep)
 {
 	struct report *r = report_of(reporter);
@@ -67,6 +80,7 @@ static void collect(struct reporter *reporter, bool keep)
 	if (r->record)
 		count_written(r, &written);
 	count_swallowed(r);
+	count_govern(r);
 	r->now.row[ROW_LOG_suppressed] = log_lines_suppressed();
 	r->now.row[ROW_LOG_dropped] = log_lines_dropped();
 }
@@ -304,6 +318,31 @@ static void print_paths(const struct report *r, FILE *to)
 				paths_text(text, sizeof(text), &r->config->rules[i], &r->now.path[i]));
 }
 
+static void print_breaker(const struct report *r, const char *what, const char *of,
+			  const struct govern_breaker *b, FILE *to)
+{
+	char when[ACCOUNT_TIME_LEN];
+
+	if (b->state.trips)
+		fprintf(to, "%-15s%s%s, %llu time%s, last at %s by %s\n", what, of,
+			b->state.tripped ? "no session begins" : "closed again", (ull)b->state.trips,
+			b->state.trips > 1 ? "s" : "", reporter_time(&r->reporter, b->state.since, when),
+			b->strain);
+}
+
+/* What has let the copies rest. */
+static void print_govern(const struct report *r, FILE *to)
+{
+	const struct govern_state *g = govern_state(r->govern);
+	char of[sizeof(r->config->rules[0].text) + 8];
+
+	for (unsigned i = 0; i < r->config->n_rules; i++) {
+		snprintf(of, sizeof(of), "-x %s: ", r->config->rules[i].text);
+		print_breaker(r, "breaker", of, &g->breaker[i], to);
+	}
+	print_breaker(r, "yield", "", &g->yield, to);
+}
+
 /* Which sessions are replicated, if not all. */
 static void print_choice(const struct report *r, FILE *to)
 {
@@ -326,6 +365,7 @@ static void print_account(struct reporter *reporter, FILE *to)
 	fprintf(to, "--- account ---\n");
 	print_sources(&r->now, to);
 	print_choice(r, to);
+	print_govern(r, to);
 	print_workers(&r->now, to);
 	account_print(&account_table, r->now.row, to);
 	print_loss(&r->now, to);
@@ -401,6 +441,7 @@ static void print_screen(struct reporter *reporter, FILE *to)
 					       : 0));
 	}
 	print_choice(r, to);
+	print_govern(r, to);
 	print_states(a, to);
 	fprintf(to,
 		"payload        %llu bytes captured, %llu acknowledged, %llu pending, %llu lost, %llu not replicated\n",
@@ -441,7 +482,7 @@ static const struct reporter_ops ops = {
 };
 
 struct reporter *report_new(const struct config *c, struct workers *w, struct swallow *s,
-			    const struct record *record)
+			    const struct record *record, const struct govern *g)
 {
 	struct report *r = calloc(1, sizeof(*r));
 
@@ -452,6 +493,7 @@ struct reporter *report_new(const struct config *c, struct workers *w, struct sw
 	r->workers = w;
 	r->swallow = s;
 	r->record = record;
+	r->govern = g;
 	account_init(&r->now);
 	account_init(&r->since);
 	return &r->reporter;
