@@ -15,7 +15,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static const enum link_type links[] = { LINK_ETHERNET, LINK_RAW,  LINK_COOKED, LINK_COOKED2,
-						LINK_NULL,     LINK_IPV4, LINK_IPV6 };
+						LINK_NULL,     LINK_IPV4, LINK_IPV6,   LINK_PPP_SERIAL };
 	struct raw_packet p, outer;
 	struct segment s;
 	uint8_t *copy;

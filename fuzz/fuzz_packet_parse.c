@@ -15,8 +15,8 @@
 #include "packet/text.h"
 
 static const enum link_type links[] = {
-	LINK_ETHERNET, LINK_RAW,  LINK_RAW_IP, LINK_COOKED, LINK_COOKED2,
-	LINK_NULL,     LINK_LOOP, LINK_IPV4,   LINK_IPV6,
+	LINK_ETHERNET, LINK_RAW,  LINK_RAW_IP, LINK_COOKED, LINK_COOKED2,    LINK_NULL,
+	LINK_LOOP,     LINK_IPV4, LINK_IPV6,   LINK_PPP,    LINK_PPP_SERIAL, LINK_HDLC,
 };
 
 static struct tx_segment tx_of(const struct segment *s)

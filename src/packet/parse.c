@@ -15,10 +15,13 @@
 #define COOKED_LEN 16
 #define COOKED2_LEN 20
 #define NULL_LEN 4
+#define HDLC_LEN 4
 #define VLAN_LEN 4
 #define MAX_VLAN_TAGS 2
 
 enum { ETHERTYPE_IP4 = 0x0800, ETHERTYPE_IP6 = 0x86dd, ETHERTYPE_8021Q = 0x8100, ETHERTYPE_8021AD = 0x88a8 };
+
+enum { PPP_IP4 = 0x21, PPP_IP6 = 0x57 };
 
 /*
  * Where the IP header is, and which version the link layer says it has (0: the link layer
@@ -73,6 +76,32 @@ static enum parse_reason after_family(struct link *l, const uint8_t *d)
 	}
 }
 
+/* RFC 1661, 1662: address and control may be left out, and so may the protocol's first byte where it is 0. */
+static enum parse_reason after_ppp(struct link *l, const uint8_t *d, uint32_t captured)
+{
+	uint16_t protocol;
+
+	if (captured >= 2 && d[0] == 0xff && d[1] == 0x03)
+		l->offset = 2;
+	if (captured < l->offset + 2)
+		return PARSE_LINK_SHORT;
+	protocol = d[l->offset] & 1 ? d[l->offset] : get_be16(d + l->offset);
+	l->offset += d[l->offset] & 1 ? 1 : 2;
+	if (protocol != PPP_IP4 && protocol != PPP_IP6)
+		return PARSE_NOT_IP;
+	l->version = protocol == PPP_IP4 ? 4 : 6;
+	return PARSE_OK;
+}
+
+/* An address, unicast or broadcast, a byte of control, and the type. */
+static enum parse_reason after_hdlc(struct link *l, const uint8_t *d, uint32_t captured)
+{
+	if (captured < HDLC_LEN)
+		return PARSE_LINK_SHORT;
+	l->offset = HDLC_LEN;
+	return after_ethertype(l, d, captured, get_be16(d + 2));
+}
+
 static enum parse_reason parse_link(struct link *l, enum link_type type, const uint8_t *d, uint32_t captured)
 {
 	*l = (struct link){ 0, 0 };
@@ -98,6 +127,13 @@ static enum parse_reason parse_link(struct link *l, enum link_type type, const u
 			return PARSE_LINK_SHORT;
 		l->offset = NULL_LEN;
 		return after_family(l, d);
+	case LINK_PPP:
+		return after_ppp(l, d, captured);
+	case LINK_PPP_SERIAL:
+		return captured && (d[0] == 0x0f || d[0] == 0x8f) ? after_hdlc(l, d, captured)
+								  : after_ppp(l, d, captured);
+	case LINK_HDLC:
+		return after_hdlc(l, d, captured);
 	case LINK_RAW:
 	case LINK_RAW_IP:
 		return PARSE_OK;

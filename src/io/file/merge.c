@@ -128,7 +128,7 @@ static int file_begin(struct merge *m, struct file *f, char *err, size_t err_siz
 		snprintf(
 			err, err_size,
 			"file %s: link type %s (%d) is not supported; accepted: Ethernet, raw IP, Linux cooked v1 "
-			"and v2, BSD null and loop",
+			"and v2, BSD null and loop, PPP, Cisco HDLC",
 			f->path, name ? name : "unknown", dlt);
 		return -1;
 	}

@@ -49,9 +49,9 @@ struct file_sink {
 bool file_link(int dlt, enum link_type *link)
 {
 	/* DLT_RAW has another number on the systems that some files come from. */
-	static const enum link_type known[] = { LINK_ETHERNET, LINK_RAW,     LINK_RAW_IP,
-						LINK_COOKED,   LINK_COOKED2, LINK_NULL,
-						LINK_LOOP,     LINK_IPV4,    LINK_IPV6 };
+	static const enum link_type known[] = { LINK_ETHERNET, LINK_RAW,  LINK_RAW_IP,     LINK_COOKED,
+						LINK_COOKED2,  LINK_NULL, LINK_LOOP,       LINK_IPV4,
+						LINK_IPV6,     LINK_PPP,  LINK_PPP_SERIAL, LINK_HDLC };
 
 	for (size_t i = 0; i < ARRAY_SIZE(known); i++) {
 		if ((int)known[i] == dlt) {
