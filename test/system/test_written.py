@@ -3,6 +3,7 @@
 
 import os
 import pathlib
+import re
 import shutil
 import stat
 import subprocess
@@ -151,6 +152,8 @@ def test_full_disk(lab, alone):
     written = lab.new_path("day.pcapng")
     shutil.copy(f"/proc/{run.tcpcopy.process.pid}/root/mnt/day.pcapng", written)
     assert packets(written, ("frame.number",), "tcp")     # no complaint about its end
+    assert " not written\n" in run.tcpcopy.lab.host("online").check_output(
+        [BIN / "tcpcopy", "--status", "--control", re.search(r"--status --control (\S+)", run.tcpcopy.log)[1]])
     account = run.stop()
     assert account["write.failed"] > 0 and account["write.written"] > 0 and account["write.waiting"] == 0
     assert account.log.count("No space left on device") == 1

@@ -71,7 +71,7 @@ struct record {
 	uint64_t wall;        /* ns from the clock of packets to the wall clock */
 	uint64_t flushed_at, looked_at;
 	int wake; /* eventfd */
-	bool asleep, stop, started;
+	bool asleep, stop, started, said_shed;
 	pthread_t thread;
 	struct record_worker worker[RUN_MAX_WORKERS];
 };
@@ -84,6 +84,12 @@ static void wake(struct record *r)
 
 	if (__atomic_exchange_n(&r->asleep, false, __ATOMIC_ACQ_REL) && write(r->wake, &one, sizeof(one)) < 0)
 		__atomic_store_n(&r->asleep, true, __ATOMIC_RELEASE); /* it wakes by itself, soon */
+}
+
+/* The thread looks at it, too. */
+static void shed(struct record_worker *w)
+{
+	__atomic_store_n(&w->shed, w->shed + 1, __ATOMIC_RELAXED);
 }
 
 /* Where in *p what is written begins: all of it is, or, without an Ethernet header, what begins at @ip. */
@@ -105,7 +111,7 @@ void record_request(struct record_worker *w, const struct raw_packet *p, unsigne
 	w->requests++;
 	x = record_queue_room(w->queue, captured);
 	if (!x) {
-		w->shed++;
+		shed(w);
 		return;
 	}
 	x->interface = (uint16_t)interface;
@@ -130,7 +136,7 @@ void record_copy(struct record_worker *w, const struct tx_segment *t, uint64_t n
 	w->copies++;
 	x = record_queue_room(w->queue, len);
 	if (!x || !build_packet(x->data, len, t)) {
-		w->shed++;
+		shed(w);
 		return;
 	}
 	x->interface = 0;
@@ -312,6 +318,18 @@ static bool is_pressed(const struct record *r)
 	return false;
 }
 
+/* Once. */
+static void say_shed(struct record *r)
+{
+	for (unsigned i = 0; i < r->config->run.workers && !r->said_shed; i++)
+		r->said_shed = __atomic_load_n(&r->worker[i].shed, __ATOMIC_RELAXED);
+	if (r->said_shed)
+		log_warn(
+			"what is captured cannot be written as fast: packets are missing in %s, which the account "
+			"counts as shed; replication goes on",
+			output_path(r->output));
+}
+
 /* Write what is due. Returns for how long there is nothing to do, ms. @all: nothing more comes. */
 static int turn(struct record *r, bool all)
 {
@@ -347,6 +365,8 @@ static int turn(struct record *r, bool all)
 	if (all || now - r->looked_at >= LOOK_EVERY) {
 		set_clock(r);
 		r->looked_at = now;
+		if (!r->said_shed)
+			say_shed(r);
 		if (r->answers)
 			__atomic_store_n(&r->n.answers_dropped, answers_dropped(r->answers),
 					 __ATOMIC_RELEASE);

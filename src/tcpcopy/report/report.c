@@ -453,6 +453,11 @@ static void print_screen(struct reporter *reporter, FILE *to)
 	fprintf(to, "sent           %llu packets, %llu refused by the kernel, %llu segments retransmitted\n",
 		(ull)row[ROW_SENT_packets], (ull)send_errors(a), (ull)row[ROW_ENGINE_retransmitted_segments]);
 	print_loss(a, to);
+	if (r->record)
+		fprintf(to,
+			"written        %llu packets, %llu bytes in %llu files; %llu shed, %llu not written\n",
+			(ull)row[ROW_WRITE_written], (ull)row[ROW_WRITE_bytes], (ull)row[ROW_WRITE_files],
+			(ull)row[ROW_WRITE_shed], (ull)row[ROW_WRITE_failed]);
 	fprintf(to, "memory         %llu of %llu KiB used by sessions\n", (ull)row[ROW_LIVE_memory] >> 10,
 		(ull)r->config->memory >> 10);
 	for (size_t i = 0; i < account_table.n_equations; i++) {
