@@ -238,7 +238,7 @@ SELDOM = {"wrong port of the target", "the same, and intercept looks at the righ
           "a firewall on the target", "a firewall on the target refuses", "the switch lets no foreign source pass",
           "intercept has another port", "intercept has dst for src", "intercept captures on lo", "tcpcopy on the assistant",
           "-c is the clients' own network", "no route for -c", "a firewall on the online server, and raw sockets",
-          "the same, and it masquerades", "a filter for another port", "no IPv6 route",
+          "the same, and it masquerades", "the assistant forwards later", "the assistant is in another network", "a filter for another port", "no IPv6 route",
           # of START
           "a firewall on the assistant refuses", "a firewall on the assistant resets", "the assistant forwards",
           "intercept does not run", "-s is the target", "-s is a client", "-s is an address that no host has",

@@ -28,6 +28,7 @@ static const struct check checks[] = {
 	{ "assistant", check_assistants },
 	{ "answers", check_own },
 	{ "probe", check_probe },
+	{ "clients", check_pool_network },
 	{ "ways", check_ways },
 };
 

@@ -74,6 +74,9 @@ void check_requests(struct check_report *r, void *arg);
 /* requests.c: do the addresses of -c fit the clients that are connected? */
 void check_pool(struct check_report *r, void *arg);
 
+/* requests.c: does the target look for the addresses of -c on its own link? The probe may have told. */
+void check_pool_network(struct check_report *r, void *arg);
+
 /* way.c: is there a route to each target? */
 void check_route(struct check_report *r, void *arg);
 

@@ -294,12 +294,25 @@ static void say_overlap(struct check_report *report, const struct config *c, con
 	}
 }
 
+void check_pool_network(struct check_report *report, void *arg)
+{
+	const struct checking *k = arg;
+	const struct config *c = k->config;
+	struct ifaddrs *local = NULL;
+
+	/* the answer to one address of a network has come back by the route for all of it */
+	if (c->way_back == RETURN_OWN || (k->probed_all && c->n_pool == 1 && !c->has_probe_from))
+		return;
+	if (!getifaddrs(&local))
+		say_overlap(report, c, local);
+	freeifaddrs(local);
+}
+
 void check_pool(struct check_report *report, void *arg)
 {
 	const struct checking *k = arg;
 	const struct config *c = k->config;
 	struct clients all = { .config = c };
-	struct ifaddrs *local = NULL;
 	unsigned before = report->warnings;
 	char at[ADDR_TEXT_LEN];
 	size_t n;
@@ -315,9 +328,6 @@ void check_pool(struct check_report *report, void *arg)
 		free(all.list);
 		return;
 	}
-	if (!getifaddrs(&local))
-		say_overlap(report, c, local);
-	freeifaddrs(local);
 	if (all.in_pool)
 		check_note(report, CHECK_WARNING,
 			   "-c contains %s, the address of a client: the target cannot tell the two apart",
