@@ -179,10 +179,11 @@ struct protocol_tally {
 	uint64_t failed
 		[DETAIL_COUNT];      /* of these, closed by the target soon after, while the client went on */
 	uint64_t past[DETAIL_COUNT]; /* of these, got past the handshake that the detail is of */
-	uint64_t joined[PROTOCOL_COUNT];     /* connections joined in their middle, with what they spoke */
-	uint64_t not_joined[PROTOCOL_COUNT]; /* connections that were not, because of what they spoke */
-	uint64_t answers[ANSWER_COUNT];      /* of the target, as far as their first bytes are known */
-	char sni[64], alpn[16];              /* of the first ClientHello; "" none */
+	uint64_t joined[PROTOCOL_COUNT];       /* connections joined in their middle, with what they spoke */
+	uint64_t not_joined[PROTOCOL_COUNT];   /* connections that were not, because of what they spoke */
+	uint64_t answers[ANSWER_COUNT];        /* of the target, as far as their first bytes are known */
+	uint64_t online_answers[ANSWER_COUNT]; /* of the online server, a sample */
+	char sni[64], alpn[16];                /* of the first ClientHello; "" none */
 };
 
 /* Read as protocol_read() does, and keep the tally of the session in @t. */

@@ -170,7 +170,7 @@ void protocol_tally_add(struct protocol_tally *to, const struct protocol_tally *
 		to->past[i] += from->past[i];
 	}
 	for (unsigned i = 0; i < ANSWER_COUNT; i++)
-		to->answers[i] += from->answers[i];
+		to->answers[i] += from->answers[i], to->online_answers[i] += from->online_answers[i];
 	if (!to->sni[0] && !to->alpn[0]) {
 		memcpy(to->sni, from->sni, sizeof(to->sni));
 		memcpy(to->alpn, from->alpn, sizeof(to->alpn));

@@ -292,6 +292,8 @@ void engine_server(struct engine *e, const struct flow_key *k, const struct segm
 		server_rst(e, s, g, now);
 	else if ((g->flags & (TCPF_SYN | TCPF_ACK | TCPF_RST)) == (TCPF_SYN | TCPF_ACK))
 		server_synack(e, s, k, g, now);
+	else if (s && g->len)
+		turn_server(e, s, g);
 }
 
 const struct engine_proofs *engine_proofs(const struct engine *e, unsigned target)

@@ -444,8 +444,9 @@ const struct engine_pace *engine_pace(const struct engine *e, unsigned target);
 bool engine_waits_for_proof(const struct engine *e);
 
 /*
- * The online server sent @s, a SYN-ACK or an RST of any connection. s->tuple goes from the online server to
- * the client: it is the reverse of @k's.
+ * The online server sent @s, a SYN-ACK, an RST or payload of any connection. s->tuple goes from the online
+ * server to the client: it is the reverse of @k's. Of payload a sample is enough: where it begins an answer,
+ * the class is counted (engine_spoken()).
  */
 void engine_server(struct engine *e, const struct flow_key *k, const struct segment *s, uint64_t now);
 /*

@@ -149,6 +149,18 @@ static void count_pace(struct engine *e, const struct session *s, bool missed, u
 		hist_add(h, now - s->turn_at);
 }
 
+/*
+ * It is the first segment of the answer to the newest turn if it begins at what the client had read when it
+ * sent that, and the server has all of it. One that was sent again is counted again, which is no matter in a
+ * sample.
+ */
+void turn_server(struct engine *e, const struct session *s, const struct segment *g)
+{
+	if (s->has_turn_ack && g->seq == s->turn_ack && g->ack == s->stream.nxt)
+		session_target(e, s)->spoken.online_answers[protocol_answer((enum protocol)s->spoken.protocol,
+									    g->payload, g->captured)]++;
+}
+
 /* @new_bytes of answer (its FIN, if @fin, counts as one) came with @r, after its ack was taken. */
 void turn_response(struct engine *e, struct session *s, const struct response *r, uint32_t new_bytes,
 		   bool fin, uint64_t now)

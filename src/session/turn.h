@@ -28,6 +28,8 @@ void turn_response(struct engine *e, struct session *s, const struct response *r
 		   bool fin, uint64_t now);
 /* The client will have read more, beyond client_read, by what it acknowledges at @at, ns. */
 void turn_client_reads(struct session *s, uint64_t at);
+/* The online server sent the payload of *g: if it begins an answer, its class is counted. */
+void turn_server(struct engine *e, const struct session *s, const struct segment *g);
 void turn_check(struct engine *e, struct session *s, uint64_t now); /* release what may go, arm the timers */
 /* with EV_CLIENT_RST or EV_CUT */
 bool turn_rst_may_go(const struct engine *e, const struct session *s, uint64_t now);

@@ -13,8 +13,15 @@
  * the client's ACK, whose memory has been asked for: so it finds all of it there. For the engine it may
  * also come ahead of its SYN; then it has to be kept for that, in a place that is cold. What the engine
  * asks about a SYN is answered after its SYN-ACK, which knows better whose socket is there.
+ *
+ * The answers of the online server come by the same socket, and are given ahead of what was captured after
+ * them, for they are told from others by what the client had sent and read until then.
  */
 #include "tcpcopy/batch.h"
+
+#include <string.h>
+
+#include "base/util.h"
 
 #define WORTH_IT 3 /* so few segments do not wait for each other */
 
@@ -42,6 +49,23 @@ static void run_answer(struct batch *b, const struct batch_entry *syn, struct en
 			continue;
 		s->given = true;
 		engine_server(e, &s->key, &s->segment, now);
+	}
+}
+
+static struct batch_answer *answer_at(struct batch *b, unsigned i)
+{
+	return &b->answer[(b->answer_first + i) % BATCH_ANSWERS_MOST];
+}
+
+/* Give the answers of the online server that were captured before @time. */
+static void run_answers_until(struct batch *b, uint64_t time, struct engine *e, uint64_t now)
+{
+	for (; b->n_answers && answer_at(b, 0)->segment.time <= time; b->n_answers--) {
+		struct batch_answer *x = answer_at(b, 0);
+
+		x->segment.payload = x->first;
+		engine_server(e, &x->key, &x->segment, now);
+		b->answer_first = (b->answer_first + 1) % BATCH_ANSWERS_MOST;
 	}
 }
 
@@ -74,6 +98,8 @@ void batch_run(struct batch *b, struct engine *e, struct answers *a, uint64_t no
 		} else {
 			while (b->n_server && b->server[b->server_first].segment.time <= x->segment.time)
 				batch_run_server(b, 1, e, a, now);
+			if (b->n_answers)
+				run_answers_until(b, x->segment.time, e, now);
 			engine_captured(e, &x->key, &x->segment, now);
 			if (x->segment.flags & TCPF_SYN)
 				run_answer(b, x, e, now);
@@ -129,6 +155,24 @@ bool batch_add_server(struct batch *b, const struct flow_key *k, const struct se
 	x->segment.payload = x->segment.raw_options = NULL;
 	x->segment.captured = x->segment.raw_options_len = 0;
 	return true;
+}
+
+void batch_add_answer(struct batch *b, const struct flow_key *k, const struct segment *s)
+{
+	struct batch_answer *x;
+
+	if (b->n_answers == BATCH_ANSWERS_MOST) {
+		b->answer_first = (b->answer_first + 1) % BATCH_ANSWERS_MOST;
+		b->n_answers--;
+	}
+	x = answer_at(b, b->n_answers++);
+	x->key = *k;
+	x->segment = *s;
+	x->segment.captured = MIN(s->captured, sizeof(x->first));
+	if (x->segment.captured)
+		memcpy(x->first, s->payload, x->segment.captured);
+	x->segment.payload = x->segment.raw_options = NULL;
+	x->segment.raw_options_len = 0;
 }
 
 bool batch_server_after(const struct batch *b, uint64_t time)

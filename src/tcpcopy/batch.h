@@ -7,6 +7,7 @@
 
 #define BATCH_MOST 64u
 #define BATCH_SERVER_MOST 128u
+#define BATCH_ANSWERS_MOST 16u
 
 /*
  * Captured segments and responses on their way to the engine, in order, and the online server's SYN-ACKs,
@@ -31,6 +32,12 @@ struct batch {
 		struct segment segment; /* without its payload and its raw options */
 		bool given;
 	} server[BATCH_SERVER_MOST];
+	unsigned answer_first, n_answers; /* of the ring below */
+	struct batch_answer {
+		struct flow_key key;
+		struct segment segment; /* of its payload, only the first bytes */
+		uint8_t first[RESPONSE_FIRST];
+	} answer[BATCH_ANSWERS_MOST];
 };
 
 /*
@@ -48,6 +55,12 @@ bool batch_add_response(struct batch *b, const struct response *r);
  * false if there is no room: call batch_run_server().
  */
 bool batch_add_server(struct batch *b, const struct flow_key *k, const struct segment *s);
+
+/*
+ * Add the segment *s with payload, which the online server sent to the client of *k. It is a sample: if there
+ * is no room, the oldest one goes.
+ */
+void batch_add_answer(struct batch *b, const struct flow_key *k, const struct segment *s);
 
 /* Has the batch a SYN-ACK that was captured after @time, ns? */
 bool batch_server_after(const struct batch *b, uint64_t time);

@@ -1,9 +1,10 @@
 /*
  * What the online server says of its connections - theory of operation
  *
- * In: the SYN-ACKs and resets that leave this host from the ports of -x (io/capture/replies.c). Out:
- * engine_server() for each rule that a request in the opposite direction would match. The engine takes a
- * SYN-ACK as the proof of a connection once its client has acknowledged it, and a reset as its end.
+ * In: the SYN-ACKs and resets that leave this host from the ports of -x, and a sample of the packets with
+ * payload (io/capture/replies.c). Out: engine_server() for each rule that a request in the opposite direction
+ * would match. The engine takes a SYN-ACK as the proof of a connection once its client has acknowledged it, a
+ * reset as its end, and payload as the beginning of an answer where it is one.
  *
  * They come by a socket of their own. Whoever is late finds a whole connection in one batch, and must not
  * hand over the client's ACK before the SYN-ACK that it answers: while proofs are missing, or a SYN is in
@@ -18,6 +19,9 @@
  * A reset, which ends its copy, is not to overtake the requests that were captured before it, perhaps in a
  * ring that hands over a block at a time: it waits until all sources have been read up to its time. What
  * was captured later, the server did not take; the engine is told at once, and refuses that.
+ *
+ * An answer is told between the request that was captured before it and what was captured later (batch.c).
+ * Nothing follows from one, so answers alone begin no pause, and those that nothing follows are not told.
  *
  * With own addresses, resets that leave from one of our ports come by it as well. Where a session has the
  * port and we have sent none, this host's TCP did: the port is withdrawn, and the session ends (own.c).
@@ -38,6 +42,7 @@
 #define TAKE_MOST 256u /* in one call */
 #define PAUSE_US 10000
 
+/* Without @plan, those of the rules alone. */
 static int ports(const struct config *c, const struct plan *plan, char *out, size_t size)
 {
 	size_t n = 0;
@@ -55,13 +60,13 @@ static int ports(const struct config *c, const struct plan *plan, char *out, siz
 
 int replies_open(struct pipeline *p, char *err, size_t err_size)
 {
-	char text[CONFIG_FILTER_SIZE];
+	char text[CONFIG_FILTER_SIZE], rules[CONFIG_FILTER_SIZE];
 
-	if (ports(p->config, p->plan, text, sizeof(text))) {
+	if (ports(p->config, p->plan, text, sizeof(text)) || ports(p->config, NULL, rules, sizeof(rules))) {
 		snprintf(err, err_size, "option -x: too many rules for one capture filter");
 		return -1;
 	}
-	p->replies = capture_replies_open(text, err, err_size);
+	p->replies = capture_replies_open(text, rules, err, err_size);
 	return p->replies ? 0 : -1;
 }
 
@@ -116,15 +121,17 @@ static void on_reply(const struct raw_packet *packet, void *arg)
 		engine_source_lost(p->engine, lost, p->now);
 		return;
 	}
-	p->replies_seen++;
+	p->replies_seen += (s.flags & (TCPF_SYN | TCPF_RST)) != 0;
 	k = (struct flow_key){ .client = request.tuple.src, .online = request.tuple.dst };
 	n = classify(p->config, p->local, &none, NULL, &request, false, p->now, rule);
 	for (unsigned i = 0; i < n; i++) {
 		k.target = (uint16_t)rule[i];
 		if (s.flags & TCPF_RST)
 			keep_reset(p, &k, &s);
-		else
+		else if (s.flags & TCPF_SYN)
 			add_synack(p, &k, &s);
+		else
+			batch_add_answer(&p->batch, &k, &s);
 	}
 }
 
@@ -166,10 +173,13 @@ void replies_left(struct pipeline *p)
 /* Something has come, or the pause is over. */
 void replies_ready(struct pipeline *p, bool came)
 {
+	const uint64_t before = p->replies_seen;
+
 	if (!p->behind) {
 		tell_synacks(p, p->batch.n_server); /* which were read before the pause, or in it */
 		replies_take(p, UINT64_MAX);
 	}
+	came = came && (p->behind || p->replies_seen != before);
 	p->replies_pause = (came || p->behind || p->batch.n_server) && pause_begins(p);
 	if (!p->replies_pause)
 		event_add(p->replying, NULL);

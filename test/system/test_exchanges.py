@@ -191,8 +191,28 @@ def test_classes(lab, alone):
     assert wait_until(lambda: r.tcpcopy.status()["account"]["answers"]["redis_fine"] == 11)
     rule, = r.tcpcopy.status()["rules"]
     assert rule["target_answers"] == {"redis_fine": 11, "redis_noauth": 29}
-    assert "answered, by the target only, redis_fine 11, redis_noauth 29" in screen(r)
+    assert "answered by the target: redis_fine 11, redis_noauth 29" in screen(r)
     assert r.stop()["answers.*"] == 40
+
+
+def test_classes_of_both(lab, alone):
+    """The online server's are a sample of one in 64, which counts nothing that is not the beginning of an answer."""
+    lab.redis("online")
+    lab.redis("target")
+    r = alone()
+    with connect(lab) as connection:
+        command(connection, "set", "key", "x" * 100)
+        for _ in range(3999):
+            command(connection, "get", "key")
+    assert closed(lab)
+    assert wait_until(lambda: r.tcpcopy.status()["account"]["answers"]["redis_fine"] == 4000)
+    rule, = r.tcpcopy.status()["rules"]
+    assert rule["target_answers"] == {"redis_fine": 4000}
+    assert list(rule["online_answers"]) == ["redis_fine"] and 5 < rule["online_answers"]["redis_fine"] < 300
+    assert re.search(r"answered by the target: redis_fine 4000; by the online server, in a sample: redis_fine \d+$",
+                     screen(r), re.M)
+    account = r.stop()
+    assert account["online_answers.*"] == account["online_answers.redis_fine"]
 
 
 def test_classes_with_an_assistant(lab, replay):
@@ -214,7 +234,7 @@ def test_classes_with_an_assistant(lab, replay):
     assert closed(lab, 80)
     answers = [{"redis_fine": 11, "redis_noauth": 29}, {"http_4xx": 1}]
     assert wait_until(lambda: [rule["target_answers"] for rule in r.tcpcopy.status()["rules"]] == answers)
-    assert "answered, by the target only, redis_fine 11, redis_noauth 29" in screen(r)
+    assert "answered by the target: redis_fine 11, redis_noauth 29" in screen(r)
     assert r.stop()["answers.*"] == 41
 
     r = replay()

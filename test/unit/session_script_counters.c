@@ -110,6 +110,13 @@ static bool number_of(const struct script *s, const char *name, uint64_t *n)
 			}
 		}
 	}
+	for (unsigned a = 0; a < ANSWER_COUNT; a++) {
+		if (!strncmp(name, "online_", 7) &&
+		    !strcmp(name + 7, protocol_answer_name((enum protocol_answer)a))) {
+			*n = engine_spoken(s->h.engine, 0)->online_answers[a];
+			return true;
+		}
+	}
 	for (int r = 0; r < REFUSAL_COUNT; r++) {
 		if (!strncmp(name, "refused_", 8) && !strcmp(name + 8, refusal_name((enum refusal)r))) {
 			*n = c->refused[r];

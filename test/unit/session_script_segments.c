@@ -61,12 +61,13 @@ bool script_captured(struct script *s, const char *name, char *text)
 	return true;
 }
 
-/* A SYN-ACK or RST of the online server, captured on its way out. */
+/* A SYN-ACK, RST or payload of the online server, captured on its way out. */
 bool script_server(struct script *s, char *text, bool ahead)
 {
 	struct script_segment w;
 	const char *fault = script_segment(text, &w);
 	struct segment g = { .ttl = 64, .df = true };
+	uint8_t payload[64];
 	struct flow_key k;
 	char line[SEGMENT_TEXT_LEN];
 
@@ -83,6 +84,11 @@ bool script_server(struct script *s, char *text, bool ahead)
 	g.raw_options = w.options;
 	g.raw_options_len = w.options_len;
 	tcp_options_parse(&g.opt, w.options, w.options_len);
+	g.len = w.len;
+	g.captured = MIN(w.captured, sizeof(payload));
+	for (uint32_t i = 0; i < g.captured; i++)
+		payload[i] = script_payload(&w, g.seq, i);
+	g.payload = payload;
 	script_note(s, "%10.3f server    %s\n", script_ms(s->h.now), segment_format(line, sizeof(line), &g));
 	if (ahead)
 		harness_server_resets(&s->h, &k, &g);

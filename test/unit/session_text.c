@@ -198,6 +198,7 @@ static const struct {
 	SAYS("startup", "\0\0\0\x64\0\3\0\0user\0app\0"),
 	SAYS("md5", "p\0\0\0\x28md5"),
 	SAYS("binary", "P\0\xa\xf2\xe4v\x57\4\xf6\0\xd7\xcc&\x8f\x9d\2"), /* almost a Parse of PostgreSQL */
+	SAYS("redis-noauth", "-NOAUTH Authentication required.\r\n"),
 	SAYS("preface", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"),
 #undef SAYS
 };

@@ -1,5 +1,6 @@
 /*
- * What the online server says when a connection begins or is refused: its SYN-ACKs and resets.
+ * What the online server says when a connection begins or is refused: its SYN-ACKs and resets; and a sample
+ * of its answers.
  *
  * In: packets that leave this host by any interface, whatever -i says, for answers may take another way
  * than requests. Out: those with SYN or RST from the ports asked for, by the same interface as all sources;
@@ -8,7 +9,8 @@
  *
  * It is one AF_PACKET socket bound to no interface, without a ring, since little comes. SOCK_DGRAM, so that
  * packets begin at the IP header whatever device they leave by. The kernel clones each outgoing packet once
- * for such a socket, before its filter runs; that is its price, and the reason why it takes nothing else.
+ * for such a socket, before its filter runs; that is its price, and the reason why of packets with payload it
+ * takes one in 64 at random, cut to what tells their class: each one costs as much as a SYN-ACK.
  *
  * Our copies leave this host, too, and there are as many of them as there are requests. What a socket sends
  * the kernel does not show to the members of its own fan-out group: so the socket that sends them joins ours.
@@ -30,8 +32,9 @@
 #include "io/host/host.h"
 #include "program/sandbox.h"
 
-#define SLOT_BYTES 128u /* IPv6, TCP and all options, but for extension headers */
+#define SLOT_BYTES 128u /* IPv6, TCP with all options, 28 bytes of extension headers or payload */
 #define BATCH 32u
+#define SAMPLED 64u             /* a power of two */
 #define BUFFER_BYTES (16 << 20) /* some 40,000 of them, while the worker is late; it is nobody's before */
 
 struct replies {
@@ -152,31 +155,57 @@ static unsigned direction(struct sock_filter *code)
 	return ARRAY_SIZE(head);
 }
 
-static int attach(int fd, const char *ports, char *err, size_t err_size)
-{
-	struct sock_filter code[BPF_MAXINSNS];
-	struct bpf_program program;
-	char text[4096];
-	unsigned n = direction(code);
-	int rc;
+#define BEGINS_OR_ENDS                                                                                       \
+	"(tcp[tcpflags] & (tcp-syn | tcp-rst) != 0) or (ip6 and ip6[6] = 6 and ip6[53] & 6 != 0)"
+/* the length of an IPv6 packet is that of what follows its header */
+#define HAS_PAYLOAD                                                                                          \
+	"(ip and ip[2:2] - ((ip[0] & 0xf) << 2) - ((tcp[12] & 0xf0) >> 2) != 0) or "                         \
+	"(ip6 and ip6[6] = 6 and ip6[4:2] - ((ip6[52] & 0xf0) >> 2) != 0)"
 
-	snprintf(text, sizeof(text),
-		 "(%s) and ((tcp[tcpflags] & (tcp-syn | tcp-rst) != 0) or "
-		 "(ip6 and ip6[6] = 6 and ip6[53] & 6 != 0))",
-		 ports);
-	if (capture_filter_compile(&program, text, LINK_RAW, SLOT_BYTES, err, err_size) < 0)
+/* Append the program of the filter @text to @code, which has *@n instructions. */
+static int append(struct sock_filter code[BPF_MAXINSNS], unsigned *n, const char *text, char *err,
+		  size_t err_size)
+{
+	struct bpf_program program;
+	unsigned len;
+
+	if (capture_filter_compile(&program, text, LINK_RAW, 0, err, err_size) < 0)
 		return -1;
-	if (n + program.bf_len > ARRAY_SIZE(code)) {
-		snprintf(err, err_size, "the filter is too long: %u instructions", program.bf_len);
-		pcap_freecode(&program);
-		return -1;
-	}
-	for (unsigned i = 0; i < program.bf_len; i++) {
+	len = program.bf_len;
+	for (unsigned i = 0; *n + len <= BPF_MAXINSNS && i < len; i++) {
 		const struct bpf_insn *in = &program.bf_insns[i];
 
-		code[n++] = (struct sock_filter){ in->code, in->jt, in->jf, in->k };
+		code[*n + i] = (struct sock_filter){ in->code, in->jt, in->jf, in->k };
 	}
 	pcap_freecode(&program);
+	if (*n + len > BPF_MAXINSNS) {
+		snprintf(err, err_size, "the filter is too long: %u instructions", len);
+		return -1;
+	}
+	*n += len;
+	return 0;
+}
+
+/* Of most packets, those that begin or end a connection from @ports; of one in SAMPLED, also its @answers. */
+static int attach(int fd, const char *ports, const char *answers, char *err, size_t err_size)
+{
+	struct sock_filter code[BPF_MAXINSNS];
+	char text[4096];
+	unsigned n = direction(code), sample = n;
+	int rc;
+
+	code[n++] = (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS,
+						 (unsigned)(SKF_AD_OFF + SKF_AD_RANDOM));
+	code[n++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, SAMPLED - 1, 1, 0);
+	code[n++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JA, 0, 0, 0);
+	snprintf(text, sizeof(text), "(%s) and (" BEGINS_OR_ENDS ")", ports);
+	if (append(code, &n, text, err, err_size))
+		return -1;
+	code[sample + 2].k = n - sample - 3; /* the chosen ones, behind this program */
+	snprintf(text, sizeof(text), "((%s) and (" BEGINS_OR_ENDS ")) or ((%s) and (" HAS_PAYLOAD "))", ports,
+		 answers);
+	if (append(code, &n, text, err, err_size))
+		return -1;
 	rc = setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER,
 			&(struct sock_fprog){ .len = (unsigned short)n, .filter = code },
 			sizeof(struct sock_fprog));
@@ -185,7 +214,7 @@ static int attach(int fd, const char *ports, char *err, size_t err_size)
 	return rc;
 }
 
-struct source *capture_replies_open(const char *ports, char *err, size_t err_size)
+struct source *capture_replies_open(const char *ports, const char *answers, char *err, size_t err_size)
 {
 	struct replies *r = calloc(1, sizeof(*r));
 	struct sockaddr_ll all = { .sll_family = AF_PACKET, .sll_protocol = htons(ETH_P_ALL) };
@@ -197,7 +226,7 @@ struct source *capture_replies_open(const char *ports, char *err, size_t err_siz
 	r->source.ops = &ops;
 	snprintf(r->source.name, sizeof(r->source.name), "replies");
 	r->source.fd = capture_socket_new(SOCK_DGRAM, err, err_size);
-	if (r->source.fd >= 0 && !attach(r->source.fd, ports, err, err_size)) {
+	if (r->source.fd >= 0 && !attach(r->source.fd, ports, answers, err, err_size)) {
 		setsockopt(r->source.fd, SOL_SOCKET, SO_TIMESTAMPNS, &(int){ 1 }, sizeof(int));
 		setsockopt(r->source.fd, SOL_SOCKET, SO_RCVBUFFORCE, &(int){ BUFFER_BYTES }, sizeof(int));
 		if (!bind(r->source.fd, (struct sockaddr *)&all, sizeof(all)) &&

@@ -164,10 +164,12 @@ int capture_set_filter(struct source *s, const char *filter, char *err, size_t e
 
 /*
  * Open a source of the SYN-ACKs and resets that leave this host by whatever interface, of packets that match
- * pcap-filter(7) expression @ports ("tcp src port 80 or ..."). Headers only; raw_packet.link is LINK_RAW.
+ * pcap-filter(7) expression @ports ("tcp src port 80 or ..."); and of those with payload that match @answers,
+ * an expression of the same kind, one in 64 at random. Headers, and what an answer begins with;
+ * raw_packet.link is LINK_RAW.
  * Returns NULL with a message in @err on failure.
  */
-struct source *capture_replies_open(const char *ports, char *err, size_t err_size);
+struct source *capture_replies_open(const char *ports, const char *answers, char *err, size_t err_size);
 
 /*
  * What @fd sends, an AF_PACKET socket that is to receive nothing and has a filter that drops all, is not for

@@ -61,6 +61,10 @@ static const struct account_row rows[ACCOUNT_ROWS] = {
 #define X(id, name, text) [ROW_ANSWERS_##id] = { "answers", #name, "answers of the targets: " text },
 	PROTOCOL_ANSWERS(X)
 #undef X
+#define X(id, name, text)                                                                                    \
+	[ROW_ONLINE_ANSWERS_##id] = { "online_answers", #name, "answers of the online server: " text },
+	PROTOCOL_ANSWERS(X)
+#undef X
 #define X(key, text) [ROW_EXCHANGE_##key] = { "exchange", #key, text },
 	ACCOUNT_EXCHANGES(X)
 #undef X
@@ -131,6 +135,7 @@ static const struct account_section sections[] = {
 	{ "not_joined", "connections not joined because of their protocol (see --join)" },
 	{ "answers",
 	  "answers of the targets, by class, as far as their first bytes are known (without -s, or with --secret)" },
+	{ "online_answers", "answers of the online server, by class: a sample, of about one in 64 packets" },
 	{ "exchange", "requests with the answers of both sides" },
 	{ "different", "exchanges whose answers differ, by kind" },
 	{ "not_comparable", "exchanges whose answers cannot be compared, by reason" },
@@ -294,6 +299,8 @@ static void collect_spoken(struct account *a, const struct pipeline *p)
 			a->row[ROW_DETAIL_PROXY + j] += t->details[j];
 		for (unsigned j = 0; j < ANSWER_COUNT; j++)
 			a->row[ROW_ANSWERS_NONE + j] += t->answers[j];
+		for (unsigned j = 0; j < ANSWER_COUNT; j++)
+			a->row[ROW_ONLINE_ANSWERS_NONE + j] += t->online_answers[j];
 	}
 }
 

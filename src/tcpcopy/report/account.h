@@ -142,6 +142,9 @@ enum account_row_id {
 #define X(id, name, text) ROW_ANSWERS_##id,
 	PROTOCOL_ANSWERS(X)
 #undef X
+#define X(id, name, text) ROW_ONLINE_ANSWERS_##id,
+	PROTOCOL_ANSWERS(X)
+#undef X
 #define X(key, text) ROW_EXCHANGE_##key,
 	ACCOUNT_EXCHANGES(X)
 #undef X

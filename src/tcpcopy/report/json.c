@@ -137,6 +137,7 @@ static json_t *rules(const struct report *r)
 		add_counts(rule, "past_handshake", t->past, DETAIL_COUNT, detail_called);
 		add_counts(rule, "joined", t->joined, PROTOCOL_COUNT, protocol_called);
 		add_counts(rule, "target_answers", t->answers, ANSWER_COUNT, answer_called);
+		add_counts(rule, "online_answers", t->online_answers, ANSWER_COUNT, answer_called);
 		add_counts(rule, "not_joined", t->not_joined, PROTOCOL_COUNT, protocol_called);
 		json_object_set_new(rule, "breaker", breaker(r, &govern_state(r->govern)->breaker[i]));
 		json_object_set_new(rule, "exchanges", exchanges(&r->now.exchanges[i]));

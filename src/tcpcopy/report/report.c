@@ -257,7 +257,9 @@ static void print_spoken(const struct report *r, FILE *to)
 		print_counts(to, "; of these ", t->details, DETAIL_COUNT, detail_called);
 		print_counts(to, "; joined ", t->joined, PROTOCOL_COUNT, protocol_called);
 		print_counts(to, "; not joined ", t->not_joined, PROTOCOL_COUNT, protocol_called);
-		print_counts(to, "; answered, by the target only, ", t->answers, ANSWER_COUNT, answer_called);
+		print_counts(to, "; answered by the target: ", t->answers, ANSWER_COUNT, answer_called);
+		print_counts(to, "; by the online server, in a sample: ", t->online_answers, ANSWER_COUNT,
+			     answer_called);
 		if (t->sni[0] || t->alpn[0])
 			fprintf(to, "; server name \"%s\", ALPN \"%s\"", t->sni, t->alpn);
 		fputc('\n', to);
