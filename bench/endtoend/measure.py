@@ -9,9 +9,10 @@ import time
 TOP = pathlib.Path(__file__).resolve().parent.parent.parent
 sys.path[:0] = [str(TOP / "lab"), str(TOP / "test" / "system")]
 
-from conftest import BIN, Replay                                    # noqa: E402
+from conftest import BIN, Account, Program, Replay                  # noqa: E402
 from labnet.netns import tool                                       # noqa: E402
-from .framework import Skip                                         # noqa: E402
+from .framework import Column, Skip                                 # noqa: E402
+from .profile import Profile                                        # noqa: E402
 
 TICKS = 100                 # of /proc, a second
 STANDSTILL = 5              # seconds without progress after which a target is given up
@@ -68,13 +69,32 @@ def need_option(option):
         raise Skip(f"tcpcopy has no {option}")
 
 
-class Tools:
-    """tcpcopy and intercept in a lab, and what they have used since mark()."""
+class OwnAddress:
+    """As Replay, without an assistant: the answers come to tcpcopy's host."""
 
-    def __init__(self, lab, port=6379, options=(), intercept=()):
-        self.replay = Replay(lab, port=port, tcpcopy=list(options), intercept=list(intercept))
-        self.pids = self.replay.tcpcopy.process.pid, self.replay.intercept.process.pid
+    def __init__(self, lab, port, tcpcopy):
+        self.report_path = lab.new_path("tcpcopy.json")
+        self.tcpcopy = Program(lab.host("online"), "tcpcopy", "-x", f"{port}-{lab.host('target').ip4}:{port}",
+                               "--report", self.report_path, *tcpcopy).wait_ready()
+
+    def stop(self):
+        account = Account(self.tcpcopy.stop(), self.report_path.read_text())
+        account.balanced()
+        return account
+
+
+class Tools:
+    """tcpcopy and intercept in a lab, or tcpcopy alone (`own`), and what they have used since mark()."""
+
+    def __init__(self, lab, port=6379, options=(), intercept=(), own=False):
+        if own:
+            self.replay = OwnAddress(lab, port, list(options))
+            self.pids = [self.replay.tcpcopy.process.pid]
+        else:
+            self.replay = Replay(lab, port=port, tcpcopy=list(options), intercept=list(intercept))
+            self.pids = [self.replay.tcpcopy.process.pid, self.replay.intercept.process.pid]
         self.stopped = None
+        self.profile = None
         self.mark()
 
     def mark(self):
@@ -84,12 +104,37 @@ class Tools:
         """CPU seconds of (tcpcopy, intercept)."""
         return [cpu(pid) - before for pid, before in zip(self.pids, self.before)]
 
+    def sample(self):
+        """From now on samples are taken for own()."""
+        self.profile = Profile(self.pids)
+
+    def own(self):
+        """The shares of used() since sample() that are not of softirqs."""
+        return self.profile.stop()
+
     def peaks(self):
         return [memory(pid)[0] for pid in self.pids]
 
     def account(self):
         """Ends both programs; the account, whose equations hold."""
         return self.replay.stop()
+
+
+def costs(used, own, count):
+    """The columns COSTS from what Tools has used for `count` requests."""
+    figures = {}
+    for name, seconds, share in zip(("tcpcopy", "intercept"), used, own):
+        figures[f"{name}_us"] = seconds / count * 1e6
+        figures[f"{name}_own_us"] = seconds / count * 1e6 * share if share is not None else None
+    return figures
+
+
+COSTS = {
+    "tcpcopy_us": Column("tcpcopy us/request", 2),
+    "tcpcopy_own_us": Column("its own", 2),
+    "intercept_us": Column("intercept us/request", 2),
+    "intercept_own_us": Column("its own", 2),
+}
 
 
 def missing(account):

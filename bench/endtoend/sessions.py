@@ -4,7 +4,7 @@ import functools
 
 from . import work
 from .framework import Column, Section
-from .measure import Machine, Tools, memory, missing, need_option, quiet, segments
+from .measure import COSTS, Machine, Tools, costs, memory, missing, need_option, quiet, segments
 from .traffic import LoadServer, RedisPair, Sender, reuse_ports
 from conftest import wait_until
 from labnet import Lab
@@ -18,8 +18,7 @@ COLUMNS = {
     "intercept_bytes": Column("bytes a session", 0),
     "rps": Column("requests/s", 0),
     "fidelity": Column("fidelity", 4),
-    "tcpcopy_us": Column("tcpcopy us/request", 2),
-    "intercept_us": Column("intercept us/request", 2),
+    **COSTS,
     "machine_us": Column("whole machine us/request", 1),
     "missing": Column("missing"),
 }
@@ -55,11 +54,13 @@ def measure(count, size, number):
             raise AssertionError(f"{opened()} of {count} connections were established on the target: "
                                  f"{missing(tools.account())}")
         grown = [memory(pid)[1] - before for pid, before in zip(tools.pids, idle)]
+        tools.sample()
         tools.mark()
         machine = Machine()
         result = sender.run()
         quiet(lambda: segments(target))
         busy, used = machine.busy(), tools.used()
+        own = tools.own()
         sent = max(result["sent"], 1)
         sender.close()
         account = tools.account()
@@ -67,8 +68,7 @@ def measure(count, size, number):
     return {f"{count:,} sessions": {
         "sessions": count, "tcpcopy_mb": idle[0], "grown_mb": grown[0], "bytes": grown[0] * 2**20 / count,
         "intercept_mb": grown[1], "intercept_bytes": grown[1] * 2**20 / count, "rps": sent / result["seconds"],
-        "fidelity": acknowledged / (sent * len(TEXT)), "tcpcopy_us": used[0] / sent * 1e6,
-        "intercept_us": used[1] / sent * 1e6, "machine_us": busy / sent * 1e6,
+        "fidelity": acknowledged / (sent * len(TEXT)), **costs(used, own, sent), "machine_us": busy / sent * 1e6,
         "missing": missing(account) if acknowledged < sent * len(TEXT) else None}}
 
 

@@ -4,7 +4,7 @@ import functools
 import time
 
 from .framework import Column, Section
-from .measure import Machine, Tools, caught_up, cpu_tree, missing, segments
+from .measure import COSTS, Machine, Tools, caught_up, costs, cpu_tree, missing, segments
 from .traffic import RedisPair, WebPair, redis_benchmark, reuse_ports, wrk
 from labnet import Lab
 
@@ -13,8 +13,7 @@ COLUMNS = {
     "equal": Column("same data"),
     "rps": Column("replicated requests/s", 0),
     "pps": Column("segments/s", 0),
-    "tcpcopy_us": Column("tcpcopy us/request", 2),
-    "intercept_us": Column("intercept us/request", 2),
+    **COSTS,
     "ms_per_mb": Column("both ms/MB", 2),
     "tcpcopy_mb": Column("tcpcopy peak MB", 0),
     "intercept_mb": Column("intercept peak MB", 0),
@@ -27,7 +26,9 @@ COLUMNS = {
 
 NOTES = """fidelity: commands that the target executed / commands that the online server executed, from the
 servers' own counters. us/request: user and system time of the process, from /proc, for each replicated request;
-where each request has a connection of its own it is the cost of a connection. segments/s: TCP segments that the
+where each request has a connection of its own it is the cost of a connection. its own: the part of it that is not in a softirq,
+by samples of perf (cpu-clock): a virtual cable runs what is at its other end, such as the target's TCP, in the sender's
+context. own address: without an assistant. segments/s: TCP segments that the
 target's kernel counted. machine: the time that the processors were not idle, softirq included, for each
 request, with the two programs and the target at work, less the same without them (an interleaved pair); the
 target's own work is in it, and its server's part is in the next column. online on / off: requests/s of the
@@ -40,6 +41,7 @@ def _load(lab, pair, work, tools):
     before = pair.counts()
     received = segments(target)
     if tools:
+        tools.sample()
         tools.mark()
     server_cpu = cpu_tree(pair.servers[1].pid)
     machine = Machine()
@@ -53,11 +55,11 @@ def _load(lab, pair, work, tools):
     took = time.monotonic() - began
     there, here = counts()
     return {"rate": rate, "there": there, "here": here, "lag": lag, "busy": busy, "took": took,
-            "used": tools.used() if tools else None, "server": cpu_tree(pair.servers[1].pid) - server_cpu,
+            "used": tools.used() if tools else None, "own": tools.own() if tools else None, "server": cpu_tree(pair.servers[1].pid) - server_cpu,
             "segments": segments(target) - received}
 
 
-def measure(name, kind, work, digest, options, size, number):
+def measure(name, kind, work, digest, options, size, number, own=False):
     with Lab() as lab:
         reuse_ports(lab.host("client"))
         lab.route_to_assistant("client")
@@ -67,7 +69,7 @@ def measure(name, kind, work, digest, options, size, number):
             off = _load(lab, pair, work, None)
         if number % 2 == 0 and digest:
             pair.servers[0].cli("flushall")
-        tools = Tools(lab, port=pair.port, options=options)
+        tools = Tools(lab, port=pair.port, options=options, own=own)
         on = _load(lab, pair, work, tools)
         equal = pair.equal() if digest else None
         peaks = tools.peaks()
@@ -82,11 +84,10 @@ def measure(name, kind, work, digest, options, size, number):
         "equal": None if equal is None else "yes" if equal else "no",
         "rps": on["here"] / seconds,
         "pps": on["segments"] / seconds,
-        "tcpcopy_us": on["used"][0] / here * 1e6,
-        "intercept_us": on["used"][1] / here * 1e6,
+        **costs(on["used"], on["own"], here),
         "ms_per_mb": sum(on["used"]) * 1e3 / megabytes if megabytes else None,
         "tcpcopy_mb": peaks[0],
-        "intercept_mb": peaks[1],
+        "intercept_mb": peaks[1] if len(peaks) > 1 else None,
         "machine_us": (on["busy"] / max(on["there"], 1) - off["busy"] / max(off["there"], 1)) * 1e6,
         "target_us": on["server"] / here * 1e6,
         "online_ratio": on["rate"] / off["rate"],
@@ -126,8 +127,14 @@ CASES = [
 ]
 
 
-def step(name, kind, work, digest, options=()):
-    return name, functools.partial(measure, name, kind, work, digest, options)
+OWN = ("redis set/get, 50 connections", "redis, a connection each", "nginx keep-alive, 100 connections",
+       "nginx, a connection each, 100 at a time")
 
 
-SECTION = Section("work", "Fidelity and cost", COLUMNS, [step(*case) for case in CASES], NOTES)
+def step(name, kind, work, digest, own=False):
+    name = f"{name}; own address" if own else name
+    return name, functools.partial(measure, name, kind, work, digest, (), own=own)
+
+
+STEPS = [step(*case, own=own) for case in CASES for own in (False, True) if not own or case[0] in OWN]
+SECTION = Section("work", "Fidelity and cost", COLUMNS, STEPS, NOTES)

@@ -5,12 +5,16 @@ import json
 import os
 import signal
 import subprocess
+import sys
 
 import pytest
 from conftest import PATIENCE, TOP, wait_until
 
-from labnet.lab import lab_directory
-from labnet.netns import namespaces
+sys.path.insert(0, str(TOP / "bench"))
+
+from endtoend import profile                                        # noqa: E402
+from labnet.lab import lab_directory                                # noqa: E402
+from labnet.netns import namespaces                                 # noqa: E402
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="a lab needs root")
 
@@ -46,6 +50,33 @@ def test_smallest_step(tmp_path):
     before = (tmp_path / "out" / "delay.json").read_text()
     assert subprocess.run([*argv, "--resume"], capture_output=True, timeout=5 * PATIENCE).returncode == 0
     assert (tmp_path / "out" / "delay.json").read_text() == before
+
+
+SAMPLES = """
+   41
+	ffffffff81000001 tcp_v4_rcv
+	ffffffff81000002 net_rx_action
+	ffffffff81000003 handle_softirqs
+	ffffffff81000004 __local_bh_enable_ip
+	ffffffff81000005 packet_snd
+
+   41
+	ffffffff81000005 packet_snd
+	    55d0a0001234 [unknown]
+
+   42
+	    55d0a0004321 turn_response
+
+   41
+	ffffffff81000006 ktime_get
+	ffffffff81000007 __do_softirq
+
+"""
+
+
+def test_shares():
+    """A sample is a program's own if no softirq is on its stack."""
+    assert profile.shares(SAMPLES) == {41: (3, 1), 42: (1, 1)} and profile.shares("") == {}
 
 
 def test_interrupted(tmp_path):
