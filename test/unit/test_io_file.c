@@ -164,6 +164,8 @@ static void look_one(const struct raw_packet *p, void *arg)
 	o->reason = parse_packet(&s, p);
 }
 
+static bool no_ip_checksum;
+
 /* Read back one packet, the first byte of whose TCP checksum was changed by @flip. */
 static enum parse_reason read_with_checksum(enum build_checksum how, uint8_t flip, enum checksum_state *sum)
 {
@@ -178,6 +180,8 @@ static enum parse_reason read_with_checksum(enum build_checksum how, uint8_t fli
 
 	memcpy(packet + n, payload, 100);
 	packet[20 + 16] ^= flip;
+	if (no_ip_checksum)
+		packet[10] = packet[11] = 0;
 	h.caplen = h.len = (bpf_u_int32)n + 100;
 	pcap_dump((u_char *)d, &h, packet);
 	pcap_dump_close(d);
@@ -201,6 +205,21 @@ static void pending_checksums_are_told_from_wrong_ones(void **state)
 	assert_int_equal(sum, CHECKSUM_PARTIAL);
 	assert_int_equal(read_with_checksum(BUILD_CHECKSUM_FULL, 4, &sum), PARSE_BAD_CHECKSUM);
 	assert_int_equal(read_with_checksum(BUILD_CHECKSUM_PARTIAL, 4, &sum), PARSE_BAD_CHECKSUM);
+}
+
+/* As what a Windows host sends is captured there. */
+static void ip_checksums_may_be_pending_alone(void **state)
+{
+	enum checksum_state sum;
+
+	(void)state;
+	no_ip_checksum = true;
+	assert_int_equal(read_with_checksum(BUILD_CHECKSUM_FULL, 0, &sum), PARSE_OK);
+	assert_int_equal(sum, CHECKSUM_TRUSTED);
+	assert_int_equal(read_with_checksum(BUILD_CHECKSUM_PARTIAL, 0, &sum), PARSE_OK);
+	assert_int_equal(sum, CHECKSUM_PARTIAL);
+	assert_int_equal(read_with_checksum(BUILD_CHECKSUM_FULL, 4, &sum), PARSE_BAD_CHECKSUM);
+	no_ip_checksum = false;
 }
 
 static void a_damaged_file_gives_what_is_before_the_damage(void **state)
@@ -273,6 +292,7 @@ int main(void)
 		cmocka_unit_test(round_trip_v6),
 		cmocka_unit_test(more_than_an_ip_packet_holds_is_counted),
 		cmocka_unit_test(a_full_disk_is_counted),
+		cmocka_unit_test(ip_checksums_may_be_pending_alone),
 		cmocka_unit_test(pending_checksums_are_told_from_wrong_ones),
 		cmocka_unit_test(a_damaged_file_gives_what_is_before_the_damage),
 		cmocka_unit_test(files_that_cannot_be_opened),
