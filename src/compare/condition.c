@@ -114,21 +114,23 @@ static bool parse_subject(const struct parser *p, char *text, struct condition *
 {
 	char accepted[PART];
 	char *second = text + strcspn(text, " \t");
+	bool alone;
 
 	if (*second) {
 		*second++ = '\0';
 		second = trim(second);
 	}
-	*metric = is_quantile(text) ? &p->metrics[0] : find(p, text);
-	if (!*metric)
+	alone = is_quantile(text);
+	*metric = alone ? &p->metrics[0] : find(p, text);
+	if (!alone && !*metric)
 		return wrong(
 			p,
 			"\"%s\": no such metric; accepted: %s, or a quantile of %s such as p99; a class ends with \": \"",
 			text, names(p, accepted, sizeof(accepted)), p->metrics[0].name);
 	c->metric = (*metric)->id;
-	if (is_quantile(text) && *second)
+	if (alone && *second)
 		return wrong(p, "\"%s\": nothing may stand between the quantile and >", second);
-	if (is_quantile(text))
+	if (alone)
 		second = text;
 	if (!(*metric)->quantile && *second)
 		return wrong(p, "\"%s\": %s has no quantiles", second, text);

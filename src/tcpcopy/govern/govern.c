@@ -129,7 +129,7 @@ static void judge_target(struct govern *g, unsigned rule, const struct look *now
 	const struct config *c = g->config;
 	struct govern_breaker *b = &g->state.breaker[rule];
 	const struct condition *why;
-	double value;
+	double value = 0;
 
 	g->lately = now->pace[rule];
 	strain_between(&g->lately, &then->pace[rule]);
@@ -158,7 +158,7 @@ static void judge_host(struct govern *g, const struct look *now, const struct lo
 	const struct condition *why;
 	char text[256];
 	uint64_t share;
-	double value;
+	double value = 0;
 
 	lately.cpu_known = pressure_cpu_share(&then->cpu, &now->cpu, &share);
 	lately.cpu = lately.cpu_known ? (double)share / 1e8 : 0;
