@@ -145,7 +145,8 @@ RUNNING = {
         shell("target", f"ip route replace {CLIENT} via {ONLINE}"), ASTRAY, "has no route", steps=1),
     "the assistant forwards later": Case(
         nothing, r"nothing is acknowledged: the target reset \d+ of \d+ connections: its responses probably also reach the "
-        r"clients", "the assistant 10.90.110.143 forwards", steps=1, later=shell("assistant", "sysctl -w net.ipv4.ip_forward=1")),
+        r"clients.*: on the assistant type: sysctl -w net.ipv4.ip_forward=0 ", "the assistant 10.90.110.143 forwards", steps=1,
+        later=shell("assistant", "sysctl -w net.ipv4.ip_forward=1")),
     "reverse path filter of the target": Case(
         second_interface, SILENT + "nothing came back from .*rp_filter=2", "reverse path filter", steps=2,
         server="10.91.110.143", words=["-i", "eth1", "-F", "tcp and src port 6379"]),
@@ -185,7 +186,7 @@ RUNNING = {
         "where intercept does not capture", words=["-i", "lo"]),
     "intercept on the target, without a route": Case(
         own_intercept, r"nothing is acknowledged: the target reset \d+ of \d+ connections: its responses probably also reach the "
-        r"clients", "intercept runs on the target itself", at="target", server=TARGET),
+        r"clients.*: on the target type: intercept --on-target", "intercept runs on the target itself", at="target", server=TARGET),
     "tcpcopy on the client": Case(
         nothing, "nothing is captured: nothing on this host listens on port 6379, .*the host that serves the clients",
         "tcpcopy belongs on the host that serves the clients, not on a client's", host="client", unsaid=r"ip route"),
@@ -238,7 +239,8 @@ SELDOM = {"wrong port of the target", "the same, and intercept looks at the righ
           "a firewall on the target", "a firewall on the target refuses", "the switch lets no foreign source pass",
           "intercept has another port", "intercept has dst for src", "intercept captures on lo", "tcpcopy on the assistant",
           "-c is the clients' own network", "no route for -c", "a firewall on the online server, and raw sockets",
-          "the same, and it masquerades", "the assistant forwards later", "the assistant is in another network", "a filter for another port", "no IPv6 route",
+          "the same, and it masquerades", "the assistant forwards later", "the assistant is in another network",
+          "a filter for another port", "no IPv6 route",
           # of START
           "a firewall on the assistant refuses", "a firewall on the assistant resets", "the assistant forwards",
           "intercept does not run", "-s is the target", "-s is a client", "-s is an address that no host has",

@@ -131,6 +131,33 @@ static void diagnose_sending(struct check_result *r, const struct endpoint *to, 
 		check_cure(r, "this host", "ip route get %s", addr_format(target, sizeof(target), &to->addr));
 }
 
+/* The target of *rule has reset @reset of @sessions that it had accepted: who else hears its responses? */
+static void diagnose_resets(struct check_result *r, const struct config *c, const struct rule *rule,
+			    uint64_t reset, uint64_t sessions)
+{
+	char target[ADDR_TEXT_LEN];
+	bool there = false;
+
+	for (unsigned i = 0; i < c->n_assistants; i++)
+		there |= addr_eq(&c->assistants[i].at.addr, &rule->target.addr);
+	addr_format(target, sizeof(target), &rule->target.addr);
+	check_text(
+		r, CHECK_BROKEN,
+		"the target reset %llu of %llu connections: its responses probably also reach the clients, who "
+		"reset what they do not know: %s%s",
+		(unsigned long long)reset, (unsigned long long)sessions,
+		there ? "intercept on the target does not hold them back; give the target a second address, and "
+			"name it in -x instead of "
+		      : "the assistant forwards them, or they leave the target by another way as well; --check "
+			"tells more",
+		there ? target : "");
+	if (there)
+		check_cure(r, "the target", "intercept --on-target SECOND-ADDRESS -d");
+	else
+		check_cure(r, "the assistant",
+			   "sysctl -w net.ipv4.ip_forward=0 net.ipv6.conf.all.forwarding=0");
+}
+
 /*
  * Nothing of what was captured is acknowledged. What the counters say without a probe: the kernel refuses to
  * send, the target refuses, or somebody else hears the responses. False: they do not say it.
@@ -142,11 +169,10 @@ static bool say_unacked(struct diagnosis *d, const struct state *s)
 	const uint64_t refused_sends = (s->offered - b->offered) - (s->sent - b->sent);
 	const uint64_t sessions = s->sessions - b->sessions, refused = s->refused - b->refused,
 		       reset = s->reset - b->reset;
-	char at[ENDPOINT_TEXT_LEN], target[ADDR_TEXT_LEN], client[ADDR_TEXT_LEN];
+	char at[ENDPOINT_TEXT_LEN], target[ADDR_TEXT_LEN];
 
 	endpoint_format(at, sizeof(at), &rule->target);
 	addr_format(target, sizeof(target), &rule->target.addr);
-	addr_format(client, sizeof(client), &s->last.client.addr);
 	if (2 * refused_sends > s->offered - b->offered) {
 		struct check_result r = { 0 };
 		char line[sizeof(r)];
@@ -167,11 +193,11 @@ static bool say_unacked(struct diagnosis *d, const struct state *s)
 	if (d->k.config->way_back == RETURN_OWN) /* the responses are this host's, whoever the client is */
 		return false;
 	if (reset && sessions && 2 * reset >= sessions) {
-		log_err("nothing is acknowledged: the target reset %llu of %llu connections: its responses probably "
-			"also reach the clients, who reset what they do not know: on the target type: ip route "
-			"replace %s via ASSISTANT; on the assistant, which must not forward, type: sysctl "
-			"net.ipv4.ip_forward",
-			(unsigned long long)reset, (unsigned long long)sessions, client);
+		struct check_result r = { 0 };
+		char line[sizeof(r)];
+
+		diagnose_resets(&r, d->k.config, rule, reset, sessions);
+		log_err("nothing is acknowledged: %s", check_format(line, sizeof(line), &r));
 		return true;
 	}
 	return false;
