@@ -93,10 +93,12 @@ static void response_arrives(struct world *w, void *arg, uint64_t epoch);
 static void channel_send(struct world *w, uint64_t id, const struct segment *g)
 {
 	struct response *r = malloc(sizeof(*r));
+	struct segment header = *g;
 
 	if (!r)
 		abort();
-	*r = response_from_segment(id, g);
+	header.captured = 0; /* its payload stayed in the packet, which is gone */
+	*r = response_from_segment(id, &header);
 	at(w, w->now + w->copy.channel_delay, response_arrives, r, w->copy.channel_epoch);
 }
 
