@@ -450,6 +450,10 @@ void client_segment(struct engine *e, struct session *s, const struct segment *g
 			return;
 		}
 	}
+	if (!doubt_room(s) && !doubt_make_room(e, s, now)) {
+		client_unjoined(e, g, DECLINE_MIDDLE);
+		return;
+	}
 	switch (judge_segment(s, g, &why)) {
 	case VERDICT_TAKEN:
 		client_taken(e, s, g, now);

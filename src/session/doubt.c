@@ -7,7 +7,8 @@
  * DOUBT_LIFE at most, until it knows:
  *
  * - The server's socket is asked how many bytes it has received in order. A segment whose last byte is
- *   among them, while no other segment has brought that byte, was taken. A socket that is gone took the
+ *   among them, while no other segment has brought that byte, was taken. Where the server has more, another
+ *   one may have brought it that is on its way to us, so that is waited for. A socket that is gone took the
  *   RST, if nothing more of the client comes.
  * - Where the socket is not there or cannot be asked, a RST that capture's progress makes exact was taken.
  *   So was data at RCV.NXT of which only the ack is doubtful: whoever hits RCV.NXT is the client, and
@@ -33,10 +34,12 @@
 #define NOT_THERE_LIFE (1000 * NS_PER_MS) /* so long a connection without a socket is not asked about again */
 #define SYNACK_FOLLOWS (3 * NS_PER_MS)  /* its ACK: another socket, perhaps a ring, is read a little later */
 #define SERVER_HAS_SEEN (1 * NS_PER_MS) /* what was captured that long ago */
+#define BROUGHT_WITHIN (5 * NS_PER_MS)  /* to us, what the server has; before a hole is asked about */
 
 struct doubt {
 	struct doubt *next;
-	uint64_t until; /* ns */
+	uint64_t until;  /* ns */
+	uint64_t had_at; /* ns, since when the server is known to have its last byte; 0: it is not */
 	enum refusal why;
 	uint32_t cost;        /* bytes asked of the pool */
 	bool changed_nothing; /* the server has seen it, and its handshake was incomplete as before */
@@ -143,7 +146,7 @@ static bool is_newer(const struct session *s, const struct online_answer *a)
 }
 
 /* @a: what the server's socket said, at the time @asked or later. @believe: what cannot be known is. */
-static enum decision decide(const struct session *s, const struct doubt *d, const struct online_answer *a,
+static enum decision decide(const struct session *s, struct doubt *d, const struct online_answer *a,
 			    bool believe, uint64_t asked, uint64_t now)
 {
 	uint32_t end = d->g.seq + segment_seq_len(&d->g), received;
@@ -170,11 +173,17 @@ static enum decision decide(const struct session *s, const struct doubt *d, cons
 	}
 	if (!seq_gt(end, s->stream.nxt))
 		return REFUSE; /* it brings nothing */
+	if (!d->had_at && counted && seq_ge(received, end))
+		d->had_at = now;
+	/* the server has that and no more; or it has more, which may be what another one brought instead */
+	if (d->had_at && ((counted && received == end) || s->captured_last > d->had_at ||
+			  now >= d->had_at + BROUGHT_WITHIN))
+		return TAKE;
+	if (d->had_at)
+		return expired ? TAKE : STILL_IN_DOUBT;
 	/* nobody took it; or we are late, and it tells nothing of what it took before it ended */
 	if (word == ONLINE_GONE)
 		return exact ? TAKE : REFUSE;
-	if (counted && seq_ge(received, end))
-		return TAKE;
 	/* the server has come to where it begins, has seen it, and did not take it */
 	if (counted && seq_ge(received, d->g.seq) && seen)
 		return REFUSE;
@@ -360,10 +369,11 @@ static void settle(struct engine *e, struct session *s, const struct online_answ
 	while (*at && !(s->events & EV_ENDED)) {
 		struct doubt *d = *at;
 		const bool unproved = d->why == REFUSAL_UNPROVED;
+		const bool known = a || d->had_at || now >= d->until;
 		enum decision decision = two        ? FORGED
 					 : unproved ? decide_unproved(e, s, d, &said, asked, &why, now)
-					 : a || now >= d->until ? decide(s, d, &said, believe, asked, now)
-								: STILL_IN_DOUBT;
+					 : known    ? decide(s, d, &said, believe, asked, now)
+						    : STILL_IN_DOUBT;
 
 		if (decision == STILL_IN_DOUBT) {
 			at = &d->next;
@@ -405,7 +415,8 @@ static void settle(struct engine *e, struct session *s, const struct online_answ
 		timer_set(e, s, TIMER_DOUBT,
 			  now < s->doubts->g.time + SERVER_HAS_SEEN
 				  ? s->doubts->g.time + SERVER_HAS_SEEN
-				  : MIN(s->doubts->until, now + DOUBT_ASK_AGAIN));
+				  : MIN(s->doubts->until,
+					now + (s->doubts->had_at ? BROUGHT_WITHIN : DOUBT_ASK_AGAIN)));
 	}
 }
 
@@ -442,6 +453,14 @@ bool doubt_proved(struct engine *e, struct session *s, uint64_t now)
 
 	settle(e, s, NULL, now, now);
 	return session_by_id(e, id) == s && !(s->events & EV_ENDED);
+}
+
+bool doubt_make_room(struct engine *e, struct session *s, uint64_t now)
+{
+	for (struct doubt *d = s->doubts; d; d = d->next)
+		if (d->had_at)
+			d->had_at = 1;
+	return doubt_proved(e, s, now);
 }
 
 void doubt_server_spoke(struct engine *e, struct session *s, uint64_t now)

@@ -315,6 +315,8 @@ void doubt_check(struct engine *e, struct session *s, uint64_t now); /* ask, and
 void doubt_server_spoke(struct engine *e, struct session *s, uint64_t now);
 /* @s is proved: decide what came before that. False: the session is over. */
 bool doubt_proved(struct engine *e, struct session *s, uint64_t now);
+/* What the server is known to have is not waited for any longer. False: the session is over. */
+bool doubt_make_room(struct engine *e, struct session *s, uint64_t now);
 /* The server accepted the SYN before @ack: is it one that is in doubt? Then it is taken. */
 bool doubt_syn_answered(struct engine *e, struct session *s, uint32_t ack, uint64_t now);
 void doubt_drop(struct engine *e, struct session *s); /* refuse them all */
