@@ -330,10 +330,13 @@ static void say_shed(struct record *r)
 			output_path(r->output));
 }
 
-/* Write what is due. Returns for how long there is nothing to do, ms. @all: nothing more comes. */
-static int turn(struct record *r, bool all)
+/*
+ * Write what is due. Returns for how long there is nothing to do, ms. @end: 0, or when the record ends: then
+ * all that was captured before is due.
+ */
+static int turn(struct record *r, uint64_t end)
 {
-	const uint64_t now = clock_now(), due = all || is_pressed(r) ? now : now - LAG;
+	const uint64_t now = clock_now(), due = end ? end : is_pressed(r) ? now : now - LAG;
 	int wait = 0; /* there may be more that is due */
 
 	if (r->answers)
@@ -345,7 +348,7 @@ static int turn(struct record *r, bool all)
 
 		if (r->answers)
 			a = answers_next(r->answers);
-		if (w && x->time <= due && (!a.packet || x->time <= a.packet->time)) {
+		if (w && (end || x->time <= due) && (!a.packet || x->time <= a.packet->time)) {
 			write_request(r, x, now);
 			record_queue_take(w->queue);
 		} else if (a.packet && a.packet->time <= due) {
@@ -357,12 +360,12 @@ static int turn(struct record *r, bool all)
 		}
 	}
 	if (r->answers)
-		decide_due(r, all && wait, now);
-	if (all || now - r->flushed_at >= FLUSH_EVERY) {
+		decide_due(r, end && wait, now);
+	if (end || now - r->flushed_at >= FLUSH_EVERY) {
 		output_flush(r->output, now);
 		r->flushed_at = now;
 	}
-	if (all || now - r->looked_at >= LOOK_EVERY) {
+	if (end || now - r->looked_at >= LOOK_EVERY) {
 		set_clock(r);
 		r->looked_at = now;
 		if (!r->said_shed)
@@ -390,7 +393,7 @@ static void *run(void *arg)
 	struct record *r = arg;
 
 	while (!__atomic_load_n(&r->stop, __ATOMIC_ACQUIRE)) {
-		const int wait = turn(r, false);
+		const int wait = turn(r, 0);
 
 		if (wait)
 			nap(r, wait);
@@ -498,7 +501,7 @@ int record_start(struct record *r, char *err, size_t err_size)
 		snprintf(
 			err, err_size,
 			"option --write \"%s\": this user cannot make files in the directory: %s; accepted: a "
-			"directory of the user of --user",
+			"directory that belongs to the user of --user, or without it to root",
 			r->config->write, strerror(errno));
 		return -1;
 	}
@@ -523,6 +526,8 @@ struct record_worker *record_worker(struct record *r, unsigned worker)
 
 void record_end(struct record *r)
 {
+	const uint64_t end = clock_now();
+
 	if (!r->started)
 		return;
 	__atomic_store_n(&r->stop, true, __ATOMIC_RELEASE);
@@ -530,7 +535,7 @@ void record_end(struct record *r)
 	wake(r);
 	pthread_join(r->thread, NULL);
 	r->started = false;
-	while (!turn(r, true))
+	while (!turn(r, end)) /* the online server goes on, and what it sends from now on is not written */
 		;
 	output_end(r->output);
 }
