@@ -4,10 +4,10 @@
  * is a false alarm. In the others the target is slower: PASS is a miss. UNDECIDED stands beside both, for a
  * rule that never decides is never wrong.
  *
- *     build/bench/verdict [--runs 1000] [--long-runs 1000] [--jobs 1] [--out DIR]
+ *     build/bench/verdict [--runs 1000] [--long-runs 1000] [--from 1] [--jobs 1] [--out DIR]
  *
- * prints the table (rows of more than a minute have --long-runs), and writes verdict.md and verdict.json into
- * DIR.
+ * prints the table (rows of more than a minute have --long-runs; --from is the first row), and writes
+ * verdict.md and verdict.json into DIR.
  */
 #include <pthread.h>
 #include <stdio.h>
@@ -195,7 +195,7 @@ static uint64_t number(const char *option, const char *value, uint64_t most)
 int main(int argc, char **argv)
 {
 	static struct job jobs[JOBS];
-	unsigned runs = 1000, long_runs = 0, count = 1;
+	unsigned runs = 1000, long_runs = 0, from = 1, count = 1;
 	const char *out = NULL;
 	FILE *md = NULL, *js = NULL;
 
@@ -204,12 +204,15 @@ int main(int argc, char **argv)
 			runs = (unsigned)number(argv[i], argv[i + 1], 1000000);
 		} else if (strcmp(argv[i], "--long-runs") == 0) {
 			long_runs = (unsigned)number(argv[i], argv[i + 1], 1000000);
+		} else if (strcmp(argv[i], "--from") == 0) {
+			from = (unsigned)number(argv[i], argv[i + 1], ARRAY_SIZE(table));
 		} else if (strcmp(argv[i], "--jobs") == 0) {
 			count = (unsigned)number(argv[i], argv[i + 1], JOBS);
 		} else if (strcmp(argv[i], "--out") == 0 && argv[i + 1]) {
 			out = argv[i + 1];
 		} else {
-			fprintf(stderr, "usage: verdict [--runs N] [--long-runs N] [--jobs N] [--out DIR]\n");
+			fprintf(stderr,
+				"usage: verdict [--runs N] [--long-runs N] [--from N] [--jobs N] [--out DIR]\n");
 			return 2;
 		}
 	}
@@ -226,7 +229,7 @@ int main(int argc, char **argv)
 		fprintf(js, "{\"rows\": [\n");
 	}
 	head(stdout);
-	for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
+	for (size_t i = from - 1; i < ARRAY_SIZE(table); i++) {
 		const unsigned n = table[i].seconds > 60 && long_runs ? long_runs : runs;
 		struct tally t;
 
@@ -234,7 +237,7 @@ int main(int argc, char **argv)
 		markdown(stdout, &table[i], &t, n);
 		if (out) {
 			markdown(md, &table[i], &t, n);
-			json(js, &table[i], &t, i == 0);
+			json(js, &table[i], &t, i == from - 1);
 		}
 	}
 	if (out) {

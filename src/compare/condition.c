@@ -10,6 +10,7 @@
  */
 #include "compare/condition.h"
 
+#include <assert.h>
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -222,6 +223,7 @@ unsigned condition_parse(const char *text, const struct condition_metric *metric
 	char part[PART];
 	unsigned n = 0;
 
+	assert(metrics && count);
 	do {
 		size_t len;
 
