@@ -12,6 +12,7 @@ from conftest import PATIENCE, TOP, wait_until
 
 sys.path.insert(0, str(TOP / "bench"))
 
+import turn                                                         # noqa: E402
 from endtoend import profile                                        # noqa: E402
 from labnet.lab import lab_directory                                # noqa: E402
 from labnet.netns import namespaces                                 # noqa: E402
@@ -77,6 +78,14 @@ SAMPLES = """
 def test_shares():
     """A sample is a program's own if no softirq is on its stack."""
     assert profile.shares(SAMPLES) == {41: (3, 1), 42: (1, 1)} and profile.shares("") == {}
+
+
+def test_turns():
+    """A turn has its steps in order; one that lacks a step is left out, and one between two turns ends neither."""
+    steps = [step[:2] for step in turn.STEPS]
+    found = [(number / 1e6, *step) for number, step in enumerate(steps + steps[1:3] + steps[:1] + steps[1:])]
+    whole, begun = turn.turns(found)
+    assert begun == 4 and [[round(us) for us in each] for each in whole] == [[1] * 7, [1] * 7]
 
 
 def test_interrupted(tmp_path):
