@@ -117,6 +117,8 @@ void session_event(struct engine *e, struct session *s, enum session_event ev)
 	s->events |= (uint32_t)ev;
 	session_target(e, s)->unproved += waits_for_proof(s);
 	count(e, s, +1);
+	if (ev == EV_OPENED && s->key.copy & e->cfg.copy_mask)
+		e->n.sessions_copies++;
 	if (ev & (EV_ESTABLISHED | EV_ENDED))
 		syn_options_free(e, s);
 	if (ev == EV_PROVED)
@@ -221,6 +223,29 @@ static enum decline not_now(struct engine *e, struct session *s, bool half_open,
 }
 
 /*
+ * A further copy that has the endpoint of the client of *k ends: the client has the right of way. The target
+ * hears the end of the one before it hears the other's SYN, and what it says then is the other's. The copy's
+ * next turn is awaited, and goes from another port.
+ */
+static void make_room(struct engine *e, const struct flow_key *k, uint64_t now)
+{
+	struct flow_key holder;
+	struct session *s;
+
+	if (!e->ops->source_holder || !e->ops->source_holder(e->arg, k, &holder))
+		return;
+	s = flow_table_find(e->flows, &holder);
+	while (s && !(s->has_source && endpoint_eq(&s->source, &k->client)))
+		s = s->pred;
+	if (!s)
+		return;
+	if (!(s->events & EV_ENDED))
+		session_end(e, s, OUTCOME_GAVE_WAY, now);
+	unwatch(e, s);
+	timer_set(e, s, TIMER_LIFE, now);
+}
+
+/*
  * From observing to opened: a place among the sessions and a source address. The caller has filled in what
  * it knows of the client. False: declined and counted; the session goes on observing.
  */
@@ -232,6 +257,8 @@ bool session_open(struct engine *e, struct session *s, bool half_open, enum decl
 	*why = not_now(e, s, half_open, now);
 	if (*why == DECLINE_COUNT && e->ops->admit)
 		*why = e->ops->admit(e->arg, &s->key, e->live, now);
+	if (*why == DECLINE_COUNT)
+		make_room(e, &s->key, now);
 	if (*why == DECLINE_COUNT && e->ops->source_take && !e->ops->source_take(e->arg, &s->key, &s->source))
 		*why = DECLINE_SOURCE;
 	if (*why != DECLINE_COUNT) {

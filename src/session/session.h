@@ -52,6 +52,8 @@ struct session;
 	X(SOURCE_LOST, "source-lost", "this host lost the address or port that the session was copied from") \
 	X(UNWATCHED, "unwatched", "the assistant had no room for the watch: its responses were not heard")   \
 	X(PORT_REUSED, "port-reused", "the client reused its port before this session could end")            \
+	X(GAVE_WAY, "gave-way",                                                                              \
+	  "a further copy (-n): its client began to use the port that it was copied from")                   \
 	X(SHUTDOWN, "shutdown", "tcpcopy ended while the session was live")
 
 enum session_outcome {
@@ -118,7 +120,8 @@ enum session_event {
 	X(sessions_opened, "sessions opened by a SYN")                                                       \
 	X(sessions_joined, "sessions opened in mid-stream")                                                  \
 	X(sessions_continued, "of these, successors of one whose target closed or reset before its client")  \
-	X(joins_failed, "of these, closed or reset by the target without a second response")                 \
+	X(sessions_copies, "of all these sessions, further copies of a connection (-n)")                     \
+	X(joins_failed, "of those joined, closed or reset by the target without a second response")          \
 	X(connections_given_up, "connections that are not joined again, because that happened three times")  \
 	X(joins_stopped, "times that a target's joins stopped, because hardly any was taken")                \
 	X(sources_moved, "sessions that got another source, because another tcpcopy had theirs")             \
@@ -271,6 +274,7 @@ struct engine_config {
 	 * when it acknowledged the turn before, or that was released, if that is later than the capture.
 	 */
 	bool recorded;
+	uint16_t copy_mask; /* the bits of flow_key.copy that are not 0 in a further copy of a connection */
 	enum engine_join join;  /* of targets that are not told otherwise */
 	struct siphash_key key; /* random, for the flow table */
 };
@@ -279,7 +283,7 @@ struct engine_config {
 struct flow_key {
 	struct endpoint client, online;
 	uint16_t target; /* index of engine_add_target() */
-	uint16_t copy;   /* 0, 1, ... for multiplied copies */
+	uint16_t copy;   /* which copy of the connection, see engine_config.copy_mask */
 };
 
 /* The newest connection that had each outcome, or was declined for each reason. Time 0: none was. */
@@ -345,6 +349,13 @@ struct engine_ops {
 	 * its SYN is sent in the same step. It is a look-up in a table of the same worker.
 	 */
 	bool (*source_take)(void *arg, const struct flow_key *key, struct endpoint *source);
+	/*
+	 * Before source_take: has a further copy of another connection the endpoint that the session is
+	 * to have, the client's own? True: *holder is the key of the one that has to make room. It ends,
+	 * and source_take comes next, while the holder's source has not been given back. A look-up as that.
+	 * May be NULL.
+	 */
+	bool (*source_holder)(void *arg, const struct flow_key *key, struct flow_key *holder);
 	/* Send now what was emitted: memory is short, and its payload is not needed any more. May be NULL. */
 	void (*flush)(void *arg);
 	/*

@@ -32,7 +32,7 @@ static struct batch_server *server_at(struct batch *b, unsigned i)
 
 static bool answers(const struct batch_server *s, const struct batch_entry *syn)
 {
-	return !s->given && s->key.target == syn->key.target &&
+	return !s->given && s->key.target == syn->key.target && s->key.copy == syn->key.copy &&
 	       endpoint_eq(&s->key.client, &syn->key.client) && endpoint_eq(&s->key.online, &syn->key.online);
 }
 

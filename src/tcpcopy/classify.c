@@ -60,5 +60,6 @@ unsigned classify(const struct config *c, struct local *local, struct classify_c
 	}
 	n->given++;
 	n->given_again += count - 1;
+	n->given_copies += (uint64_t)count * (copies_of(&c->copies, &s->tuple.src) - 1);
 	return count;
 }

@@ -10,6 +10,10 @@
  * from another port of the client's address. A connection whose port is used again shares the endpoint with
  * its predecessor, which it waits for: that is the same connection for the target, too.
  *
+ * A further copy of a connection (-n) goes from another port of the client's address. The client may use that
+ * port later, and then it has the right of way: the copy ends, and the client's own session takes its
+ * endpoint over, which both have until the copy's is given back.
+ *
  * With a pool (-c), a client address is hashed to an address of the pool of its family, so that one client
  * stays one client, and keeps its port. Many clients on few addresses would collide on equal ports; so a
  * taken endpoint is avoided: first by the other addresses of the pool with the same port, then by the first
@@ -29,6 +33,8 @@
 
 #define ADDRESS_TRIES 256
 #define PORT_TRIES 512
+#define FIRST_PORT 1024u
+#define LOW_PORTS (32768u - FIRST_PORT) /* below those that clients have, on most systems */
 
 /* What makes an endpoint unique: to another target it may be used again. */
 struct place {
@@ -42,7 +48,9 @@ struct taken {
 	/* by the sessions of this connection, for this rule */
 	struct endpoint online;
 	uint16_t rule, copy;
+	uint16_t client_port; /* theirs; without a pool the address is the source's */
 	uint16_t times;
+	bool yields; /* to the client, who wants it: the one that has it now ends */
 };
 _Static_assert(sizeof(struct taken) <= 64, "there is one for each session");
 
@@ -53,6 +61,7 @@ struct mapping {
 	struct siphash_key key;
 	struct pool *pool;
 	struct table *taken;
+	uint16_t copy_mask;
 	uint16_t first[CONFIG_MAX_RULES]; /* the first rule with the same target as this one */
 };
 
@@ -77,6 +86,7 @@ struct mapping *mapping_new(const struct config *c, const struct fanout *spread,
 	m->spread = spread;
 	m->worker = worker;
 	m->key = *key;
+	m->copy_mask = copies_mask(&c->copies);
 	find_first_rules(m);
 	m->pool = pool_new(0);
 	if (m->pool)
@@ -202,6 +212,24 @@ static bool claim_other_port(struct mapping *m, struct taken *t, struct endpoint
 	return false;
 }
 
+/*
+ * A port for a further copy, where few clients have theirs. Each connection looks elsewhere first, so that a port
+ * which the target has closed may rest.
+ */
+static bool claim_copy_port(struct mapping *m, struct taken *t, const struct flow_key *k,
+			    struct endpoint *source)
+{
+	const struct place seed = { k->client, k->copy };
+	const uint32_t from = hash_of(m, &seed);
+
+	for (uint32_t i = 0; i < PORT_TRIES * m->spread->workers; i++) {
+		source->port = (uint16_t)(FIRST_PORT + (from % LOW_PORTS + i * 127u) % LOW_PORTS);
+		if (claim(m, t, source))
+			return true;
+	}
+	return claim_other_port(m, t, source);
+}
+
 static bool claim_of_pool(struct mapping *m, struct taken *t, struct endpoint *source)
 {
 	const bool v4 = addr_is_v4(&source->addr);
@@ -233,9 +261,12 @@ static bool take_new(struct mapping *m, const struct flow_key *k, bool other, st
 			     .online = k->online,
 			     .rule = k->target,
 			     .copy = k->copy,
+			     .client_port = k->client.port,
 			     .times = 1 };
 	if (m->c->n_pool)
 		claimed = claim_of_pool(m, t, source);
+	else if (k->copy & m->copy_mask)
+		claimed = claim_copy_port(m, t, k, source);
 	else
 		claimed = (!other && claim(m, t, source)) || claim_other_port(m, t, source);
 	if (!claimed)
@@ -248,10 +279,33 @@ bool mapping_take(struct mapping *m, const struct flow_key *k, struct endpoint *
 	const struct place own = place_of(m, k, &k->client);
 	struct taken *t = m->c->n_pool ? NULL : find(m, &own);
 
-	if (!t || !is_for(t, k) || t->times == UINT16_MAX)
+	if (!t || !(is_for(t, k) || t->yields) || t->times == UINT16_MAX)
 		return take_new(m, k, false, source);
+	t->online = k->online;
+	t->rule = k->target;
+	t->copy = k->copy;
+	t->client_port = k->client.port;
+	t->yields = false;
 	t->times++;
 	*source = k->client;
+	return true;
+}
+
+bool mapping_holder(struct mapping *m, const struct flow_key *k, struct flow_key *holder)
+{
+	const struct place own = place_of(m, k, &k->client);
+	struct taken *t;
+
+	if (m->c->n_pool || k->copy & m->copy_mask || !m->copy_mask)
+		return false;
+	t = find(m, &own);
+	if (!t || !(t->copy & m->copy_mask))
+		return false;
+	t->yields = true;
+	*holder = (struct flow_key){ .client = { own.source.addr, t->client_port },
+				     .online = t->online,
+				     .target = t->rule,
+				     .copy = t->copy };
 	return true;
 }
 

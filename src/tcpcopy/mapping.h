@@ -30,6 +30,13 @@ void mapping_free(struct mapping *m);
  */
 bool mapping_take(struct mapping *m, const struct flow_key *k, struct endpoint *source);
 
+/*
+ * Is the client's own endpoint of the new session *k that of a further copy? Then that has to end: *holder is
+ * its key, and the next mapping_take() of *k takes the endpoint over. The claim of the one that ends is given
+ * back as any other, before or after that.
+ */
+bool mapping_holder(struct mapping *m, const struct flow_key *k, struct flow_key *holder);
+
 /* Ask for the memory that mapping_take() will look at. */
 void mapping_prefetch(const struct mapping *m, const struct flow_key *k);
 

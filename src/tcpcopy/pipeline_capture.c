@@ -132,7 +132,7 @@ static uint64_t rules_set(const unsigned rule[], unsigned n)
 static void captured(const struct raw_packet *packet, void *arg)
 {
 	struct pipeline *p = arg;
-	unsigned rule[CONFIG_MAX_RULES], n;
+	unsigned rule[CONFIG_MAX_RULES], n, n_keys;
 	struct segment s;
 	enum parse_reason reason = parse_packet(&s, packet);
 
@@ -151,12 +151,9 @@ static void captured(const struct raw_packet *packet, void *arg)
 		say_from_here(p, &s);
 	if (n && p->record && !p->config->dry_run)
 		record_request(p->record, packet, p->source_now, rules_set(rule, n), s.flags & TCPF_SYN);
-	for (unsigned i = 0; i < n; i++) {
-		p->last = (struct flow_key){
-			.client = s.tuple.src,
-			.online = s.tuple.dst,
-			.target = (uint16_t)rule[i],
-		};
+	n_keys = n ? n * copies_of(&p->config->copies, &s.tuple.src) : 0;
+	for (unsigned i = 0; i < n_keys; i++) {
+		p->last = copies_key(&p->config->copies, &s.tuple, rule[i % n], i / n, 0);
 		if (s.flags & TCPF_SYN) {
 			p->opening = true;
 			if (!p->plan)

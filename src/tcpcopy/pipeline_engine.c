@@ -109,9 +109,18 @@ static bool op_source_take(void *arg, const struct flow_key *key, struct endpoin
 	if (p->plan)
 		return p->own && !answers_are_over(p) && own_take(p->own, key, source);
 	taken = mapping_take(p->mapping, key, source);
+	if (taken && key->copy & copies_mask(&p->config->copies))
+		return true;
 	if (!p->config->n_pool && (!taken || source->port != key->client.port))
 		say_source(p, key, taken ? source : NULL);
 	return taken;
+}
+
+static bool op_source_holder(void *arg, const struct flow_key *key, struct flow_key *holder)
+{
+	struct pipeline *p = arg;
+
+	return !p->plan && mapping_holder(p->mapping, key, holder);
 }
 
 static bool op_source_other(void *arg, const struct flow_key *key, struct endpoint *source)
@@ -172,6 +181,7 @@ const struct engine_ops pipeline_ops = {
 	.unwatch = op_unwatch,
 	.admit = op_admit,
 	.source_take = op_source_take,
+	.source_holder = op_source_holder,
 	.source_other = op_source_other,
 	.source_give = op_source_give,
 	.online_ask = op_online_ask,

@@ -103,6 +103,7 @@ int pipeline_open(struct pipeline *p, const struct config *c, const struct plan 
 		.prove = !c->n_read, /* what was recorded is chosen by the user */
 		.recorded = c->n_read,
 		.unproved = c->unproved,
+		.copy_mask = copies_mask(&c->copies),
 		.server_window = c->n_read ? 0 : host_receive_window(),
 	};
 

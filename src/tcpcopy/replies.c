@@ -106,7 +106,7 @@ static void on_reply(const struct raw_packet *packet, void *arg)
 {
 	struct pipeline *p = arg;
 	struct classify_counters none = { .given = 0 };
-	unsigned rule[CONFIG_MAX_RULES], n;
+	unsigned rule[CONFIG_MAX_RULES], n, n_keys;
 	struct segment s, request;
 	struct flow_key k;
 	uint64_t lost;
@@ -122,10 +122,10 @@ static void on_reply(const struct raw_packet *packet, void *arg)
 		return;
 	}
 	p->replies_seen += (s.flags & (TCPF_SYN | TCPF_RST)) != 0;
-	k = (struct flow_key){ .client = request.tuple.src, .online = request.tuple.dst };
 	n = classify(p->config, p->local, &none, NULL, &request, false, p->now, rule);
-	for (unsigned i = 0; i < n; i++) {
-		k.target = (uint16_t)rule[i];
+	n_keys = n ? n * copies_of(&p->config->copies, &request.tuple.src) : 0;
+	for (unsigned i = 0; i < n_keys; i++) {
+		k = copies_key(&p->config->copies, &request.tuple, rule[i % n], i / n, 0);
 		if (s.flags & TCPF_RST)
 			keep_reset(p, &k, &s);
 		else if (s.flags & TCPF_SYN)

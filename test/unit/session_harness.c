@@ -149,6 +149,15 @@ static enum decline op_admit(void *arg, const struct flow_key *k, unsigned live,
 	return h->declines;
 }
 
+static bool op_source_holder(void *arg, const struct flow_key *k, struct flow_key *holder)
+{
+	const struct harness *h = arg;
+
+	(void)k;
+	*holder = h->holder;
+	return h->has_holder;
+}
+
 static bool op_source_take(void *arg, const struct flow_key *k, struct endpoint *source)
 {
 	struct harness *h = arg;
@@ -195,6 +204,7 @@ static const struct engine_ops ops = {
 	.announce = op_announce,
 	.unwatch = op_unwatch,
 	.admit = op_admit,
+	.source_holder = op_source_holder,
 	.source_take = op_source_take,
 	.source_other = op_source_other,
 	.source_give = op_source_give,

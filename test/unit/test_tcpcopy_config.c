@@ -273,6 +273,27 @@ static void test_choice(void **state)
 		       "goes by the time");
 }
 
+static void test_copies(void **state)
+{
+	static const struct {
+		const char *value, *why;
+	} bad[] = {
+		{ "0", "out of range" },     { "0.5", "out of range" }, { "1000.1", "out of range" },
+		{ "twice", "not a number" }, { "2x", "is not a unit" },
+	};
+
+	(void)state;
+	assert_int_equal(PARSE("-x", RULE), -1);
+	assert_int_equal(copies_most(&c.copies), 1);
+	assert_int_equal(PARSE("-x", RULE, "-n", "3", "-s", "192.0.2.9"), -1);
+	assert_true(c.copies.times == 3000000 && copies_most(&c.copies) == 3);
+	assert_int_equal(PARSE("-x", RULE, "--copies", "1.5", "--seed", "9"), -1);
+	assert_true(c.copies.times == 1500000 && c.copies.seed == 9);
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
+		assert_refused(PARSE("-x", RULE, "-n", bad[i].value), "-n", bad[i].value, bad[i].why);
+	assert_refused(PARSE("-x", RULE, "-n", "2", "--seed", "9"), "--seed", NULL, "a fraction of -n");
+}
+
 static void test_limits(void **state)
 {
 	static const struct {
@@ -750,6 +771,7 @@ int main(void)
 		cmocka_unit_test(test_megabytes),
 		cmocka_unit_test(test_replays),
 		cmocka_unit_test(test_choice),
+		cmocka_unit_test(test_copies),
 		cmocka_unit_test(test_limits),
 		cmocka_unit_test(test_files_that_are_written),
 		cmocka_unit_test(test_dry_run),

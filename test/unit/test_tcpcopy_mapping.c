@@ -113,6 +113,53 @@ static void two_connections_of_one_port(void **state)
 	mapping_free(m);
 }
 
+/* Further copies have ports of the client's address, and the client has the right of way. */
+static void further_copies(void **state)
+{
+	struct config c = config_with(NULL);
+	const struct flow_key first = to(client("10.0.0.1", 40000, 0), "10.0.0.9", 80);
+	struct flow_key k[3] = { first, first, first }, own, holder;
+	struct endpoint source[3], taken;
+	struct mapping *m;
+
+	(void)state;
+	c.copies.times = 3 * COPIES_ONE;
+	m = mapping_new(&c, &alone, 0, &key);
+	for (unsigned i = 0; i < 3; i++) {
+		k[i].copy = (uint16_t)i;
+		assert_false(mapping_holder(m, &k[i], &holder));
+		assert_true(mapping_take(m, &k[i], &source[i]));
+		assert_true(addr_eq(&source[i].addr, &first.client.addr));
+		assert_true(i ? source[i].port >= 1024 && source[i].port < 32768 : source[i].port == 40000);
+	}
+	assert_int_not_equal(source[1].port, source[2].port);
+
+	own = to(client("10.0.0.1", source[2].port, 0), "10.0.0.10", 80);
+	own.copy = 1; /* a copy has no right of way, over nobody */
+	assert_false(mapping_holder(m, &own, &holder));
+	own.copy = 0;
+	assert_true(mapping_holder(m, &own, &holder));
+	assert_true(endpoint_eq(&holder.client, &first.client) && endpoint_eq(&holder.online, &first.online));
+	assert_true(holder.target == 0 && holder.copy == 2);
+	assert_true(mapping_take(m, &own, &taken));
+	assert_true(endpoint_eq(&taken, &own.client));
+	assert_false(mapping_holder(m, &own, &holder));
+	mapping_give(m, &k[2], &source[2]);
+	k[2].copy = 3; /* of another time: it is the client's still */
+	k[2].client.port = own.client.port;
+	assert_true(mapping_take(m, &k[2], &source[2]));
+	assert_int_not_equal(source[2].port, own.client.port);
+	mapping_give(m, &own, &taken);
+
+	/* one that has ended before: nobody is in the way */
+	own.client.port = source[1].port;
+	assert_true(mapping_holder(m, &own, &holder));
+	mapping_give(m, &k[1], &source[1]);
+	assert_true(mapping_take(m, &own, &taken));
+	assert_true(endpoint_eq(&taken, &own.client));
+	mapping_free(m);
+}
+
 static void a_client_stays_one_client(void **state)
 {
 	const struct config c = config_with("192.0.2.0/24");
@@ -366,6 +413,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(the_clients_own),
 		cmocka_unit_test(two_connections_of_one_port),
+		cmocka_unit_test(further_copies),
 		cmocka_unit_test(a_client_stays_one_client),
 		cmocka_unit_test(taken_for_each_target),
 		cmocka_unit_test(network_and_broadcast_are_no_hosts),

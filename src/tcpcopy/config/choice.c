@@ -120,10 +120,14 @@ const char *config_set_yield(struct config *c, const char *value)
 const char *config_check_choice(const struct config *c, const char **option)
 {
 	const bool some = c->choice.share < CHOICE_ALL || c->choice.ramp;
+	const bool some_twice = c->copies.times % COPIES_ONE;
 
 	*option = c->has_seed ? "seed" : "sample-by";
-	if (!some && (c->has_seed || c->choice.by != CHOICE_BY_SESSION))
-		return "is for a choice of sessions, and all are replicated; accepted: with -r or -g";
+	if (!some && ((c->has_seed && !some_twice) || c->choice.by != CHOICE_BY_SESSION))
+		return c->has_seed
+			       ? "is for a choice of sessions, and all are replicated alike; accepted: with "
+				 "-r, -g or a fraction of -n"
+			       : "is for a choice of sessions, and all are replicated; accepted: with -r or -g";
 	*option = "max-sessions";
 	if (c->max_sessions && c->max_sessions < c->run.workers)
 		return "is less than the number of workers that share it; accepted: one for each at least";

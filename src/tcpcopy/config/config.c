@@ -94,6 +94,11 @@ static const char *set_ramp(void *into, const char *value)
 	return config_set_ramp(into, value);
 }
 
+static const char *set_copies(void *into, const char *value)
+{
+	return config_set_copies(into, value);
+}
+
 static const char *set_max_sessions(void *into, const char *value)
 {
 	return config_set_max_sessions(into, value);
@@ -382,6 +387,9 @@ static const struct args_option options[] = {
 	{ 'g', "ramp", "DURATION", ARGS_OPTIONAL,
 	  "let the sessions grow from none to all of them, or to those of -r, in this time; without one, in 100s",
 	  "1s to 24h", set_ramp, ARGS_WHOLE },
+	{ 'n', "copies", "N", 0,
+	  "replicate each session so many times, such as 3; of 1.5, half of them twice [1]", "1 to 1000",
+	  set_copies, ARGS_WHOLE },
 	{ 0, "max-sessions", "N", 0, "begin no session while so many are live [4000000]", "1 to 4000000",
 	  set_max_sessions, ARGS_WHOLE },
 	{ 0, "max-rate", "N", 0, "begin no more sessions in a second than so many [any number]",
@@ -548,6 +556,7 @@ int config_parse(struct config *c, int argc, char **argv)
 	wrong = config_check_replay(c, &option);
 	if (wrong)
 		return args_error_named(&program, option, NULL, wrong);
+	c->copies.seed = c->choice.seed;
 	wrong = config_check_choice(c, &option);
 	if (wrong)
 		return args_error_named(&program, option, NULL, wrong);

@@ -13,6 +13,7 @@
 #include "packet/decap.h"
 #include "session/session.h"
 #include "tcpcopy/choice/choice.h"
+#include "tcpcopy/choice/copies.h"
 
 /*
  * What the command line says, checked and resolved: names have become addresses, durations ns, and nothing is
@@ -123,6 +124,7 @@ struct config {
 	bool quiet;           /* -q: no progress */
 	struct choice choice; /* -r, -g, --seed, --sample-by */
 	bool has_seed;
+	struct copies copies;  /* -n */
 	uint64_t max_sessions; /* --max-sessions; 0: as many as there may be */
 	uint64_t max_rate;     /* --max-rate, millionths of new sessions a second; 0: any number */
 	/* --stop-after: ns, and numbers; 0: not given */

@@ -44,6 +44,12 @@ const char *config_set_gap(struct config *c, const char *value);
 const char *config_set_loops(struct config *c, const char *value);
 const char *config_set_decap(struct config *c, const char *value);
 
+/* copies.c: how many copies there are of a session. */
+const char *config_set_copies(struct config *c, const char *value);
+/* Write how many there are, " -n 2 times"; "" for one. Returns @buf. */
+#define CONFIG_COPIES_TEXT 64
+char *config_copies_format(char buf[CONFIG_COPIES_TEXT], const struct config *c);
+
 /* choice.c: how much is replicated. */
 const char *config_set_sample(struct config *c, const char *value);
 const char *config_set_seed(struct config *c, const char *value);

@@ -210,10 +210,12 @@ static void log_limits(const struct config *c)
 
 static void log_choice(const struct config *c)
 {
-	char text[CONFIG_CHOICE_TEXT];
+	char text[CONFIG_CHOICE_TEXT], copies[CONFIG_COPIES_TEXT];
 
 	if (*config_choice_format(text, &c->choice, 0))
 		log_info("replicated: %s", text);
+	if (*config_copies_format(copies, c))
+		log_info("copies: each session %s, each copy from a source of its own", copies);
 	if (c->max_sessions)
 		log_info("sessions: at most %llu are live at a time", (unsigned long long)c->max_sessions);
 	if (c->max_rate)

@@ -83,12 +83,10 @@ static void arm(struct replay *r, uint64_t wait)
 	event_add(r->timer, &tv);
 }
 
-static struct flow_key key_of(const struct replay *r, const struct tuple *request, unsigned rule)
+static struct flow_key key_of(const struct replay *r, const struct tuple *request, unsigned rule,
+			      unsigned copy)
 {
-	return (struct flow_key){ .client = request->src,
-				  .online = request->dst,
-				  .target = (uint16_t)rule,
-				  .copy = (uint16_t)r->next->loop };
+	return copies_key(&r->p->config->copies, request, rule, copy, r->next->loop);
 }
 
 static struct tuple reverse(const struct tuple *t)
@@ -147,7 +145,7 @@ static void look_at_connection(struct replay *r)
 {
 	const bool client = r->whose == CLIENT;
 	const struct tuple request = client ? r->segment.tuple : reverse(&r->segment.tuple);
-	const struct flow_key k = key_of(r, &request, 0);
+	const struct flow_key k = key_of(r, &request, 0, 0);
 	const struct choice *choice = &r->p->choice;
 
 	if (choice->ramp)
@@ -193,15 +191,16 @@ static void run_batch(struct replay *r)
 		batch_run(&p->batch, p->engine, &p->answers, p->now);
 }
 
-/* A client's segment goes to the engine, once for each rule. */
+/* A client's segment goes to the engine, once for each copy and rule. */
 static void give_client(struct replay *r, struct segment *s)
 {
 	struct pipeline *p = r->p;
 	unsigned rule[CONFIG_MAX_RULES], n = rules_of(r, &s->tuple, &p->classified, rule);
+	const unsigned n_keys = n * copies_of(&p->config->copies, &s->tuple.src);
 
 	s->time = r->due ? MIN(r->due, p->now) : p->now;
-	for (unsigned i = 0; i < n; i++) {
-		const struct flow_key k = key_of(r, &s->tuple, rule[i]);
+	for (unsigned i = 0; i < n_keys; i++) {
+		const struct flow_key k = key_of(r, &s->tuple, rule[i % n], i / n);
 
 		p->last = k;
 		if (batch_add(&p->batch, &k, s))
@@ -215,15 +214,16 @@ static void give_server(struct replay *r, struct segment *s)
 	struct pipeline *p = r->p;
 	const struct tuple request = reverse(&s->tuple);
 	struct classify_counters none = { .given = 0 };
-	unsigned rule[CONFIG_MAX_RULES], n;
+	unsigned rule[CONFIG_MAX_RULES], n, n_keys;
 
 	if (!(s->flags & (TCPF_SYN | TCPF_RST)))
 		return;
 	run_batch(r); /* in order */
 	n = rules_of(r, &request, &none, rule);
 	s->time = p->now;
-	for (unsigned i = 0; i < n; i++) {
-		const struct flow_key k = key_of(r, &request, rule[i]);
+	n_keys = n * copies_of(&p->config->copies, &request.src);
+	for (unsigned i = 0; i < n_keys; i++) {
+		const struct flow_key k = key_of(r, &request, rule[i % n], i / n);
 
 		engine_server(p->engine, &k, s, p->now);
 		answers_give(&p->answers, p->engine, p->now);
@@ -317,7 +317,8 @@ static bool is_full(const struct replay *r)
 	if (engine_memory(p->engine) > (r->state.waits ? most - most / 4 : most))
 		return true;
 	return !r->state.clock.speed && !r->state.clock.rate && begins &&
-	       engine_sessions(p->engine) > served_open(r->served) + OPEN_MORE;
+	       engine_sessions(p->engine) >
+		       (served_open(r->served) + OPEN_MORE) * copies_most(&p->config->copies);
 }
 
 /* Once for each cause, when it begins. */

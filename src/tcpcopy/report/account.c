@@ -164,8 +164,8 @@ static const struct account_equation equations[] = {
 	{ "packets to be written = written + not written, by reason",
 	  "write.requests + write.answers + write.copies",
 	  "write.written + write.failed + write.shed + write.waiting" },
-	{ "segments in the engine = given, once per matching rule", "engine.captured_segments",
-	  "classify.given + classify.given_again" },
+	{ "segments in the engine = given, once per matching rule and copy", "engine.captured_segments",
+	  "classify.given + classify.given_again + classify.given_copies" },
 	{ "payload captured = acknowledged + pending + everything else, by reason", "engine.captured_bytes",
 	  "engine.acked_bytes + live.bytes + lost.* + engine.duplicate_bytes + engine.keepalive_bytes + "
 	  "engine.truncated_bytes + engine.refused_bytes + live.doubtful + unjoined.*" },

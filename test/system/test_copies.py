@@ -1,0 +1,160 @@
+#!/usr/bin/python3
+"""More than was captured: each session several times (-n), each copy a session of its own."""
+
+import math
+import socket
+import struct
+
+import pytest
+from conftest import wait_until
+from test_choice import MASK, FromFile, connect, siphash
+from workload import Trouble, ask, closed, over, pair
+
+FIXED = 0x636f706965732d6e
+TURNS = 4
+
+
+def copies(lab, port, times, seed=1):
+    """How many a connection from this port has."""
+    data = bytes(10) + b"\xff\xff" + socket.inet_aton(lab.host("client").ip4) + struct.pack(">H", port)
+    return int(times) + ((siphash((seed, FIXED), data) & MASK) >> 32 < (times - int(times)) * 2**32)
+
+
+def traffic(lab, ports, name):
+    """Connections from these ports, all open at the same time; each says numbers, in order, under a name of its own."""
+    made = {port: connect(lab, port) for port in ports}
+    for n in range(TURNS):
+        for port, s in made.items():
+            ask(s, f"rpush {name}{port} {n}")
+    for s in made.values():
+        s.close()
+
+
+def held(redis, ports, name):
+    """The lists of these names at a server."""
+    got = redis.cli(*["eval", "local r={} for i,k in ipairs(KEYS) do r[i]=table.concat(redis.call('lrange',k,0,-1),' ') end "
+                      "return r", str(len(ports)), *[f"{name}{port}" for port in ports]])
+    return dict(zip(ports, got.split("\n")))
+
+
+def is_woven(text, times, turns=TURNS):
+    """Is it what so many copies have said, each in order?"""
+    seen = [0] * turns
+    for word in text.split():
+        seen[int(word)] += 1
+        if int(word) and seen[int(word)] > seen[int(word) - 1]:
+            return False
+    return seen == [times] * turns
+
+
+def multiplied(lab, target, ports, name, times):
+    """Each connection's commands came as often as it has copies, in order within each. How many copies there are."""
+    want = {port: copies(lab, port, times) for port in ports}
+
+    def there():
+        got = held(target, ports, name)
+        return all(is_woven(got[port], want[port]) for port in ports)
+    assert wait_until(there, step=0.2), [(port, want[port], text) for port, text in held(target, ports, name).items()
+                                         if not is_woven(text, want[port])][:5]
+    return sum(want.values())
+
+
+@pytest.mark.parametrize("way", ["alone", "replay"])
+def test_times(lab, request, servers, way):
+    """From 50 and from 200 connections, with an assistant and without: exactly so many times as much."""
+    target = servers[1]
+    trouble = Trouble(lab.host("target"))
+    if way == "replay":
+        lab.route_to_assistant("client")
+    start = request.getfixturevalue(way)
+    for start_at, times, n in (40000, 2, 200), (41000, 10, 50), (42000, 1.5, 200):
+        args = ["-n", str(times), "--workers", "2" if n == 50 else "1"]
+        run = start(*args) if way == "alone" else start(tcpcopy=args)
+        ports = range(start_at, start_at + n)
+        traffic(lab, ports, f"{times}.")
+        all_copies = multiplied(lab, target, ports, f"{times}.", times)
+        assert abs(all_copies - times * n) <= 3 * math.sqrt(n) / 2 if times == 1.5 else all_copies == times * n
+        assert run.closed() if way == "alone" else closed(lab)
+        assert over(run)
+        account = run.stop()
+        assert account.outcomes() == {"complete": all_copies}
+        assert account["engine.sessions_opened"] == all_copies and account["engine.sessions_copies"] == all_copies - n
+        assert account["engine.leftovers_reset"] == 0 and "has several connections" not in account.log
+        assert f"copies: each session {times} times" in account.log
+    assert trouble() == {}
+
+
+def copies_at(lab, but=()):
+    """The client's ports that the target has connections with."""
+    lines = lab.host("target").check_output(["ss", "-Htn", "state", "established", "sport", "=", ":6379", "and", "dst",
+                                             lab.host("client").ip4]).splitlines()
+    return {int(line.split()[-1].rpartition(":")[2]) for line in lines} - set(but)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_right_of_way(lab, replay, workers):
+    """A client opens the port that a copy of it has: it gets it, whole, and the copy goes on from another one."""
+    target = pair(lab)[1]
+    run = replay(tcpcopy=["-n", "3", "--workers", workers])
+    trouble = Trouble(lab.host("target"))
+    first = connect(lab, 20000)
+    ask(first, "rpush first 0")
+    assert wait_until(lambda: len(copies_at(lab)) == 3)
+    taken = sorted(copies_at(lab, [20000]))
+    others = {port: connect(lab, port) for port in taken}
+    for n in range(TURNS):
+        for port, s in others.items():
+            ask(s, f"rpush other{port} {n}")
+    assert wait_until(lambda: all(is_woven(text, 3) for text in held(target, taken, "other").values()))
+    assert wait_until(lambda: run.tcpcopy.status()["account"]["ended"]["gave-way"] == 2)
+    assert set(taken) <= copies_at(lab)
+
+    def back():     # at a turn of theirs, when the pause is over
+        ask(first, "incr first.turns")
+        return len(copies_at(lab)) == 9
+    assert wait_until(back, step=0.2)
+    before = int(target.cli("get", "first.turns"))
+    ask(first, "incr first.turns")
+    assert wait_until(lambda: int(target.cli("get", "first.turns")) == before + 3)
+    for s in first, *others.values():
+        s.close()
+    assert closed(lab) and over(run)
+    account = run.stop()
+    assert account.outcomes() == {"complete": 9, "gave-way": 2}
+    assert account["engine.sessions_joined"] == 2 and account["engine.leftovers_reset"] == 0
+    found = trouble()
+    assert found.pop("TcpEstabResets", 2) == 2 and found.pop("TcpExtTCPAbortOnData", 0) <= 2 and not found, found
+
+
+def test_joined_and_recorded(lab, alone, servers):
+    """Connections that are older than tcpcopy have copies, too; and those of a file, at each of its loops."""
+    target = servers[1]
+    ports = range(43000, 43050)
+    older = {port: connect(lab, port) for port in ports}
+    for s in older.values():
+        ask(s, "ping")
+    run = alone("-n", "3")
+    for n in range(-1, TURNS):     # at the second turn that is captured they are joined
+        for port, s in older.items():
+            ask(s, f"rpush old{port} {n}" if n >= 0 else "ping")
+    assert multiplied(lab, target, ports, "old", 3) == 150
+    for s in older.values():
+        s.close()
+    assert run.closed() and over(run)
+    account = run.stop()
+    assert account["engine.sessions_joined"] == 150 and account["engine.sessions_copies"] == 100
+    assert account.outcomes() == {"complete": 150}
+
+    capture = lab.host("online").capture("tcp portrange 44000-44049", snaplen=4096)
+    ports = range(44000, 44050)
+    traffic(lab, ports, "file")
+    assert capture.stop().dropped == 0
+    file = FromFile(lab, capture.path)
+    for args, times in (["-n", "2.5"], 2.5), (["-n", "3", "-T", "2", "--speed", "max"], 3):
+        target.cli("flushall")
+        account = file.replay(*args)
+        loops = 2 if "-T" in args else 1
+        want = loops * sum(copies(lab, port, times) for port in ports)
+        assert account.outcomes() == {"complete": want} and account["engine.sessions_copies"] == want - loops * len(ports)
+        assert all(is_woven(text, copies(lab, port, times) if loops == 1 else 6)
+                   for port, text in held(target, ports, "file").items())
