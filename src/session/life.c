@@ -267,6 +267,8 @@ bool session_open(struct engine *e, struct session *s, bool half_open, enum decl
 		return false;
 	}
 	s->has_source = true;
+	s->later = e->ops->later ? e->ops->later(e->arg, &s->key) : 0;
+	s->start_at = now + s->later;
 	if (t->refusals >= REFUSALS_FEW)
 		t->ask_after = now + pause_of_all(e, REFUSED_PAUSE);
 	session_event(e, s, EV_OPENED);
@@ -274,9 +276,14 @@ bool session_open(struct engine *e, struct session *s, bool half_open, enum decl
 	return true;
 }
 
-/* Send the SYN now, or as soon as the predecessor is done. */
+/* Send the SYN now, or when its time has come and the predecessor is done. */
 void session_start(struct engine *e, struct session *s, uint64_t now)
 {
+	if (now < s->start_at) { /* and then it is seen whether its predecessor is done */
+		timer_set(e, s, TIMER_WAIT, s->start_at);
+		return;
+	}
+	s->start_at = 0;
 	/* it ended while it waited: what it waited for, we wait for */
 	while (s->pred && s->pred->events & EV_ENDED && s->pred->pred) {
 		struct session *skipped = s->pred, *before = skipped->pred;

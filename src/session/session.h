@@ -218,7 +218,7 @@ const char *refusal_name(enum refusal r);
 
 /* The state of a live session, derived from its events. One table: enum, name, text. */
 #define SESSION_STATES(X)                                                                                    \
-	X(WAITING, waiting, "waiting for the previous session on the same port")                             \
+	X(WAITING, waiting, "waiting for the previous session on the same port, or for its time (--spread)") \
 	X(SYN_SENT, syn_sent, "waiting for the target's SYN-ACK")                                            \
 	X(ESTABLISHED, established, "established")                                                           \
 	X(CLIENT_CLOSED, client_closed, "the client has closed or reset")                                    \
@@ -350,12 +350,12 @@ struct engine_ops {
 	 */
 	bool (*source_take)(void *arg, const struct flow_key *key, struct endpoint *source);
 	/*
-	 * Before source_take: has a further copy of another connection the endpoint that the session is
-	 * to have, the client's own? True: *holder is the key of the one that has to make room. It ends,
-	 * and source_take comes next, while the holder's source has not been given back. A look-up as that.
-	 * May be NULL.
+	 * Has a further copy of another connection the client's own endpoint, which *key is to have? Then its
+	 * key is *holder; it ends, and source_take comes next. A look-up as that. May be NULL.
 	 */
 	bool (*source_holder)(void *arg, const struct flow_key *key, struct flow_key *holder);
+	/* How much later than it could does the new session send its SYN and its turns, ns? NULL: 0. */
+	uint64_t (*later)(void *arg, const struct flow_key *key);
 	/* Send now what was emitted: memory is short, and its payload is not needed any more. May be NULL. */
 	void (*flush)(void *arg);
 	/*

@@ -192,6 +192,8 @@ struct session {
 	uint64_t progress_at;    /* ns, last time SND.UNA moved or the session started */
 	struct recovery *rec;
 	uint64_t rejoin_after; /* ns; observing: not before */
+	uint64_t later;        /* ns, by how much its SYN and each of its turns leave later than they could */
+	uint64_t start_at;     /* ns, not before does its SYN leave */
 
 	uint32_t limit;         /* the target's path.limit that mss was made for */
 	uint32_t trial_end;     /* valid with trial: where a small piece in place of a large one ends */

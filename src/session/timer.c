@@ -79,6 +79,10 @@ static bool expired(struct engine *e, struct session *s, enum session_timer t, u
 		handover_reset(e, s, now);
 		return s->events & EV_ENDED;
 	case TIMER_WAIT:
+		if (s->start_at) {
+			session_start(e, s, now);
+			return false;
+		}
 		/* the predecessor had its time; its end starts this session */
 		if (s->pred && !(s->pred->events & EV_ENDED))
 			session_end(e, s->pred,

@@ -238,7 +238,7 @@ static uint64_t pause_over(const struct session *s, uint32_t ack, uint64_t expec
 /* From when what was captured at @at has --hold, ns. */
 static uint64_t waits_since(const struct engine *e, const struct session *s, uint64_t at)
 {
-	at = MAX(at, s->patience_at);
+	at = MAX(at + s->later, s->patience_at);
 	return e->cfg.recorded ? MAX(at, MAX(s->patience.released_at, s->progress_at)) : at;
 }
 
@@ -347,6 +347,10 @@ void turn_check(struct engine *e, struct session *s, uint64_t now)
 	while ((q = s->hold)) {
 		const uint64_t late = e->n.released_on_deadline;
 
+		if (now < q->captured_at + s->later) { /* and nothing else lets it go */
+			arm(e, s, q->captured_at + s->later, UINT64_MAX);
+			return;
+		}
 		if (s->events & EV_TARGET_FIN && handover_waits(s)) {
 			arm(e, s, handover_deadline(e, s), UINT64_MAX);
 			return;

@@ -10,7 +10,8 @@
  * With an assistant, a client on this host itself (a health check) is left out, unless -c gives its copies
  * other addresses: the target would answer them to this host, whose TCP would reset the copies.
  *
- * Of what is left, the choice takes its share (-r, -g).
+ * Of several rules for one request all take it, or, with --targets spread, the one that a hash names. Of what
+ * is left, the choice takes its share (-r, -g).
  */
 #include "tcpcopy/classify.h"
 
@@ -21,6 +22,18 @@ static bool rule_wants(const struct rule *r, const struct segment *s)
 	if (r->has_online_addr)
 		return addr_eq(&s->tuple.dst.addr, &r->online_addr);
 	return addr_is_v4(&s->tuple.dst.addr) == addr_is_v4(&r->target.addr);
+}
+
+/* Of the @n rules the one to whose target the client's sessions go. */
+static unsigned choose_target(const struct config *c, const struct endpoint *client, unsigned rule[],
+			      unsigned n)
+{
+	uint32_t weight[CONFIG_MAX_RULES];
+
+	for (unsigned i = 0; i < n; i++)
+		weight[i] = c->rules[rule[i]].weight ? c->rules[rule[i]].weight : 1;
+	rule[0] = rule[targets_choose(&c->targets, client, weight, n)];
+	return 1;
 }
 
 unsigned classify(const struct config *c, struct local *local, struct classify_counters *n,
@@ -58,6 +71,8 @@ unsigned classify(const struct config *c, struct local *local, struct classify_c
 		n->not_chosen++;
 		return 0;
 	}
+	if (count > 1 && c->targets.mode == TARGETS_SPREAD)
+		count = choose_target(c, &s->tuple.src, rule, count);
 	n->given++;
 	n->given_again += count - 1;
 	n->given_copies += (uint64_t)count * (copies_of(&c->copies, &s->tuple.src) - 1);

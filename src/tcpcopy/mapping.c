@@ -213,7 +213,7 @@ static bool claim_other_port(struct mapping *m, struct taken *t, struct endpoint
 }
 
 /*
- * A port for a further copy, where few clients have theirs. Each connection looks elsewhere first, so that a port
+ * A port for a further copy, where few clients have theirs. Each looks elsewhere first, so that one
  * which the target has closed may rest.
  */
 static bool claim_copy_port(struct mapping *m, struct taken *t, const struct flow_key *k,

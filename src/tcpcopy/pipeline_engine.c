@@ -123,6 +123,13 @@ static bool op_source_holder(void *arg, const struct flow_key *key, struct flow_
 	return !p->plan && mapping_holder(p->mapping, key, holder);
 }
 
+static uint64_t op_later(void *arg, const struct flow_key *key)
+{
+	const struct pipeline *p = arg;
+
+	return copies_later(&p->config->copies, key);
+}
+
 static bool op_source_other(void *arg, const struct flow_key *key, struct endpoint *source)
 {
 	struct pipeline *p = arg;
@@ -182,6 +189,7 @@ const struct engine_ops pipeline_ops = {
 	.admit = op_admit,
 	.source_take = op_source_take,
 	.source_holder = op_source_holder,
+	.later = op_later,
 	.source_other = op_source_other,
 	.source_give = op_source_give,
 	.online_ask = op_online_ask,

@@ -32,9 +32,9 @@ def traffic(lab, ports, name):
 
 def held(redis, ports, name):
     """The lists of these names at a server."""
-    got = redis.cli(*["eval", "local r={} for i,k in ipairs(KEYS) do r[i]=table.concat(redis.call('lrange',k,0,-1),' ') end "
+    got = redis.cli(*["eval", "local r={} for i,k in ipairs(KEYS) do r[i]='='..table.concat(redis.call('lrange',k,0,-1),' ') end "
                       "return r", str(len(ports)), *[f"{name}{port}" for port in ports]])
-    return dict(zip(ports, got.split("\n")))
+    return dict(zip(ports, [line.strip().lstrip("=") for line in got.split("\n")]))
 
 
 def is_woven(text, times, turns=TURNS):
@@ -158,3 +158,62 @@ def test_joined_and_recorded(lab, alone, servers):
         assert account.outcomes() == {"complete": want} and account["engine.sessions_copies"] == want - loops * len(ports)
         assert all(is_woven(text, copies(lab, port, times) if loops == 1 else 6)
                    for port, text in held(target, ports, "file").items())
+
+
+def test_apart(lab, alone, servers):
+    """Copies that go later, each by a time of its own: all of it comes all the same, in order."""
+    target = servers[1]
+    run = alone("-n", "4", "--spread", "300ms")
+    assert "copies: each session 4 times, within 0.3 s" in run.tcpcopy.log
+    ports = range(40000, 40020)
+    began = len(lab.host("target").check_output(["ss", "-Htn"]).splitlines())
+    traffic(lab, ports, "apart")
+    assert multiplied(lab, target, ports, "apart", 4) == 80 and began < 10
+    # a word that the last copy said came after another that the first one said later: they do not go in step
+    assert any(text != " ".join(str(n) for n in range(TURNS) for _ in range(4))
+               for text in held(target, ports, "apart").values())
+    assert run.closed() and over(run)
+    account = run.stop()
+    assert account.outcomes() == {"complete": 80} and account["engine.released_on_deadline"] == 0
+
+
+TARGETS_FIXED = 0x746172676574732d
+
+
+def test_targets(lab, alone, servers):
+    """To two targets: each session to both, with copies; or three of four to the one, as the hash says, and none to both."""
+    first = servers[1]
+    second = lab.redis("target", port=6380)
+    to = lab.host("target").ip4
+    ports = range(40000, 40050)
+    run = alone("--targets", "all", "-n", "2", rule=f"6379-{to}:6379,6379-{to}:6380")
+    traffic(lab, ports, "both")
+    assert multiplied(lab, first, ports, "both", 2) == multiplied(lab, second, ports, "both", 2) == 100
+    assert run.closed() and over(run)
+    account = run.stop()
+    assert account.outcomes() == {"complete": 200} and account["engine.sessions_copies"] == 100
+    assert account["classify.given_again"] == account["classify.given"]
+
+    for redis in first, second, servers[0]:
+        redis.cli("flushall")
+    run = alone("--targets", "all", rule=f"6379-{to}:6379,6379-{to}:6380")
+    traffic(lab, range(41000, 41050), "all")
+    assert run.closed() and over(run)
+    assert wait_until(lambda: first.digest() == second.digest() == servers[0].digest())
+    outcomes = run.stop().outcomes()    # also of what asks for the digest
+    assert outcomes["complete"] >= 100 and set(outcomes) <= {"complete", "shutdown"}
+
+    run = alone("--targets", "spread", rule=f"6379-{to}:6379/3,6379-{to}:6380")
+    ports = range(42000, 42200)
+    traffic(lab, ports, "divided")
+    head = bytes(10) + b"\xff\xff" + socket.inet_aton(lab.host("client").ip4)
+    want = {port for port in ports if (siphash((1, TARGETS_FIXED), head + struct.pack(">H", port)) >> 32) * 4 >> 32 < 3}
+    assert abs(len(want) - 150) <= 3 * math.sqrt(200 * 3 / 16)
+
+    def there():
+        here, other = held(first, ports, "divided"), held(second, ports, "divided")
+        return all(is_woven(here[port], port in want) and is_woven(other[port], port not in want) for port in ports)
+    assert wait_until(there, step=0.2)
+    assert run.closed() and over(run)
+    account = run.stop()
+    assert account.outcomes() == {"complete": 200} and account["classify.given_again"] == 0

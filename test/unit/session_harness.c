@@ -158,6 +158,12 @@ static bool op_source_holder(void *arg, const struct flow_key *k, struct flow_ke
 	return h->has_holder;
 }
 
+static uint64_t op_later(void *arg, const struct flow_key *k)
+{
+	(void)k;
+	return ((const struct harness *)arg)->later;
+}
+
 static bool op_source_take(void *arg, const struct flow_key *k, struct endpoint *source)
 {
 	struct harness *h = arg;
@@ -205,6 +211,7 @@ static const struct engine_ops ops = {
 	.unwatch = op_unwatch,
 	.admit = op_admit,
 	.source_holder = op_source_holder,
+	.later = op_later,
 	.source_take = op_source_take,
 	.source_other = op_source_other,
 	.source_give = op_source_give,

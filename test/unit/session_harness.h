@@ -47,6 +47,7 @@ struct harness {
 	enum decline declines; /* what admit answers; DECLINE_COUNT: one more may be opened */
 	bool no_source;        /* source_take refuses */
 	bool no_other;         /* and source_other does */
+	uint64_t later;        /* what `later` answers, ns */
 	bool has_holder;       /* source_holder names: */
 	struct flow_key holder;
 	/* what is answered to a question about a socket, at once: */

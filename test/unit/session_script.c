@@ -154,6 +154,8 @@ static bool do_config(struct script *s, char *text)
 		return script_fail(s, "config comes first");
 	if (!strcmp(key, "hold"))
 		fault = value ? script_time(value, &c->hold) : "time?";
+	else if (!strcmp(key, "later"))
+		fault = value ? script_time(value, &s->h.later) : "time?";
 	else if (!strcmp(key, "no-join"))
 		c->join = ENGINE_JOIN_NONE;
 	else if (!strcmp(key, "join-all"))
@@ -192,7 +194,7 @@ static bool do_config(struct script *s, char *text)
 		c->max_sessions = (unsigned)n;
 	else if (!strcmp(key, "mtu"))
 		s->h.mtu = (uint32_t)n;
-	else if (value && strcmp(key, "hold"))
+	else if (value && strcmp(key, "hold") && strcmp(key, "later"))
 		fault = "unknown setting";
 	return fault ? script_fail(s, "config %s: %s", key, fault) : true;
 }

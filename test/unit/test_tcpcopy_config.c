@@ -294,6 +294,40 @@ static void test_copies(void **state)
 	assert_refused(PARSE("-x", RULE, "-n", "2", "--seed", "9"), "--seed", NULL, "a fraction of -n");
 }
 
+static void test_targets(void **state)
+{
+#define TWO "6379-10.0.0.1:6379/3,6379-10.0.0.2:6379"
+	(void)state;
+	assert_int_equal(PARSE("-x", TWO, "-s", ASSISTANT, "--targets", "spread", "--spread-by", "client"),
+			 -1);
+	assert_true(c.targets.mode == TARGETS_SPREAD && c.targets.by == TARGETS_BY_CLIENT);
+	assert_true(c.rules[0].weight == 3 && c.rules[1].weight == 0 && c.rules[0].target.port == 6379);
+	assert_int_equal(PARSE("-x", "80-10.0.0.1:80,80-10.0.0.2:80", "-s", ASSISTANT, "--targets=all"), -1);
+	assert_int_equal(PARSE("-x", "80-10.0.0.1:80@00:16:3e:00:00:01/2,80-10.0.0.2:80", "-s", ASSISTANT,
+			       "--targets=spread", "--seed", "4"),
+			 -1);
+	assert_true(c.rules[0].weight == 2 && c.targets.seed == 4);
+
+	assert_refused(PARSE("-x", "80-10.0.0.1:80,80-10.0.0.2:80", "-s", ASSISTANT), "-x", "80-10.0.0.2:80",
+		       "--targets all");
+	assert_refused(PARSE("-x", "80-10.0.0.1:80,80-10.0.0.1:80", "-s", ASSISTANT, "--targets", "all"),
+		       "-x", "80-10.0.0.1:80", "has the same target");
+	assert_refused(PARSE("-x", TWO, "-s", ASSISTANT, "--targets", "all"), "-x", "6379-10.0.0.1:6379/3",
+		       "a weight is for --targets spread");
+	assert_refused(PARSE("-x", "80-10.0.0.1:80/0", "-s", ASSISTANT), "-x", "80-10.0.0.1:80/0",
+		       "not one of 1 to 1000000");
+	assert_refused(PARSE("-x", "80-10.0.0.1:80/x", "-s", ASSISTANT), "-x", "80-10.0.0.1:80/x",
+		       "not one of 1 to 1000000");
+	assert_refused(PARSE("-x", RULE, "--targets", "all"), "--targets", NULL, "no two rules");
+	assert_refused(PARSE("-x", RULE, "--targets", "one"), "--targets", "one", "no such mode");
+	assert_refused(PARSE("-x", RULE, "--spread-by", "client"), "--spread-by", NULL, "with that");
+	assert_refused(PARSE("-x", RULE, "--spread-by", "port"), "--spread-by", "port", "is neither");
+	assert_refused(PARSE("-x", RULE, "--spread", "200ms"), "--spread", NULL, "accepted: with -n");
+	assert_refused(PARSE("-x", RULE, "-n", "2", "--spread", "11s"), "--spread", "11s", "out of range");
+	assert_int_equal(PARSE("-x", RULE, "-n", "2", "--spread", "200ms"), -1);
+	assert_true(c.copies.spread == 200 * NS_PER_MS);
+}
+
 static void test_limits(void **state)
 {
 	static const struct {
@@ -772,6 +806,7 @@ int main(void)
 		cmocka_unit_test(test_replays),
 		cmocka_unit_test(test_choice),
 		cmocka_unit_test(test_copies),
+		cmocka_unit_test(test_targets),
 		cmocka_unit_test(test_limits),
 		cmocka_unit_test(test_files_that_are_written),
 		cmocka_unit_test(test_dry_run),

@@ -12,6 +12,7 @@
 #include "session_harness.h"
 #include "tcpcopy/choice/choice.h"
 #include "tcpcopy/choice/copies.h"
+#include "tcpcopy/choice/targets.h"
 
 static struct endpoint at(const char *address, unsigned port)
 {
@@ -24,7 +25,7 @@ static struct endpoint at(const char *address, unsigned port)
 /* As of the choice: these numbers never change. */
 static void literal(void **state)
 {
-	const struct copies some = { 1500000, CHOICE_SEED };
+	const struct copies some = { .times = 1500000, .seed = CHOICE_SEED };
 	uint32_t two = 0;
 
 	(void)state;
@@ -44,7 +45,7 @@ static void how_many(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(times); i++) {
-		const struct copies c = { times[i], CHOICE_SEED };
+		const struct copies c = { .times = times[i], .seed = CHOICE_SEED };
 		uint64_t sum = 0, n = 0, most = 0;
 
 		for (unsigned port = 1024; port < 65024; port++) {
@@ -67,7 +68,7 @@ static void how_many(void **state)
 
 static void keys(void **state)
 {
-	const struct copies three = { 3000000, 1 }, one = { 0, 1 };
+	const struct copies three = { .times = 3000000, .seed = 1 }, one = { .seed = 1 };
 	const struct tuple request = { at("10.0.0.1", 5000), at("10.0.0.2", 80) };
 	bool seen[64] = { false };
 
@@ -85,6 +86,55 @@ static void keys(void **state)
 				    endpoint_eq(&k.online, &request.dst) && k.target == 2);
 		}
 	assert_int_equal(copies_key(&one, &request, 0, 0, 7).copy, 7);
+}
+
+/* Below the spread, all over it; the first copy at once. The same at any time. */
+static void apart(void **state)
+{
+	const struct copies c = { .times = 3000000, .seed = 1, .spread = 200 * NS_PER_MS };
+	const struct tuple request = { at("10.0.0.1", 5000), at("10.0.0.2", 80) };
+	uint64_t sum = 0;
+
+	(void)state;
+	for (unsigned port = 1; port <= 10000; port++) {
+		struct flow_key k = copies_key(&c, &request, 2, 0, 5);
+		uint64_t later;
+
+		k.client.port = (uint16_t)port;
+		assert_int_equal(copies_later(&c, &k), 0);
+		k.copy++;
+		later = copies_later(&c, &k);
+		assert_true(later < c.spread && later == copies_later(&c, &k));
+		k.copy++;
+		assert_int_not_equal(later, copies_later(&c, &k));
+		sum += later;
+	}
+	assert_in_range(sum / 10000, 97 * NS_PER_MS, 103 * NS_PER_MS); /* five standard deviations */
+}
+
+/* By weight, within five standard deviations; and what is divided by client stays together. */
+static void several_targets(void **state)
+{
+	const uint32_t weight[] = { 3, 1, 6 };
+	struct targets t = { .mode = TARGETS_SPREAD, .seed = 1 };
+	unsigned n[3] = { 0 }, first;
+
+	(void)state;
+	for (unsigned port = 1; port <= 50000; port++) {
+		const struct endpoint e = at("10.0.0.1", port);
+
+		n[targets_choose(&t, &e, weight, 3)]++;
+	}
+	assert_in_range(n[0], 15000 - 515, 15000 + 515);
+	assert_in_range(n[1], 5000 - 340, 5000 + 340);
+	assert_int_equal(n[0] + n[1] + n[2], 50000);
+	t.by = TARGETS_BY_CLIENT;
+	first = targets_choose(&t, &(struct endpoint){ at("10.0.0.1", 1).addr, 1 }, weight, 3);
+	for (unsigned port = 1; port <= 1000; port++) {
+		const struct endpoint e = at("10.0.0.1", port);
+
+		assert_int_equal(targets_choose(&t, &e, weight, 3), first);
+	}
 }
 
 static void syn(struct harness *h, const struct flow_key *k, uint32_t seq)
@@ -147,10 +197,8 @@ static void right_of_way(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(literal),
-		cmocka_unit_test(how_many),
-		cmocka_unit_test(keys),
-		cmocka_unit_test(right_of_way),
+		cmocka_unit_test(literal), cmocka_unit_test(how_many),        cmocka_unit_test(keys),
+		cmocka_unit_test(apart),   cmocka_unit_test(several_targets), cmocka_unit_test(right_of_way),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -15,6 +15,7 @@
 struct copies {
 	uint64_t times; /* millionths: COPIES_ONE to COPIES_MOST * COPIES_ONE; 0: one */
 	uint64_t seed;
+	uint64_t spread; /* ns: within so long do the copies of a connection begin one after the other */
 };
 
 /*
@@ -38,5 +39,11 @@ uint16_t copies_mask(const struct copies *c);
  */
 struct flow_key copies_key(const struct copies *c, const struct tuple *request, unsigned rule, unsigned copy,
 			   uint64_t loop);
+
+/*
+ * By how much later than the captured connection the session of *k goes, ns, below the spread: the first copy
+ * not at all, others by a hash of the client's address and port and the number of the copy.
+ */
+uint64_t copies_later(const struct copies *c, const struct flow_key *k);
 
 #endif

@@ -124,6 +124,45 @@ static bool rules_overlap(const struct rule *a, const struct rule *b)
 	       (!a->has_online_addr || !b->has_online_addr || addr_eq(&a->online_addr, &b->online_addr));
 }
 
+static int check_overlap(const struct config *c, const struct rule *rule, const struct rule *before)
+{
+	if (!rules_overlap(rule, before))
+		return 0;
+	if (c->targets.mode == TARGETS_ONE)
+		return refuse("-x \"%s\": requests to port %u already match the rule \"%s\"; "
+			      "accepted: one target per online address and port, or --targets all, which "
+			      "sends each session to all of them, or --targets spread, which divides them",
+			      rule->text, rule->online_port, before->text);
+	if (endpoint_eq(&rule->target, &before->target))
+		return refuse("-x \"%s\": has the same target as the rule \"%s\"; accepted: each target "
+			      "once, and -n for several copies",
+			      rule->text, before->text);
+	return 0;
+}
+
+/* Is what is said of several targets for the same requests of any use? */
+static int check_targets(const struct config *c)
+{
+	bool several = false;
+
+	for (unsigned i = 0; i < c->n_rules; i++) {
+		if (c->rules[i].weight && c->targets.mode != TARGETS_SPREAD)
+			return refuse(
+				"-x \"%s\": a weight is for --targets spread; accepted: with that, or a "
+				"rule without /%u",
+				c->rules[i].text, c->rules[i].weight);
+		for (unsigned j = 0; j < i; j++)
+			several |= rules_overlap(&c->rules[i], &c->rules[j]);
+	}
+	if (c->targets.mode != TARGETS_ONE && !several)
+		return refuse(
+			"--targets: no two rules of -x are for the same requests; accepted: with such rules, "
+			"as in -x 80-192.0.2.7:80,80-192.0.2.8:80");
+	if (c->has_spread_by && c->targets.mode != TARGETS_SPREAD)
+		return refuse("--spread-by: says how --targets spread divides sessions; accepted: with that");
+	return 0;
+}
+
 static int check_rules(const struct config *c)
 {
 	unsigned i, j;
@@ -134,10 +173,8 @@ static int check_rules(const struct config *c)
 		if (check_rule(c, rule) != 0)
 			return 2;
 		for (j = 0; j < i; j++)
-			if (rules_overlap(rule, &c->rules[j]))
-				return refuse("-x \"%s\": requests to port %u already match the rule \"%s\"; "
-					      "accepted: one target per online address and port",
-					      rule->text, rule->online_port, c->rules[j].text);
+			if (check_overlap(c, rule, &c->rules[j]))
+				return 2;
 		if (c->mtu && c->mtu < IPV6_MTU_MIN && !addr_is_v4(&rule->target.addr))
 			return refuse("-M \"%u\": too small for the IPv6 target of \"%s\"; accepted: "
 				      "%d to 65535 bytes with IPv6",
@@ -344,8 +381,8 @@ static int check_own(const struct config *c)
 
 int config_check(const struct config *c)
 {
-	if (check_rules(c) || check_assistants(c) || check_pool(c) || check_interfaces(c) || check_own(c) ||
-	    check_probe_from(c) || check_memory(c))
+	if (check_rules(c) || check_targets(c) || check_assistants(c) || check_pool(c) ||
+	    check_interfaces(c) || check_own(c) || check_probe_from(c) || check_memory(c))
 		return 2;
 	return check_filter(c);
 }

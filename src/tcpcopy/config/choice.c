@@ -120,7 +120,8 @@ const char *config_set_yield(struct config *c, const char *value)
 const char *config_check_choice(const struct config *c, const char **option)
 {
 	const bool some = c->choice.share < CHOICE_ALL || c->choice.ramp;
-	const bool some_twice = c->copies.times % COPIES_ONE;
+	const bool some_twice =
+		c->copies.times % COPIES_ONE || c->copies.spread || c->targets.mode == TARGETS_SPREAD;
 
 	*option = c->has_seed ? "seed" : "sample-by";
 	if (!some && ((c->has_seed && !some_twice) || c->choice.by != CHOICE_BY_SESSION))

@@ -99,6 +99,21 @@ static const char *set_copies(void *into, const char *value)
 	return config_set_copies(into, value);
 }
 
+static const char *set_targets(void *into, const char *value)
+{
+	return config_set_targets(into, value);
+}
+
+static const char *set_spread_by(void *into, const char *value)
+{
+	return config_set_spread_by(into, value);
+}
+
+static const char *set_spread(void *into, const char *value)
+{
+	return config_set_spread(into, value);
+}
+
 static const char *set_max_sessions(void *into, const char *value)
 {
 	return config_set_max_sessions(into, value);
@@ -304,6 +319,13 @@ static const struct args_option options[] = {
 	  "[online-address:]online-port-target-address:target-port, such as 6379-192.0.2.7:6379 or "
 	  "[2001:db8::1]:80-[2001:db8::2]:8080",
 	  set_rules, ARGS_WHOLE },
+	{ 0, "targets", "HOW", 0,
+	  "where several rules are for the same requests: send each session to all of their targets (all), or "
+	  "divide them (spread), by the weights of rules such as 80-192.0.2.7:80/3 [that is refused]",
+	  "all or spread", set_targets, ARGS_WHOLE },
+	{ 0, "spread-by", "WHAT", 0,
+	  "with --targets spread: what goes to one target as a whole, a session or a client [session]",
+	  "session or client", set_spread_by, ARGS_WHOLE },
 	ARGS_TOPIC_ROW("answers", "how the target's responses come back"),
 	{ 's', "assistant", "HOST[:PORT],...", ARGS_REPEAT | ARGS_FIRST,
 	  "hosts on which intercept runs [none: responses come back to this host]",
@@ -390,6 +412,9 @@ static const struct args_option options[] = {
 	{ 'n', "copies", "N", 0,
 	  "replicate each session so many times, such as 3; of 1.5, half of them twice [1]", "1 to 1000",
 	  set_copies, ARGS_WHOLE },
+	{ 0, "spread", "DURATION", 0,
+	  "with -n: let the copies of a session go up to so much later, each by a time of its own [all at once]",
+	  "1ms to 10s, with the unit ms or s, such as 200ms", set_spread, ARGS_WHOLE },
 	{ 0, "max-sessions", "N", 0, "begin no session while so many are live [4000000]", "1 to 4000000",
 	  set_max_sessions, ARGS_WHOLE },
 	{ 0, "max-rate", "N", 0, "begin no more sessions in a second than so many [any number]",
@@ -556,8 +581,11 @@ int config_parse(struct config *c, int argc, char **argv)
 	wrong = config_check_replay(c, &option);
 	if (wrong)
 		return args_error_named(&program, option, NULL, wrong);
-	c->copies.seed = c->choice.seed;
+	c->copies.seed = c->targets.seed = c->choice.seed;
 	wrong = config_check_choice(c, &option);
+	if (wrong)
+		return args_error_named(&program, option, NULL, wrong);
+	wrong = config_check_copies(c, &option);
 	if (wrong)
 		return args_error_named(&program, option, NULL, wrong);
 	wrong = config_check_write(c, &option);

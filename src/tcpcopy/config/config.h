@@ -14,6 +14,7 @@
 #include "session/session.h"
 #include "tcpcopy/choice/choice.h"
 #include "tcpcopy/choice/copies.h"
+#include "tcpcopy/choice/targets.h"
 
 /*
  * What the command line says, checked and resolved: names have become addresses, durations ns, and nothing is
@@ -38,7 +39,8 @@ struct rule {
 	struct addr online_addr;
 	uint16_t online_port;
 	struct endpoint target;
-	char text[160]; /* as typed */
+	uint32_t weight; /* /WEIGHT, for --targets spread; 0: not given */
+	char text[160];  /* as typed */
 	enum engine_join join;
 };
 
@@ -124,6 +126,8 @@ struct config {
 	bool quiet;           /* -q: no progress */
 	struct choice choice; /* -r, -g, --seed, --sample-by */
 	bool has_seed;
+	struct targets targets; /* --targets, --spread-by */
+	bool has_spread_by;
 	struct copies copies;  /* -n */
 	uint64_t max_sessions; /* --max-sessions; 0: as many as there may be */
 	uint64_t max_rate;     /* --max-rate, millionths of new sessions a second; 0: any number */

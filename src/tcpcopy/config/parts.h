@@ -46,6 +46,11 @@ const char *config_set_decap(struct config *c, const char *value);
 
 /* copies.c: how many copies there are of a session. */
 const char *config_set_copies(struct config *c, const char *value);
+const char *config_set_spread(struct config *c, const char *value);
+const char *config_set_targets(struct config *c, const char *value);
+const char *config_set_spread_by(struct config *c, const char *value);
+/* As config_check_replay(). */
+const char *config_check_copies(const struct config *c, const char **option);
 /* Write how many there are, " -n 2 times"; "" for one. Returns @buf. */
 #define CONFIG_COPIES_TEXT 64
 char *config_copies_format(char buf[CONFIG_COPIES_TEXT], const struct config *c);

@@ -222,6 +222,21 @@ static const char *drop_macs(struct config *c, char *element)
 	return NULL;
 }
 
+/* Take the weight off the end of a rule: 80-192.0.2.7:80/3. */
+static const char *parse_weight(struct rule *rule, char *element)
+{
+	char *slash = strrchr(element, '/');
+	uint64_t n;
+
+	if (!slash)
+		return NULL;
+	if (number_parse(slash + 1, 1, TARGETS_WEIGHT_MOST, &n))
+		return args_wrong("the weight \"%s\" is not one of 1 to %u", slash + 1, TARGETS_WEIGHT_MOST);
+	rule->weight = (uint32_t)n;
+	*slash = '\0';
+	return NULL;
+}
+
 static const char *add_rule(struct config *c, const char *typed)
 {
 	char element[ELEMENT_SIZE];
@@ -236,6 +251,9 @@ static const char *add_rule(struct config *c, const char *typed)
 	snprintf(rule->text, sizeof(rule->text), "%s", typed);
 	snprintf(element, sizeof(element), "%s", typed);
 	why = drop_macs(c, element);
+	if (why)
+		return why;
+	why = parse_weight(rule, element);
 	if (why)
 		return why;
 	why = parse_online(rule, element, &online, &target);

@@ -214,6 +214,13 @@ static void log_choice(const struct config *c)
 
 	if (*config_choice_format(text, &c->choice, 0))
 		log_info("replicated: %s", text);
+	if (c->targets.mode == TARGETS_ALL)
+		log_info("targets: each session goes to all whose rules are for it");
+	if (c->targets.mode == TARGETS_SPREAD)
+		log_info(
+			"targets: sessions are divided among those whose rules are for them, by the client's "
+			"address%s",
+			c->targets.by == TARGETS_BY_SESSION ? " and port" : "");
 	if (*config_copies_format(copies, c))
 		log_info("copies: each session %s, each copy from a source of its own", copies);
 	if (c->max_sessions)

@@ -318,7 +318,8 @@ static bool is_full(const struct replay *r)
 		return true;
 	return !r->state.clock.speed && !r->state.clock.rate && begins &&
 	       engine_sessions(p->engine) >
-		       (served_open(r->served) + OPEN_MORE) * copies_most(&p->config->copies);
+		       (served_open(r->served) + OPEN_MORE) * copies_most(&p->config->copies) *
+			       (p->config->targets.mode == TARGETS_ALL ? p->config->n_rules : 1);
 }
 
 /* Once for each cause, when it begins. */
