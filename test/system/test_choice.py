@@ -235,11 +235,11 @@ def trips(log, words):
 
 def test_breaker(lab, alone, servers):
     """A target that stands still: no session begins there until it has been well for 30 s; those that have begun go on."""
-    run = alone("--breaker", "p99 > 1s or refused > 20%")
+    run = alone("--breaker", "p99 > 2s or refused > 20%")
     load = Load(lab, connections=10, think=0.05, per_connection=20)
     assert wait_until(lambda: run.tcpcopy.status()["account"]["engine"]["released_on_answer"] > 100)
     assert not run.tcpcopy.status()["rules"][0]["breaker"]["tripped"]
-    servers[1].cli("client", "pause", "4000")
+    servers[1].cli("client", "pause", "6000")
     assert wait_until(lambda: run.tcpcopy.status()["rules"][0]["breaker"]["tripped"])
     assert wait_until(lambda: run.tcpcopy.status()["account"]["declined"]["breaker"] > 20)
     before = run.tcpcopy.status()
