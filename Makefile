@@ -311,8 +311,8 @@ define bench_tool
 build/bench/$1: build/bench/$1.o
 	$$(call step,LINK,$$@) $$(link) -o $$@ $$^ $$(LIBS)
 endef
-$(foreach t,tap load,$(eval $(call bench_tool,$t)))
-bench-tools: build/bench/tap build/bench/load
+$(foreach t,tap load torrent,$(eval $(call bench_tool,$t)))
+bench-tools: build/bench/tap build/bench/load build/bench/torrent
 bench-all: $(addprefix build/bench/,$(bench_names)) bench-tools all
 	$(SRCDIR)/bench/run
 

@@ -128,7 +128,6 @@ static enum parse_reason parse_link(struct link *l, enum link_type type, const u
 		l->offset = NULL_LEN;
 		return after_family(l, d);
 	case LINK_PPP:
-		return after_ppp(l, d, captured);
 	case LINK_PPP_SERIAL:
 		return captured && (d[0] == 0x0f || d[0] == 0x8f) ? after_hdlc(l, d, captured)
 								  : after_ppp(l, d, captured);

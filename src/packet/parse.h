@@ -6,9 +6,9 @@
 /* Link layers, by libpcap's DLT_ numbers (pcap/dlt.h), without needing libpcap here. */
 enum link_type {
 	LINK_ETHERNET = 1,
-	LINK_PPP = 9,
-	LINK_PPP_SERIAL = 50, /* or, by its first byte, Cisco HDLC */
-	LINK_HDLC = 104,      /* Cisco's */
+	LINK_PPP = 9, /* or, by its first byte, Cisco HDLC */
+	LINK_PPP_SERIAL = 50,
+	LINK_HDLC = 104, /* Cisco's */
 	LINK_RAW = 12,
 	LINK_RAW_IP = 101,
 	LINK_COOKED = 113,

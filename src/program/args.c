@@ -417,7 +417,7 @@ static int apply(struct parse *p, const struct args_option *o, const char *typed
 	}
 	if (o == help_option)
 		return print_help(p->program, value);
-	if (o->value && o->flags & ARGS_GREEDY)
+	if (value && o->flags & ARGS_GREEDY)
 		value = join(p, value);
 
 	seen = &p->seen[o - p->program->options];
