@@ -212,7 +212,7 @@ def test_protocol_messages():
 def test_protocol_lengths():
     body = {row[1]: row[3] for row in table(PROTOCOL, "type")}
     assert body["HELLO"] == f"{CHANNEL['HELLO_LEN']} or more"
-    assert body["RESPONSE"] == f"{CHANNEL['RESPONSE_LEN']} + 8 for each SACK block"
+    assert body["RESPONSE"] == f"{CHANNEL['RESPONSE_LEN']} + 8 for each SACK block + first"
     limits = {row[0]: row[1] for row in table(PROTOCOL, "what")}
     assert value(limits["frame, header included"]) == CHANNEL["MESSAGE_MAX_LEN"]
     assert f"at most {CHANNEL['MESSAGE_MAX_LEN'] - CHANNEL['MESSAGE_HEADER_LEN']} |" in PROTOCOL
