@@ -17,7 +17,9 @@
  * With a pool (-c), a client address is hashed to an address of the pool of its family, so that one client
  * stays one client, and keeps its port. Many clients on few addresses would collide on equal ports; so a
  * taken endpoint is avoided: first by the other addresses of the pool with the same port, then by the first
- * address with other ports.
+ * addresses with other ports. With --sticky the first address is the only one. An endpoint whose session is
+ * gone rests for a minute, in which the target may have the connection in TIME-WAIT: it is as good as taken,
+ * until there is no other; then the one that has rested for the longest is the next.
  *
  * Workers share the endpoints without knowing of each other: an endpoint is for the worker to which
  * connections from its port go. They are spread by the client's port alone, so a client's own port is
@@ -33,6 +35,10 @@
 
 #define ADDRESS_TRIES 256
 #define PORT_TRIES 512
+#define OTHER_ADDRESSES 4u  /* on which other ports are looked for */
+#define RESTING_MOST 65536u /* endpoints that are not used again while there are others */
+#define RESTED_TRIES 4096u
+#define RESTS 61u /* seconds: a target keeps what it has closed for a minute (TIME-WAIT) */
 #define FIRST_PORT 1024u
 #define LOW_PORTS (32768u - FIRST_PORT) /* below those that clients have, on most systems */
 
@@ -48,11 +54,13 @@ struct taken {
 	/* by the sessions of this connection, for this rule */
 	struct endpoint online;
 	uint16_t rule, copy;
-	uint16_t client_port; /* theirs; without a pool the address is the source's */
-	uint16_t times;
-	bool yields; /* to the client, who wants it: the one that has it now ends */
+	uint16_t client_port;        /* theirs; without a pool the address is the source's */
+	uint16_t times;              /* 0: it rests */
+	bool yields;                 /* to the client, who wants it: the one that has it now ends */
+	uint8_t rested_at;           /* of mapping.age; valid with times 0 */
+	struct taken *next, *before; /* that rest, by when they were given back; valid with times 0 */
 };
-_Static_assert(sizeof(struct taken) <= 64, "there is one for each session");
+_Static_assert(sizeof(struct taken) <= 80, "there is one for each session");
 
 struct mapping {
 	const struct config *c;
@@ -62,6 +70,9 @@ struct mapping {
 	struct pool *pool;
 	struct table *taken;
 	uint16_t copy_mask;
+	struct taken *oldest, *newest; /* that rest */
+	unsigned resting;
+	uint8_t age;                      /* counts mapping_trim() */
 	uint16_t first[CONFIG_MAX_RULES]; /* the first rule with the same target as this one */
 };
 
@@ -119,6 +130,50 @@ static bool is_at(struct table_node *n, const void *key)
 	const struct place *at = key;
 
 	return t->at.target == at->target && endpoint_eq(&t->at.source, &at->source);
+}
+
+static bool claim(struct mapping *m, struct taken *t, const struct endpoint *source);
+
+static void forget(struct mapping *m, struct taken *t)
+{
+	*(t->before ? &t->before->next : &m->oldest) = t->next;
+	*(t->next ? &t->next->before : &m->newest) = t->before;
+	m->resting--;
+	table_remove(m->taken, &t->node);
+	pool_put(m->pool, t, sizeof(*t));
+}
+
+static void rest(struct mapping *m, struct taken *t)
+{
+	t->rested_at = m->age;
+	t->next = NULL;
+	t->before = m->newest;
+	*(m->newest ? &m->newest->next : &m->oldest) = t;
+	m->newest = t;
+	if (++m->resting > RESTING_MOST)
+		forget(m, m->oldest);
+}
+
+/*
+ * None is free that has not been used lately: the one that has rested for the longest, to the target of @t;
+ * if @only is not NULL, of that address.
+ */
+static bool claim_rested(struct mapping *m, struct taken *t, const struct addr *only, bool v4,
+			 struct endpoint *source)
+{
+	struct taken *r = m->oldest;
+
+	for (unsigned i = 0; r && i < RESTED_TRIES; i++, r = r->next) {
+		const struct endpoint at = r->at.source;
+
+		if (r->at.target != t->at.target || addr_is_v4(&at.addr) != v4 ||
+		    (only && !addr_eq(only, &at.addr)))
+			continue;
+		forget(m, r);
+		*source = at;
+		return claim(m, t, source);
+	}
+	return false;
 }
 
 /* Take @source, and remember it in @t, if it is free and ours. */
@@ -233,19 +288,31 @@ static bool claim_copy_port(struct mapping *m, struct taken *t, const struct flo
 static bool claim_of_pool(struct mapping *m, struct taken *t, struct endpoint *source)
 {
 	const bool v4 = addr_is_v4(&source->addr);
-	const uint64_t size = pool_size(m->c, v4), tries = MIN(size, ADDRESS_TRIES);
+	const uint16_t port = source->port;
+	const uint64_t size = pool_size(m->c, v4), tries = m->c->sticky ? 1 : MIN(size, ADDRESS_TRIES);
+	struct addr own;
 	uint64_t first;
 
 	if (!size)
 		return false;
 	first = siphash(&m->key, source->addr.b, 16) % size;
+	own = pool_address(m->c, v4, first);
 	for (uint64_t i = 0; i < tries; i++) {
 		source->addr = pool_address(m->c, v4, (first + i) % size);
 		if (claim(m, t, source))
 			return true;
 	}
-	source->addr = pool_address(m->c, v4, first);
-	return claim_other_port(m, t, source);
+	for (uint64_t i = 0; i < MIN(tries, OTHER_ADDRESSES); i++) {
+		*source = (struct endpoint){ pool_address(m->c, v4, (first + i) % size), port };
+		if (claim_other_port(m, t, source))
+			return true;
+	}
+	return claim_rested(m, t, m->c->sticky ? &own : NULL, v4, source);
+}
+
+uint64_t mapping_pool_addresses(const struct config *c, bool v4)
+{
+	return pool_size(c, v4);
 }
 
 /* @other: not the client's own endpoint. */
@@ -327,21 +394,33 @@ void mapping_give(struct mapping *m, const struct flow_key *k, const struct endp
 	const struct place at = place_of(m, k, source);
 	struct taken *t = find(m, &at);
 
-	if (!t || --t->times)
+	if (!t || !t->times || --t->times)
 		return;
+	if (m->c->n_pool) {
+		rest(m, t);
+		return;
+	}
 	table_remove(m->taken, &t->node);
 	pool_put(m->pool, t, sizeof(*t));
+}
+
+static bool is_in_use(const struct taken *t)
+{
+	return t && t->times;
 }
 
 bool mapping_has(const struct mapping *m, const struct endpoint *target, const struct endpoint *source)
 {
 	for (uint16_t i = 0; i < m->c->n_rules; i++)
 		if (m->first[i] == i && endpoint_eq(&m->c->rules[i].target, target))
-			return find(m, &(struct place){ *source, i });
+			return is_in_use(find(m, &(struct place){ *source, i }));
 	return false;
 }
 
 void mapping_trim(struct mapping *m)
 {
+	m->age++;
+	while (m->oldest && (uint8_t)(m->age - m->oldest->rested_at) > RESTS)
+		forget(m, m->oldest);
 	pool_trim(m->pool);
 }

@@ -12,6 +12,8 @@
  */
 struct mapping;
 
+#define MAPPING_PORTS 64512u /* of each address of a pool: those from 1024 on */
+
 /*
  * The mapping of worker @worker (from 0) of @spread, which goes by the source port. *c and
  * *spread must outlive it; *key is copied. It belongs to its worker's thread. NULL if out of memory.
@@ -51,6 +53,9 @@ void mapping_give(struct mapping *m, const struct flow_key *k, const struct endp
 
 /* Has a session this source towards @target? Only of a worker's own ports: fanout_port_worker(). */
 bool mapping_has(const struct mapping *m, const struct endpoint *target, const struct endpoint *source);
+
+/* How many addresses the pool of *c has for clients of that family, counted up to 2^32 for each element. */
+uint64_t mapping_pool_addresses(const struct config *c, bool v4);
 
 /* Return memory that a burst of sessions has left to the kernel. Call it about once a second. */
 void mapping_trim(struct mapping *m);

@@ -217,3 +217,28 @@ def test_targets(lab, alone, servers):
     assert run.closed() and over(run)
     account = run.stop()
     assert account.outcomes() == {"complete": 200} and account["classify.given_again"] == 0
+
+
+def test_pool(lab, replay, servers):
+    """Short connections of one client by two addresses, with copies: each goes from an endpoint that no other has, once."""
+    target = servers[1]
+    lab.host("target").ip_batch(["route add 10.90.200.0/24 via " + lab.host("assistant").ip4])
+    file = lab.new_path("pool")
+    file.write_text("# two\n10.90.200.1-2\n")
+    capture = lab.host("target").capture("tcp[tcpflags] & tcp-syn != 0 and src net 10.90.200.0/24", snaplen=128)
+    run = replay(tcpcopy=["-c", f"@{file}", "--sticky", "-n", "3"])
+    assert "source addresses: 2 of IPv4, with 64512 ports each: 129024 sessions at a time to each target" in run.tcpcopy.log
+    ports = range(40000, 40100)
+    for name in "one", "two":
+        for port in ports if name == "one" else reversed(ports):
+            with connect(lab, port + (1000 if name == "two" else 0)) as s:
+                for n in range(TURNS):
+                    ask(s, f"rpush {name}{port} {n}")
+    assert multiplied(lab, target, ports, "one", 3) == 300
+    assert wait_until(lambda: all(is_woven(text, 3) for text in held(target, ports, "two").values()))
+    assert over(run)
+    account = run.stop()
+    assert account.outcomes() == {"complete": 600} and account["engine.leftovers_reset"] == 0
+    assert capture.stop().dropped == 0
+    sources = [(packet["ip.src"], packet["tcp.srcport"]) for packet in capture.fields("ip.src", "tcp.srcport")]
+    assert len(set(sources)) == 600 and len({address for address, _ in sources}) == 1

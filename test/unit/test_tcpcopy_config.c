@@ -328,6 +328,30 @@ static void test_targets(void **state)
 	assert_true(c.copies.spread == 200 * NS_PER_MS);
 }
 
+static void test_pool_file(void **state)
+{
+	char path[] = "/tmp/pool.XXXXXX", option[sizeof(path) + 1];
+	const int fd = mkstemp(path);
+	static const char good[] = "# ours\n192.0.2.1, 192.0.2.8/29\n\n  198.51.100.10-20 # a range\n",
+			  bad[] = "192.0.2.1\n192.0.2.\n";
+
+	(void)state;
+	assert_true(fd >= 0);
+	snprintf(option, sizeof(option), "@%s", path);
+	assert_refused(PARSE("-x", RULE, "-s", ASSISTANT, "-c", option), "-c", option,
+		       "no address in the file");
+	assert_int_equal(pwrite(fd, good, sizeof(good) - 1, 0), sizeof(good) - 1);
+	assert_int_equal(PARSE("-x", RULE, "-s", ASSISTANT, "-c", option, "--sticky"), -1);
+	assert_true(c.n_pool == 8 && c.sticky && c.pool[1].len == 125);
+	assert_int_equal(pwrite(fd, bad, sizeof(bad), 0), sizeof(bad));
+	assert_int_equal(ftruncate(fd, sizeof(bad) - 1), 0);
+	assert_refused(PARSE("-x", RULE, "-s", ASSISTANT, "-c", option), "-c", option, "line 2: ");
+	close(fd);
+	unlink(path);
+	assert_refused(PARSE("-x", RULE, "-s", ASSISTANT, "-c", option), "-c", option, "cannot open");
+	assert_refused(PARSE("-x", RULE, "-s", ASSISTANT, "--sticky"), "--sticky", NULL, "there are none");
+}
+
 static void test_limits(void **state)
 {
 	static const struct {
@@ -807,6 +831,7 @@ int main(void)
 		cmocka_unit_test(test_choice),
 		cmocka_unit_test(test_copies),
 		cmocka_unit_test(test_targets),
+		cmocka_unit_test(test_pool_file),
 		cmocka_unit_test(test_limits),
 		cmocka_unit_test(test_files_that_are_written),
 		cmocka_unit_test(test_dry_run),

@@ -50,6 +50,13 @@ static struct flow_key to(struct flow_key k, const char *online, uint16_t port)
 	return k;
 }
 
+/* A minute later. */
+static void rested(struct mapping *m)
+{
+	for (unsigned i = 0; i < 70; i++)
+		mapping_trim(m);
+}
+
 /* As often as one connection wants it: who uses a port again has it before its predecessor is gone. */
 static void the_clients_own(void **state)
 {
@@ -110,6 +117,62 @@ static void two_connections_of_one_port(void **state)
 	/* whose port was given away goes elsewhere, too */
 	assert_true(take(m, "10.0.0.1", moved[1].port, 0, &source));
 	assert_int_not_equal(source.port, moved[1].port);
+	mapping_free(m);
+}
+
+/* What was given back is the last to be used again, the oldest first; after a minute it is as new. */
+static void the_oldest_first(void **state)
+{
+	const struct config c = config_with("192.0.2.9/32");
+	struct mapping *m = mapping_new(&c, &alone, 0, &key);
+	const struct flow_key k = client("10.0.0.1", 40000, 0);
+	struct endpoint first, second, source;
+	unsigned n = 0;
+
+	(void)state;
+	assert_true(mapping_take(m, &k, &first));
+	assert_int_equal(first.port, 40000);
+	mapping_give(m, &k, &first);
+	assert_false(mapping_has(m, &k.online, &first));
+	assert_true(mapping_take(m, &k, &second));
+	assert_int_not_equal(second.port, 40000);
+	mapping_give(m, &k, &second);
+
+	/* all others, as far as they are found: then it is the one that rests for the longest */
+	do {
+		assert_true(mapping_take(m, &k, &source));
+		n++;
+	} while (source.port != 40000 && source.port != second.port);
+	assert_int_equal(source.port, 40000);
+	assert_true(n > 500);
+	assert_true(mapping_take(m, &k, &source));
+	assert_int_equal(source.port, second.port);
+	assert_false(mapping_take(m, &k, &source)); /* used up */
+	mapping_give(m, &k, &second);
+	rested(m);
+	assert_true(mapping_take(m, &k, &source));
+	assert_int_equal(source.port, second.port);
+	mapping_free(m);
+}
+
+static void sticky(void **state)
+{
+	struct config c = config_with("192.0.2.0/28");
+	const struct flow_key k = client("10.0.0.1", 40000, 0);
+	struct endpoint first, source;
+	struct mapping *m;
+
+	(void)state;
+	c.sticky = true;
+	m = mapping_new(&c, &alone, 0, &key);
+	assert_int_equal(mapping_pool_addresses(&c, true), 14);
+	assert_int_equal(mapping_pool_addresses(&c, false), 0);
+	assert_true(mapping_take(m, &k, &first));
+	for (unsigned i = 0; i < 500; i++) {
+		assert_true(mapping_take(m, &k, &source));
+		assert_true(addr_eq(&source.addr, &first.addr));
+		assert_int_not_equal(source.port, first.port);
+	}
 	mapping_free(m);
 }
 
@@ -208,6 +271,7 @@ static void taken_for_each_target(void **state)
 	assert_true(endpoint_eq(&source, &first));
 	/* given back for one target, it is still taken for the other one */
 	mapping_give(m, &a, &first);
+	rested(m);
 	assert_true(mapping_take(m, &b, &source));
 	assert_true(endpoint_eq(&source, &first));
 	assert_true(take(m, "10.0.0.3", 40000, 1, &source));
@@ -336,6 +400,7 @@ static void many_come_and_go(void **state)
 	for (unsigned i = 0; i < SESSIONS; i++)
 		if (session[i].lives)
 			mapping_give(m, &session[i].k, &session[i].source);
+	rested(m);
 	/* all are free: everybody gets the port that is his */
 	for (unsigned i = 0; i < 5000; i++) {
 		assert_true(mapping_take(m, &session[i].k, &session[i].source));
@@ -413,6 +478,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(the_clients_own),
 		cmocka_unit_test(two_connections_of_one_port),
+		cmocka_unit_test(the_oldest_first),
+		cmocka_unit_test(sticky),
 		cmocka_unit_test(further_copies),
 		cmocka_unit_test(a_client_stays_one_client),
 		cmocka_unit_test(taken_for_each_target),

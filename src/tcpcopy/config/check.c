@@ -281,7 +281,9 @@ static int check_pool(const struct config *c)
 	int rc = 0;
 
 	if (c->n_pool == 0)
-		return 0;
+		return c->sticky
+			       ? refuse("--sticky: is for the addresses of -c, and there are none; accepted: with -c")
+			       : 0;
 	if (c->way_back == RETURN_OWN)
 		return check_own_pool(c);
 	if (getifaddrs(&local) < 0)

@@ -346,10 +346,12 @@ static const struct args_option options[] = {
 	ARGS_TOPIC_ROW("sources", "the addresses and ports that copies come from"),
 	{ 'c', "client-pool", "ADDRESS,...", ARGS_REPEAT | ARGS_FIRST,
 	  "use these source addresses instead of the clients' own: 10.1.2.3, 10.1.2.0/24, 10.1.2.x, "
-	  "10.1.2.5-9",
+	  "10.1.2.5-9; @FILE: those in its lines",
 	  "addresses and prefixes such as 192.0.2.9, 198.51.100.0/24, 198.51.100.x, 198.51.100.10-20 or "
-	  "2001:db8:1::/64",
+	  "2001:db8:1::/64, or @FILE",
 	  set_pool, ARGS_WHOLE },
+	{ 0, "sticky", NULL, 0, "with -c: a client always has the same of these addresses", NULL,
+	  args_set_true, AT(bool, sticky) },
 	{ 0, "own-ports", "A-B,...", 0,
 	  "without -s: copies go from these ports, or from so many of them [all that this host leaves]",
 	  "one or two ranges of ports from 1024 on, such as 20000-29999, or a number of ports", set_own_ports,

@@ -105,6 +105,7 @@ struct config {
 	struct prefix pool[CONFIG_MAX_POOL];
 	const char *pool_text[CONFIG_MAX_POOL]; /* the value of -c that each is of, in argv */
 	unsigned n_pool;
+	bool sticky; /* --sticky */
 	enum config_return way_back;
 	/* --own-ports: the ranges, or how many; none and 0: all that this host leaves */
 	struct port_range own_range[CONFIG_OWN_RANGES];

@@ -483,9 +483,34 @@ static const char *add_pool(struct config *c, const char *element)
 	return pool_push(c, &p);
 }
 
+/* A list in each line; what follows a # is for people. */
+static const char *add_pool_file(struct config *c, const char *path)
+{
+	FILE *f = fopen(path, "re");
+	const unsigned before = c->n_pool;
+	const char *wrong = NULL;
+	char line[4096];
+
+	if (!f)
+		return args_wrong("cannot open \"%s\": %s", path, strerror(errno));
+	for (unsigned n = 1; !wrong && fgets(line, sizeof(line), f); n++) {
+		if (!strchr(line, '\n') && !feof(f))
+			wrong = args_wrong("line %u is longer than %zu characters", n, sizeof(line) - 2);
+		line[strcspn(line, "#\r\n")] = '\0';
+		if (!wrong && line[strspn(line, " \t")])
+			wrong = each_element(c, line, add_pool);
+		if (wrong && strncmp(wrong, "line ", 5) != 0)
+			wrong = args_wrong("line %u: %s", n, wrong);
+	}
+	if (!wrong && ferror(f))
+		wrong = args_wrong("cannot read \"%s\": %s", path, strerror(errno));
+	fclose(f);
+	return wrong || c->n_pool > before ? wrong : "there is no address in the file";
+}
+
 const char *config_add_pool(struct config *c, const char *list)
 {
-	return each_element(c, list, add_pool);
+	return *list == '@' ? add_pool_file(c, list + 1) : each_element(c, list, add_pool);
 }
 
 static const char *add_own_range(struct config *c, const char *element)

@@ -11,11 +11,13 @@
  * 2675); the filter matches that one by offsets.
  */
 #include <stdarg.h>
+#include <inttypes.h>
 #include <stdio.h>
 
 #include "program/log.h"
 #include "io/inject/route.h"
 #include "io/capture/source.h"
+#include "tcpcopy/mapping.h"
 #include "tcpcopy/config/parts.h"
 #include "tcpcopy/sources.h"
 
@@ -155,8 +157,15 @@ static void log_sources(const struct config *c)
 	for (i = 0, n = 0; i < c->n_pool; i++)
 		if (i == 0 || c->pool_text[i] != c->pool_text[i - 1])
 			items[n++] = c->pool_text[i];
-	if (c->way_back != RETURN_OWN) /* else plan_log() tells */
-		log_list("source addresses", items, n, "the clients' own");
+	if (c->way_back == RETURN_OWN) /* plan_log() tells */
+		return;
+	log_list("source addresses", items, n, "the clients' own");
+	for (int v4 = 1; v4 >= 0; v4--)
+		if (mapping_pool_addresses(c, v4))
+			log_info("source addresses: %" PRIu64 " of %s, with %u ports each: %" PRIu64
+				 " sessions at a time to each target",
+				 mapping_pool_addresses(c, v4), v4 ? "IPv4" : "IPv6", MAPPING_PORTS,
+				 mapping_pool_addresses(c, v4) * MAPPING_PORTS);
 }
 
 static void log_workers(const struct config *c)

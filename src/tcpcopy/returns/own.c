@@ -257,10 +257,40 @@ static unsigned start_for(const struct own *o, const struct flow_key *k)
 	return h % o->n_places;
 }
 
+/* Where all sessions of @k's client begin: --sticky. */
+static struct place *sticky_place(struct own *o, const struct flow_key *k)
+{
+	unsigned n = 0, at;
+	uint32_t h = 0;
+
+	for (unsigned i = 0; i < o->n_places; i++)
+		n += o->place[i].at->rule == o->first[k->target];
+	for (unsigned i = 0; i < 16; i++)
+		h = h * 31 + k->client.addr.b[i];
+	at = n ? h % n : 0;
+	for (unsigned i = 0; i < o->n_places; i++)
+		if (o->place[i].at->rule == o->first[k->target] && !at--)
+			return &o->place[i];
+	return NULL;
+}
+
+static bool take_sticky(struct own *o, const struct flow_key *k, struct endpoint *source)
+{
+	struct place *place = sticky_place(o, k);
+	uint16_t port;
+
+	if (!place || place->gone || place->heard || !take(o, place, &port))
+		return false;
+	*source = (struct endpoint){ place->at->own, port };
+	return true;
+}
+
 bool own_take(struct own *o, const struct flow_key *k, struct endpoint *source)
 {
 	const unsigned from = o->n_places ? start_for(o, k) : 0;
 
+	if (o->plan->config->sticky)
+		return take_sticky(o, k, source);
 	for (unsigned i = 0; i < o->n_places; i++) {
 		struct place *place = &o->place[(from + i) % o->n_places];
 		uint16_t port;
