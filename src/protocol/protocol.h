@@ -118,7 +118,7 @@ struct protocol_state {
 	uint16_t read;    /* bytes looked at */
 	uint8_t protocol; /* enum protocol */
 	uint8_t turns : 4;
-	uint8_t answered : 3; /* turns that the target has answered since a handshake's detail, up to 4 */
+	uint8_t answered : 3; /* turns that the target has answered since a handshake's detail, up to 6 */
 	bool over : 1;        /* nothing more is looked at */
 	bool body : 1;        /* of the present turn only what needs no attention follows */
 	bool upgrade : 1;     /* TLS was asked for, and follows if the server agreed */

@@ -104,25 +104,26 @@ void protocol_tally_read(struct protocol_tally *t, struct protocol_state *s, con
 
 #define DOUBTED (1u << DETAIL_POSTGRESQL_MD5 | 1u << DETAIL_MYSQL_PASSWORD)
 #define LOGIN_ANSWERS 2 /* a plugin that is switched to, and the refusal */
-#define ANSWERS_MAX 4
+#define ANSWERS_MAX 6
 
 #define HANDSHAKES                                                                                           \
 	(1u << DETAIL_ENCRYPTED | 1u << DETAIL_STARTTLS | 1u << DETAIL_POSTGRESQL_TLS |                      \
 	 1u << DETAIL_MYSQL_TLS | 1u << DETAIL_SSH_KEYS | 1u << DETAIL_POSTGRESQL_SCRAM | DOUBTED)
 
 /*
- * The turns that a target answers from the one on that shows the detail, its refusal included: what it
- * answers beyond is no handshake's. 0: no handshake.
+ * The turns that a target answers at most until it has refused, counted from where the detail is known: what
+ * it answers beyond is no handshake's. The detail is known as soon as its bytes are captured, when the target
+ * may not have answered the turns before it: a greeting, a request for encryption. 0: no handshake.
  */
 static const uint8_t handshake[DETAIL_COUNT] = {
-	[DETAIL_ENCRYPTED] = 2, /* the ServerHello, and an alert */
-	[DETAIL_STARTTLS] = 2,
-	[DETAIL_POSTGRESQL_TLS] = 2,
-	[DETAIL_MYSQL_TLS] = 2,
-	[DETAIL_SSH_KEYS] = 3,         /* KEXINIT, its key, and a disconnect */
-	[DETAIL_POSTGRESQL_MD5] = 1,   /* the refusal alone */
-	[DETAIL_POSTGRESQL_SCRAM] = 2, /* its own nonce, and the refusal */
-	[DETAIL_MYSQL_PASSWORD] = LOGIN_ANSWERS,
+	[DETAIL_ENCRYPTED] = 2,        /* ServerHello, alert */
+	[DETAIL_STARTTLS] = 5,         /* greeting, EHLO, STARTTLS, ServerHello, alert */
+	[DETAIL_POSTGRESQL_TLS] = 4,   /* GSS and SSL requests, ServerHello, alert */
+	[DETAIL_MYSQL_TLS] = 3,        /* greeting, ServerHello, alert */
+	[DETAIL_SSH_KEYS] = 4,         /* greeting, KEXINIT, its key, disconnect */
+	[DETAIL_POSTGRESQL_MD5] = 4,   /* GSS and SSL requests, challenge, refusal */
+	[DETAIL_POSTGRESQL_SCRAM] = 5, /* the same, and its own nonce */
+	[DETAIL_MYSQL_PASSWORD] = 3,   /* greeting, another plugin, refusal */
 };
 
 bool detail_is_handshake(enum protocol_detail d)

@@ -285,9 +285,9 @@ static void test_handshakes_are_passed(void **state)
 		enum protocol_detail detail;
 		unsigned answers;
 	} cases[] = {
-		{ DETAIL_ENCRYPTED, 2 },      { DETAIL_STARTTLS, 2 },         { DETAIL_POSTGRESQL_TLS, 2 },
-		{ DETAIL_MYSQL_TLS, 2 },      { DETAIL_POSTGRESQL_SCRAM, 2 }, { DETAIL_MYSQL_PASSWORD, 2 },
-		{ DETAIL_POSTGRESQL_MD5, 1 }, { DETAIL_SSH_KEYS, 3 },
+		{ DETAIL_ENCRYPTED, 2 },      { DETAIL_STARTTLS, 5 },         { DETAIL_POSTGRESQL_TLS, 4 },
+		{ DETAIL_MYSQL_TLS, 3 },      { DETAIL_POSTGRESQL_SCRAM, 5 }, { DETAIL_MYSQL_PASSWORD, 3 },
+		{ DETAIL_POSTGRESQL_MD5, 4 }, { DETAIL_SSH_KEYS, 4 },
 	};
 	struct protocol_state other = { .details = D(REDIS_AUTH) | D(WEBSOCKET) };
 	struct protocol_tally sum = { 0 };
