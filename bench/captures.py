@@ -15,6 +15,7 @@ import os
 import pathlib
 import re
 import selectors
+import signal
 import socket
 import subprocess
 import sys
@@ -324,6 +325,9 @@ def main():
     args = parser.parse_args()
     if args.inside:
         return inside(args.trees, args.inside, args.part)
+    # whatever ends this, the directory goes with it, and so do the parts
+    for signo in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(signo, lambda *_: sys.exit(128 + signo))
     with tempfile.TemporaryDirectory() as directory:
         directory = pathlib.Path(directory)
         trees = args.trees or fetch(args.packages.split(","), directory)
@@ -333,7 +337,12 @@ def main():
             processes.append(subprocess.Popen(
                 ["unshare", "-n", sys.executable, "-B", __file__, "--trees", trees.resolve(), "--part", str(part), "--inside",
                  directory / str(part)], stdout=open(directory / f"{part}.rows", "w")))
-        if any([process.wait() for process in processes]):
+        try:
+            failed = any([process.wait() for process in processes])
+        finally:
+            for process in processes:
+                process.terminate()     # does nothing to those that have ended
+        if failed:
             return "bench/captures.py: the comparison failed"
         rows = [json.loads(line) for part in range(JOBS) for line in (directory / f"{part}.rows").read_text().splitlines()]
     args.out.write_text(table(sorted(rows, key=lambda row: (row["package"], row["name"]))))
