@@ -88,8 +88,8 @@ static struct qseg *qseg_new(struct engine *e, const struct segment *g, uint32_t
 		.ip_id = g->gso_size ? (uint16_t)(g->ip_id + (seq - g->seq) / g->gso_size) : g->ip_id,
 		.gso_size = g->gso_size,
 		.psh = (g->flags & TCPF_PSH) && seq + len == g->seq + g->len,
-		.urg = (g->flags & TCPF_URG) && g->urgent,
-		.urgent_end = g->seq + g->urgent,
+		.urg = g->flags & TCPF_URG,
+		.urgent_end = g->seq + MAX(g->urgent, 1), /* 0 is the first byte, too, to Linux */
 	};
 	return q;
 }
