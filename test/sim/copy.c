@@ -1,11 +1,11 @@
 /*
  * Simulator: the engine in its place - theory of operation
  *
- * What tcpcopy's pipeline and intercept do around the engine: captured segments go in, emitted ones
- * are kept to the end of the batch and then leave as IP packets (built, and later parsed, by the
- * packet library, so that lengths and checksums are judged too); the targets' answers are looked up
- * among the watched tuples and come back over an ordered channel that may be slow, merge records,
- * or be cut. Every step ends in engine_check() and in our own look at what was emitted.
+ * What tcpcopy's pipeline and intercept do around the engine: captured segments go in, emitted ones are kept
+ * to the end of the batch and then leave as IP packets (built, and later parsed, by the packet library, so
+ * that lengths and checksums are judged too); the targets' answers are looked up among the watched tuples and
+ * come back over an ordered channel that may be slow, merge records, or be cut. Every step ends in
+ * engine_check() and in our own look at what was emitted.
  */
 #include "referee.h"
 
@@ -592,10 +592,9 @@ void copy_shutdown(struct world *w)
 void copy_free(struct world *w)
 {
 	/* what is on the channel still owns memory */
-	for (size_t i = 0; i < w->n_heap; i++)
-		if (w->heap[i].fn == response_arrives || w->heap[i].fn == order_arrives ||
-		    w->heap[i].fn == server_says_late)
-			free(w->heap[i].arg);
+	for (struct event *v = w->heap; v < w->heap + w->n_heap; v++)
+		if (v->fn == response_arrives || v->fn == order_arrives || v->fn == server_says_late)
+			free(v->arg);
 	engine_free(w->copy.e);
 	sources_free(w);
 	referee_free(w);
