@@ -57,6 +57,7 @@ def hosts():
         for program in HOSTS:
             shutil.copy(BIN / program, lab.directory / program)
         lab.directory.chmod(0o755)
+        (lab.directory / "day.pcap").touch()    # what the documents name is there to be read
         lab.host("assistant").ip_batch(["link add tcb0 type veth peer name tcb1"])  # on the target, in fact
         yield lab
 
@@ -66,7 +67,8 @@ def test_the_program_accepts_it(hosts, command):
     command = command.removeprefix("sudo ").replace("/etc/tcpcopy.secret", str(hosts.directory / "secret"))
     done = hosts.host(HOSTS[command.split(" ")[0]]).run(
         ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups",
-         "env", f"PATH={hosts.directory}:{os.environ['PATH']}", "sh", "-c", command])
+         "env", f"PATH={hosts.directory}:{os.environ['PATH']}", "sh", "-c", command],
+        cwd=hosts.directory)
     assert done.returncode in (0, 1), done.stderr
 
 

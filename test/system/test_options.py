@@ -279,10 +279,11 @@ def test_no_permission_to_ask(host, tmp_path):
 
 @needs_root
 @pytest.mark.parametrize("daemon", [[], ["-d"]])
-def test_assistant_cannot_be_reached(host, daemon):
-    result = host.run("-x", RULE, "-s", ABSENT, *daemon)
+@pytest.mark.parametrize("where, words", [(ABSENT, "it names this very host"), ("192.0.2.9:9", "use -L to keep trying")])
+def test_assistant_cannot_be_reached(host, where, words, daemon):
+    result = host.run("-x", RULE, "-s", where, *daemon)
     assert result.returncode == 1, result.stderr
-    assert ABSENT in result.stderr and "-L" in result.stderr
+    assert where in result.stderr and words in result.stderr
     wait_for(lambda: not host.pids(), host.pids)
 
 
