@@ -267,6 +267,14 @@ static bool claim_other_port(struct mapping *m, struct taken *t, struct endpoint
 	return false;
 }
 
+/* Where a further copy looks first: elsewhere than the others of its connection. */
+static uint32_t copy_hash(const struct mapping *m, const struct flow_key *k)
+{
+	const struct place seed = { k->client, k->copy };
+
+	return hash_of(m, &seed);
+}
+
 /*
  * A port for a further copy, where few clients have theirs. Each looks elsewhere first, so that one
  * which the target has closed may rest.
@@ -274,8 +282,7 @@ static bool claim_other_port(struct mapping *m, struct taken *t, struct endpoint
 static bool claim_copy_port(struct mapping *m, struct taken *t, const struct flow_key *k,
 			    struct endpoint *source)
 {
-	const struct place seed = { k->client, k->copy };
-	const uint32_t from = hash_of(m, &seed);
+	const uint32_t from = copy_hash(m, k);
 
 	for (uint32_t i = 0; i < PORT_TRIES * m->spread->workers; i++) {
 		source->port = (uint16_t)(FIRST_PORT + (from % LOW_PORTS + i * 127u) % LOW_PORTS);
@@ -285,10 +292,12 @@ static bool claim_copy_port(struct mapping *m, struct taken *t, const struct flo
 	return claim_other_port(m, t, source);
 }
 
-static bool claim_of_pool(struct mapping *m, struct taken *t, struct endpoint *source)
+static bool claim_of_pool(struct mapping *m, struct taken *t, const struct flow_key *k,
+			  struct endpoint *source)
 {
 	const bool v4 = addr_is_v4(&source->addr);
-	const uint16_t port = source->port;
+	const uint16_t port =
+		k->copy & m->copy_mask ? (uint16_t)(FIRST_PORT + copy_hash(m, k) % 64512u) : source->port;
 	const uint64_t size = pool_size(m->c, v4), tries = m->c->sticky ? 1 : MIN(size, ADDRESS_TRIES);
 	struct addr own;
 	uint64_t first;
@@ -331,7 +340,7 @@ static bool take_new(struct mapping *m, const struct flow_key *k, bool other, st
 			     .client_port = k->client.port,
 			     .times = 1 };
 	if (m->c->n_pool)
-		claimed = claim_of_pool(m, t, source);
+		claimed = claim_of_pool(m, t, k, source);
 	else if (k->copy & m->copy_mask)
 		claimed = claim_copy_port(m, t, k, source);
 	else

@@ -33,14 +33,14 @@ class Recorded:
         self.digest, self.writes = self.server.digest(), writes(self.server)
         self.again = lab.redis("target")
 
-    def replay(self, *args, host="online", read=None, port=6379, to=6379, status=0, stdin=None):
+    def replay(self, *args, host="online", read=None, port=6379, to=6379, rule=True, status=0, stdin=None):
         """The account of a replay that ended by itself."""
         report = self.lab.new_path("tcpcopy.json")
         log = self.lab.new_path("replay.log")
+        rules = ["-x", f"{port}-{self.target.ip4}:{to}"] if rule else []
         with open(log, "w") as output:
             process = self.lab.host(host).popen(
-                [BIN / "tcpcopy", "--read", *(read or [self.path]), "-x", f"{port}-{self.target.ip4}:{to}", "--report",
-                 report, *args], stdin=stdin or subprocess.DEVNULL, stdout=output, stderr=output)
+                [BIN / "tcpcopy", "--read", *(read or [self.path]), *rules, "--report", report, *args], stdin=stdin or subprocess.DEVNULL, stdout=output, stderr=output)
         assert process.wait(5 * PATIENCE) == status, log.read_text()
         assert "Sanitizer" not in log.read_text() and "runtime error" not in log.read_text(), log.read_text()
         account = Account(log.read_text(), report.read_text())
@@ -108,6 +108,10 @@ def test_port_that_is_not_there(lab, recorded):
     account = recorded.replay(port=6380, status=1)
     packets = account["replay.packets"]
     assert f"nothing to replay: no packets to port 6380; there are {packets} to port 6379" in account.log
+    account = recorded.replay("-F", "src port 1", status=1)
+    assert 'nothing to replay: no packet to be replayed passes -F "src port 1"' in account.log
+    account = recorded.replay("-x", f"10.9.9.9:6379-{recorded.target.ip4}:6379", rule=False, status=1)
+    assert f"; there are {packets} to port 6379 of other addresses than the rule's" in account.log
     assert recorded.again.calls().get("append") is None
     path = lab.new_path("edited.pcap")
     with PcapReader(str(recorded.path)) as kept, PcapWriter(str(path)) as edited:

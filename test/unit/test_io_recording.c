@@ -190,6 +190,25 @@ static void backwards(void **state)
 	check(1, "abc", (const uint64_t[]){ 5000 * S, 5000 * S, 5001 * S }, &n, words);
 }
 
+/* It cannot be read again. */
+static void pipe_in_loops(void **state)
+{
+	const char *path[1];
+	char name[32];
+	int end[2];
+
+	(void)state;
+	assert_int_equal(pipe(end), 0);
+	snprintf(name, sizeof(name), "/dev/fd/%d", end[0]);
+	path[0] = name;
+	put(end[1], (const uint8_t[]){ 0xd4, 0xc3, 0xb2, 0xa1, 2, 0, 4, 0 }, 8);
+	put(end[1], (const uint8_t[]){ 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 0, 0, 1, 0, 0, 0 }, 16);
+	assert_null(recording_open(path, 1, NULL, 2, err, sizeof(err)));
+	assert_non_null(strstr(err, "a pipe can be read only once; accepted: files, or no -T"));
+	close(end[0]);
+	close(end[1]);
+}
+
 static void loops(void **state)
 {
 	int f = fresh_pcap();
@@ -311,9 +330,9 @@ static void refused(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(merged),  cmocka_unit_test(put_in_order), cmocka_unit_test(backwards),
-		cmocka_unit_test(loops),   cmocka_unit_test(cut),          cmocka_unit_test(packed),
-		cmocka_unit_test(refused),
+		cmocka_unit_test(merged),        cmocka_unit_test(put_in_order), cmocka_unit_test(backwards),
+		cmocka_unit_test(pipe_in_loops), cmocka_unit_test(loops),        cmocka_unit_test(cut),
+		cmocka_unit_test(packed),        cmocka_unit_test(refused),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -223,6 +223,25 @@ static void further_copies(void **state)
 	mapping_free(m);
 }
 
+/* One address of the pool has room for all copies of one connection. */
+static void many_copies_of_one(void **state)
+{
+	struct config c = config_with("10.99.0.1/32");
+	struct flow_key k = to(client("10.0.0.1", 40000, 0), "10.0.0.9", 80);
+	struct endpoint source;
+	struct mapping *m;
+
+	(void)state;
+	c.copies.times = COPIES_MOST * COPIES_ONE;
+	m = mapping_new(&c, &alone, 0, &key);
+	for (unsigned i = 0; i < COPIES_MOST; i++) {
+		k.copy = (uint16_t)i;
+		assert_true(mapping_take(m, &k, &source));
+		assert_true(i || source.port == 40000);
+	}
+	mapping_free(m);
+}
+
 static void a_client_stays_one_client(void **state)
 {
 	const struct config c = config_with("192.0.2.0/24");
@@ -481,6 +500,7 @@ int main(void)
 		cmocka_unit_test(the_oldest_first),
 		cmocka_unit_test(sticky),
 		cmocka_unit_test(further_copies),
+		cmocka_unit_test(many_copies_of_one),
 		cmocka_unit_test(a_client_stays_one_client),
 		cmocka_unit_test(taken_for_each_target),
 		cmocka_unit_test(network_and_broadcast_are_no_hosts),

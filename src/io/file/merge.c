@@ -399,6 +399,14 @@ struct recorded *merge_next(struct merge *m)
 	return merge_flush(m);
 }
 
+const char *merge_pipe(const struct merge *m)
+{
+	for (unsigned i = 0; i < m->files; i++)
+		if (m->file[i].pipe)
+			return m->file[i].path;
+	return NULL;
+}
+
 int merge_rewind(struct merge *m)
 {
 	for (unsigned i = 0; i < m->files; i++) {

@@ -28,6 +28,8 @@ struct recorded *merge_flush(struct merge *m);
 
 /* Begin again from the beginning. Returns 0, or -1 if one of the files is a pipe. */
 int merge_rewind(struct merge *m);
+/* The first of the files that can be read only once; NULL: all can be read again. */
+const char *merge_pipe(const struct merge *m);
 
 /* Bytes read of all files so far, and how many there are; 0: not known. */
 void merge_progress(const struct merge *m, uint64_t *done, uint64_t *all);

@@ -193,8 +193,11 @@ struct recording *recording_open(const char *const path[], unsigned n, const cha
 		snprintf(err, err_size, "cannot make an eventfd: %s", strerror(errno));
 	else
 		r->merge = merge_open(path, n, filter, &r->events, err, err_size);
-	if (r->merge)
+	if (r->merge && (loops == 1 || !merge_pipe(r->merge)))
 		return r;
+	if (r->merge)
+		snprintf(err, err_size, "file %s: a pipe can be read only once; accepted: files, or no -T",
+			 merge_pipe(r->merge));
 	recording_close(r);
 	return NULL;
 }

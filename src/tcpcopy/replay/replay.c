@@ -519,14 +519,26 @@ struct recording *replay_recording(const struct replay *r)
 	return r->recording;
 }
 
+static bool is_of_a_rule(const struct config *c, unsigned port)
+{
+	for (unsigned i = 0; i < c->n_rules; i++)
+		if (c->rules[i].online_port == port)
+			return true;
+	return false;
+}
+
 bool replay_is_empty(const struct replay *r, char *words, size_t size)
 {
 	const struct config *c = r->p->config;
 	uint64_t *port = (uint64_t *)(uintptr_t)r->port;
 	size_t n = 0;
 
-	if (r->p->classified.given || r->p->classified.not_chosen || r->state.filtered)
+	if (r->p->classified.given || r->p->classified.not_chosen)
 		return false;
+	if (r->state.filtered) {
+		snprintf(words, size, "no packet to be replayed passes -F \"%s\"", c->filter);
+		return true;
+	}
 	for (unsigned i = 0; i < c->n_rules && n < size; i++)
 		n += (size_t)snprintf(words + n, size - n, "%s%u", i ? " or " : "no packets to port ",
 				      c->rules[i].online_port);
@@ -538,8 +550,9 @@ bool replay_is_empty(const struct replay *r, char *words, size_t size)
 				most = i;
 		if (!port[most])
 			break;
-		n += (size_t)snprintf(words + n, size - n, "%s%llu to port %u", said ? ", " : "; there are ",
-				      (unsigned long long)port[most], most);
+		n += (size_t)snprintf(words + n, size - n, "%s%llu to port %u%s",
+				      said ? ", " : "; there are ", (unsigned long long)port[most], most,
+				      is_of_a_rule(c, most) ? " of other addresses than the rule's" : "");
 		port[most] = 0;
 	}
 	if (n < size && !r->state.other)
