@@ -3,7 +3,7 @@
  *
  * In: the segments that the check of the requests captures. A connection whose SYN is among them is read as
  * the engine reads it, from its beginning; of one that is older the first segment with data tells what it
- * can. Some of the connections are enough: the first FLOWS are followed, and no segment is kept.
+ * can. Some of the connections are enough: the first FLOWS of each rule are followed, and no segment is kept.
  *
  * Out: a line for each thing that a copy cannot do, with the words of a running tcpcopy.
  */
@@ -17,23 +17,23 @@ static struct listen_flow *find(struct listening *l, const struct segment *s, un
 {
 	struct listen_flow *f;
 
-	for (unsigned i = 0; i < l->n; i++) {
-		f = &l->flow[i];
-		if (f->rule == rule && endpoint_eq(&f->client, &s->tuple.src))
+	for (unsigned i = 0; i < l->n[rule]; i++) {
+		f = &l->flow[rule][i];
+		if (endpoint_eq(&f->client, &s->tuple.src))
 			return f;
 	}
-	if (l->n == LISTEN_FLOWS)
+	if (l->n[rule] == LISTEN_FLOWS)
 		return NULL;
-	f = &l->flow[l->n++];
-	*f = (struct listen_flow){ .client = s->tuple.src, .rule = rule };
+	f = &l->flow[rule][l->n[rule]++];
+	*f = (struct listen_flow){ .client = s->tuple.src };
 	l->tally[rule].sessions[PROTOCOL_NONE]++;
 	return f;
 }
 
 /* The first data of a connection that is older: what it speaks, and whether it would be joined. */
-static void older(struct listening *l, struct listen_flow *f, const struct segment *s, enum engine_join join)
+static void older(struct protocol_tally *t, struct listen_flow *f, const struct segment *s,
+		  enum engine_join join)
 {
-	struct protocol_tally *t = &l->tally[f->rule];
 	const bool may = protocol_may_join(t, &f->spoken, s->payload, s->captured);
 
 	f->begun = true;
@@ -63,7 +63,7 @@ bool listen_segment(struct listening *l, const struct rule *r, unsigned rule, co
 	if (!s->captured || (f->begun && seq_lt(s->seq, f->next)))
 		return f->spoken.over;
 	if (!f->begun)
-		older(l, f, s, r->join);
+		older(&l->tally[rule], f, s, r->join);
 	else
 		protocol_tally_read(&l->tally[rule], &f->spoken, s->payload, s->captured,
 				    !f->spoken.turns || s->ack != f->ack);

@@ -7,19 +7,18 @@
 #include "tcpcopy/config/config.h"
 
 /* What the clients speak, from what --check captures. See listen.c. */
-#define LISTEN_FLOWS 64
+#define LISTEN_FLOWS 32 /* connections of each rule that are followed */
 
 struct listen_flow {
 	struct endpoint client;
-	unsigned rule;
 	bool begun;         /* its SYN or its first data was seen */
 	uint32_t next, ack; /* of its last segment with data */
 	struct protocol_state spoken;
 };
 
 struct listening {
-	struct listen_flow flow[LISTEN_FLOWS];
-	unsigned n;
+	struct listen_flow flow[CONFIG_MAX_RULES][LISTEN_FLOWS];
+	unsigned n[CONFIG_MAX_RULES];
 	struct protocol_tally tally[CONFIG_MAX_RULES];
 };
 

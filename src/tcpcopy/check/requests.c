@@ -3,7 +3,7 @@
  *
  * The capture sees what is addressed to this host. Requests of a container are not, so for each
  * rule somebody of this network namespace has to listen, or requests have to be seen. To see them,
- * all interfaces are captured for a moment, those of -i and the others, until the first request
+ * all interfaces are captured for a moment, those of -i and the others, until a request of each rule
  * comes by one that will be captured, and tells what its client speaks (listen.c). Its sender is known then
  * as a client, whose address the probe may use.
  */
@@ -47,7 +47,8 @@ struct looking {
 	bool client_captured;  /* the client that is known came by such a one */
 	struct seen seen[CONFIG_MAX_RULES];
 	struct listening heard;
-	bool told; /* it is known of some client what it speaks */
+	bool told[CONFIG_MAX_RULES]; /* it is known of some client of the rule what it speaks */
+	unsigned untold;             /* rules of which it is not */
 };
 
 static bool on_listener(const struct endpoint *local, const struct endpoint *remote, void *arg)
@@ -79,7 +80,11 @@ static void on_packet(const struct raw_packet *packet, void *arg)
 		} else {
 			seen->from_others = true;
 		}
-		l->told |= listen_segment(&l->heard, &l->k->config->rules[rule[i]], rule[i], &s);
+		if (!l->told[rule[i]] &&
+		    listen_segment(&l->heard, &l->k->config->rules[rule[i]], rule[i], &s)) {
+			l->told[rule[i]] = true;
+			l->untold--;
+		}
 		/* The target would answer an address of this host by a route of its own. */
 		if (l->client_captured || (l->k->has_client && !l->captured) ||
 		    route_is_local(&s.tuple.src.addr))
@@ -90,7 +95,7 @@ static void on_packet(const struct raw_packet *packet, void *arg)
 	}
 }
 
-/* Capture on @n interfaces until a client is known, and what it speaks. */
+/* Capture on @n interfaces until a client is known, and of each rule what its clients speak. */
 static void look(struct looking *l, char names[][16], unsigned n)
 {
 	char filter[CONFIG_FILTER_SIZE], err[512];
@@ -110,7 +115,7 @@ static void look(struct looking *l, char names[][16], unsigned n)
 	}
 	for (unsigned i = 0; i < opened; i++)
 		fds[i] = (struct pollfd){ .fd = source[i]->fd, .events = POLLIN };
-	while (opened && !(l->client_captured && l->told) && now < end) {
+	while (opened && !(l->client_captured && !l->untold) && now < end) {
 		poll(fds, opened, (int)((end - now) / NS_PER_MS + 1));
 		for (unsigned i = 0; i < opened; i++) {
 			l->interface = source[i]->name;
@@ -164,7 +169,7 @@ void check_requests(struct check_report *report, void *arg)
 	char names[2 * CONFIG_MAX_INTERFACES][16];
 	unsigned n = capture_interfaces(names, CONFIG_MAX_INTERFACES, true);
 
-	l = (struct looking){ .k = k, .local = local_open() };
+	l = (struct looking){ .k = k, .local = local_open(), .untold = c->n_rules };
 	for (unsigned i = 0; i < c->n_rules; i++) {
 		l.seen[i].rule = &c->rules[i];
 		sockets_listening(c->rules[i].online_port, on_listener, &l.seen[i]);
