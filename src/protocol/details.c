@@ -166,8 +166,8 @@ static void smtp(struct protocol_state *s, const uint8_t *b, uint32_t len)
 /* USER is POP3's as well: which of them it is the commands after the login tell. */
 static void ftp(struct protocol_state *s, const uint8_t *b, uint32_t len)
 {
-	static const char *const words[] = { "PASV", "EPSV", "PORT", "EPRT", "TYPE",   "SYST",
-					     "FEAT", "PWD",  "OPTS", "PBSZ", "LIST\r", NULL };
+	static const char *const words[] = { "PASV", "EPSV", "PORT", "EPRT", "TYPE", "SYST",
+					     "FEAT", "PWD",  "OPTS", "PBSZ", NULL };
 
 	if (s->upgrade && is_client_hello(b, len)) {
 		SET(s, STARTTLS);
@@ -181,7 +181,8 @@ static void ftp(struct protocol_state *s, const uint8_t *b, uint32_t len)
 			s->over = true;
 			return;
 		}
-	if (BEGINS_ANY(b, len, "STAT\r\n") || BEGINS_ANY(b, len, "UIDL") || BEGINS_ANY(b, len, "CAPA"))
+	if (BEGINS_ANY(b, len, "STAT\r\n") || BEGINS_ANY(b, len, "LIST") || BEGINS_ANY(b, len, "UIDL") ||
+	    BEGINS_ANY(b, len, "CAPA")) /* FTP names a way for data before LIST */
 		decide(s, PROTOCOL_UNKNOWN);
 }
 

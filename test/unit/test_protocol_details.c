@@ -135,6 +135,10 @@ static const struct {
 	  0 },
 	{ "FTP", { TURN("USER a\r\n"), TURN("PASS b\r\n"), TURN("TYPE I\r\n") }, PROTOCOL_FTP, D(FTP_DATA) },
 	{ "POP3", { TURN("USER a\r\n"), TURN("PASS b\r\n"), TURN("STAT\r\n") }, PROTOCOL_UNKNOWN, 0 },
+	{ "POP3 that lists",
+	  { TURN("USER a\r\n"), TURN("PASS b\r\n"), TURN("LIST\r\n") },
+	  PROTOCOL_UNKNOWN,
+	  0 },
 	{ "what nobody knows", { TURN("xyzzy\r\n"), TURN("GET / HTTP/1.1\r\n\r\n") }, PROTOCOL_UNKNOWN, 0 },
 };
 
