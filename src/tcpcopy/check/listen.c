@@ -45,7 +45,7 @@ static void older(struct protocol_tally *t, struct listen_flow *f, const struct 
 	}
 	f->spoken.over = true;
 	t->details[DETAIL_ENCRYPTED] += f->spoken.protocol == PROTOCOL_TLS;
-	t->joined[f->spoken.protocol] += may || join == ENGINE_JOIN_ALL;
+	t->joined[f->spoken.protocol] += join == ENGINE_JOIN_ALL || (may && join == ENGINE_JOIN_AUTO);
 	t->not_joined[f->spoken.protocol] += !may && join == ENGINE_JOIN_AUTO;
 }
 
