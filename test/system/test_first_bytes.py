@@ -5,6 +5,7 @@ The words are asserted by content and count: the log, --status, the report and -
 """
 
 import contextlib
+import itertools
 import re
 import socket
 import ssl
@@ -109,13 +110,21 @@ def test_tls(lab, replay):
     quiet = Check(lab, rule=f"{PORT}-{lab.host('target').ip4}:{PORT}")
     assert any(line[0] == "ok" and "listens" in line[2] for line in quiet.lines), quiet.output
     checked = threading.Event()
+    servers += [Server(lab.host(name), lambda data: data, port=PORT + 1) for name in ("online", "target")]
 
     def go_on():
-        while not checked.wait(0.2):
-            tls_client(lab).close()
+        for number in itertools.count():
+            with connect(lab, PORT + 1) as other:       # clients of another rule are many, and come first
+                for _ in range(5):
+                    other.sendall(b"GET / HTTP/1.1\r\n\r\n")
+                    other.recv(100)
+            if number % 8 == 7:
+                tls_client(lab).close()
+            if checked.wait(0.1):
+                break
     clients = threading.Thread(target=go_on)
     clients.start()
-    check = Check(lab, rule=f"{PORT}-{lab.host('target').ip4}:{PORT}")
+    check = Check(lab, rule=",".join(f"{port}-{lab.host('target').ip4}:{port}" for port in (PORT, PORT + 1)))
     checked.set()
     clients.join()
     assert check.status == 1, check.output
