@@ -17,9 +17,10 @@
  * With a pool (-c), a client address is hashed to an address of the pool of its family, so that one client
  * stays one client, and keeps its port. Many clients on few addresses would collide on equal ports; so a
  * taken endpoint is avoided: first by the other addresses of the pool with the same port, then by the first
- * addresses with other ports. With --sticky the first address is the only one. An endpoint whose session is
- * gone rests for a minute, in which the target may have the connection in TIME-WAIT: it is as good as taken,
- * until there is no other; then the one that has rested for the longest is the next.
+ * addresses with other ports, where each further copy begins elsewhere. With --sticky the first address is
+ * the only one. An endpoint whose session is gone rests for a minute, in which the target may have the
+ * connection in TIME-WAIT: it is as good as taken, until there is no other; then the one that has rested for
+ * the longest is the next.
  *
  * Workers share the endpoints without knowing of each other: an endpoint is for the worker to which
  * connections from its port go. They are spread by the client's port alone, so a client's own port is

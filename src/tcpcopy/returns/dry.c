@@ -237,11 +237,6 @@ static bool announce(struct returns *r, uint64_t id, const struct tuple *respons
 	return false;
 }
 
-static void announced(struct returns *r)
-{
-	(void)r;
-}
-
 static void unwatch(struct returns *r, uint64_t id, const struct tuple *response)
 {
 	struct dry *d = dry_of(r);
@@ -253,18 +248,6 @@ static void unwatch(struct returns *r, uint64_t id, const struct tuple *response
 		return;
 	table_remove(d->watches, &w->by_tuple);
 	pool_put(d->pool, w, sizeof(*w));
-}
-
-static unsigned room(struct returns *r)
-{
-	(void)r;
-	return UINT_MAX;
-}
-
-static unsigned up(struct returns *r)
-{
-	(void)r;
-	return 1;
 }
 
 static void close_returns(struct returns *r)
@@ -279,10 +262,7 @@ static void close_returns(struct returns *r)
 static const struct returns_ops returns_ops = {
 	.watch = watch,
 	.announce = announce,
-	.announced = announced,
 	.unwatch = unwatch,
-	.room = room,
-	.up = up,
 	.close = close_returns,
 };
 

@@ -105,29 +105,12 @@ static bool announce(struct returns *r, uint64_t id, const struct tuple *respons
 	return false;
 }
 
-static void announced(struct returns *r)
-{
-	(void)r;
-}
-
 static void unwatch(struct returns *r, uint64_t id, const struct tuple *response)
 {
 	struct place *place = find(own_of(r), &response->src, &response->dst.addr);
 
 	if (place && place->of[response->dst.port].session == id + 1)
 		place->of[response->dst.port].session = 0;
-}
-
-static unsigned room(struct returns *r)
-{
-	(void)r;
-	return UINT_MAX;
-}
-
-static unsigned up(struct returns *r)
-{
-	(void)r;
-	return 1;
 }
 
 static void close_own(struct returns *r)
@@ -146,10 +129,7 @@ static void close_own(struct returns *r)
 static const struct returns_ops ops = {
 	.watch = watch,
 	.announce = announce,
-	.announced = announced,
 	.unwatch = unwatch,
-	.room = room,
-	.up = up,
 	.close = close_own,
 };
 

@@ -1,6 +1,8 @@
 #ifndef TCPCOPY_RETURNS_RETURNS_H
 #define TCPCOPY_RETURNS_RETURNS_H
 
+#include <limits.h>
+
 #include "channel/message.h"
 #include "packet/response.h"
 
@@ -34,13 +36,15 @@ struct returns_ops {
 	 * that.
 	 */
 	bool (*announce)(struct returns *r, uint64_t id, const struct tuple *response, uint32_t number);
-	/* All live sessions have been announced to all that is up. */
+	/* All live sessions have been announced to all that is up. NULL: that is of no interest. */
 	void (*announced)(struct returns *r);
 	/* Ask for no more responses of the session @id, whose tuple is *response. */
 	void (*unwatch)(struct returns *r, uint64_t id, const struct tuple *response);
-	/* How many calls of announce() may follow now: none while an output is far behind. */
+	/* How many calls of announce() may follow now: none while an output is far behind. NULL: any. */
 	unsigned (*room)(struct returns *r);
-	/* How many of its parts are up, such as assistants with all of their workers. 0: nothing comes back.
+	/*
+	 * How many of its parts are up, such as assistants with all of their workers. 0: nothing comes back.
+	 * NULL: there is one, and it is up.
 	 */
 	unsigned (*up)(struct returns *r);
 	void (*close)(struct returns *r);
@@ -66,7 +70,8 @@ static inline bool returns_announce(struct returns *r, uint64_t id, const struct
 
 static inline void returns_announced(struct returns *r)
 {
-	r->ops->announced(r);
+	if (r->ops->announced)
+		r->ops->announced(r);
 }
 
 static inline void returns_unwatch(struct returns *r, uint64_t id, const struct tuple *response)
@@ -76,12 +81,12 @@ static inline void returns_unwatch(struct returns *r, uint64_t id, const struct 
 
 static inline unsigned returns_room(struct returns *r)
 {
-	return r->ops->room(r);
+	return r->ops->room ? r->ops->room(r) : UINT_MAX;
 }
 
 static inline unsigned returns_parts_up(struct returns *r)
 {
-	return r->ops->up(r);
+	return r->ops->up ? r->ops->up(r) : 1;
 }
 
 /* Take leave of the other side, and free it. @r may be NULL. */
