@@ -319,7 +319,7 @@ struct target_host {
 	uint64_t heard_at; /* ns, when the engine heard of it last */
 };
 void target_input(struct target_host *h, const uint8_t *ip, uint32_t ip_len);
-void target_output(struct target_host *h, const struct segment *g); /* copy.c: to the assistant */
+void target_output(struct target_host *h, const struct segment *g); /* channel.c: to the assistant */
 struct served *served_new(struct target_host *h, const struct endpoint *peer, uint32_t irs);
 void served_connected(struct served *v);
 void served_data(struct served *v, const uint8_t *data, uint32_t len);
@@ -341,7 +341,7 @@ void lwip_close_served(struct served *v);
 void lwip_abort(struct served *v);
 void lwip_end(struct target_host *h);
 
-/* copy.c: engine, channel and assistant */
+/* copy.c, channel.c: engine, channel and assistant */
 struct watched {
 	uint64_t id;
 	struct tuple response;
@@ -409,6 +409,12 @@ void copy_restore_channel(struct world *w);
 void copy_shutdown(struct world *w);
 void copy_free(struct world *w);
 void to_target_input(struct world *w, void *to, const struct segment *g, const uint8_t *ip, uint32_t ip_len);
+
+/* channel.c: actions of the engine, and events: what is on the channel arrives; it owns memory until then */
+void channel_watch(void *arg, uint64_t id, const struct tuple *response, uint32_t number);
+void channel_unwatch(void *arg, uint64_t id, const struct tuple *response);
+void channel_order_arrives(struct world *w, void *arg, uint64_t epoch);
+void channel_response_arrives(struct world *w, void *arg, uint64_t epoch);
 void to_assistant_input(struct world *w, void *to, const struct segment *g, const uint8_t *ip,
 			uint32_t ip_len);
 
